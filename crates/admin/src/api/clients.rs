@@ -1,0 +1,194 @@
+//! `/api/v1/clients`: the apps and machines that call services.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::ETAG;
+use portcullis_core::model::{Client, Grant, Label, Owner};
+use portcullis_core::ports::SessionsOf;
+use portcullis_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::conditions::{Conditions, etag};
+use crate::operations::clients::{self, ClientChange, NewClient};
+use crate::paging::{List, PageQuery};
+use crate::problem::ApiError;
+use crate::request::{Json, Names, Params};
+use crate::state::AdminState;
+
+/// A client to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateClient {
+    /// Its name.
+    #[schema(value_type = String, max_length = 128)]
+    name: Label,
+    /// What it may call: `*`, `name`, `name/*` or `name/version`.
+    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    services: Option<Vec<Grant>>,
+    /// Its access key; a random one if absent.
+    #[schema(max_length = 256)]
+    access_key: Option<String>,
+    /// Its secret; a minted one if absent.
+    #[schema(value_type = Option<String>, max_length = 256)]
+    secret_key: Option<Secret>,
+}
+
+/// A client with its secret, which is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CreatedClient {
+    /// Its name.
+    name: String,
+    /// Its access key.
+    access_key: String,
+    /// Its secret.
+    secret_key: String,
+    /// What it may call.
+    #[schema(value_type = Vec<String>)]
+    services: Vec<Grant>,
+}
+
+/// A change of a client.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeClient {
+    /// What it may call from now on.
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    services: Vec<Grant>,
+    /// Whether it may call at all; stays as it is if absent.
+    enabled: Option<bool>,
+}
+
+/// A client as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Client)]
+pub(crate) struct ClientObject {
+    /// Its name.
+    name: String,
+    /// Its access key; the built-in client has none.
+    #[schema(required)]
+    access_key: Option<String>,
+    /// What it may call.
+    #[schema(value_type = Vec<String>)]
+    services: Vec<Grant>,
+    /// Whether it may call at all.
+    enabled: bool,
+    /// Counts up with every change, from 1; also the `ETag`.
+    revision: u64,
+    /// Who it belongs to: `api` or `file`.
+    #[schema(value_type = String)]
+    owner: Owner,
+}
+
+impl ClientObject {
+    fn new(name: &Label, client: &Client, revision: u64, owner: Owner) -> Self {
+        Self {
+            name: name.to_string(),
+            access_key: client.access_key.clone(),
+            services: client.services.clone(),
+            enabled: client.enabled,
+            revision,
+            owner,
+        }
+    }
+}
+
+/// Makes a client.
+#[utoipa::path(post, path = "/api/v1/clients", tag = "clients", operation_id = "create_client",
+    request_body = CreateClient,
+    responses((status = 201, description = "Made; the secret is shown this once.", body = CreatedClient,
+            headers(("ETag", description = "Its revision."))),
+        (status = 409, description = "The name or the access key is taken."),
+        (status = 422, description = "A key cannot be one.")))]
+pub(crate) async fn create(
+    State(state): State<Arc<AdminState>>,
+    Json(body): Json<CreateClient>,
+) -> Result<Response, ApiError> {
+    let services = body.services.unwrap_or_default();
+    let new = NewClient {
+        name: body.name.clone(),
+        services: services.clone(),
+        access_key: body.access_key,
+        secret_key: body.secret_key,
+    };
+    let issued = clients::create(&state.changes, &state.master, state.clock.unix_millis(), new).await?;
+    let created = CreatedClient {
+        name: body.name.to_string(),
+        access_key: issued.access_key,
+        secret_key: issued.secret_key.expose().to_owned(),
+        services,
+    };
+    Ok((StatusCode::CREATED, [(ETAG, etag(issued.revision))], Body(created)).into_response())
+}
+
+/// Lists the clients.
+#[utoipa::path(get, path = "/api/v1/clients", tag = "clients", operation_id = "list_clients",
+    params(PageQuery),
+    responses((status = 200, description = "The clients, by name.", body = List<ClientObject>)))]
+pub(crate) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Params(query): Params<PageQuery>,
+) -> Result<Body<List<ClientObject>>, ApiError> {
+    let view = state.changes.view();
+    let piece = query.cut(view.clients().map(|(name, stored)| (name.clone(), stored)))?;
+    Ok(Body(piece.map(|(name, stored)| ClientObject::new(&name, &stored.value, stored.revision, stored.owner))))
+}
+
+/// Shows a client.
+#[utoipa::path(get, path = "/api/v1/clients/{name}", tag = "clients", operation_id = "show_client",
+    params(("name" = String, Path, description = "The name.")),
+    responses((status = 200, description = "The client.", body = ClientObject, headers(("ETag", description = "Its revision."))),
+        (status = 404, description = "There is none.")))]
+pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
+    let name: Label = names.find("name", "client")?;
+    let view = state.changes.view();
+    let stored = view.client(&name).ok_or_else(|| ApiError::not_found(format!("client '{name}'")))?;
+    let object = ClientObject::new(&name, &stored.value, stored.revision, stored.owner);
+    Ok(([(ETAG, etag(stored.revision))], Body(object)).into_response())
+}
+
+/// Changes what a client may call.
+#[utoipa::path(put, path = "/api/v1/clients/{name}", tag = "clients", operation_id = "change_client",
+    params(("name" = String, Path, description = "The name."),
+        ("If-Match" = Option<String>, Header, description = "The revision to change.")),
+    request_body = ChangeClient,
+    responses((status = 200, description = "Changed.", body = ClientObject, headers(("ETag", description = "Its revision."))),
+        (status = 404, description = "There is none."),
+        (status = 412, description = "The client is in another revision.")))]
+pub(crate) async fn change(
+    State(state): State<Arc<AdminState>>,
+    names: Names,
+    conditions: Conditions,
+    Json(body): Json<ChangeClient>,
+) -> Result<Response, ApiError> {
+    let name: Label = names.find("name", "client")?;
+    let change = ClientChange { services: body.services, enabled: body.enabled };
+    let changed = clients::change(&state.changes, name.clone(), change, conditions).await?;
+    let object = ClientObject::new(&name, &changed.client, changed.revision, changed.owner);
+    Ok(([(ETAG, etag(changed.revision))], Body(object)).into_response())
+}
+
+/// Takes a client out, with its keys, its secrets and the sessions opened through it.
+#[utoipa::path(delete, path = "/api/v1/clients/{name}", tag = "clients", operation_id = "delete_client",
+    params(("name" = String, Path, description = "The name."),
+        ("If-Match" = Option<String>, Header, description = "The revision to delete.")),
+    responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
+        (status = 409, description = "It is the built-in client."),
+        (status = 412, description = "The client is in another revision.")))]
+pub(crate) async fn delete(
+    State(state): State<Arc<AdminState>>,
+    names: Names,
+    conditions: Conditions,
+) -> Result<StatusCode, ApiError> {
+    let name: Label = names.find("name", "client")?;
+    clients::delete(&state.changes, name.clone(), conditions).await?;
+    // A login under way may still open one; while there is no such client it is refused everywhere.
+    for id in state.registry.end_sessions(SessionsOf::Client(name)).await? {
+        state.sessions.forget(id);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,53 @@
+//! The endpoints of the control plane, one file per noun, and the table that says where each of them is.
+
+pub(crate) mod api_keys;
+pub(crate) mod clients;
+pub(crate) mod enrolments;
+pub(crate) mod logs;
+pub(crate) mod services;
+pub(crate) mod status;
+pub(crate) mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get};
+use http::{Method, StatusCode, Uri};
+
+use crate::auth::{DOCUMENT, HEALTH, door};
+use crate::problem::ApiError;
+use crate::state::AdminState;
+
+/// Everything the control plane answers.
+pub fn router(state: Arc<AdminState>) -> Router {
+    Router::new()
+        .route(HEALTH, get(status::health))
+        .route(DOCUMENT, get(status::document))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/logs", get(logs::search))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/{name}/{version}", get(services::show).put(services::put).delete(services::delete))
+        .route("/api/v1/services/{name}/api-keys", get(api_keys::list_of_service).post(api_keys::create_for_service))
+        .route("/api/v1/services/{name}/api-keys/{id}", delete(api_keys::delete_of_service))
+        .route("/api/v1/clients", get(clients::list).post(clients::create))
+        .route("/api/v1/clients/{name}", get(clients::show).put(clients::change).delete(clients::delete))
+        .route("/api/v1/clients/{name}/api-keys", get(api_keys::list_of_client).post(api_keys::create_for_client))
+        .route("/api/v1/clients/{name}/api-keys/{id}", delete(api_keys::delete_of_client))
+        .route("/api/v1/enrolment-tokens", get(enrolments::list).post(enrolments::create))
+        .route("/api/v1/enrolment-tokens/{name}", get(enrolments::show).delete(enrolments::delete))
+        .route("/api/v1/users", get(users::list).post(users::create))
+        .route("/api/v1/users/{username}", get(users::show).put(users::change).delete(users::delete))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&state), door))
+        .with_state(state)
+}
+
+async fn unknown(uri: Uri) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no_route", format!("nothing is at '{}'", uri.path()))
+}
+
+async fn wrong_method(method: Method) -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path does not answer {method}"))
+}

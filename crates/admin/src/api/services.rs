@@ -1,0 +1,230 @@
+//! `/api/v1/services`: declared and registered backends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::ETAG;
+use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored};
+use portcullis_proxy::change::ChangeError;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::conditions::{Conditions, etag};
+use crate::declaration;
+use crate::operations::services::{self, MAX_TARGETS, too_many_targets};
+use crate::paging::{List, PageQuery};
+use crate::problem::ApiError;
+use crate::request::{Json, Names, Params};
+use crate::state::AdminState;
+
+/// What is declared of a service.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ServiceDeclaration {
+    /// Where its instances are.
+    #[schema(min_items = 1, max_items = 1000)]
+    targets: Vec<TargetDeclaration>,
+    /// Which credentials a call needs: alternatives, each a list of kinds (`bearer`, `api_key`) that must all be
+    /// there. Empty: open.
+    #[schema(required = false, default = json!([["bearer", "api_key"]]))]
+    require: Vec<Vec<String>>,
+    /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
+    #[schema(required = false, max_items = 64)]
+    audiences: Vec<String>,
+    /// Settings of policies by kind.
+    #[schema(required = false, value_type = BTreeMap<String, Object>)]
+    policies: BTreeMap<String, Value>,
+}
+
+/// One instance of a service.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Target)]
+pub(crate) struct TargetDeclaration {
+    /// The base URL calls are forwarded to: `http://host[:port][/base]`.
+    #[schema(example = "http://127.0.0.1:9001")]
+    url: String,
+    /// The share of calls it gets.
+    #[schema(required = false, minimum = 1, maximum = 1000, default = 1)]
+    weight: u16,
+    /// The name the instance registered itself under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+}
+
+/// A service as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Service)]
+pub(crate) struct ServiceObject {
+    /// Its name, the first segment of its path.
+    name: String,
+    /// Its version, the second segment.
+    version: String,
+    /// The path under which apps call it.
+    path: String,
+    #[serde(flatten)]
+    declared: ServiceDeclaration,
+    /// Counts up with every change, from 1; also the `ETag`.
+    revision: u64,
+    /// Who it belongs to: `api`, `file` or `registration`.
+    #[schema(value_type = String)]
+    owner: Owner,
+}
+
+impl ServiceObject {
+    fn new(id: &ServiceId, service: &Service, revision: u64, owner: Owner) -> Self {
+        let targets = service.targets.iter().map(|target| TargetDeclaration {
+            url: target.url.to_string(),
+            weight: target.weight,
+            instance: target.instance.as_ref().map(ToString::to_string),
+        });
+        Self {
+            name: id.name.to_string(),
+            version: id.version.to_string(),
+            path: id.path(),
+            declared: ServiceDeclaration {
+                targets: targets.collect(),
+                require: service.require.clone(),
+                audiences: service.audiences.clone(),
+                policies: service.policies.clone(),
+            },
+            revision,
+            owner,
+        }
+    }
+
+    fn of(id: &ServiceId, stored: &Stored<Service>) -> Self {
+        Self::new(id, &stored.value, stored.revision, stored.owner)
+    }
+}
+
+/// Lists the services.
+#[utoipa::path(get, path = "/api/v1/services", tag = "services", operation_id = "list_services",
+    params(PageQuery),
+    responses((status = 200, description = "The services, by name and version.", body = List<ServiceObject>)))]
+pub(crate) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Params(query): Params<PageQuery>,
+) -> Result<Body<List<ServiceObject>>, ApiError> {
+    let view = state.changes.view();
+    let piece = query.cut(view.services().map(|(id, stored)| (id.clone(), stored)))?;
+    Ok(Body(piece.map(|(id, stored)| ServiceObject::of(&id, stored))))
+}
+
+/// Shows a service.
+#[utoipa::path(get, path = "/api/v1/services/{name}/{version}", tag = "services", operation_id = "show_service",
+    params(("name" = String, Path, description = "The name."), ("version" = String, Path, description = "The version.")),
+    responses((status = 200, description = "The service.", body = ServiceObject, headers(("ETag", description = "Its revision."))),
+        (status = 404, description = "There is none.")))]
+pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
+    let id = find(&names)?;
+    let view = state.changes.view();
+    let stored = view.service(&id).ok_or_else(|| ApiError::not_found(format!("service '{id}'")))?;
+    Ok(([(ETAG, etag(stored.revision))], Body(ServiceObject::of(&id, stored))).into_response())
+}
+
+/// Makes or replaces a service. When it answers, every worker routes by it.
+#[utoipa::path(put, path = "/api/v1/services/{name}/{version}", tag = "services", operation_id = "put_service",
+    params(("name" = String, Path, description = "The name."), ("version" = String, Path, description = "The version."),
+        ("If-Match" = Option<String>, Header, description = "The revision to replace."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only make, never replace.")),
+    request_body = ServiceDeclaration,
+    responses((status = 200, description = "Replaced.", body = ServiceObject, headers(("ETag", description = "Its revision."))),
+        (status = 201, description = "Made.", body = ServiceObject, headers(("ETag", description = "Its revision."))),
+        (status = 409, description = "A bound is reached."),
+        (status = 412, description = "The service is in another revision."),
+        (status = 422, description = "The declaration has problems; all of them are told.")))]
+pub(crate) async fn put(
+    State(state): State<Arc<AdminState>>,
+    names: Names,
+    conditions: Conditions,
+    Json(body): Json<Value>,
+) -> Result<Response, ApiError> {
+    let (id, service) = read(&state, &names, &body)?;
+    let put = services::put(&state.changes, id.clone(), service.clone(), Owner::Api, conditions)
+        .await
+        .map_err(|error| localise(&id, error))?;
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    let object = ServiceObject::new(&id, &service, put.revision, put.owner);
+    Ok((status, [(ETAG, etag(put.revision))], Body(object)).into_response())
+}
+
+/// Takes a service out. With the last version of a name go its registration and its own API keys.
+#[utoipa::path(delete, path = "/api/v1/services/{name}/{version}", tag = "services", operation_id = "delete_service",
+    params(("name" = String, Path, description = "The name."), ("version" = String, Path, description = "The version."),
+        ("If-Match" = Option<String>, Header, description = "The revision to delete.")),
+    responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
+        (status = 412, description = "The service is in another revision.")))]
+pub(crate) async fn delete(
+    State(state): State<Arc<AdminState>>,
+    names: Names,
+    conditions: Conditions,
+) -> Result<StatusCode, ApiError> {
+    services::delete(&state.changes, find(&names)?, conditions).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The service a path names; what cannot be a service is none that is there.
+fn find(names: &Names) -> Result<ServiceId, ApiError> {
+    let text = format!("{}/{}", names.text("name"), names.text("version"));
+    text.parse().map_err(|_| ApiError::not_found(format!("service '{text}'")))
+}
+
+/// Reads a declaration with its names, or tells everything that is wrong with it.
+fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(ServiceId, Service), ApiError> {
+    let reading = declaration::read(body);
+    if reading.targets > MAX_TARGETS {
+        return Err(too_many_targets().into());
+    }
+    let mut problems = Vec::new();
+    let id = read_id(names, &mut problems);
+    problems.extend(reading.problems);
+    match id {
+        Some(id) if problems.is_empty() => Ok((id, reading.service)),
+        id => {
+            // What could be read is compiled nevertheless, so that its problems are told along with the others.
+            let id = id.unwrap_or_else(stand_in);
+            for problem in (state.dry_run)(&id, &reading.service) {
+                let problem = local(&id, problem);
+                if !declaration::shadowed(&problem, &problems) {
+                    problems.push(problem);
+                }
+            }
+            Err(ApiError::invalid(problems))
+        }
+    }
+}
+
+fn read_id(names: &Names, problems: &mut Vec<Problem>) -> Option<ServiceId> {
+    let mut part = |part: &str| {
+        let read = names.text(part).parse::<Name>();
+        read.map_err(|error| problems.push(Problem::new(part, error.to_string()))).ok()
+    };
+    let (name, version) = (part("name"), part("version"));
+    ServiceId::new(name?, version?).map_err(|error| problems.push(Problem::new("name", error.to_string()))).ok()
+}
+
+/// Under which a service is compiled whose own name cannot be one.
+fn stand_in() -> ServiceId {
+    "unnamed/v1".parse().expect("both parts are names")
+}
+
+/// A problem as seen from the body that was sent, not from the whole of the declarations.
+fn local(id: &ServiceId, mut problem: Problem) -> Problem {
+    if let Some(rest) = problem.path.strip_prefix(&format!("services.{id}")) {
+        problem.path = rest.trim_start_matches('.').to_owned();
+    }
+    problem
+}
+
+fn localise(id: &ServiceId, error: ChangeError) -> ApiError {
+    match error {
+        ChangeError::Invalid(problems) => {
+            ApiError::invalid(problems.into_iter().map(|problem| local(id, problem)).collect())
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,29 @@
+//! The control plane's REST API, the registration endpoint and the OpenAPI document.
+//!
+//! A request to the control plane passes [`server`] → `auth` → `api` → [`operations`]; a registration on the data
+//! plane comes through [`register`] to the same operations. What the API can do is told by [`openapi_json`].
+
+mod api;
+mod auth;
+mod conditions;
+mod declaration;
+mod handle;
+mod moment;
+pub mod openapi;
+pub mod operations;
+mod paging;
+mod problem;
+pub mod register;
+mod request;
+pub mod server;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use api::router;
+pub use conditions::Conditions;
+pub use openapi::openapi_json;
+pub use problem::ApiError;
+pub use register::RegisterEndpoint;
+pub use server::serve;
+pub use state::{AdminState, DryRun};

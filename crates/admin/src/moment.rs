@@ -1,0 +1,113 @@
+//! Points in time as the API writes them, and spans of time as it reads them.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const FORM: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// Ten years, in seconds: longer than anything here is meant to live, and far from overflow.
+const LONGEST: u64 = 10 * 366 * 86_400;
+
+/// Unix milliseconds in the form of RFC 3339, in UTC.
+pub(crate) fn rfc3339(unix_millis: u64) -> String {
+    let nanos = i128::from(unix_millis) * 1_000_000;
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
+    moment.and_then(|moment| moment.format(FORM).ok()).unwrap_or_default()
+}
+
+/// A span of time: seconds as a number, or a text like `90s`, `24h` or `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// In milliseconds.
+    pub(crate) millis: u64,
+}
+
+impl Span {
+    fn of_seconds(seconds: u64) -> Option<Self> {
+        (1..=LONGEST).contains(&seconds).then(|| Self { millis: seconds * 1_000 })
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut seconds: u64 = 0;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+            let number: u64 = rest[..digits].parse().ok()?;
+            let unit = match rest.as_bytes()[digits] {
+                b's' => 1,
+                b'm' => 60,
+                b'h' => 3_600,
+                b'd' => 86_400,
+                b'w' => 604_800,
+                _ => return None,
+            };
+            seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+            rest = &rest[digits + 1..];
+        }
+        Self::of_seconds(seconds)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds, or a text like \"24h\", from one second to ten years")
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Span, E> {
+        Span::of_seconds(seconds).ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(seconds), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+        Span::read(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_in_both_forms() {
+        for (json, seconds) in [
+            ("60", Some(60)),
+            ("\"60s\"", Some(60)),
+            ("\"24h\"", Some(86_400)),
+            ("\"1h30m\"", Some(5_400)),
+            ("\"2d\"", Some(172_800)),
+            ("\"1w\"", Some(604_800)),
+            ("0", None),
+            ("-1", None),
+            ("1.5", None),
+            ("\"\"", None),
+            ("\"24\"", None),
+            ("\"h\"", None),
+            ("\"24 h\"", None),
+            ("\"24é\"", None),
+            ("\"99999999999999999999h\"", None),
+            ("\"9999999w\"", None),
+            ("18446744073709551615", None),
+        ] {
+            let span = serde_json::from_str::<Span>(json).ok();
+            assert_eq!(span.map(|span| span.millis / 1_000), seconds, "{json}");
+        }
+    }
+
+    #[test]
+    fn moments_are_written_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(1_700_000_000_007), "2023-11-14T22:13:20.007Z");
+    }
+}

@@ -1,0 +1,159 @@
+//! Clients: making one with its secret, changing what it may call, and taking it out with all that is its own.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portcullis_core::directory::KeyOwner;
+use portcullis_core::model::{Client, ClientSecret, Grant, Label, Owner, Problem};
+use portcullis_core::secret::Secret;
+use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
+use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+
+use super::{check_brought_key, missing, submit};
+use crate::conditions::Conditions;
+use crate::handle::handle;
+
+/// The purpose under which secrets of clients are sealed.
+pub const SECRET_PURPOSE: &str = "client-secret";
+/// Permissions of one client.
+pub const MAX_GRANTS: usize = 1_000;
+const ACCESS_KEY_DIGITS: usize = 20;
+const HANDLE_DIGITS: usize = 16;
+
+/// A client to be made.
+#[derive(Debug)]
+pub struct NewClient {
+    /// Its name.
+    pub name: Label,
+    /// What it may call.
+    pub services: Vec<Grant>,
+    /// The access key its operator gives it; a random one if absent.
+    pub access_key: Option<String>,
+    /// The secret its operator gives it; a minted one if absent.
+    pub secret_key: Option<Secret>,
+}
+
+/// What its operator is told once.
+#[derive(Debug)]
+pub struct Issued {
+    /// The access key.
+    pub access_key: String,
+    /// The secret in clear.
+    pub secret_key: Secret,
+    /// The revision of the client.
+    pub revision: u64,
+}
+
+/// A change of a client. What is absent stays.
+#[derive(Debug)]
+pub struct ClientChange {
+    /// What it may call.
+    pub services: Vec<Grant>,
+    /// Whether it may call at all.
+    pub enabled: Option<bool>,
+}
+
+/// A client after a change.
+#[derive(Debug)]
+pub struct Changed {
+    /// The client.
+    pub client: Client,
+    /// Its revision.
+    pub revision: u64,
+    /// Who it belongs to.
+    pub owner: Owner,
+}
+
+/// Makes a client. Its secret is kept sealed and returned this once.
+pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewClient) -> Result<Issued, ChangeError> {
+    check_grants(&new.services)?;
+    if let Some(access_key) = &new.access_key {
+        check_brought_key("access_key", access_key)?;
+    }
+    if let Some(secret_key) = &new.secret_key {
+        check_brought_key("secret_key", secret_key.expose())?;
+    }
+    let access_key = new.access_key.unwrap_or_else(|| handle(ACCESS_KEY_DIGITS));
+    let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
+    let sealed = master
+        .seal(SECRET_PURPOSE, secret_key.expose().as_bytes())
+        .map_err(|error| portcullis_core::ports::RegistryError::Storage(error.to_string()))?;
+    let secret = ClientSecret {
+        sealed: STANDARD.encode(sealed),
+        uses: ["oauth", "sign", "seal"].map(str::to_owned).to_vec(),
+        created_at: now,
+        not_after: None,
+    };
+    let client = Client { services: new.services, access_key: Some(access_key.clone()), enabled: true };
+    let decide = move |view: &View| {
+        if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
+            return Err(ChangeError::Conflict(format!("client '{}' is there already", new.name)));
+        }
+        let taken = client.access_key.as_deref().is_some_and(|access_key| {
+            // A client without an access key goes by its name, and only the built-in one has none.
+            access_key == DEFAULT_CLIENT || view.client_with_access_key(access_key).is_some()
+        });
+        if taken {
+            return Err(ChangeError::Conflict("the access key belongs to a client already".into()));
+        }
+        let edits = vec![
+            Edit::Client(new.name.clone(), Some(client)),
+            Edit::ClientSecret(new.name, handle(HANDLE_DIGITS), Some(secret)),
+        ];
+        Ok(Transaction { owner: Owner::Api, edits })
+    };
+    let committed = changes.submit(decide).await?;
+    let revision = committed.revisions.first().copied().unwrap_or_default();
+    Ok(Issued { access_key, secret_key, revision })
+}
+
+/// Changes a client that is there.
+pub async fn change(
+    changes: &Changes,
+    name: Label,
+    change: ClientChange,
+    conditions: Conditions,
+) -> Result<Changed, ChangeError> {
+    check_grants(&change.services)?;
+    let (committed, (client, owner)) = submit(changes, move |view| {
+        let Some(stored) = view.client(&name).cloned() else {
+            return Err(missing(format!("client '{name}'"), &conditions));
+        };
+        conditions.check(Some(stored.revision))?;
+        let client = Client {
+            services: change.services,
+            enabled: change.enabled.unwrap_or(stored.value.enabled),
+            access_key: stored.value.access_key.clone(),
+        };
+        let edits = vec![Edit::Client(name, Some(client.clone()))];
+        Ok((Transaction { owner: Owner::Api, edits }, (client, stored.owner)))
+    })
+    .await?;
+    let revision = committed.revisions.first().copied().unwrap_or_default();
+    Ok(Changed { client, revision, owner })
+}
+
+/// Takes a client out, with its keys and secrets. Its sessions are the caller's to end.
+pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> Result<(), ChangeError> {
+    let decide = move |view: &View| {
+        if name.as_str() == DEFAULT_CLIENT {
+            return Err(ChangeError::Conflict("the built-in client can be changed, but not deleted".into()));
+        }
+        let Some(stored) = view.client(&name) else { return Err(missing(format!("client '{name}'"), &conditions)) };
+        conditions.check(Some(stored.revision))?;
+        let own = KeyOwner::Client(name.clone());
+        let keys = view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None));
+        let secrets = view.secrets(&name).map(|(id, _)| Edit::ClientSecret(name.clone(), id.to_owned(), None));
+        let mut edits: Vec<_> = keys.chain(secrets).collect();
+        edits.push(Edit::Client(name, None));
+        Ok(Transaction { owner: Owner::Api, edits })
+    };
+    changes.submit(decide).await.map(|_| ())
+}
+
+fn check_grants(grants: &[Grant]) -> Result<(), ChangeError> {
+    if grants.len() <= MAX_GRANTS {
+        return Ok(());
+    }
+    let message = format!("expected at most {MAX_GRANTS} services, found {}", grants.len());
+    Err(ChangeError::Invalid(vec![Problem::new("services", message)]))
+}

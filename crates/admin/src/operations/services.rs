@@ -1,0 +1,81 @@
+//! Services: putting one in its place, and taking it out with everything that belongs to its name.
+
+use portcullis_core::directory::KeyOwner;
+use portcullis_core::model::{Name, Owner, Service, ServiceId};
+use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+
+use super::{missing, submit};
+use crate::conditions::Conditions;
+
+/// Targets of one service.
+pub const MAX_TARGETS: usize = 1_000;
+/// Versions of one service name.
+pub const MAX_VERSIONS: usize = 1_000;
+
+/// A service that was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// The revision it has now.
+    pub revision: u64,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// Whether it was not there before.
+    pub created: bool,
+}
+
+/// Makes or replaces a service. One that is there keeps its owner.
+pub async fn put(
+    changes: &Changes,
+    id: ServiceId,
+    service: Service,
+    owner: Owner,
+    conditions: Conditions,
+) -> Result<Put, ChangeError> {
+    if service.targets.len() > MAX_TARGETS {
+        return Err(too_many_targets());
+    }
+    let (committed, (owner, created)) = submit(changes, move |view| {
+        let former = view.service(&id);
+        conditions.check(former.map(|former| former.revision))?;
+        let found = (former.map_or(owner, |former| former.owner), former.is_none());
+        if former.is_none() {
+            check_versions(view, &id.name)?;
+        }
+        Ok((Transaction { owner, edits: vec![Edit::Service(id, Some(service))] }, found))
+    })
+    .await?;
+    let revision = committed.revisions.first().copied().unwrap_or_default();
+    Ok(Put { revision, owner, created })
+}
+
+/// Takes a service out. With the last version of a name go its registration and the name's own API keys.
+pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) -> Result<(), ChangeError> {
+    let decide = move |view: &View| {
+        let Some(former) = view.service(&id) else { return Err(missing(format!("service '{id}'"), &conditions)) };
+        conditions.check(Some(former.revision))?;
+        let mut edits = Vec::new();
+        if view.versions(&id.name).iter().all(|version| *version == id.version) {
+            if view.registration(&id.name).is_some() {
+                edits.push(Edit::Registration(id.name.clone(), None));
+            }
+            let own = KeyOwner::Service(id.name.clone());
+            edits.extend(view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None)));
+        }
+        edits.push(Edit::Service(id, None));
+        Ok(Transaction { owner: Owner::Api, edits })
+    };
+    changes.submit(decide).await.map(|_| ())
+}
+
+/// Refuses one more version of a name that has as many as it may have.
+pub(super) fn check_versions(view: &View, name: &Name) -> Result<(), ChangeError> {
+    if view.versions(name).len() < MAX_VERSIONS {
+        return Ok(());
+    }
+    Err(ChangeError::Conflict(format!("a service has at most {MAX_VERSIONS} versions")))
+}
+
+/// The refusal of more targets than a service may have.
+pub(crate) fn too_many_targets() -> ChangeError {
+    ChangeError::Conflict(format!("a service has at most {MAX_TARGETS} targets"))
+}

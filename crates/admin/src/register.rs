@@ -1,0 +1,178 @@
+//! `POST /-/register` on the data plane: a microservice registers itself.
+//!
+//! This is the outside of [`crate::operations::registering`]: it reads the request, hands the work to the control
+//! runtime, and writes the answer. No probe is sent to what registers.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portcullis_core::body::{Body, BodyError};
+use portcullis_core::call::{Call, Response};
+use portcullis_core::directory::KeyHash;
+use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::model::{Name, ServiceId};
+use portcullis_core::policy::Endpoint;
+use portcullis_core::ports::Clock;
+use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_identity::hash_key;
+use portcullis_proxy::change::{ChangeError, Changes};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::bearer;
+use crate::operations::registering::{Announcement, Registered, register};
+use crate::request::is_json;
+
+/// Bytes of a registration.
+const BODY_LIMIT: usize = 16 << 10;
+
+/// What a microservice sends. Fields that are not known are passed over.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RegistrationRequest)]
+pub(crate) struct Wanted {
+    /// The service's name, the first segment of its path.
+    name: String,
+    /// Where it is: `http://host[:port][/base]`.
+    base_url: String,
+    /// Its version, the second segment of its path; `v1` if absent.
+    #[schema(default = "v1")]
+    version: Option<String>,
+    /// Which of several instances it is; its target is set beside the others'.
+    instance: Option<String>,
+}
+
+/// What a microservice is told. The keys are there only when the name was taken just now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistrationReply)]
+pub(crate) struct Reply {
+    /// The service's name.
+    name: String,
+    /// Its version.
+    version: String,
+    /// The path under which apps call it.
+    path: String,
+    /// The API key with which apps call it; shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    /// The key that changes this registration; shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_key: Option<String>,
+}
+
+/// The endpoint.
+pub struct RegisterEndpoint {
+    changes: Changes,
+    jobs: Arc<dyn Jobs>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RegisterEndpoint {
+    /// An endpoint that makes its changes on the control runtime behind `jobs`.
+    pub fn new(changes: Changes, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
+        Self { changes, jobs, clock }
+    }
+}
+
+#[async_trait]
+impl Endpoint for RegisterEndpoint {
+    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+        if call.request.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed { allow: "POST" });
+        }
+        let token = shown_token(call)?;
+        let said = announcement(&read_body(call).await?)?;
+        let id = said.id.clone();
+        let (changes, now) = (self.changes.clone(), self.clock.unix_millis());
+        let work = async move { register(&changes, now, token, said).await };
+        let registered = jobs::run(&self.jobs, work).await?.map_err(refuse)?;
+        reply(&id, registered)
+    }
+}
+
+/// The hash of the token in `Authorization`.
+fn shown_token(call: &Call) -> Result<KeyHash, Refusal> {
+    let mut values = call.request.headers.get_all(AUTHORIZATION).iter();
+    let missing = Refusal::MissingCredential(Credential::Enrolment);
+    let Some(value) = values.next() else { return Err(missing) };
+    if values.next().is_some() {
+        return Err(Refusal::invalid(Credential::Enrolment, "several Authorization fields"));
+    }
+    value.to_str().ok().and_then(bearer).map(hash_key).ok_or(missing)
+}
+
+async fn read_body(call: &mut Call) -> Result<Bytes, Refusal> {
+    if !is_json(&call.request.headers) {
+        return Err(Refusal::UnsupportedMediaType);
+    }
+    let body = Limited::new(call.take_body(), BODY_LIMIT);
+    let collected = body.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return Refusal::BodyTooLarge { limit: BODY_LIMIT as u64 };
+        }
+        match error.downcast_ref() {
+            Some(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit: *limit },
+            Some(BodyError::Idle) => Refusal::RequestTimeout,
+            _ => Refusal::malformed("body_broken", "the body broke off"),
+        }
+    })?;
+    Ok(collected.to_bytes())
+}
+
+fn announcement(body: &[u8]) -> Result<Announcement, Refusal> {
+    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
+        Refusal::malformed("malformed_json", format!("expected a JSON object with 'name' and 'base_url': {error}"))
+    })?;
+    let name: Name = read(&wanted.name, "name", "bad_name")?;
+    let version: Name = read(wanted.version.as_deref().unwrap_or("v1"), "version", "bad_version")?;
+    let id = ServiceId::new(name, version).map_err(|error| Refusal::malformed("bad_name", format!("name: {error}")))?;
+    let url = read(&wanted.base_url, "base_url", "bad_base_url")?;
+    let instance = wanted.instance.map(|text| read(&text, "instance", "bad_instance")).transpose()?;
+    Ok(Announcement { id, url, instance })
+}
+
+fn read<T: FromStr<Err: std::fmt::Display>>(text: &str, field: &str, code: &'static str) -> Result<T, Refusal> {
+    text.parse().map_err(|error: T::Err| Refusal::malformed(code, format!("{field}: {error}")))
+}
+
+fn refuse(error: ChangeError) -> Refusal {
+    match error {
+        ChangeError::Unauthenticated(private) => Refusal::invalid(Credential::Enrolment, private),
+        ChangeError::Forbidden(detail) => Refusal::Forbidden { detail: detail.into() },
+        ChangeError::Conflict(detail) => Refusal::Conflict { detail: detail.into() },
+        ChangeError::Invalid(problems) => {
+            let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Refusal::malformed("bad_base_url", all.join("; "))
+        }
+        ChangeError::Stopping => {
+            Refusal::Overloaded { private: "the gateway is stopping", retry_after: Duration::from_secs(1) }
+        }
+        error @ (ChangeError::NotFound(_) | ChangeError::Stale(_) | ChangeError::Registry(_)) => {
+            Refusal::internal(error.to_string())
+        }
+    }
+}
+
+fn reply(id: &ServiceId, registered: Registered) -> Result<Response, Refusal> {
+    let (name, version, path) = (id.name.to_string(), id.version.to_string(), id.path());
+    let (status, reply) = match registered {
+        Registered::Taken { api_key, registration_key } => {
+            let api_key = Some(api_key.expose().to_owned());
+            let registration_key = Some(registration_key.expose().to_owned());
+            (StatusCode::CREATED, Reply { name, version, path, api_key, registration_key })
+        }
+        Registered::Updated => (StatusCode::OK, Reply { name, version, path, api_key: None, registration_key: None }),
+    };
+    let body = serde_json::to_vec(&reply).map_err(|error| Refusal::internal(error.to_string()))?;
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,0 +1,50 @@
+//! What every request to the control plane works with.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use portcullis_core::directory::KeyHash;
+use portcullis_core::model::{Problem, Service, ServiceId};
+use portcullis_core::ports::{Clock, Registry};
+use portcullis_identity::{MasterKey, Sessions, Users};
+use portcullis_proxy::change::Changes;
+use portcullis_telemetry::{AccessLogHandle, Counters, Recent};
+
+/// Compiles a service without putting it anywhere and says what is wrong with it.
+pub type DryRun = Arc<dyn Fn(&ServiceId, &Service) -> Vec<Problem> + Send + Sync>;
+
+/// What every request works with.
+pub struct AdminState {
+    /// The declarations.
+    pub changes: Changes,
+    /// Tells the problems of a service that was not read in full, so that all of them are told at once.
+    pub dry_run: DryRun,
+    /// The people.
+    pub users: Arc<Users>,
+    /// The durable store, for the sessions of clients.
+    pub registry: Arc<dyn Registry>,
+    /// The sessions this node remembers.
+    pub sessions: Arc<Sessions>,
+    /// Seals the secrets of clients.
+    pub master: Arc<MasterKey>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// The hash of the admin token.
+    pub token: KeyHash,
+    /// Host names, beside the loopback ones, under which the control plane may be spoken to; without ports.
+    pub hosts: Vec<String>,
+    /// The access log, to wait for what is on its way to be searchable.
+    pub log: Arc<AccessLogHandle>,
+    /// The newest records.
+    pub recent: Arc<Recent>,
+    /// What happened on this node.
+    pub counters: Arc<Counters>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl std::fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminState").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,183 @@
+//! `/api/v1/clients`, with their keys, secrets and sessions.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portcullis_core::directory::KeyHash;
+use portcullis_core::model::{Client, Grant, Label, Owner};
+use portcullis_core::ports::{Kind, Registry, Session, SessionId};
+use portcullis_identity::{LiveSession, checksum_ok, hash_key};
+use portcullis_proxy::change::{Edit, Transaction};
+use serde_json::{Value, json};
+
+use super::{House, millis};
+use crate::operations::clients::SECRET_PURPOSE;
+
+fn label(text: &str) -> Label {
+    text.parse().expect("a label")
+}
+
+/// The built-in client, as the start of the gateway makes it.
+async fn with_default() -> House {
+    let house = House::new().await;
+    let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
+    let edits = vec![Edit::Client(label("default"), Some(client))];
+    house.state.changes.submit(|_| Ok(Transaction { owner: Owner::Api, edits })).await.expect("made");
+    house
+}
+
+#[tokio::test]
+async fn a_client_shows_its_secret_once() {
+    let house = House::new().await;
+    let answer = house.send("POST", "/clients", json!({"name": "shop", "services": ["orders/v1", "*"]})).await;
+    let body = answer.fine(201);
+    assert_eq!((&body["name"], &body["services"]), (&json!("shop"), &json!(["orders/v1", "*"])));
+    let (access_key, secret) =
+        (body["access_key"].as_str().expect("a key"), body["secret_key"].as_str().expect("a secret"));
+    assert!(access_key.len() == 20 && access_key.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    assert!(secret.starts_with("pcs_") && checksum_ok(secret));
+    let shown = house.get("/clients/shop").await;
+    let object = json!({
+        "name": "shop", "access_key": access_key, "services": ["orders/v1", "*"], "enabled": true,
+        "revision": 1, "owner": "api",
+    });
+    assert_eq!((shown.fine(200), shown.header("etag")), (&object, "\"1\""));
+    assert_eq!(house.all("/clients", 10).await, [object]);
+    let rows = house.registry.all(Kind::ClientSecret).await.expect("read");
+    assert!(rows.len() == 1 && !rows[0].body.contains(secret));
+    let stored: Value = serde_json::from_str(&rows[0].body).expect("JSON");
+    assert_eq!(stored["uses"], json!(["oauth", "sign", "seal"]));
+    let sealed = STANDARD.decode(stored["sealed"].as_str().expect("a text")).expect("base64");
+    let opened = house.state.master.open(SECRET_PURPOSE, &sealed).expect("opens");
+    assert_eq!(opened.as_slice(), secret.as_bytes());
+}
+
+#[tokio::test]
+async fn what_an_operator_brings_along_is_taken_as_it_is() {
+    let house = House::new().await;
+    let body = json!({"name": "old", "access_key": "app 7", "secret_key": "x"});
+    let answer = house.send("POST", "/clients", body).await;
+    assert_eq!((&answer.fine(201)["access_key"], &answer.body["secret_key"]), (&json!("app 7"), &json!("x")));
+    for field in ["access_key", "secret_key"] {
+        for bad in ["", " x", "x ", "ü", "a\nb", &"x".repeat(257)] {
+            let answer = house.send("POST", "/clients", json!({"name": "new", field: bad})).await;
+            assert_eq!(answer.refused(422, "invalid_declaration").places(), [field], "{bad}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_and_access_keys_are_taken_once() {
+    let house = with_default().await;
+    house.send("POST", "/clients", json!({"name": "shop", "access_key": "app"})).await.fine(201);
+    for body in [
+        json!({"name": "shop"}),
+        json!({"name": "other", "access_key": "app"}),
+        json!({"name": "default"}),
+        json!({"name": "other", "access_key": "default"}),
+    ] {
+        house.send("POST", "/clients", body).await.refused(409, "conflict");
+    }
+    for body in [json!({"name": "a/b"}), json!({"name": "x", "services": ["a/b/c"]}), json!({"name": "x", "more": 1})] {
+        house.send("POST", "/clients", body).await.refused(400, "invalid_body");
+    }
+    let answer = house.send("POST", "/clients", json!({"name": "x", "services": ["ok", "a b"]})).await;
+    assert_eq!(answer.refused(400, "invalid_body").places(), ["services[1]"]);
+    let many = json!({"name": "x", "services": vec!["a"; 1_001]});
+    house.send("POST", "/clients", many).await.refused(422, "invalid_declaration");
+}
+
+#[tokio::test]
+async fn a_client_is_changed_on_the_revision_that_was_seen() {
+    let house = with_default().await;
+    house.send("POST", "/clients", json!({"name": "shop", "access_key": "app"})).await.fine(201);
+    let answer = house.send("PUT", "/clients/shop", json!({"services": ["orders"], "enabled": false})).await;
+    assert_eq!((&answer.fine(200)["enabled"], &answer.body["revision"]), (&json!(false), &json!(2)));
+    let answer = house.send("PUT", "/clients/shop", json!({"services": []})).await;
+    assert_eq!((&answer.fine(200)["enabled"], &answer.body["access_key"]), (&json!(false), &json!("app")));
+    house.send("PUT", "/clients/shop", json!({"enabled": true})).await.refused(400, "invalid_body");
+    house.send("PUT", "/clients/none", json!({"services": []})).await.refused(404, "not_found");
+    let put = async |name: &str, value: &str| {
+        let fields = [("if-match", value), ("content-type", "application/json")];
+        house.send_with("PUT", &format!("/api/v1/clients/{name}"), &fields, json!({"services": []}).to_string()).await
+    };
+    put("shop", "\"2\"").await.refused(412, "precondition_failed");
+    put("shop", "\"3\"").await.fine(200);
+    put("none", "*").await.refused(412, "precondition_failed");
+    house.send("PUT", "/clients/default", json!({"services": ["orders"]})).await.fine(200);
+    house.delete("/clients/default").await.refused(409, "conflict");
+}
+
+#[tokio::test]
+async fn a_client_goes_with_all_that_is_its_own() {
+    let house = House::new().await;
+    for name in ["shop", "other"] {
+        house.send("POST", "/clients", json!({"name": name})).await.fine(201);
+        let path = format!("/clients/{name}/api-keys");
+        house.send("POST", &path, json!({"api_key": format!("key of {name}")})).await.fine(201);
+    }
+    let open = async |number: u8, client: &str| {
+        let session = Session {
+            id: SessionId([number; 16]),
+            user: label("ada"),
+            client: label(client),
+            user_info: "{}".into(),
+            created_at: millis(&house),
+            expires_at: u64::MAX,
+            refresh: KeyHash([number; 32]),
+            predecessor: None,
+            rotated_at: 0,
+        };
+        let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
+        house.registry.open_session(session, 100).await.expect("opened");
+        assert!(house.state.sessions.remember(&live, house.state.sessions.epoch(id)));
+        id
+    };
+    let (gone, stays) = (open(1, "shop").await, open(2, "other").await);
+    house.delete("/clients/shop").await.fine(204);
+    house.delete("/clients/shop").await.refused(404, "not_found");
+    assert!(house.state.sessions.cached(gone).is_none() && house.state.sessions.cached(stays).is_some());
+    assert_eq!(house.registry.session(gone).await.expect("read"), None);
+    let holds = |key: &str| house.directory.read(|entries| entries.holder(&hash_key(key)).is_some());
+    assert!(!holds("key of shop") && holds("key of other"));
+    for kind in [Kind::ApiKey, Kind::ClientSecret, Kind::Client] {
+        assert_eq!(house.registry.all(kind).await.expect("read").len(), 1, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_has_64_keys_and_no_more() {
+    let house = House::new().await;
+    house.send("POST", "/clients/shop/api-keys", json!({})).await.refused(404, "not_found");
+    house.get("/clients/shop/api-keys").await.refused(404, "not_found");
+    house.send("POST", "/clients", json!({"name": "shop"})).await.fine(201);
+    let first = house.send("POST", "/clients/shop/api-keys", json!({"api_key": "mine"})).await;
+    house.send("POST", "/clients/shop/api-keys", json!({"api_key": "mine"})).await.refused(409, "conflict");
+    house.send("POST", "/clients/shop/api-keys", json!({"api_key": ""})).await.refused(422, "invalid_declaration");
+    for _ in 1..64 {
+        let answer = house.send_with("POST", "/api/v1/clients/shop/api-keys", &[], "").await;
+        assert!(checksum_ok(answer.fine(201)["api_key"].as_str().expect("a key")));
+    }
+    house.send("POST", "/clients/shop/api-keys", json!({})).await.refused(409, "conflict");
+    let listed = house.all("/clients/shop/api-keys", 10).await;
+    assert_eq!(listed.len(), 64);
+    assert!(listed.iter().all(|key| key.get("api_key").is_none()));
+    let path = format!("/clients/shop/api-keys/{}", first.fine(201)["id"].as_str().expect("an id"));
+    house.delete(&path).await.fine(204);
+    house.delete(&path).await.refused(404, "not_found");
+    house.send("POST", "/clients/shop/api-keys", json!({"api_key": "mine"})).await.fine(201);
+}
+
+#[tokio::test]
+async fn clients_come_in_pages_by_name() {
+    let house = House::new().await;
+    for number in (0..7).rev() {
+        house.send("POST", "/clients", json!({"name": format!("client {number}")})).await.fine(201);
+    }
+    for limit in [1, 3, 7] {
+        let items = house.all("/clients", limit).await;
+        let names: Vec<_> = items.iter().map(|item| item["name"].as_str().expect("a name").to_owned()).collect();
+        assert_eq!(names, (0..7).map(|number| format!("client {number}")).collect::<Vec<_>>());
+    }
+}

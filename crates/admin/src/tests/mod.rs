@@ -1,0 +1,303 @@
+//! The control plane in one piece, over a registry in memory, as requests meet it.
+
+mod clients;
+mod door;
+mod enrolments;
+mod logs;
+mod register;
+mod server;
+mod services;
+mod users;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use portcullis_core::body::Body as CallBody;
+use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
+use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::directory::Directory;
+use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::policy::Pipeline;
+use portcullis_core::ports::{AccessLog, Clock};
+use portcullis_core::record::{OpenRecord, Record};
+use portcullis_identity::{
+    AccessTokens, Cost, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users, hash_key,
+};
+use portcullis_policies::Parts;
+use portcullis_proxy::change::{Changes, Workshop};
+use portcullis_proxy::snapshot::{Publisher, Snapshot, compile_service};
+use portcullis_proxy::upstream::guard::{Allow, Guard};
+use portcullis_proxy::upstream::{self, Upstreams};
+use portcullis_telemetry::{AccessLogWriter, Counters};
+use serde_json::Value;
+
+use crate::{AdminState, RegisterEndpoint, router};
+
+const TOKEN: &str = "the-admin-token";
+const NOW: u64 = 1_700_000_000;
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A control runtime that is the test's own.
+struct Control;
+
+impl Jobs for Control {
+    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+        tokio::spawn(job);
+        Ok(())
+    }
+}
+
+/// An answer, read to its end.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// Holds an error against its status and code; every error has the same form.
+    #[track_caller]
+    fn refused(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &Value::from(code)), "{}", self.body);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert_eq!(self.body["type"], format!("urn:portcullis:problem:{code}"));
+        assert_eq!(self.body["request_id"], self.header("x-request-id"));
+        assert!(self.body["title"].is_string() && self.body["detail"].is_string());
+        self
+    }
+
+    #[track_caller]
+    fn fine(&self, status: u16) -> &Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        &self.body
+    }
+
+    /// The places that a refusal complains about.
+    fn places(&self) -> Vec<&str> {
+        let problems = self.body["problems"].as_array().map_or(&[][..], Vec::as_slice);
+        problems.iter().map(|problem| problem["path"].as_str().expect("a path")).collect()
+    }
+}
+
+struct House {
+    state: Arc<AdminState>,
+    registry: Arc<MemoryRegistry>,
+    directory: Arc<Directory>,
+    clock: Arc<ManualClock>,
+    service: TowerToHyperService<axum::Router>,
+    register: Pipeline,
+    _log_directory: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(NOW));
+        let registry = Arc::new(MemoryRegistry::default());
+        let master = Arc::new(MasterKey::from_bytes(&[7; 32]));
+        let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
+        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
+        let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+        let limits = PasswordLimits { cost, at_a_time: 2, queue: 64, per_address: 64 };
+        let passwords = Arc::new(Passwords::new(limits).expect("fine limits"));
+        let users = Arc::new(Users::new(registry.clone(), passwords, sessions.clone(), clock.clone()));
+        let directory = Arc::new(Directory::default());
+        let parts = Arc::new(Parts {
+            directory: directory.clone(),
+            tokens: Arc::new(AccessTokens::new(Arc::new(keys), "http://gate", clock.clone())),
+            issuer: "http://gate".into(),
+            sessions: sessions.clone(),
+            jobs: Arc::new(Control),
+            clock: clock.clone(),
+            body_limit: 0,
+        });
+        let upstreams = upstreams();
+        let workshop = Workshop {
+            registry: registry.clone(),
+            directory: directory.clone(),
+            parts: parts.clone(),
+            upstreams: upstreams.clone(),
+            publisher: Publisher::new(0).0,
+            builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
+        };
+        let changes = Changes::start(workshop).await.expect("started");
+        let counters = Arc::new(Counters::default());
+        let log_directory = tempfile::tempdir().expect("a directory");
+        let settings = portcullis_telemetry::Settings::in_directory(log_directory.path());
+        let (log, recent) = AccessLogWriter::start(&settings, counters.clone()).expect("a log");
+        let state = Arc::new(AdminState {
+            changes: changes.clone(),
+            dry_run: Arc::new(move |id, service| {
+                compile_service(id, service, &parts, &upstreams).err().unwrap_or_default()
+            }),
+            users,
+            registry: registry.clone(),
+            sessions,
+            master,
+            clock: clock.clone(),
+            token: hash_key(TOKEN),
+            hosts: vec!["gate.example".to_owned()],
+            log,
+            recent,
+            counters,
+            started: Instant::now(),
+        });
+        let service = TowerToHyperService::new(router(state.clone()));
+        let endpoint = Arc::new(RegisterEndpoint::new(changes, Arc::new(Control), clock.clone()));
+        let facts = RouteFacts { name: "/-/register".into(), service: None, prefix: 0 };
+        let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
+        Self { state, registry, directory, clock, service, register, _log_directory: log_directory }
+    }
+
+    /// Sends a request as it is.
+    async fn raw(&self, request: Request<Body>) -> Answer {
+        let response = self.service.call(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request with the admin token, and with header fields of its own.
+    async fn send_with(&self, method: &str, path: &str, fields: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:6501");
+        request = request.header("authorization", format!("Bearer {TOKEN}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        self.raw(request.body(body.into()).expect("a request")).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+        let fields = [("content-type", "application/json")];
+        self.send_with(method, &format!("/api/v1{path}"), &fields, body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send_with("GET", &format!("/api/v1{path}"), &[], Body::empty()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.send_with("DELETE", &format!("/api/v1{path}"), &[], Body::empty()).await
+    }
+
+    /// Every page of a list, joined.
+    async fn all(&self, path: &str, limit: usize) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}?limit={limit}{cursor}")).await;
+            let page = page.fine(200);
+            items.extend(page["items"].as_array().expect("items").iter().cloned());
+            assert!(page["items"].as_array().expect("items").len() <= limit);
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    async fn enrolment(&self, body: Value) -> String {
+        let answer = self.send("POST", "/enrolment-tokens", body).await;
+        answer.fine(201)["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A microservice registers itself.
+    async fn register(&self, token: &str, body: Value) -> Answer {
+        let mut call = call(Method::POST, CallBody::full(body.to_string()));
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a value");
+        call.request.headers.insert("authorization", value);
+        self.answer(&mut call).await
+    }
+
+    async fn answer(&self, call: &mut Call) -> Answer {
+        let response = self.register.run(call).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let mut headers = parts.headers;
+        headers.insert("x-request-id", call.id.header());
+        Answer { status: parts.status, headers, body: serde_json::from_slice(&bytes).expect("JSON") }
+    }
+}
+
+fn upstreams() -> Upstreams {
+    let second = Duration::from_secs(1);
+    Upstreams::new(upstream::Settings {
+        guard: Guard::new(vec![Allow::Loopback], Vec::new()),
+        per_worker: 1,
+        queue_wait: second,
+        connect_timeout: second,
+        first_byte: second,
+        body_idle: second,
+        keep_alive: second,
+        answer_head: 1 << 16,
+        pseudonym: HeaderValue::from_static("gate"),
+    })
+}
+
+struct NoLog;
+
+impl AccessLog for NoLog {
+    fn write(&self, _record: Box<Record>) {}
+}
+
+fn record(path: &str, status: u16) -> Record {
+    Record {
+        time: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
+        request_id: RequestId::from_random([1; 16]),
+        client_ip: HERE,
+        method: Method::POST,
+        path: path.into(),
+        status,
+        service: None,
+        version: None,
+        client: None,
+        user: None,
+        duration: Duration::ZERO,
+        upstream_duration: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        refusal: None,
+        reason: None,
+        target: None,
+    }
+}
+
+/// A call to `/-/register`.
+fn call(method: Method, body: CallBody) -> Call {
+    let path = Path::parse("/-/register", EncodedSlash::Refuse).expect("a path");
+    let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), client_ip: HERE, scheme: "http" };
+    Call {
+        id: RequestId::from_random([1; 16]),
+        peer,
+        request: CallRequest {
+            method,
+            path,
+            query: None,
+            host: Host::parse(b"gate").expect("a host"),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            body,
+        },
+        raw: RawRequest { target: "/-/register".parse().expect("a target"), removed: Vec::new() },
+        dialect: Dialect::Http,
+        route: None,
+        caller: Caller::default(),
+        record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
+    }
+}
+
+fn millis(house: &House) -> u64 {
+    house.clock.unix_millis()
+}

@@ -1,0 +1,48 @@
+//! The server over a real socket.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::{House, TOKEN};
+use crate::serve;
+
+async fn exchange(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("read");
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn the_server_answers_and_stops() {
+    let house = House::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(serve(listener, house.state.clone(), async {
+        let _ = stopped.await;
+    }));
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let request = format!(
+        "GET /api/v1/status HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = exchange(&mut stream, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let start = format!("GET / HTTP/1.1\r\nHost: {address}\r\nX-Long: ");
+    // Not a byte more than the bound, so that none is unread when the server closes.
+    let answer = exchange(&mut stream, &format!("{start}{}", "x".repeat((64 << 10) - start.len()))).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    // A connection that has said nothing yet does not hold the server up, nor does one between two requests.
+    let silent = TcpStream::connect(address).await.expect("connected");
+    let mut idle = TcpStream::connect(address).await.expect("connected");
+    idle.write_all(b"GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.expect("read");
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stop.send(()).expect("running");
+    running.await.expect("stopped");
+    drop(silent);
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}

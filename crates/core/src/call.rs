@@ -1,0 +1,294 @@
+//! One request on its way through the gateway.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use serde::Serialize;
+
+use crate::body::Body;
+use crate::canonical::{Host, Path};
+use crate::model::ServiceId;
+use crate::record::OpenRecord;
+use crate::refusal::Refusal;
+
+/// An answer on its way back.
+pub type Response = http::Response<Body>;
+
+/// The id of a call: 16 random bytes, written as 32 hex digits, or what a trusted caller sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Takes over an id, if it is one of 1 to 128 printable ASCII characters without spaces.
+    pub fn from_header(value: &HeaderValue) -> Option<Self> {
+        let text = value.as_bytes();
+        let fine = (1..=128).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
+        fine.then(|| Self(value.clone()))
+    }
+
+    /// Makes an id out of 16 random bytes.
+    pub fn from_random(random: [u8; 16]) -> Self {
+        let text = hex(&random);
+        Self(HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static("-")))
+    }
+
+    /// The id as a header value.
+    pub fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// The other end of the connection a call came over.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The address of the socket.
+    pub socket: SocketAddr,
+    /// The address the call came from; the socket's, unless a trusted proxy says otherwise.
+    pub client_ip: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
+/// How refusals are written for this caller. Fixed at the door, before routing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// RFC 9457 problem details.
+    Http,
+    /// RFC 6749 section 5.2 error JSON.
+    OAuth,
+}
+
+/// A request in canonical form.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The canonical path.
+    pub path: Path,
+    /// The query, as sent, without `?`.
+    pub query: Option<Bytes>,
+    /// The host asked for, in lower case.
+    pub host: Host,
+    /// The HTTP version it came in.
+    pub version: Version,
+    /// The header fields, without hop-by-hop fields and without identity fields from outside.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+/// The request as it stood on the wire; for signatures alone.
+#[derive(Debug)]
+pub struct RawRequest {
+    /// The request target.
+    pub target: Uri,
+    /// Fields that were removed on the way to canonical form.
+    pub removed: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a compiled route tells about itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// The route's name.
+    pub name: Arc<str>,
+    /// The service behind it; none for a built-in route.
+    pub service: Option<ServiceId>,
+    /// Bytes of the canonical path that the route's prefix takes up.
+    pub prefix: usize,
+}
+
+/// A principal an API key speaks for.
+#[derive(Debug, Clone)]
+pub enum KeyHolder {
+    /// The service itself, in every version of that name.
+    Service(Arc<str>),
+    /// A client.
+    Client(Arc<crate::directory::ClientEntry>),
+}
+
+/// The user behind a token, as backends are told.
+#[derive(Debug, Clone)]
+pub struct UserFacts {
+    /// The user name.
+    pub name: Arc<str>,
+    /// base64 of the compact JSON of the user's information: `X-User-Json`.
+    pub user_json: HeaderValue,
+}
+
+/// Who is calling, as far as credentials have shown it.
+#[derive(Debug, Default)]
+pub struct Caller {
+    /// Who the API key speaks for.
+    pub key: Option<KeyHolder>,
+    /// The client a verified token was issued to, where this gateway knows it.
+    pub token_client: Option<Arc<crate::directory::ClientEntry>>,
+    /// The `sub` of a verified token of a foreign issuer.
+    pub token_subject: Option<Arc<str>>,
+    /// The user a verified token speaks for.
+    pub user: Option<UserFacts>,
+    /// Which credentials were used up here and do not travel on.
+    pub consumed: Consumed,
+}
+
+/// Credentials that a policy has used.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Consumed {
+    /// `Authorization`.
+    pub authorization: bool,
+}
+
+impl Caller {
+    /// The name that stands for the caller in records and in `X-App-Id`: the client of the API key, else of the token.
+    pub fn client(&self) -> Option<&Arc<crate::directory::ClientEntry>> {
+        match &self.key {
+            Some(KeyHolder::Client(client)) => Some(client),
+            _ => self.token_client.as_ref(),
+        }
+    }
+}
+
+/// One request on its way: who sent it, what it says, where it goes, and what is recorded of it.
+pub struct Call {
+    /// Its id.
+    pub id: RequestId,
+    /// Where it came from.
+    pub peer: Peer,
+    /// What it says, in canonical form.
+    pub request: Request,
+    /// What stood on the wire.
+    pub raw: RawRequest,
+    /// How refusals are written.
+    pub dialect: Dialect,
+    /// The route that matched.
+    pub route: Option<Arc<RouteFacts>>,
+    /// Who is calling.
+    pub caller: Caller,
+    /// What is recorded.
+    pub record: OpenRecord,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).field("path", &self.request.path).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// What of the path is left behind the route's prefix; empty or beginning with `/`.
+    pub fn rest(&self) -> &str {
+        let prefix = self.route.as_ref().map_or(0, |route| route.prefix);
+        self.request.path.as_str().get(prefix..).unwrap_or("")
+    }
+
+    /// Takes the body out, leaving an empty one.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::replace(&mut self.request.body, Body::empty())
+    }
+
+    /// Writes a refusal for this caller and notes it in the record.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) -> Response {
+        self.record.note(|record| {
+            record.refusal = Some(refusal.code());
+            record.reason = refusal.private().map(Into::into);
+        });
+        self.dialect.write(refusal, &self.id)
+    }
+}
+
+#[derive(Serialize)]
+struct ProblemDetails<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct OAuthError<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+impl Dialect {
+    /// The dialect of a path.
+    pub fn of(path: &str) -> Self {
+        if path.starts_with("/oauth/") || path == "/verify_token" { Self::OAuth } else { Self::Http }
+    }
+
+    /// Writes a refusal out: status, headers and a JSON body.
+    pub fn write(self, refusal: &Refusal, id: &RequestId) -> Response {
+        let facts = refusal.facts();
+        let (content_type, body) = match self {
+            Self::Http => (
+                HeaderValue::from_static("application/problem+json"),
+                serde_json::to_vec(&ProblemDetails {
+                    kind: format!("urn:portcullis:problem:{}", facts.code),
+                    title: facts.title,
+                    status: facts.status.as_u16(),
+                    detail: &facts.detail,
+                    code: facts.code,
+                    request_id: id.as_str(),
+                }),
+            ),
+            Self::OAuth => (
+                HeaderValue::from_static("application/json"),
+                serde_json::to_vec(&OAuthError {
+                    error: oauth_error(refusal),
+                    error_description: &facts.detail,
+                    code: facts.code,
+                    request_id: id.as_str(),
+                }),
+            ),
+        };
+        let mut response = Response::new(Body::full(body.unwrap_or_default()));
+        *response.status_mut() = facts.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = facts.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(allow) = facts.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(seconds) = facts.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The error codes of RFC 6749 section 5.2.
+fn oauth_error(refusal: &Refusal) -> &'static str {
+    match refusal.facts().status.as_u16() {
+        401 => "invalid_client",
+        403 => "unauthorized_client",
+        500.. => "temporarily_unavailable",
+        _ => "invalid_request",
+    }
+}

@@ -1,0 +1,143 @@
+//! Who may show which key: clients and API keys as every call looks them up.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+
+use crate::call::KeyHolder;
+use crate::model::{Client, Label, Name, ServiceId};
+use crate::table::Table;
+
+/// SHA-256 of a key or token: what is stored and looked up in its stead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    /// As 64 lower-case hex digits, the form in which it is stored.
+    pub fn to_hex(&self) -> String {
+        crate::call::hex(&self.0)
+    }
+
+    /// Reads 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyOwner {
+    /// A service, in every version of the name.
+    Service(Name),
+    /// A client.
+    Client(Label),
+}
+
+/// A client as calls see it.
+#[derive(Debug)]
+pub struct ClientEntry {
+    /// Its name.
+    pub name: Label,
+    /// What it may call.
+    pub client: Client,
+    /// Its access key (or its name, if it has none) as `X-App-Id` carries it.
+    pub app_id: HeaderValue,
+}
+
+impl ClientEntry {
+    /// Prepares a declared client.
+    pub fn new(name: Label, client: Client) -> Self {
+        let shown = client.access_key.as_deref().unwrap_or(name.as_str());
+        let app_id = HeaderValue::from_str(shown).unwrap_or(HeaderValue::from_static(""));
+        Self { name, client, app_id }
+    }
+
+    /// Whether it may call the service.
+    pub fn may_call(&self, service: &ServiceId) -> bool {
+        self.client.enabled && self.client.may_call(service)
+    }
+}
+
+/// The state of the directory at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    clients: Table<Label, Arc<ClientEntry>>,
+    keys: Table<KeyHash, KeyOwner>,
+}
+
+impl Entries {
+    /// A client by its name, unless it is disabled.
+    pub fn client(&self, name: &Label) -> Option<&Arc<ClientEntry>> {
+        self.clients.get(name).filter(|entry| entry.client.enabled)
+    }
+
+    /// Who a key speaks for; nobody, if it is unknown or its client is gone or disabled.
+    pub fn holder(&self, key: &KeyHash) -> Option<KeyHolder> {
+        match self.keys.get(key)? {
+            KeyOwner::Service(name) => Some(KeyHolder::Service(name.shared())),
+            KeyOwner::Client(name) => self.client(name).cloned().map(KeyHolder::Client),
+        }
+    }
+
+    /// Sets or takes out a client.
+    pub fn set_client(&mut self, name: &Label, client: Option<Client>) {
+        match client {
+            Some(client) => {
+                self.clients.insert(name.clone(), Arc::new(ClientEntry::new(name.clone(), client)));
+            }
+            None => {
+                self.clients.remove(name);
+            }
+        }
+    }
+
+    /// Sets or takes out a key.
+    pub fn set_key(&mut self, key: KeyHash, owner: Option<KeyOwner>) {
+        match owner {
+            Some(owner) => {
+                self.keys.insert(key, owner);
+            }
+            None => {
+                self.keys.remove(&key);
+            }
+        }
+    }
+}
+
+/// The directory: one writer publishes, every call reads, and nobody waits.
+#[derive(Debug, Default)]
+pub struct Directory(ArcSwap<Entries>);
+
+impl Directory {
+    /// Reads the newest state. The result must not be kept across an `.await`.
+    pub fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
+        look(&self.0.load())
+    }
+
+    /// A copy of the newest state, to be changed and published.
+    pub fn copy(&self) -> Entries {
+        Entries::clone(&self.0.load())
+    }
+
+    /// Replaces the state.
+    pub fn publish(&self, entries: Entries) {
+        self.0.store(Arc::new(entries));
+    }
+}

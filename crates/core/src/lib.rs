@@ -1,0 +1,18 @@
+//! The nouns of the gateway and the ports to everything outside it.
+//!
+//! Nothing here opens a socket, a file or a database: what the nouns need from the world stands in
+//! [`ports`] as traits, and [`memory`] gives each of them an in-memory form.
+
+pub mod body;
+pub mod call;
+pub mod canonical;
+pub mod directory;
+pub mod jobs;
+pub mod memory;
+pub mod model;
+pub mod policy;
+pub mod ports;
+pub mod record;
+pub mod refusal;
+pub mod secret;
+pub mod table;

@@ -1,0 +1,158 @@
+//! The ports in memory: a registry that forgets everything with the process, and a clock that is set by hand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use crate::ports::{
+    Clock, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+};
+
+#[derive(Debug, Default)]
+struct State {
+    rows: BTreeMap<(Kind, String), Row>,
+    sessions: HashMap<SessionId, Session>,
+}
+
+/// A registry in memory, for tests and for looking at the rules of the port.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry(Mutex<State>);
+
+impl MemoryRegistry {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        self.page(kind, "", u32::MAX).await
+    }
+
+    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError> {
+        let state = self.state();
+        let rows = state.rows.range((kind, after.to_owned())..).take_while(|((found, _), _)| *found == kind);
+        Ok(rows.filter(|((_, key), _)| key.as_str() > after).map(|(_, row)| row.clone()).take(limit as usize).collect())
+    }
+
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        Ok(self.state().rows.get(&(kind, key.to_owned())).cloned())
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        let mut state = self.state();
+        let mut rows = state.rows.clone();
+        for write in writes {
+            match write {
+                Write::Put { row, expect } => {
+                    let key = (row.kind, row.key.clone());
+                    let found = rows.get(&key).map(|row| row.revision);
+                    let met = match expect {
+                        Expect::Any => true,
+                        Expect::Absent => found.is_none(),
+                        Expect::Revision(revision) => found == Some(revision),
+                    };
+                    if !met {
+                        return Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key });
+                    }
+                    rows.insert(key, row);
+                }
+                Write::Delete { kind, key } => {
+                    rows.remove(&(kind, key));
+                }
+            }
+        }
+        state.rows = rows;
+        Ok(())
+    }
+
+    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+        let mut state = self.state();
+        let mut of_user: Vec<_> = state
+            .sessions
+            .values()
+            .filter(|held| held.user == session.user)
+            .map(|held| (held.created_at, held.id))
+            .collect();
+        of_user.sort_by_key(|(created_at, _)| *created_at);
+        let over = (of_user.len() + 1).saturating_sub(limit.max(1) as usize);
+        let ended: Vec<_> = of_user.into_iter().take(over).map(|(_, id)| id).collect();
+        for id in &ended {
+            state.sessions.remove(id);
+        }
+        state.sessions.insert(session.id, session);
+        Ok(ended)
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
+        Ok(self.state().sessions.get(&id).cloned())
+    }
+
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
+        let mut state = self.state();
+        let Some(session) = state.sessions.get_mut(&rotate.id).filter(|held| held.expires_at > rotate.now) else {
+            return Ok(Rotation::Gone);
+        };
+        if session.refresh == rotate.shown {
+            session.predecessor = Some(rotate.shown);
+            session.refresh = rotate.successor;
+            session.rotated_at = rotate.now;
+            session.expires_at = rotate.expires_at;
+            return Ok(Rotation::Rotated(session.clone()));
+        }
+        let in_grace = rotate.now < session.rotated_at.saturating_add(rotate.grace);
+        if session.predecessor == Some(rotate.shown) && session.refresh == rotate.successor && in_grace {
+            return Ok(Rotation::Repeated(session.clone()));
+        }
+        state.sessions.remove(&rotate.id);
+        Ok(Rotation::Reused)
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
+        Ok(self.state().sessions.remove(&id).is_some())
+    }
+
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        let mut state = self.state();
+        let meant = |session: &Session| match &of {
+            SessionsOf::User(user) => session.user == *user,
+            SessionsOf::Client(client) => session.client == *client,
+        };
+        let ended: Vec<_> =
+            state.sessions.values().filter(|session| meant(session)).map(|session| session.id).collect();
+        state.sessions.retain(|id, _| !ended.contains(id));
+        Ok(ended)
+    }
+
+    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
+        let mut state = self.state();
+        let before = state.sessions.len();
+        state.sessions.retain(|_, session| session.expires_at > now);
+        Ok((before - state.sessions.len()) as u64)
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<SystemTime>);
+
+impl ManualClock {
+    /// A clock at so many seconds after the Unix epoch.
+    pub fn at(seconds: u64) -> Self {
+        Self(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

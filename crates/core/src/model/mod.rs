@@ -1,0 +1,18 @@
+//! What operators declare: services and clients, with the names and addresses they are made of.
+//!
+//! These types are read from JSON and checked while they are read; a value that exists is well formed.
+//! Whether it *works* (policies known, settings valid) is what compiling it finds out.
+
+mod client;
+mod keys;
+mod names;
+mod problem;
+mod service;
+mod target_url;
+
+pub use client::{Client, Grant};
+pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
+pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId};
+pub use problem::Problem;
+pub use service::{Owner, Service, Stored, Target, default_require};
+pub use target_url::{TargetUrl, TargetUrlError};

@@ -1,0 +1,83 @@
+//! A registered backend: where its instances are, which credentials it wants, and its policies.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Name, TargetUrl};
+
+/// Who an object belongs to. An owner's bulk changes touch only what it owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// Declared in a file.
+    File,
+    /// Written through the admin API or the command line.
+    Api,
+    /// Came by self-registration.
+    Registration,
+}
+
+/// An object with what the registry knows about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<T> {
+    /// The object.
+    pub value: T,
+    /// Counts up with every change of this object, from 1.
+    pub revision: u64,
+    /// Who it belongs to.
+    pub owner: Owner,
+}
+
+/// One instance of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The base URL calls are forwarded to.
+    pub url: TargetUrl,
+    /// The share of calls it gets, 1 to 1000.
+    #[serde(default = "one")]
+    pub weight: u16,
+    /// The name the instance registered itself under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Name>,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// A registered backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Where its instances are; at most 1,000.
+    pub targets: Vec<Target>,
+    /// Which credentials a call needs: alternatives, each a list of kinds that must all be there. Empty: open.
+    #[serde(default = "default_require")]
+    pub require: Vec<Vec<String>>,
+    /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// Settings of policies by kind; a kind that is not named has its defaults or is absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Value>,
+}
+
+impl Service {
+    /// A service as self-registration makes it: one target, everything else by default.
+    pub fn with_target(url: TargetUrl, instance: Option<Name>) -> Self {
+        Self {
+            targets: vec![Target { url, weight: 1, instance }],
+            require: default_require(),
+            audiences: Vec::new(),
+            policies: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a service wants of a call until its operator says otherwise: a bearer token and an API key.
+pub fn default_require() -> Vec<Vec<String>> {
+    vec![vec!["bearer".to_owned(), "api_key".to_owned()]]
+}

@@ -1,0 +1,239 @@
+//! The ports: everything the gateway needs from the world, as traits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::directory::KeyHash;
+use crate::model::{Label, Owner};
+use crate::record::Record;
+
+/// The kinds of object a registry keeps by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Facts about the registry itself.
+    Meta,
+    /// Services, by `name/version`.
+    Service,
+    /// Clients, by name.
+    Client,
+    /// Secrets of clients, sealed, by `client/id`.
+    ClientSecret,
+    /// API keys, by the hex SHA-256 of the key.
+    ApiKey,
+    /// Registrations, by service name.
+    Registration,
+    /// Enrolment tokens, by name.
+    Enrolment,
+    /// Users, by user name.
+    User,
+    /// Signing keys, by key id, sealed.
+    SigningKey,
+}
+
+impl Kind {
+    /// The word the registry stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Service => "service",
+            Self::Client => "client",
+            Self::ClientSecret => "client_secret",
+            Self::ApiKey => "api_key",
+            Self::Registration => "registration",
+            Self::Enrolment => "enrolment",
+            Self::User => "user",
+            Self::SigningKey => "signing_key",
+        }
+    }
+}
+
+/// An object as it is stored: its body is JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is.
+    pub kind: Kind,
+    /// Its key, unique in its kind.
+    pub key: String,
+    /// Counts up with every change, from 1.
+    pub revision: u64,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// JSON.
+    pub body: String,
+}
+
+/// What must be true of an object for a write to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Any,
+    /// It is not there.
+    Absent,
+    /// It is there in this revision.
+    Revision(u64),
+}
+
+/// One change of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Makes or replaces it.
+    Put {
+        /// The object as it will be.
+        row: Row,
+        /// What must be true before.
+        expect: Expect,
+    },
+    /// Takes it out; one that is not there stays away.
+    Delete {
+        /// What it is.
+        kind: Kind,
+        /// Its key.
+        key: String,
+    },
+}
+
+/// Why the registry did not do what it was asked.
+#[derive(Debug, Clone, Error)]
+pub enum RegistryError {
+    /// An [`Expect`] was not met; nothing was written.
+    #[error("{kind} '{key}' has been changed by somebody else")]
+    Conflict {
+        /// The kind of the object.
+        kind: &'static str,
+        /// Its key.
+        key: String,
+    },
+    /// The storage itself failed.
+    #[error("the registry failed: {0}")]
+    Storage(String),
+}
+
+/// The id of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub [u8; 16]);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::call::hex(&self.0))
+    }
+}
+
+/// One login of a user through a client. Times are Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The user name.
+    pub user: Label,
+    /// The client it was opened through.
+    pub client: Label,
+    /// Compact JSON of what backends are told of the user, as it was at login.
+    pub user_info: Arc<str>,
+    /// When it was opened.
+    pub created_at: u64,
+    /// When its refresh token ends, unless it is used before.
+    pub expires_at: u64,
+    /// The hash of the refresh token that is good now.
+    pub refresh: KeyHash,
+    /// The hash of the one before it.
+    pub predecessor: Option<KeyHash>,
+    /// When the refresh token was last rotated.
+    pub rotated_at: u64,
+}
+
+/// A wish to exchange a refresh token for its successor. Times are Unix milliseconds.
+#[derive(Debug, Clone)]
+pub struct Rotate {
+    /// The session the token belongs to.
+    pub id: SessionId,
+    /// The hash of the token that was shown.
+    pub shown: KeyHash,
+    /// The hash of its successor.
+    pub successor: KeyHash,
+    /// Now.
+    pub now: u64,
+    /// For how long the predecessor is still answered with the same successor, in milliseconds.
+    pub grace: u64,
+    /// When the successor ends.
+    pub expires_at: u64,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// The token was good and its successor is good now.
+    Rotated(Session),
+    /// The token was the predecessor, within its grace: the same successor once more.
+    Repeated(Session),
+    /// An old token of a living session: the session has been ended.
+    Reused,
+    /// There is no such session any more.
+    Gone,
+}
+
+/// The durable store: declarations, keys, users, sessions.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Every object of a kind, by key.
+    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError>;
+    /// Up to `limit` objects of a kind whose key is greater than `after`, by key.
+    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError>;
+    /// One object.
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError>;
+    /// Does all the writes or none of them; when it returns, they are on disk.
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError>;
+    /// Opens a session. Where the user has more than `limit`, the oldest end; their ids are returned.
+    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError>;
+    /// A living session.
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError>;
+    /// Exchanges a refresh token, in one transaction.
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError>;
+    /// Ends a session; `false` if there was none.
+    async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError>;
+    /// Ends every session of a user, or through a client; returns their ids.
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError>;
+    /// Forgets sessions that have expired before `now`; returns how many.
+    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError>;
+}
+
+/// Whose sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionsOf {
+    /// A user's.
+    User(Label),
+    /// Those opened through a client.
+    Client(Label),
+}
+
+/// Where records go. Writing never waits and never fails; what cannot be kept is counted.
+pub trait AccessLog: Send + Sync {
+    /// Takes a record.
+    fn write(&self, record: Box<Record>);
+}
+
+/// The time of day.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> SystemTime;
+
+    /// Now, in Unix milliseconds.
+    fn unix_millis(&self) -> u64 {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}

@@ -1,0 +1,278 @@
+//! Every way the gateway says no.
+//!
+//! A [`Refusal`] knows its status, its stable code and what the caller may read; what only the operator may
+//! read is kept beside it. It knows nothing of how an answer is written: [`crate::call::Dialect`] does that.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What a caller did not show, or showed wrongly. One per `WWW-Authenticate` challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// `Authorization: Bearer …` (RFC 6750).
+    Bearer,
+    /// `X-API-Key: …`.
+    ApiKey,
+    /// A user name with its password, or a refresh token, in a body.
+    Login,
+    /// A registration or enrolment token in `Authorization`.
+    Enrolment,
+}
+
+/// A way to say no. Each variant is one `code`; see [`Refusal::facts`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request cannot be brought into canonical form, or a built-in endpoint cannot read its body.
+    Malformed {
+        /// Which rule it broke, stable, like `encoded_slash`.
+        code: &'static str,
+        /// The rule in words.
+        detail: Cow<'static, str>,
+    },
+    /// The request target is longer than it may be.
+    TargetTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No route matches.
+    NoRoute,
+    /// A route matches, but not with this method.
+    MethodNotAllowed {
+        /// The methods it has, as the `Allow` header writes them.
+        allow: &'static str,
+    },
+    /// A credential the route wants is not there.
+    MissingCredential(Credential),
+    /// A credential is there and is not good.
+    InvalidCredential {
+        /// Which.
+        credential: Credential,
+        /// Why, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// The caller is known and may not do this.
+    Forbidden {
+        /// The rule in words; names nothing the caller did not send.
+        detail: Cow<'static, str>,
+    },
+    /// The object exists already or is in another state.
+    Conflict {
+        /// What is in the way.
+        detail: Cow<'static, str>,
+    },
+    /// The request body is larger than the route allows.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is of a type the endpoint does not read.
+    UnsupportedMediaType,
+    /// The caller stopped sending its request.
+    RequestTimeout,
+    /// An `Expect` other than `100-continue`.
+    ExpectationFailed,
+    /// A transfer coding other than `chunked`.
+    UnknownTransferCoding,
+    /// A queue, pool or budget of this node is used up.
+    Overloaded {
+        /// Which, for the operator only.
+        private: &'static str,
+        /// When a new try makes sense.
+        retry_after: Duration,
+    },
+    /// The service has no target that could be called.
+    NoTarget,
+    /// No connection to the target.
+    UpstreamUnreachable {
+        /// Why, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// The target broke off or answered something that is not HTTP.
+    UpstreamBroken {
+        /// How, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// The target's connections are all in use and none came free in time.
+    UpstreamBusy,
+    /// The target did not answer in time.
+    UpstreamTimeout,
+    /// The target's address is one this gateway does not connect to.
+    UpstreamForbidden {
+        /// Which address, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// The call has passed this gateway before.
+    Loop,
+    /// A fault of the gateway itself.
+    Internal {
+        /// What happened, for the operator only.
+        private: Cow<'static, str>,
+    },
+}
+
+/// What a refusal says: the same for every dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The stable code, in lower case with underscores.
+    pub code: &'static str,
+    /// A short phrase, the same for every occurrence.
+    pub title: &'static str,
+    /// One sentence about this occurrence.
+    pub detail: Cow<'a, str>,
+    /// `WWW-Authenticate`, on every 401.
+    pub challenge: Option<&'static str>,
+    /// `Retry-After`, in whole seconds.
+    pub retry_after: Option<u64>,
+    /// `Allow`, on 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    /// A malformed request.
+    pub fn malformed(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed { code, detail: detail.into() }
+    }
+
+    /// A wrong credential, with the reason for the operator.
+    pub fn invalid(credential: Credential, private: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidCredential { credential, private: private.into() }
+    }
+
+    /// A fault of the gateway itself.
+    pub fn internal(private: impl Into<Cow<'static, str>>) -> Self {
+        Self::Internal { private: private.into() }
+    }
+
+    /// The stable code alone.
+    pub fn code(&self) -> &'static str {
+        self.facts().code
+    }
+
+    /// Status, code and public words.
+    pub fn facts(&self) -> Facts<'_> {
+        let (status, code, title, detail): (u16, &'static str, &'static str, Cow<'_, str>) = match self {
+            Self::Malformed { code, detail } => (400, code, "Bad request", Cow::Borrowed(detail)),
+            Self::TargetTooLong { limit } => {
+                (414, "target_too_long", "URI too long", format!("a request target may have {limit} bytes").into())
+            }
+            Self::NoRoute => (404, "no_route", "Not found", "no route matches this host and path".into()),
+            Self::MethodNotAllowed { allow } => {
+                (405, "method_not_allowed", "Method not allowed", format!("this path answers {allow}").into())
+            }
+            Self::MissingCredential(credential) => {
+                (401, "missing_credential", "Authentication required", credential.missing().into())
+            }
+            Self::InvalidCredential { credential, .. } => {
+                (401, "invalid_credential", "Authentication failed", credential.invalid().into())
+            }
+            Self::Forbidden { detail } => (403, "forbidden", "Forbidden", Cow::Borrowed(detail)),
+            Self::Conflict { detail } => (409, "conflict", "Conflict", Cow::Borrowed(detail)),
+            Self::BodyTooLarge { limit } => {
+                (413, "body_too_large", "Content too large", format!("the body may have {limit} bytes").into())
+            }
+            Self::UnsupportedMediaType => {
+                (415, "unsupported_media_type", "Unsupported media type", "expected application/json".into())
+            }
+            Self::RequestTimeout => {
+                (408, "request_timeout", "Request timeout", "the request did not arrive in time".into())
+            }
+            Self::ExpectationFailed => {
+                (417, "expectation_failed", "Expectation failed", "only 'Expect: 100-continue' is known".into())
+            }
+            Self::UnknownTransferCoding => {
+                (501, "unknown_transfer_coding", "Not implemented", "the only transfer coding here is 'chunked'".into())
+            }
+            Self::Overloaded { .. } => {
+                (503, "overloaded", "Overloaded", "the gateway has more to do than it can take on".into())
+            }
+            Self::NoTarget => (503, "no_target", "No target", "the service has no instance to call".into()),
+            Self::UpstreamUnreachable { .. } => {
+                (502, "upstream_unreachable", "Bad gateway", "the service cannot be reached".into())
+            }
+            Self::UpstreamBroken { .. } => {
+                (502, "upstream_broken", "Bad gateway", "the service broke off or did not answer in HTTP".into())
+            }
+            Self::UpstreamBusy => {
+                (503, "upstream_busy", "Service busy", "all connections to the service are in use".into())
+            }
+            Self::UpstreamTimeout => {
+                (504, "upstream_timeout", "Gateway timeout", "the service did not answer in time".into())
+            }
+            Self::UpstreamForbidden { .. } => (
+                502,
+                "upstream_address_refused",
+                "Bad gateway",
+                "the service's address is one this gateway does not connect to".into(),
+            ),
+            Self::Loop => (508, "loop_detected", "Loop detected", "the call has passed this gateway before".into()),
+            Self::Internal { .. } => (500, "internal", "Internal error", "the gateway failed on this call".into()),
+        };
+        Facts {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            title,
+            detail,
+            challenge: match self {
+                Self::MissingCredential(credential) => Some(credential.challenge(false)),
+                Self::InvalidCredential { credential, .. } => Some(credential.challenge(true)),
+                _ => None,
+            },
+            retry_after: match self {
+                Self::Overloaded { retry_after, .. } => Some(retry_after.as_secs().max(1)),
+                Self::UpstreamBusy | Self::NoTarget => Some(1),
+                _ => None,
+            },
+            allow: match self {
+                Self::MethodNotAllowed { allow } => Some(allow),
+                _ => None,
+            },
+        }
+    }
+
+    /// What only the operator may read, where there is more than the public words.
+    pub fn private(&self) -> Option<&str> {
+        match self {
+            Self::InvalidCredential { private, .. }
+            | Self::UpstreamUnreachable { private }
+            | Self::UpstreamBroken { private }
+            | Self::UpstreamForbidden { private }
+            | Self::Internal { private } => Some(private),
+            Self::Overloaded { private, .. } => Some(private),
+            _ => None,
+        }
+    }
+}
+
+impl Credential {
+    fn missing(self) -> &'static str {
+        match self {
+            Self::Bearer => "this service wants an access token in 'Authorization: Bearer …'",
+            Self::ApiKey => "this service wants a key in 'X-API-Key'",
+            Self::Login => "a user name and a password are needed",
+            Self::Enrolment => "registering wants an enrolment token in 'Authorization: Bearer …'",
+        }
+    }
+
+    fn invalid(self) -> &'static str {
+        match self {
+            Self::Bearer => "the access token is not valid here, has expired, or was revoked",
+            Self::ApiKey => "the API key is not known",
+            Self::Login => "the user name, password or token is wrong",
+            Self::Enrolment => "the enrolment token is not known, has expired, is used up, or is not for this name",
+        }
+    }
+
+    fn challenge(self, invalid: bool) -> &'static str {
+        match (self, invalid) {
+            (Self::Bearer, false) => "Bearer realm=\"portcullis\"",
+            (Self::Bearer, true) => "Bearer realm=\"portcullis\", error=\"invalid_token\"",
+            (Self::ApiKey, _) => "ApiKey realm=\"portcullis\", header=\"X-API-Key\"",
+            (Self::Login, _) => "Login realm=\"portcullis\"",
+            (Self::Enrolment, _) => "Bearer realm=\"portcullis registration\"",
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Passwords, tokens, signing keys, sessions, and the login and token endpoints.
+//!
+//! Everything here that waits for the registry or computes for long runs on the control runtime; what a call
+//! needs on its way ([`access_tokens`], [`foreign`], [`sessions::Sessions::cached`]) is synchronous.
+
+pub mod access_tokens;
+pub mod claims;
+pub mod endpoints;
+pub mod error;
+pub mod foreign;
+pub mod keys;
+pub mod login;
+pub mod master;
+pub mod passwords;
+mod random;
+mod refresh_tokens;
+pub mod sessions;
+pub mod signing_keys;
+#[cfg(test)]
+mod testing;
+pub mod users;
+
+pub use access_tokens::{AccessClaims, AccessTokens};
+pub use claims::TokenError;
+pub use error::IdentityError;
+pub use foreign::{ForeignClaims, StaticAlgorithm, StaticKey, StaticKeys, Trust};
+pub use keys::{KeyKind, checksum_ok, hash_key, mint};
+pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};
+pub use master::{MasterKey, SealError};
+pub use passwords::{Cost, PasswordLimits, Passwords};
+pub use sessions::{LiveSession, Sessions};
+pub use signing_keys::SigningKeys;
+pub use users::{User, UserChange, UserError, Users};

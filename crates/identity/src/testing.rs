@@ -1,0 +1,227 @@
+//! What the tests of this crate share: cheap hashing, a house with everything in it, and a registry that waits.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
+use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::model::{Client, Grant, Label};
+use portcullis_core::ports::{
+    Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::access_tokens::AccessTokens;
+use crate::keys::hash_key;
+use crate::login::{DEFAULT_CLIENT, Login, LoginParts, LoginSettings};
+use crate::master::MasterKey;
+use crate::passwords::{Cost, PasswordLimits, Passwords};
+use crate::sessions::Sessions;
+use crate::signing_keys::SigningKeys;
+use crate::users::Users;
+
+pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const CLIENT_KEY: &str = "key-of-the-shop";
+pub(crate) const SERVICE_KEY: &str = "key-of-orders";
+
+/// Limits with the cheapest hash there is.
+pub(crate) fn limits() -> PasswordLimits {
+    let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    PasswordLimits { cost, at_a_time: 2, queue: 16, per_address: 16 }
+}
+
+pub(crate) fn label(text: &str) -> Label {
+    text.parse().expect("a label")
+}
+
+pub(crate) fn session(id: SessionId, user: &str, user_info: &str) -> Session {
+    Session {
+        id,
+        user: label(user),
+        client: label(DEFAULT_CLIENT),
+        user_info: user_info.into(),
+        created_at: 0,
+        expires_at: u64::MAX,
+        refresh: KeyHash([0; 32]),
+        predecessor: None,
+        rotated_at: 0,
+    }
+}
+
+/// Everything a login needs, over one registry in memory.
+pub(crate) struct House {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) gate: Gate,
+    pub(crate) parts: LoginParts,
+    pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) login: Arc<Login>,
+}
+
+impl House {
+    /// With the clients `default`, `shop` (which has [`CLIENT_KEY`]) and `disabled`, and the service `orders`.
+    pub(crate) async fn new(settings: LoginSettings) -> Self {
+        let clock = Arc::new(ManualClock::at(1_700_000_000));
+        let gate = Gate::opened();
+        let registry = Arc::new(GatedRegistry::new(Arc::new(MemoryRegistry::default()), gate.clone()));
+        let master = Arc::new(MasterKey::generate().0);
+        let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
+        let keys = Arc::new(keys);
+        let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
+        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
+        let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock.clone());
+        let parts = LoginParts {
+            registry,
+            users: Arc::new(users),
+            passwords,
+            tokens: Arc::new(AccessTokens::new(keys.clone(), "http://gate", clock.clone())),
+            sessions,
+            master,
+            directory: Arc::new(Directory::default()),
+            clock: clock.clone(),
+        };
+        let login = Arc::new(Login::new(parts.clone(), settings));
+        let house = Self { clock, gate, parts, keys, login };
+        house.enable(DEFAULT_CLIENT, true);
+        house.enable("shop", true);
+        house.enable("disabled", false);
+        let mut entries = house.parts.directory.copy();
+        entries.set_key(hash_key(CLIENT_KEY), Some(KeyOwner::Client(label("shop"))));
+        entries.set_key(hash_key(SERVICE_KEY), Some(KeyOwner::Service("orders".parse().expect("a name"))));
+        house.parts.directory.publish(entries);
+        house
+    }
+
+    pub(crate) fn enable(&self, client: &str, enabled: bool) {
+        let mut entries = self.parts.directory.copy();
+        let client_entry = Client { services: vec![Grant::All], access_key: None, enabled };
+        entries.set_client(&label(client), Some(client_entry));
+        self.parts.directory.publish(entries);
+    }
+
+    pub(crate) async fn create_user(&self, name: &str, password: &str, user_info: Value) {
+        self.parts.users.create(HERE, label(name), password.into(), user_info).await.expect("created");
+    }
+}
+
+/// Holds the answer of [`Registry::session`], or the start of [`Registry::open_session`], until it is opened.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<GateState>);
+
+struct GateState {
+    reading: AtomicBool,
+    opening: AtomicBool,
+    arrived: Semaphore,
+    released: Semaphore,
+    reads: AtomicUsize,
+}
+
+impl Default for Gate {
+    /// A gate that holds the answers of reads.
+    fn default() -> Self {
+        let gate = Self::opened();
+        gate.0.reading.store(true, Ordering::SeqCst);
+        gate
+    }
+}
+
+impl Gate {
+    pub(crate) fn opened() -> Self {
+        Self(Arc::new(GateState {
+            reading: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
+            arrived: Semaphore::new(0),
+            released: Semaphore::new(0),
+            reads: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Holds whoever opens a session.
+    pub(crate) fn close_opening(&self) {
+        self.0.opening.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets everybody through, those who wait and those who come.
+    pub(crate) fn open(&self) {
+        self.0.reading.store(false, Ordering::SeqCst);
+        self.0.opening.store(false, Ordering::SeqCst);
+        self.0.released.add_permits(1000);
+    }
+
+    /// Returns as soon as somebody waits at the gate.
+    pub(crate) async fn wait_for_reader(&self) {
+        self.0.arrived.acquire().await.expect("never closed").forget();
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self, closed: &AtomicBool) {
+        if closed.load(Ordering::SeqCst) {
+            self.0.arrived.add_permits(1);
+            self.0.released.acquire().await.expect("never closed").forget();
+        }
+    }
+}
+
+/// A registry in memory with a [`Gate`].
+pub(crate) struct GatedRegistry {
+    inner: Arc<MemoryRegistry>,
+    gate: Gate,
+}
+
+impl GatedRegistry {
+    pub(crate) fn new(inner: Arc<MemoryRegistry>, gate: Gate) -> Self {
+        Self { inner, gate }
+    }
+}
+
+#[async_trait]
+impl Registry for GatedRegistry {
+    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        self.inner.all(kind).await
+    }
+
+    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError> {
+        self.inner.page(kind, after, limit).await
+    }
+
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        self.inner.get(kind, key).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        self.inner.commit(writes).await
+    }
+
+    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+        self.gate.pass(&self.gate.0.opening).await;
+        self.inner.open_session(session, limit).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
+        self.gate.0.reads.fetch_add(1, Ordering::SeqCst);
+        let answer = self.inner.session(id).await;
+        self.gate.pass(&self.gate.0.reading).await;
+        answer
+    }
+
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
+        self.inner.rotate(rotate).await
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
+        self.inner.end_session(id).await
+    }
+
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        self.inner.end_sessions(of).await
+    }
+
+    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
+        self.inner.prune_sessions(now).await
+    }
+}

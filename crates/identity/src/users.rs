@@ -1,0 +1,392 @@
+//! Users as the registry keeps them: created, read, changed and deleted by operators, verified at login.
+//!
+//! The password hash never leaves this crate.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_core::model::{Label, Owner};
+use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, SessionsOf, Write};
+use portcullis_core::refusal::Refusal;
+use portcullis_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::error::refuse_registry;
+use crate::passwords::Passwords;
+use crate::sessions::Sessions;
+
+/// The most bytes a user's information has as compact JSON.
+pub const MAX_USER_INFO_BYTES: usize = 4096;
+
+/// The most users on one page.
+pub const MAX_PAGE: u32 = 1000;
+
+/// A user as operators see one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct User {
+    /// The user name.
+    pub username: Label,
+    /// What backends are told of the user: a JSON object.
+    pub user_info: Value,
+    /// When it was created, in Unix milliseconds.
+    pub created_at: u64,
+    /// Counts up with every change, from 1.
+    pub revision: u64,
+}
+
+/// A change of a user; what is absent stays.
+#[derive(Debug, Default)]
+pub struct UserChange {
+    /// A new password. Ends every session of the user.
+    pub password: Option<Secret>,
+    /// New information. Sessions that are open keep what they were opened with.
+    pub user_info: Option<Value>,
+}
+
+/// Why a user was not created, changed or deleted.
+#[derive(Debug, Error)]
+pub enum UserError {
+    /// The name is taken.
+    #[error("the user name is taken")]
+    Taken,
+    /// There is no such user.
+    #[error("there is no such user")]
+    Unknown,
+    /// The user is in another revision than was expected, or was changed at the same moment.
+    #[error("the user has been changed by somebody else")]
+    Stale,
+    /// Something that was given cannot be taken.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// `password` or `user_info`.
+        field: &'static str,
+        /// What was expected.
+        reason: &'static str,
+    },
+    /// The node could not do it: overloaded, or its registry failed.
+    #[error("refused: {}", .0.code())]
+    Refused(Refusal),
+}
+
+impl From<RegistryError> for UserError {
+    fn from(error: RegistryError) -> Self {
+        Self::Refused(refuse_registry(error))
+    }
+}
+
+/// A user as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredUser {
+    pub(crate) password_hash: String,
+    pub(crate) user_info: Value,
+    pub(crate) created_at: u64,
+}
+
+impl StoredUser {
+    fn read(row: &Row) -> Result<Self, UserError> {
+        let corrupt = |_| Refusal::internal(format!("the user '{}' is not well formed in the registry", row.key));
+        serde_json::from_str(&row.body).map_err(corrupt).map_err(UserError::Refused)
+    }
+}
+
+/// The users of the registry.
+pub struct Users {
+    registry: Arc<dyn Registry>,
+    passwords: Arc<Passwords>,
+    sessions: Arc<Sessions>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users").finish_non_exhaustive()
+    }
+}
+
+impl Users {
+    /// The users of a registry.
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        passwords: Arc<Passwords>,
+        sessions: Arc<Sessions>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { registry, passwords, sessions, clock }
+    }
+
+    /// Creates a user. `from` is the address of whoever asks, for its share of the password queue.
+    pub async fn create(
+        &self,
+        from: IpAddr,
+        username: Label,
+        password: Secret,
+        user_info: Value,
+    ) -> Result<User, UserError> {
+        check_user_info(&user_info)?;
+        check_password(&password)?;
+        if self.registry.get(Kind::User, username.as_str()).await?.is_some() {
+            return Err(UserError::Taken);
+        }
+        let stored = StoredUser {
+            password_hash: self.hash(from, password).await?,
+            user_info,
+            created_at: self.clock.unix_millis(),
+        };
+        match self.put(&username, 1, Expect::Absent, &stored).await {
+            Err(UserError::Stale) => Err(UserError::Taken),
+            other => other.map(|()| shown(username, 1, stored)),
+        }
+    }
+
+    /// One user.
+    pub async fn get(&self, username: &Label) -> Result<Option<User>, UserError> {
+        match self.registry.get(Kind::User, username.as_str()).await? {
+            Some(row) => read(&row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Up to `limit` users, at most [`MAX_PAGE`], whose name comes after `after`, by name.
+    pub async fn page(&self, after: &str, limit: u32) -> Result<Vec<User>, UserError> {
+        let rows = self.registry.page(Kind::User, after, limit.min(MAX_PAGE)).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Changes a user, in the revision that is expected where one is.
+    pub async fn update(
+        &self,
+        from: IpAddr,
+        username: &Label,
+        change: UserChange,
+        expected: Option<u64>,
+    ) -> Result<User, UserError> {
+        change.user_info.as_ref().map_or(Ok(()), check_user_info)?;
+        change.password.as_ref().map_or(Ok(()), check_password)?;
+        let row = self.expected(username, expected).await?;
+        let mut stored = StoredUser::read(&row)?;
+        let new_password = change.password.is_some();
+        if let Some(password) = change.password {
+            stored.password_hash = self.hash(from, password).await?;
+        }
+        if let Some(user_info) = change.user_info {
+            stored.user_info = user_info;
+        }
+        self.put(username, row.revision + 1, Expect::Revision(row.revision), &stored).await?;
+        if new_password {
+            self.end_sessions(username).await?;
+        }
+        Ok(shown(username.clone(), row.revision + 1, stored))
+    }
+
+    /// Deletes a user and ends its sessions.
+    pub async fn delete(&self, username: &Label, expected: Option<u64>) -> Result<(), UserError> {
+        self.expected(username, expected).await?;
+        // The user goes first: a login that is under way looks for it once more after its session is open.
+        self.registry.commit(vec![Write::Delete { kind: Kind::User, key: username.as_str().to_owned() }]).await?;
+        self.end_sessions(username).await
+    }
+
+    /// Ends every session of a user.
+    pub async fn end_sessions(&self, username: &Label) -> Result<(), UserError> {
+        for ended in self.registry.end_sessions(SessionsOf::User(username.clone())).await? {
+            self.sessions.forget(ended);
+        }
+        Ok(())
+    }
+
+    /// A user with its password hash, for login.
+    pub(crate) async fn stored(&self, username: &Label) -> Result<Option<StoredUser>, Refusal> {
+        let row = self.registry.get(Kind::User, username.as_str()).await.map_err(refuse_registry)?;
+        match row.as_ref().map(StoredUser::read).transpose() {
+            Ok(stored) => Ok(stored),
+            Err(UserError::Refused(refusal)) => Err(refusal),
+            Err(other) => Err(Refusal::internal(other.to_string())),
+        }
+    }
+
+    async fn expected(&self, username: &Label, expected: Option<u64>) -> Result<Row, UserError> {
+        let row = self.registry.get(Kind::User, username.as_str()).await?.ok_or(UserError::Unknown)?;
+        if expected.is_some_and(|revision| revision != row.revision) { Err(UserError::Stale) } else { Ok(row) }
+    }
+
+    async fn hash(&self, from: IpAddr, password: Secret) -> Result<String, UserError> {
+        self.passwords.hash(from, password).await.map_err(|refusal| match refusal {
+            Refusal::Malformed { .. } => {
+                UserError::Invalid { field: "password", reason: "a password has at most 1024 bytes" }
+            }
+            other => UserError::Refused(other),
+        })
+    }
+
+    async fn put(&self, username: &Label, revision: u64, expect: Expect, stored: &StoredUser) -> Result<(), UserError> {
+        let body = serde_json::to_string(stored)
+            .map_err(|_| UserError::Refused(Refusal::internal("a user cannot be written as JSON")))?;
+        let row = Row { kind: Kind::User, key: username.as_str().to_owned(), revision, owner: Owner::Api, body };
+        match self.registry.commit(vec![Write::Put { row, expect }]).await {
+            Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn read(row: &Row) -> Result<User, UserError> {
+    let username = row.key.parse().map_err(|_| {
+        UserError::Refused(Refusal::internal(format!("the user '{}' has no well-formed name in the registry", row.key)))
+    })?;
+    Ok(shown(username, row.revision, StoredUser::read(row)?))
+}
+
+fn shown(username: Label, revision: u64, stored: StoredUser) -> User {
+    User { username, user_info: stored.user_info, created_at: stored.created_at, revision }
+}
+
+fn check_user_info(user_info: &Value) -> Result<(), UserError> {
+    let invalid = |reason| Err(UserError::Invalid { field: "user_info", reason });
+    if !user_info.is_object() {
+        return invalid("expected a JSON object");
+    }
+    if user_info.to_string().len() > MAX_USER_INFO_BYTES {
+        return invalid("at most 4096 bytes as compact JSON");
+    }
+    Ok(())
+}
+
+fn check_password(password: &Secret) -> Result<(), UserError> {
+    if password.expose().is_empty() {
+        return Err(UserError::Invalid { field: "password", reason: "a password has at least one character" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sessions::LiveSession;
+    use crate::testing::{HERE, label, limits, session};
+    use portcullis_core::memory::{ManualClock, MemoryRegistry};
+    use portcullis_core::ports::SessionId;
+    use serde_json::json;
+
+    struct Fixture {
+        registry: Arc<MemoryRegistry>,
+        sessions: Arc<Sessions>,
+        passwords: Arc<Passwords>,
+        users: Users,
+    }
+
+    fn fixture() -> Fixture {
+        let registry = Arc::new(MemoryRegistry::default());
+        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
+        let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
+        let clock = Arc::new(ManualClock::at(1_000));
+        let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock);
+        Fixture { registry, sessions, passwords, users }
+    }
+
+    impl Fixture {
+        async fn create(&self, name: &str, user_info: Value) -> Result<User, UserError> {
+            self.users.create(HERE, label(name), "s3cret".into(), user_info).await
+        }
+
+        async fn knows(&self, name: &str, password: &str) -> bool {
+            let stored = self.users.stored(&label(name)).await.expect("read").map(|user| user.password_hash);
+            self.passwords.verify(HERE, stored, password.into()).await.expect("verified")
+        }
+
+        async fn open_session(&self, number: u8, user: &str) -> SessionId {
+            let session = session(SessionId([number; 16]), user, "{}");
+            let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
+            self.registry.open_session(session, 100).await.expect("opened");
+            assert!(self.sessions.remember(&live, self.sessions.epoch(id)));
+            id
+        }
+
+        async fn lives(&self, id: SessionId) -> bool {
+            let stored = self.registry.session(id).await.expect("read").is_some();
+            assert_eq!(stored, self.sessions.cached(id).is_some(), "the cache and the registry agree");
+            stored
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_is_created_once_and_shown_without_its_hash() {
+        let fixture = fixture();
+        let user = fixture.create("ada", json!({"id": 7})).await.expect("created");
+        assert_eq!((user.revision, user.created_at), (1, 1_000_000));
+        assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), Some(user.clone()));
+        assert!(matches!(fixture.create("ada", json!({})).await, Err(UserError::Taken)));
+        assert!(fixture.knows("ada", "s3cret").await && !fixture.knows("ada", "other").await);
+        let text = format!("{user:?} {}", serde_json::to_string(&user).expect("JSON"));
+        assert!(!text.contains("argon2") && !text.contains("s3cret"), "{text}");
+        let row = fixture.registry.get(Kind::User, "ada").await.expect("read").expect("there");
+        let stored: Value = serde_json::from_str(&row.body).expect("JSON");
+        assert!(stored["password_hash"].as_str().is_some_and(|hash| hash.starts_with("$argon2id$")));
+        assert!(!row.body.contains("s3cret"));
+        assert_eq!(fixture.users.get(&label("bob")).await.expect("read"), None);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_user_is_refused() {
+        let fixture = fixture();
+        for user_info in [json!(null), json!([]), json!("x"), json!({"a": "x".repeat(MAX_USER_INFO_BYTES - 7)})] {
+            let found = fixture.create("ada", user_info).await;
+            assert!(matches!(found, Err(UserError::Invalid { field: "user_info", .. })));
+        }
+        assert!(fixture.create("ada", json!({"a": "x".repeat(MAX_USER_INFO_BYTES - 8)})).await.is_ok());
+        for password in ["".to_owned(), "x".repeat(1025)] {
+            let found = fixture.users.create(HERE, label("bob"), password.into(), json!({})).await;
+            assert!(matches!(found, Err(UserError::Invalid { field: "password", .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn users_come_in_pages() {
+        let fixture = fixture();
+        for name in ["c", "a", "b"] {
+            fixture.create(name, json!({})).await.expect("created");
+        }
+        let names = |users: Vec<User>| users.into_iter().map(|user| user.username.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(fixture.users.page("", 2).await.expect("read")), ["a", "b"]);
+        assert_eq!(names(fixture.users.page("b", 2).await.expect("read")), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_new_password_ends_the_sessions_and_new_information_does_not() {
+        let fixture = fixture();
+        fixture.create("ada", json!({"id": 7})).await.expect("created");
+        let session = fixture.open_session(1, "ada").await;
+        let change = UserChange { user_info: Some(json!({"id": 8})), password: None };
+        let user = fixture.users.update(HERE, &label("ada"), change, Some(1)).await.expect("changed");
+        assert_eq!((user.revision, &user.user_info), (2, &json!({"id": 8})));
+        assert!(fixture.lives(session).await && fixture.knows("ada", "s3cret").await);
+        let change = || UserChange { password: Some("n3w".into()), user_info: None };
+        let stale = fixture.users.update(HERE, &label("ada"), change(), Some(1)).await;
+        assert!(matches!(stale, Err(UserError::Stale)) && fixture.lives(session).await);
+        fixture.users.update(HERE, &label("ada"), change(), None).await.expect("changed");
+        assert!(!fixture.lives(session).await);
+        assert!(fixture.knows("ada", "n3w").await && !fixture.knows("ada", "s3cret").await);
+        let unknown = fixture.users.update(HERE, &label("bob"), change(), None).await;
+        assert!(matches!(unknown, Err(UserError::Unknown)));
+        let bad = UserChange { user_info: Some(json!(7)), password: None };
+        assert!(matches!(
+            fixture.users.update(HERE, &label("ada"), bad, None).await,
+            Err(UserError::Invalid { field: "user_info", .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_user_takes_its_sessions_along_and_nobody_elses() {
+        let fixture = fixture();
+        fixture.create("ada", json!({})).await.expect("created");
+        let (hers, his) = (fixture.open_session(1, "ada").await, fixture.open_session(2, "bob").await);
+        assert!(matches!(fixture.users.delete(&label("ada"), Some(9)).await, Err(UserError::Stale)));
+        assert!(fixture.lives(hers).await);
+        fixture.users.delete(&label("ada"), Some(1)).await.expect("deleted");
+        assert!(!fixture.lives(hers).await && fixture.lives(his).await);
+        assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), None);
+        assert!(matches!(fixture.users.delete(&label("ada"), None).await, Err(UserError::Unknown)));
+    }
+}

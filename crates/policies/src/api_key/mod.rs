@@ -1,0 +1,75 @@
+//! `api_key`: a key in `X-API-Key`, of a service or of a client.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use portcullis_core::call::{Call, KeyHolder};
+use portcullis_core::directory::Directory;
+use portcullis_core::model::Problem;
+use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_identity::hash_key;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::credential::{Verdict, Verifier};
+use crate::{Site, settings};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The longest key that is looked at, in bytes.
+const LONGEST: usize = 512;
+
+/// It has no settings.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+/// The JSON schema of its settings.
+pub fn schema() -> Value {
+    settings::schema::<Settings>()
+}
+
+/// Builds the credential.
+pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+    let Settings {} = settings::read("api_key", value)?;
+    Ok(Arc::new(ApiKey { directory: Arc::clone(&site.parts.directory) }))
+}
+
+struct ApiKey {
+    directory: Arc<Directory>,
+}
+
+impl Verifier for ApiKey {
+    fn is_shown(&self, call: &Call) -> bool {
+        call.request.headers.contains_key(X_API_KEY)
+    }
+
+    fn missing(&self) -> Refusal {
+        Refusal::MissingCredential(Credential::ApiKey)
+    }
+
+    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+        let wrong = |reason: &'static str| Refusal::invalid(Credential::ApiKey, reason);
+        let mut shown = call.request.headers.get_all(X_API_KEY).into_iter();
+        let (Some(key), None) = (shown.next(), shown.next()) else {
+            return Err(wrong("not exactly one X-API-Key"));
+        };
+        let key = key.to_str().map_err(|_| wrong("a key that is no ASCII text"))?;
+        if key.len() > LONGEST {
+            return Err(wrong("a key that is too long"));
+        }
+        // The table holds hashes; finding one takes the same time whatever the key begins with.
+        let hash = hash_key(key);
+        let holder = self.directory.read(|entries| entries.holder(&hash)).ok_or_else(|| wrong("an unknown key"))?;
+        if let KeyHolder::Client(client) = &holder {
+            call.record.note(|record| record.client = Some(client.name.shared()));
+        }
+        call.caller.key = Some(holder);
+        Ok(Verdict::Good)
+    }
+
+    fn withhold(&self, _: &mut Call, _: bool) {
+        // Keys never travel, whatever a route is like: whoever forwards a call takes them out.
+    }
+}

@@ -1,0 +1,207 @@
+//! `bearer`: an access token in `Authorization: Bearer …` (RFC 6750), of this gateway or of a declared issuer.
+
+mod settings;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use portcullis_core::call::{Call, UserFacts};
+use portcullis_core::jobs;
+use portcullis_core::model::{Problem, ServiceId};
+use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_identity::sessions::user_json_header;
+use portcullis_identity::{AccessClaims, ForeignClaims, LiveSession, StaticKeys};
+use serde_json::{Value, json};
+
+use self::settings::{Settings, Subject, static_keys};
+use crate::credential::{Finding, Verdict, Verifier};
+use crate::{Parts, Site};
+
+/// The query parameter of RFC 6750 section 2.3.
+const QUERY_PARAMETER: &str = "access_token";
+
+/// The JSON schema of its settings.
+pub fn schema() -> Value {
+    crate::settings::schema::<Settings>()
+}
+
+/// Builds the credential.
+pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+    let settings: Settings = crate::settings::read("bearer", value)?;
+    let keys = static_keys(settings.keys)?;
+    let audiences = audiences(site.id, &site.service.audiences, &site.parts.issuer);
+    Ok(Arc::new(Bearer {
+        parts: Arc::clone(site.parts),
+        audiences,
+        keys,
+        subject: settings.subject,
+        forward_credentials: settings.forward_credentials,
+        query: settings.query,
+    }))
+}
+
+/// Whom a token may be meant for: everybody here, any version of the service, this one, or what is declared.
+fn audiences(id: &ServiceId, declared: &[String], issuer: &str) -> Vec<String> {
+    let own = [issuer.to_owned(), id.name.to_string(), id.to_string()];
+    own.into_iter().chain(declared.iter().cloned()).collect()
+}
+
+struct Bearer {
+    parts: Arc<Parts>,
+    audiences: Vec<String>,
+    keys: StaticKeys,
+    subject: Subject,
+    forward_credentials: bool,
+    query: bool,
+}
+
+impl Verifier for Bearer {
+    fn is_shown(&self, call: &Call) -> bool {
+        let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
+        in_header || (self.query && query_token(call).is_some())
+    }
+
+    fn missing(&self) -> Refusal {
+        Refusal::MissingCredential(Credential::Bearer)
+    }
+
+    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+        let token = self.take_token(call)?;
+        if self.parts.tokens.is_ours(&token) {
+            let claims = self.parts.tokens.verify(&token).map_err(|error| invalid(error.to_string()))?;
+            return self.own(call, &claims);
+        }
+        if self.keys.is_empty() {
+            return Err(invalid("a token of an unknown issuer"));
+        }
+        let now = self.parts.clock.unix_millis() / 1_000;
+        let claims = self.keys.verify(&token, now).map_err(|error| invalid(error.to_string()))?;
+        self.foreign(call, &claims)?;
+        Ok(Verdict::Good)
+    }
+
+    fn withhold(&self, call: &mut Call, named: bool) {
+        let doomed = |token: &str| named || self.parts.tokens.is_ours(token);
+        if !self.forward_credentials && !call.caller.consumed.authorization {
+            let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
+            call.caller.consumed.authorization = shown.any(|value| token_of(value).is_some_and(doomed));
+        }
+        if query_tokens(call).any(doomed) {
+            cut_query_token(call);
+        }
+    }
+}
+
+impl Bearer {
+    /// The one token that is shown. One from the query is cut out of it; one from the header stays if it is to travel.
+    fn take_token(&self, call: &mut Call) -> Result<String, Refusal> {
+        let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
+        let in_header = shown.next().and_then(token_of).map(str::to_owned);
+        let doubled = shown.next().is_some();
+        let in_query = if self.query { query_token(call) } else { None };
+        match (in_header, in_query) {
+            (Some(token), None) if !doubled => {
+                call.caller.consumed.authorization = !self.forward_credentials;
+                Ok(token)
+            }
+            (None, Some(token)) => {
+                cut_query_token(call);
+                Ok(token)
+            }
+            _ => Err(invalid("more than one token")),
+        }
+    }
+
+    fn own(&self, call: &mut Call, claims: &AccessClaims) -> Result<Verdict, Refusal> {
+        if !self.audiences.iter().any(|audience| claims.aud.contains(audience)) {
+            return Err(invalid("a token for another audience"));
+        }
+        if self.subject == Subject::Client {
+            return Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() });
+        }
+        if let Some(session) = self.parts.sessions.cached(claims.sid) {
+            speak_for(&self.parts, &session)?(call);
+            return Ok(Verdict::Good);
+        }
+        let (parts, id) = (Arc::clone(&self.parts), claims.sid);
+        Ok(Verdict::Ask(Box::pin(async move {
+            let sessions = Arc::clone(&parts.sessions);
+            let fetched = jobs::run(&parts.jobs, async move { sessions.fetch(id).await }).await?;
+            let session = fetched
+                .map_err(|error| Refusal::internal(error.to_string()))?
+                .ok_or_else(|| invalid("the session has ended"))?;
+            speak_for(&parts, &session)
+        })))
+    }
+
+    fn foreign(&self, call: &mut Call, claims: &ForeignClaims) -> Result<(), Refusal> {
+        let meant = claims.audience_checked || self.audiences.iter().any(|audience| claims.aud.contains(audience));
+        if !meant {
+            return Err(invalid("a token for another audience"));
+        }
+        // RFC 9068 section 2.2: a token of a client for itself has the client as its subject.
+        let of_client = claims.client_id.as_deref() == Some(&claims.sub);
+        match self.subject {
+            Subject::User if of_client => {
+                return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
+            }
+            Subject::Client if !of_client => {
+                return Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() });
+            }
+            _ => {}
+        }
+        let subject: Arc<str> = claims.sub.as_str().into();
+        if !of_client {
+            let facts = json!({ "iss": claims.iss, "sub": claims.sub });
+            call.caller.user =
+                Some(UserFacts { name: Arc::clone(&subject), user_json: user_json_header(&facts.to_string()) });
+            call.record.note(|record| record.user = Some(Arc::clone(&subject)));
+        }
+        call.caller.token_subject = Some(subject);
+        Ok(())
+    }
+}
+
+/// What a living session says of the caller.
+fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Finding, Refusal> {
+    let client = parts.directory.read(|entries| entries.client(&session.client).cloned());
+    let client = client.ok_or_else(|| invalid("the client of the session is gone or disabled"))?;
+    let user = UserFacts { name: Arc::clone(&session.user), user_json: session.user_json.clone() };
+    Ok(Box::new(move |call| {
+        call.record.note(|record| {
+            record.user = Some(Arc::clone(&user.name));
+            record.client = Some(client.name.shared());
+        });
+        call.caller.user = Some(user);
+        call.caller.token_client = Some(client);
+    }))
+}
+
+fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::invalid(Credential::Bearer, private)
+}
+
+/// The token behind `Bearer`, whose name is case-insensitive (RFC 9110 section 11.1).
+fn token_of(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn query_token(call: &Call) -> Option<String> {
+    query_tokens(call).next().map(str::to_owned)
+}
+
+fn query_tokens(call: &Call) -> impl Iterator<Item = &str> {
+    let query = call.request.query.as_deref().and_then(|query| std::str::from_utf8(query).ok()).unwrap_or_default();
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == QUERY_PARAMETER).map(|(_, token)| token)
+}
+
+fn cut_query_token(call: &mut Call) {
+    let Some(query) = call.request.query.take() else { return };
+    let kept = |pair: &&[u8]| pair.split(|byte| *byte == b'=').next() != Some(QUERY_PARAMETER.as_bytes());
+    let left = query.split(|byte| *byte == b'&').filter(kept).collect::<Vec<_>>().join(&b'&');
+    call.request.query = (!left.is_empty()).then(|| Bytes::from(left));
+}

@@ -1,0 +1,31 @@
+//! What a kind of credential can do: tell whether it was shown, and verify it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use portcullis_core::call::Call;
+use portcullis_core::refusal::Refusal;
+
+/// What a verified credential adds to the call.
+pub type Finding = Box<dyn FnOnce(&mut Call) + Send>;
+
+/// The result of looking at a credential.
+pub enum Verdict {
+    /// It is good; what it says has been noted in the call.
+    Good,
+    /// It cannot be told from memory; the future asks the registry.
+    Ask(Pin<Box<dyn Future<Output = Result<Finding, Refusal>> + Send>>),
+}
+
+/// A kind of credential.
+pub trait Verifier: Send + Sync {
+    /// Whether the call shows one of this kind, good or not.
+    fn is_shown(&self, call: &Call) -> bool;
+    /// How a call without one is refused.
+    fn missing(&self) -> Refusal;
+    /// Verifies the one that is shown.
+    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal>;
+    /// Keeps one that is shown from travelling on to the service, also where nobody had to verify it. `named`:
+    /// some alternative of the route asks for this kind; where none does, what is shown may be the service's own.
+    fn withhold(&self, call: &mut Call, named: bool);
+}

@@ -1,0 +1,41 @@
+//! A kind of policy: its name, why it stands where it stands, what its settings look like, how it is built.
+
+use std::sync::Arc;
+
+use portcullis_core::model::Problem;
+use portcullis_core::policy::Step;
+use serde_json::Value;
+
+use crate::Site;
+use crate::credential::Verifier;
+
+/// One row of the table of kinds.
+pub struct Kind {
+    /// The name in declarations.
+    pub name: &'static str,
+    /// Why it stands where it stands.
+    pub reason: &'static str,
+    /// The JSON schema of its settings.
+    pub schema: fn() -> Value,
+    /// How it is built.
+    pub build: Build,
+}
+
+type Built<T> = Result<T, Vec<Problem>>;
+
+/// Builds something for a site out of its settings, where there are any.
+pub type Builder<T> = fn(&Site<'_>, Option<&Value>) -> Built<T>;
+
+/// How a kind is built.
+#[derive(Clone, Copy)]
+pub enum Build {
+    /// A step of its own; none where its settings make it do nothing.
+    Step(Builder<Option<Step>>),
+    /// A credential, asked by the step that requires credentials.
+    Credential(Builder<Arc<dyn Verifier>>),
+    /// The step that requires credentials.
+    Require(RequireBuilder),
+}
+
+/// Builds the step that requires credentials out of the declared alternatives and the credentials there are.
+pub type RequireBuilder = fn(&[Vec<String>], &[(&'static str, Arc<dyn Verifier>)]) -> Built<Option<Step>>;

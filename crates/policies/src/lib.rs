@@ -1,0 +1,124 @@
+//! The policies: one folder each, and the ordered table of their kinds.
+//!
+//! Adding a policy is one folder, one `mod` line and one row in [`KINDS`]. A policy knows the nouns of
+//! `portcullis-core` and never another policy.
+
+pub mod acl;
+pub mod api_key;
+pub mod bearer;
+pub mod credential;
+mod kind;
+pub mod request_limits;
+pub mod require;
+mod settings;
+
+use std::sync::Arc;
+
+use portcullis_core::directory::Directory;
+use portcullis_core::jobs::Jobs;
+use portcullis_core::model::{Problem, Service, ServiceId};
+use portcullis_core::policy::Step;
+use portcullis_core::ports::Clock;
+use portcullis_identity::{AccessTokens, Sessions};
+
+use credential::Verifier;
+pub use kind::{Build, Builder, Kind, RequireBuilder};
+
+/// What policies are built from. Shared by all of a node's policies.
+pub struct Parts {
+    /// Who may show which key.
+    pub directory: Arc<Directory>,
+    /// The gateway's own access tokens.
+    pub tokens: Arc<AccessTokens>,
+    /// The `iss` and default `aud` of the gateway's own tokens.
+    pub issuer: Arc<str>,
+    /// Living sessions.
+    pub sessions: Arc<Sessions>,
+    /// Where work goes that needs the registry.
+    pub jobs: Arc<dyn Jobs>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Bytes a request body may have where the route does not say otherwise; 0: no limit.
+    pub body_limit: u64,
+}
+
+/// What a policy is built for.
+pub struct Site<'a> {
+    /// The service.
+    pub id: &'a ServiceId,
+    /// Its declaration.
+    pub service: &'a Service,
+    /// What everything is built from.
+    pub parts: &'a Arc<Parts>,
+}
+
+/// Every kind of policy in the order in which a call meets them.
+pub const KINDS: [Kind; 5] = [
+    Kind {
+        name: "request_limits",
+        reason: "first: what is too large is not worth a look at its credentials",
+        schema: request_limits::schema,
+        build: Build::Step(request_limits::build),
+    },
+    Kind {
+        name: "bearer",
+        reason: "a credential; `require` asks it in its own place",
+        schema: bearer::schema,
+        build: Build::Credential(bearer::build),
+    },
+    Kind {
+        name: "api_key",
+        reason: "a credential; behind `bearer`, so that the name of a user is known to the record first",
+        schema: api_key::schema,
+        build: Build::Credential(api_key::build),
+    },
+    Kind {
+        name: "require",
+        reason: "who calls must be known before anything is decided about it",
+        schema: require::schema,
+        build: Build::Require(require::build),
+    },
+    Kind {
+        name: "acl",
+        reason: "behind `require`: a known caller without permission is 403, not 401",
+        schema: acl::schema,
+        build: Build::Step(acl::build),
+    },
+];
+
+/// Builds the steps of a service's default route, or says everything that is wrong with its declaration.
+pub fn compile(
+    id: &ServiceId,
+    service: &Service,
+    parts: &Arc<Parts>,
+) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
+    let site = Site { id, service, parts };
+    let mut problems = unknown_kinds(service);
+    let mut steps = Vec::with_capacity(KINDS.len());
+    let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
+    for kind in &KINDS {
+        let settings = service.policies.get(kind.name);
+        let built = match kind.build {
+            Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
+            Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
+            Build::Require(build) => {
+                build(&service.require, &credentials).map(|step| steps.extend(step.map(|step| (kind.name, step))))
+            }
+        };
+        if let Err(found) = built {
+            problems.extend(found);
+        }
+    }
+    if problems.is_empty() { Ok(steps) } else { Err(problems) }
+}
+
+fn unknown_kinds(service: &Service) -> Vec<Problem> {
+    let known = || KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_))).map(|kind| kind.name);
+    let unknown = service.policies.keys().filter(|name| !known().any(|kind| kind == name.as_str()));
+    let expected = known().collect::<Vec<_>>().join(", ");
+    unknown
+        .map(|name| {
+            Problem::new(format!("policies.{name}"), format!("unknown kind of policy; expected one of {expected}"))
+        })
+        .collect()
+}

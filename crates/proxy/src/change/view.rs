@@ -1,0 +1,259 @@
+//! The declarations and keys as they stand: what a change is decided on.
+
+use std::sync::Arc;
+
+use portcullis_core::directory::{KeyHash, KeyOwner};
+use portcullis_core::model::{
+    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Service, ServiceId, Stored,
+};
+use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::table::Table;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Edit;
+
+/// Everything that was declared or handed out, at one moment. Cheap to copy.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    services: Objects<ServiceId, Service>,
+    clients: Objects<Label, Client>,
+    secrets: Objects<(Label, String), ClientSecret>,
+    keys: Objects<KeyHash, ApiKey>,
+    registrations: Objects<Name, Registration>,
+    enrolments: Objects<Label, Enrolment>,
+    /// The keys of an owner, so that none has to be searched for.
+    keys_of: Table<KeyOwner, Arc<Vec<KeyHash>>>,
+    /// The versions of a service name, likewise.
+    versions_of: Table<Name, Arc<Vec<Name>>>,
+    /// The enrolment with a token's hash, likewise.
+    enrolment_of: Table<String, Label>,
+    /// The client with an access key, likewise.
+    client_of: Table<String, Label>,
+}
+
+type Objects<K, V> = Table<K, Arc<Stored<V>>>;
+
+impl View {
+    /// Reads everything from the registry.
+    pub async fn load(registry: &dyn Registry) -> Result<Self, RegistryError> {
+        let mut view = Self::default();
+        for row in registry.all(Kind::Service).await? {
+            view.place(Edit::Service(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::Client).await? {
+            view.place(Edit::Client(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::ClientSecret).await? {
+            let (client, id) = row.key.split_once('/').ok_or_else(|| unreadable(&row, "its key"))?;
+            let client = client.parse().map_err(|error| unreadable(&row, error))?;
+            view.place(Edit::ClientSecret(client, id.to_owned(), Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::ApiKey).await? {
+            let hash = KeyHash::from_hex(&row.key).ok_or_else(|| unreadable(&row, "its key"))?;
+            view.place(Edit::ApiKey(hash, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::Registration).await? {
+            view.place(Edit::Registration(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::Enrolment).await? {
+            view.place(Edit::Enrolment(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        Ok(view)
+    }
+
+    /// A service.
+    pub fn service(&self, id: &ServiceId) -> Option<&Arc<Stored<Service>>> {
+        self.services.get(id)
+    }
+
+    /// Every service, in no order.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceId, &Arc<Stored<Service>>)> {
+        self.services.iter()
+    }
+
+    /// The versions a service name has.
+    pub fn versions(&self, name: &Name) -> &[Name] {
+        self.versions_of.get(name).map_or(&[], |versions| versions)
+    }
+
+    /// A client.
+    pub fn client(&self, name: &Label) -> Option<&Arc<Stored<Client>>> {
+        self.clients.get(name)
+    }
+
+    /// Every client, in no order.
+    pub fn clients(&self) -> impl Iterator<Item = (&Label, &Arc<Stored<Client>>)> {
+        self.clients.iter()
+    }
+
+    /// The client with this access key.
+    pub fn client_with_access_key(&self, access_key: &str) -> Option<&Label> {
+        self.client_of.get(access_key)
+    }
+
+    /// The secrets of a client, with their handles; few, but searched for among all.
+    pub fn secrets<'a>(&'a self, client: &'a Label) -> impl Iterator<Item = (&'a str, &'a Arc<Stored<ClientSecret>>)> {
+        let of_client = self.secrets.iter().filter(move |((owner, _), _)| owner == client);
+        of_client.map(|((_, id), secret)| (id.as_str(), secret))
+    }
+
+    /// An API key by its hash.
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Stored<ApiKey>>> {
+        self.keys.get(hash)
+    }
+
+    /// The API keys of an owner.
+    pub fn keys_of(&self, owner: &KeyOwner) -> impl Iterator<Item = (&KeyHash, &Arc<Stored<ApiKey>>)> {
+        let hashes = self.keys_of.get(owner).map_or(&[][..], |hashes| hashes.as_slice());
+        hashes.iter().filter_map(|hash| self.keys.get(hash).map(|key| (hash, key)))
+    }
+
+    /// Every API key, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyHash, &Arc<Stored<ApiKey>>)> {
+        self.keys.iter()
+    }
+
+    /// A registration.
+    pub fn registration(&self, name: &Name) -> Option<&Arc<Stored<Registration>>> {
+        self.registrations.get(name)
+    }
+
+    /// An enrolment token by its name.
+    pub fn enrolment(&self, name: &Label) -> Option<&Arc<Stored<Enrolment>>> {
+        self.enrolments.get(name)
+    }
+
+    /// Every enrolment token, in no order.
+    pub fn enrolments(&self) -> impl Iterator<Item = (&Label, &Arc<Stored<Enrolment>>)> {
+        self.enrolments.iter()
+    }
+
+    /// The enrolment token with this hash.
+    pub fn enrolment_with(&self, token: &KeyHash) -> Option<(&Label, &Arc<Stored<Enrolment>>)> {
+        let name = self.enrolment_of.get(&token.to_hex())?;
+        self.enrolments.get(name).map(|enrolment| (name, enrolment))
+    }
+
+    /// Applies an edit and says what has to be written for it, and the revision the object has now (0: gone).
+    pub(super) fn apply(&mut self, edit: &Edit, owner: Owner) -> Result<(Write, u64), RegistryError> {
+        let (kind, key) = address(edit);
+        let Some((before, revision, owner)) = self.place(edit.clone(), owner, None) else {
+            return Ok((Write::Delete { kind, key }, 0));
+        };
+        let expect = if before == 0 { Expect::Absent } else { Expect::Revision(before) };
+        let body = match edit {
+            Edit::Service(_, value) => json(value),
+            Edit::Client(_, value) => json(value),
+            Edit::ClientSecret(_, _, value) => json(value),
+            Edit::ApiKey(_, value) => json(value),
+            Edit::Registration(_, value) => json(value),
+            Edit::Enrolment(_, value) => json(value),
+        }?;
+        Ok((Write::Put { row: Row { kind, key, revision, owner, body }, expect }, revision))
+    }
+
+    /// Puts the object of an edit in its place, with the indexes over it. Returns the revision before (0: none),
+    /// the revision now, and its owner; `None` if it is gone.
+    fn place(&mut self, edit: Edit, owner: Owner, revision: Option<u64>) -> Option<(u64, u64, Owner)> {
+        match edit {
+            Edit::Service(id, value) => {
+                list_set(&mut self.versions_of, id.name.clone(), &id.version, value.is_some());
+                set(&mut self.services, id, value, owner, revision)
+            }
+            Edit::Client(name, value) => {
+                if let Some(access_key) = self.clients.get(&name).and_then(|former| former.value.access_key.clone()) {
+                    self.client_of.remove(&access_key);
+                }
+                if let Some(access_key) = value.as_ref().and_then(|client| client.access_key.clone()) {
+                    self.client_of.insert(access_key, name.clone());
+                }
+                set(&mut self.clients, name, value, owner, revision)
+            }
+            Edit::ClientSecret(client, id, value) => set(&mut self.secrets, (client, id), value, owner, revision),
+            Edit::ApiKey(hash, value) => {
+                if let Some(former) = self.keys.get(&hash) {
+                    list_set(&mut self.keys_of, former.value.owner.clone(), &hash, false);
+                }
+                if let Some(key) = &value {
+                    list_set(&mut self.keys_of, key.owner.clone(), &hash, true);
+                }
+                set(&mut self.keys, hash, value, owner, revision)
+            }
+            Edit::Registration(name, value) => set(&mut self.registrations, name, value, owner, revision),
+            Edit::Enrolment(name, value) => {
+                if let Some(former) = self.enrolments.get(&name) {
+                    self.enrolment_of.remove(&former.value.token_hash);
+                }
+                if let Some(enrolment) = &value {
+                    self.enrolment_of.insert(enrolment.token_hash.clone(), name.clone());
+                }
+                set(&mut self.enrolments, name, value, owner, revision)
+            }
+        }
+    }
+}
+
+fn set<K, V>(
+    table: &mut Objects<K, V>,
+    key: K,
+    value: Option<V>,
+    owner: Owner,
+    revision: Option<u64>,
+) -> Option<(u64, u64, Owner)>
+where
+    K: std::hash::Hash + Eq + Clone,
+{
+    let Some(value) = value else {
+        table.remove(&key);
+        return None;
+    };
+    let (before, owner) = table.get(&key).map_or((0, owner), |former| (former.revision, former.owner));
+    let revision = revision.unwrap_or(before + 1);
+    table.insert(key, Arc::new(Stored { value, revision, owner }));
+    Some((before, revision, owner))
+}
+
+fn list_set<K, V>(table: &mut Table<K, Arc<Vec<V>>>, key: K, value: &V, present: bool)
+where
+    K: std::hash::Hash + Eq + Clone,
+    V: Clone + PartialEq,
+{
+    let mut list = table.get(&key).map(|list| list.as_ref().clone()).unwrap_or_default();
+    list.retain(|held| held != value);
+    if present {
+        list.push(value.clone());
+    }
+    if list.is_empty() {
+        table.remove(&key);
+    } else {
+        table.insert(key, Arc::new(list));
+    }
+}
+
+fn address(edit: &Edit) -> (Kind, String) {
+    match edit {
+        Edit::Service(id, _) => (Kind::Service, id.to_string()),
+        Edit::Client(name, _) => (Kind::Client, name.to_string()),
+        Edit::ClientSecret(client, id, _) => (Kind::ClientSecret, format!("{client}/{id}")),
+        Edit::ApiKey(hash, _) => (Kind::ApiKey, hash.to_hex()),
+        Edit::Registration(name, _) => (Kind::Registration, name.to_string()),
+        Edit::Enrolment(name, _) => (Kind::Enrolment, name.to_string()),
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, RegistryError> {
+    serde_json::to_string(value).map_err(|error| RegistryError::Storage(error.to_string()))
+}
+
+fn key<K: std::str::FromStr<Err: std::fmt::Display>>(row: &Row) -> Result<K, RegistryError> {
+    row.key.parse().map_err(|error: K::Err| unreadable(row, error))
+}
+
+fn body<V: DeserializeOwned>(row: &Row) -> Result<V, RegistryError> {
+    serde_json::from_str(&row.body).map_err(|error| unreadable(row, error))
+}
+
+fn unreadable(row: &Row, reason: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Storage(format!("{} '{}' cannot be read: {reason}", row.kind.as_str(), row.key))
+}

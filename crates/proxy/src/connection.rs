@@ -1,0 +1,347 @@
+//! One connection of a caller: its socket, what it is doing, and when that has taken too long.
+//!
+//! A connection has no timers of its own. It notes in its [`Watch`] what it does and since which tick; the
+//! worker looks at all of them a few times a second and wakes those whose time is up.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::node::Timeouts;
+
+/// What is written to a caller whose request head did not arrive in time.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Accepted; nothing has come yet.
+    New = 0,
+    /// Part of a request's head has come.
+    Head = 1,
+    /// A call is under way.
+    Busy = 2,
+    /// Between two calls.
+    Idle = 3,
+    /// Everything is written; what still comes is read to nowhere.
+    Closing = 4,
+}
+
+/// How long what still comes is read to nowhere, and how many bytes of it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 << 10;
+
+/// What is to become of a connection.
+const GO_ON: u8 = 0;
+const DRAIN: u8 = 1;
+const CLOSE: u8 = 2;
+const CLOSE_WITH_408: u8 = 3;
+
+/// What a connection is doing, as its worker sees it. Written and read on one thread.
+#[derive(Debug, Default)]
+pub struct Watch {
+    phase: AtomicU8,
+    since: AtomicU32,
+    /// The tick at which a write found the socket full; 0 while it is not.
+    stuck_since: AtomicU32,
+    verdict: AtomicU8,
+    framed_twice: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Watch {
+    /// A watch on a connection accepted at this tick.
+    pub fn new(tick: u32) -> Arc<Self> {
+        Arc::new(Self { since: AtomicU32::new(tick), ..Self::default() })
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::New,
+            1 => Phase::Head,
+            2 => Phase::Busy,
+            3 => Phase::Idle,
+            _ => Phase::Closing,
+        }
+    }
+
+    /// Notes what it does from this tick on.
+    pub fn enter(&self, phase: Phase, tick: u32) {
+        self.phase.store(phase as u8, Relaxed);
+        self.since.store(tick, Relaxed);
+    }
+
+    /// Looks whether its time is up. `tick` counts milliseconds.
+    pub fn judge(&self, tick: u32, timeouts: &Timeouts) {
+        let over = |since: u32, limit: Duration| {
+            let age = tick.wrapping_sub(since);
+            // What lies ahead of the clock has only just begun; it is not 49 days old.
+            age <= u32::MAX / 2 && u128::from(age) > limit.as_millis()
+        };
+        let since = self.since.load(Relaxed);
+        let stuck = self.stuck_since.load(Relaxed);
+        let verdict = match self.phase() {
+            Phase::New if over(since, timeouts.first_byte) => CLOSE,
+            Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
+            Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
+            Phase::Closing if over(since, LINGER) => CLOSE,
+            Phase::Busy if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
+            _ => return,
+        };
+        self.decide(verdict);
+    }
+
+    /// Asks it to end when the call under way has been answered.
+    pub fn drain(&self) {
+        if self.verdict.load(Relaxed) == GO_ON {
+            self.decide(DRAIN);
+        }
+    }
+
+    /// Ends it at once.
+    pub fn close(&self) {
+        self.decide(CLOSE);
+    }
+
+    fn decide(&self, verdict: u8) {
+        self.verdict.store(verdict, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Registers whoever drives the connection, and says what is to become of it.
+    pub fn poll(&self, context: &Context<'_>) -> Ending {
+        self.waker.register(context.waker());
+        match self.verdict.load(Relaxed) {
+            GO_ON => Ending::None,
+            DRAIN => Ending::Drain,
+            _ => Ending::Close,
+        }
+    }
+
+    /// Whether a head came with `Transfer-Encoding` before `Content-Length`: hyper hides the latter.
+    pub fn was_framed_twice(&self) -> bool {
+        self.framed_twice.load(Relaxed)
+    }
+}
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing special.
+    None,
+    /// It ends after the call under way.
+    Drain,
+    /// It ends now.
+    Close,
+}
+
+/// The socket of a caller, with a watch on it.
+pub struct Watched {
+    stream: TcpStream,
+    watch: Arc<Watch>,
+    tick: fn() -> u32,
+    lines: LineScanner,
+    lingered: usize,
+}
+
+impl Watched {
+    /// Puts a watch on a socket; `tick` tells the worker's time in milliseconds.
+    pub fn new(stream: TcpStream, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
+        Self { stream, watch, tick, lines: LineScanner::default(), lingered: 0 }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let watched = &mut *self;
+        if watched.watch.verdict.load(Relaxed) == CLOSE_WITH_408 {
+            // Nothing else is being written: a head is read only when the answer before it has gone.
+            let _ = Pin::new(&mut watched.stream).poll_write(context, REQUEST_TIMEOUT);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut watched.stream).poll_read(context, buffer);
+        let new = &buffer.filled()[before..];
+        if !new.is_empty() {
+            if matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
+                watched.watch.enter(Phase::Head, (watched.tick)());
+            }
+            if watched.lines.scan(new) {
+                watched.watch.framed_twice.store(true, Relaxed);
+            }
+        }
+        polled
+    }
+}
+
+impl Watched {
+    fn note_write(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Pending if self.watch.stuck_since.load(Relaxed) == 0 => {
+                self.watch.stuck_since.store((self.tick)().max(1), Relaxed);
+            }
+            Poll::Pending => {}
+            Poll::Ready(_) => self.watch.stuck_since.store(0, Relaxed),
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Stops writing, and then reads what still comes to nowhere, up to a bound: closing a socket with unread
+    /// bytes in it could take away the answer that is on its way.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let watched = &mut *self;
+        if watched.watch.phase() != Phase::Closing {
+            ready!(Pin::new(&mut watched.stream).poll_shutdown(context))?;
+            watched.watch.enter(Phase::Closing, (watched.tick)());
+        }
+        let mut nowhere = [0; 4_096];
+        while watched.lingered < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut nowhere);
+            ready!(Pin::new(&mut watched.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            watched.lingered += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Looks at the beginnings of lines for a `Content-Length` that comes after a `Transfer-Encoding` in one block.
+///
+/// It does not know where bodies are: lines in a body can only make it say yes too often, and all that follows
+/// from a yes is that the connection ends after an answer.
+#[derive(Debug, Default)]
+struct LineScanner {
+    /// The beginning of the line under way, in lower case.
+    start: [u8; LONGEST],
+    length: usize,
+    coding_seen: bool,
+}
+
+const LONGEST: usize = 18;
+const CODING: &[u8] = b"transfer-encoding:";
+const LENGTH: &[u8] = b"content-length:";
+
+impl LineScanner {
+    fn scan(&mut self, mut bytes: &[u8]) -> bool {
+        let mut found = false;
+        while !bytes.is_empty() {
+            let end = memchr(b'\n', bytes);
+            let line = &bytes[..end.unwrap_or(bytes.len())];
+            for byte in line.iter().take(LONGEST - self.length) {
+                self.start[self.length] = byte.to_ascii_lowercase();
+                self.length += 1;
+                if self.length == 1 && !matches!(self.start[0], b't' | b'c' | b'\r') {
+                    // No line that matters begins like this: do not look at the rest.
+                    self.length = LONGEST;
+                    self.start[0] = 0;
+                    break;
+                }
+            }
+            let Some(end) = end else { break };
+            found |= self.end_line();
+            bytes = &bytes[end + 1..];
+        }
+        found
+    }
+
+    fn end_line(&mut self) -> bool {
+        let line = &self.start[..self.length];
+        let mut found = false;
+        if line.is_empty() || line == b"\r" {
+            self.coding_seen = false;
+        } else if line.starts_with(CODING) {
+            self.coding_seen = true;
+        } else if line.starts_with(LENGTH) {
+            found = self.coding_seen;
+        }
+        self.length = 0;
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(pieces: &[&[u8]]) -> bool {
+        let mut scanner = LineScanner::default();
+        pieces.iter().fold(false, |found, piece| scanner.scan(piece) | found)
+    }
+
+    #[test]
+    fn a_length_behind_a_coding_is_seen_however_it_is_cut() {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: y\r\nCONTENT-Length: 3\r\n\r\n";
+        assert!(scan(&[head]));
+        for cut in 1..head.len() {
+            assert!(scan(&[&head[..cut], &head[cut..]]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_coding_and_a_length_in_two_heads_are_no_pair() {
+        let heads = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+        assert!(!scan(&[heads]));
+        assert!(!scan(&[b"POST / HTTP/1.1\nContent-Length: 0\nTransfer-Encoding: chunked\n\n"]));
+        assert!(!scan(&[b"A: Transfer-Encoding:\nB: Content-Length:\n\n"]));
+    }
+
+    #[test]
+    fn a_connection_is_judged_by_what_it_does() {
+        let timeouts = Timeouts::default();
+        let watch = Watch::new(1_000);
+        let context = Context::from_waker(std::task::Waker::noop());
+        for tick in [11_000, 999, 0] {
+            watch.judge(tick, &timeouts);
+            assert_eq!(watch.poll(&context), Ending::None, "{tick}");
+        }
+        watch.enter(Phase::Busy, 11_000);
+        watch.judge(4_000_000, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::None);
+        watch.enter(Phase::Idle, 11_000);
+        watch.judge(86_000, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::None);
+        watch.judge(86_001, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::Close);
+    }
+}

@@ -1,0 +1,203 @@
+//! The door: an HTTP request becomes a canonical [`Call`], or a call that can only be refused.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, Method, Uri, Version, request};
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request, RequestId};
+use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::record::{OpenRecord, Record};
+use portcullis_core::refusal::Refusal;
+
+use crate::fields::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, has_other_coding, strip_request};
+use crate::node::Node;
+
+/// Bytes of a path that cannot be made canonical that are kept for the record.
+const SHOWN: usize = 512;
+/// Bytes of a method that are kept for the record.
+const SHOWN_METHOD: usize = 32;
+
+/// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
+pub fn enter(node: &Node, socket: SocketAddr, tls: bool, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
+    let started = Instant::now();
+    let request::Parts { method, uri, version, mut headers, .. } = head;
+    let read = read(node, &method, &uri, version, &headers);
+    let removed = strip_request(&mut headers);
+
+    let trusted = node.trusts(socket.ip());
+    let from_proxy =
+        |name: HeaderName| removed.iter().filter(move |(found, _)| trusted && *found == name).map(|(_, value)| value);
+    let forwarded_for: Vec<&str> = from_proxy(X_FORWARDED_FOR).filter_map(|value| value.to_str().ok()).collect();
+    let client_ip = node.client_ip(socket, trusted.then(|| forwarded_for.join(",")).as_deref());
+    let https = tls || from_proxy(X_FORWARDED_PROTO).next_back().is_some_and(|value| value == "https");
+    let id = from_proxy(X_REQUEST_ID).next().and_then(RequestId::from_header).unwrap_or_else(fresh_id);
+
+    let (path, host, refusal) = match read {
+        Ok((path, host)) => (path, host, None),
+        Err(refusal) => (None, None, Some(refusal)),
+    };
+    let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
+    let record = Record {
+        time: node.clock.now(),
+        request_id: id.clone(),
+        client_ip,
+        method: shown_method(&method),
+        path: shown,
+        status: 0,
+        service: None,
+        version: None,
+        client: None,
+        user: None,
+        duration: Duration::ZERO,
+        upstream_duration: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        refusal: None,
+        reason: None,
+        target: None,
+    };
+    let path = path.unwrap_or_else(root);
+    let call = Call {
+        id,
+        peer: Peer { socket, client_ip, scheme: if https { "https" } else { "http" } },
+        dialect: Dialect::of(path.as_str()),
+        request: Request {
+            method,
+            path,
+            query: uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes())),
+            host: host.unwrap_or_else(unnamed_host),
+            version,
+            headers,
+            body,
+        },
+        raw: RawRequest { target: uri, removed },
+        route: None,
+        caller: Caller::default(),
+        record: OpenRecord::new(record, started, Arc::clone(&node.log)),
+    };
+    (call, refusal)
+}
+
+/// Path and host in canonical form, and everything that makes a request unfit to be read.
+fn read(
+    node: &Node,
+    method: &Method,
+    uri: &Uri,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<(Option<Path>, Option<Host>), Refusal> {
+    if *method == Method::CONNECT {
+        return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
+    }
+    let host = read_host(uri, version, headers)?;
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    if method.as_str().len() + authority + target > node.limits.request_line {
+        return Err(Refusal::TargetTooLong { limit: node.limits.request_line });
+    }
+    // Methods are told apart by case, but not by everybody.
+    if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(Refusal::malformed("bad_method", "a method has no lower-case letters"));
+    }
+    if uri.path_and_query().is_none() {
+        return Err(Refusal::malformed("bad_target", "the request target is a path or an absolute URL"));
+    }
+    let path = Path::parse(if uri.path().is_empty() { "/" } else { uri.path() }, EncodedSlash::Refuse)?;
+    if has_other_coding(headers) {
+        return Err(Refusal::UnknownTransferCoding);
+    }
+    if headers.get(EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::ExpectationFailed);
+    }
+    if headers.get_all(CONTENT_LENGTH).into_iter().nth(1).is_some() {
+        return Err(Refusal::malformed("bad_length", "a request has one Content-Length"));
+    }
+    let own = node.pseudonym.as_bytes();
+    let visited = |value: &http::HeaderValue| value.as_bytes().windows(own.len()).any(|part| part == own);
+    if headers.get_all(VIA).into_iter().any(visited) {
+        return Err(Refusal::Loop);
+    }
+    Ok((Some(path), Some(host)))
+}
+
+/// The host a request is for: that of an absolute target, else the one `Host` field (RFC 9112 section 3.2).
+fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Host, Refusal> {
+    let mut fields = headers.get_all(HOST).into_iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::malformed("bad_host", "a request has one Host field"));
+    }
+    let field = match field {
+        Some(field) => Some(Host::parse(field.as_bytes())?),
+        None if version >= Version::HTTP_11 => {
+            return Err(Refusal::malformed("missing_host", "an HTTP/1.1 request names its host"));
+        }
+        None => None,
+    };
+    match (uri.authority(), field) {
+        (Some(authority), _) if uri.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") => {
+            Err(Refusal::malformed("bad_target", format!("the scheme of '{authority}' is not http or https")))
+        }
+        (Some(authority), _) => Host::parse(authority.as_str().as_bytes()),
+        (None, Some(field)) => Ok(field),
+        (None, None) => Ok(unnamed_host()),
+    }
+}
+
+/// Whether the connection must be closed after the answer because of how the request was framed: a length and
+/// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
+pub fn is_framed_twice(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+}
+
+/// Whether the client asked for another protocol. It gets an ordinary answer; the wish ends here.
+pub fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE) && headers.contains_key(CONNECTION)
+}
+
+fn root() -> Path {
+    Path::parse("/", EncodedSlash::Refuse).unwrap_or_else(|_| unreachable!("the root is canonical"))
+}
+
+fn unnamed_host() -> Host {
+    Host::parse(b"localhost").unwrap_or_else(|_| unreachable!("a host name"))
+}
+
+fn shown_method(method: &Method) -> Method {
+    let name = method.as_str().as_bytes();
+    if name.len() <= SHOWN_METHOD {
+        return method.clone();
+    }
+    Method::from_bytes(&name[..SHOWN_METHOD]).unwrap_or_default()
+}
+
+fn printable(raw: &str) -> Arc<str> {
+    let fine = raw.chars().filter(|character| !character.is_control());
+    fine.take(SHOWN).collect::<String>().into()
+}
+
+thread_local! {
+    /// A random start and how far this thread has counted from it.
+    static IDS: (u64, Cell<u64>) = {
+        let random = RandomState::new();
+        (random.hash_one(0), Cell::new(random.hash_one(1)))
+    };
+}
+
+/// An id that no other call has; unpredictable enough not to be met by chance, but no secret.
+fn fresh_id() -> RequestId {
+    let (start, count) = IDS.with(|(start, count)| {
+        count.set(count.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        (*start, count.get())
+    });
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&start.to_be_bytes());
+    id[8..].copy_from_slice(&count.to_be_bytes());
+    RequestId::from_random(id)
+}

@@ -1,0 +1,176 @@
+//! Which header fields travel, and which end here.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// base64 of the JSON of the logged-in user, for the backend.
+pub const X_USER_JSON: HeaderName = HeaderName::from_static("x-user-json");
+/// The client that calls, for the backend.
+pub const X_APP_ID: HeaderName = HeaderName::from_static("x-app-id");
+/// The id of the call, for everybody.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The addresses a call came through (a list).
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The scheme the call came with.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host the call was for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// An API key, for the gateway alone.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Trace context (W3C).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields that speak about one connection (RFC 9110 section 7.6.1), or that the framing writes anew.
+const HOP_BY_HOP: [HeaderName; 8] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+
+/// Fields that only the gateway writes; from outside they are taken away in every spelling.
+fn is_identity(name: &str) -> bool {
+    let name = name.as_bytes();
+    if name.len() < 2 || !(name[0] | 0x20 == b'x' || name[0] | 0x20 == b'f') {
+        return false;
+    }
+    const NAMES: [&str; 4] = ["x-user-json", "x-app-id", "x-request-id", "forwarded"];
+    let same = |wanted: &str| {
+        name.len() == wanted.len() && name.iter().zip(wanted.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
+    };
+    NAMES.into_iter().any(same) || starts_with(name, "x-forwarded-") || starts_with(name, "x-real-ip")
+}
+
+fn starts_with(name: &[u8], prefix: &str) -> bool {
+    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
+}
+
+fn dashed(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
+/// Takes away what must not come in from outside: hop-by-hop fields, what `Connection` names, identity fields,
+/// fields of the framing. Returns what was removed, in its order.
+pub fn strip_request(headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let doomed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            HOP_BY_HOP.contains(name)
+                || **name == HOST
+                || **name == CONTENT_LENGTH
+                || **name == EXPECT
+                || is_identity(name.as_str())
+        })
+        .cloned()
+        .chain(named_in_connection(headers))
+        .collect();
+    let mut removed = Vec::with_capacity(doomed.len());
+    for name in doomed {
+        if let http::header::Entry::Occupied(entry) = headers.entry(name) {
+            let (name, values) = entry.remove_entry_mult();
+            removed.extend(values.map(|value| (name.clone(), value)));
+        }
+    }
+    removed
+}
+
+/// Takes away from a request's trailers what must not come in from outside, and what is the gateway's to say or to
+/// know: a backend may put trailers beside the fields of the head.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_request(trailers);
+    for name in [AUTHORIZATION, X_API_KEY, VIA, TRACEPARENT] {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a message has a transfer coding that is not `chunked`, or has `chunked` twice.
+pub fn has_other_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
+}
+
+/// Takes away what speaks about the upstream connection alone.
+pub fn strip_response(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<_> = named_in_connection(headers).collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // Framed by the coding alone (RFC 9112 section 6.3); a length beside it is a lie for somebody.
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(CONNECTION).into_iter();
+    let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
+        }
+        map
+    }
+
+    fn left(lines: &[(&str, &str)]) -> Vec<String> {
+        let mut map = headers(lines);
+        strip_request(&mut map);
+        map.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn identity_fields_are_taken_away_in_every_spelling() {
+        let none: [String; 0] = [];
+        for name in [
+            "X-User-Json",
+            "x_user_json",
+            "X_User-Json",
+            "X-App-Id",
+            "x_app_id",
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X-Forwarded-Anything",
+            "X-Real-IP",
+            "x_real_ip",
+            "Forwarded",
+            "X-Request-Id",
+            "X_Request_ID",
+        ] {
+            assert_eq!(left(&[(name, "1"), (name, "2")]), none, "{name}");
+        }
+        assert_eq!(left(&[("X-User-Jsons", "1"), ("X-App", "2"), ("F", "3")]), ["x-user-jsons", "x-app", "f"]);
+    }
+
+    #[test]
+    fn what_connection_names_ends_here() {
+        let found = left(&[
+            ("Connection", "close, X-Secret"),
+            ("Connection", "x-other"),
+            ("X-Secret", "1"),
+            ("X-Other", "2"),
+            ("Accept", "3"),
+        ]);
+        assert_eq!(found, ["accept"]);
+    }
+
+    #[test]
+    fn a_length_beside_a_coding_does_not_pass() {
+        let mut map = headers(&[("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("X-A", "1")]);
+        strip_response(&mut map);
+        assert_eq!(map.keys().map(ToString::to_string).collect::<Vec<_>>(), ["x-a"]);
+    }
+}

@@ -1,0 +1,17 @@
+//! The data plane: listen, read a call, route it, walk its pipeline, forward it, and bring the answer back.
+//!
+//! A call passes the files in this order: [`listen`] → [`worker`] → [`connection`] → [`serve`] → [`door`] →
+//! [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
+
+pub mod change;
+pub mod connection;
+pub mod door;
+pub mod fields;
+pub mod listen;
+pub mod node;
+pub mod probes;
+pub mod routes;
+pub mod serve;
+pub mod snapshot;
+pub mod upstream;
+pub mod worker;

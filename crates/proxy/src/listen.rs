@@ -1,0 +1,102 @@
+//! Taking an address: exclusively first, then shared among the workers, a `SO_REUSEPORT` listener for each.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections the kernel holds for us until we accept them.
+const BACKLOG: i32 = 4_096;
+
+/// Listeners on one address, a worker each; the kernel spreads connections over them.
+///
+/// The first one is bound without sharing, so that a second gateway is told that the address is taken instead of
+/// silently getting half of the connections. It is kept and only then opened to the others, so that there is no
+/// moment in which somebody else could do the same. Port 0 takes a free one.
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let first = socket(address, false)?;
+    let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    first.set_reuse_port(true)?;
+    let others = (1..workers.max(1)).map(|_| socket(address, true));
+    let all: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
+    Ok((address, all.into_iter().map(TcpListener::from).collect()))
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a former process that linger in TIME_WAIT do not hold the address. A port that the kernel
+    // chooses has none, and must not be one that somebody has bound and not yet listened on.
+    socket.set_reuse_address(address.port() != 0)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    // Binding alone is not refused where another socket has bound with SO_REUSEADDR; listening is.
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::TcpStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_not_shared() {
+        let (address, first) = bind(([127, 0, 0, 1], 0).into(), 2).expect("a free port");
+        assert_eq!(first.len(), 2);
+        let error = bind(address, 2).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        bind(address, 1).expect("free again");
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_has_the_address() {
+        let free = || bind(([127, 0, 0, 1], 0).into(), 1).expect("a free port").0;
+        let mut winners = 0;
+        for _ in 0..200 {
+            let address = free();
+            let start = Barrier::new(4);
+            let race = || {
+                start.wait();
+                bind(address, 2)
+            };
+            let bound: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(race)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().expect("no panic").ok()).collect()
+            });
+            assert!(bound.len() <= 1, "{} share {address}", bound.len());
+            winners += bound.len();
+        }
+        assert!(winners > 0, "it is not given to nobody");
+    }
+
+    #[test]
+    fn free_ports_are_given_out_once() {
+        let start = Barrier::new(4);
+        let take = || {
+            start.wait();
+            (0..100).map(|_| bind(([127, 0, 0, 1], 0).into(), 2).expect("a free port")).collect::<Vec<_>>()
+        };
+        let taken: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
+        let addresses: HashSet<_> = taken.iter().map(|(address, _)| *address).collect();
+        assert_eq!(addresses.len(), taken.len());
+    }
+
+    #[test]
+    fn connections_are_spread_over_the_listeners() {
+        let (address, listeners) = bind(([127, 0, 0, 1], 0).into(), 3).expect("a free port");
+        let clients: Vec<_> = (0..90).map(|_| TcpStream::connect(address).expect("connects")).collect();
+        let got: Vec<_> = listeners.iter().map(|all| std::iter::from_fn(|| all.accept().ok()).count()).collect();
+        assert_eq!(got.iter().sum::<usize>(), clients.len());
+        assert!(got.iter().all(|count| *count > 0), "{got:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What every call on this node shares: settings, the access log, counters.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use portcullis_core::ports::{AccessLog, Clock};
+use portcullis_telemetry::Counters;
+
+/// Bounds on what callers send.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request's first line. Beyond: 414.
+    pub request_line: usize,
+    /// Bytes of a request's header block. Beyond: 431.
+    pub header_block: usize,
+    /// Header fields of a request. Beyond: 431.
+    pub header_count: usize,
+    /// Connections on the listener. Beyond: not accepted.
+    pub connections: usize,
+    /// Connections of one peer address. Beyond: closed.
+    pub connections_per_peer: usize,
+}
+
+/// How long things may take on the callers' side.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// From accepting a connection to its first byte.
+    pub first_byte: Duration,
+    /// From a request's first byte to the end of its header block. Beyond: 408.
+    pub head: Duration,
+    /// Between two pieces of a body, either way. Beyond: 408, or the connection is closed.
+    pub body_idle: Duration,
+    /// Between two requests on a connection.
+    pub keep_alive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_line: 16 << 10,
+            header_block: 64 << 10,
+            header_count: 128,
+            connections: 100_000,
+            connections_per_peer: 1_000,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+/// What every call on this node shares.
+pub struct Node {
+    /// The name this node goes by in `Via`; a call that carries it already goes in a circle.
+    pub pseudonym: HeaderValue,
+    /// Bounds.
+    pub limits: Limits,
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where records go.
+    pub log: Arc<dyn AccessLog>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// What happens outside of calls.
+    pub counters: Arc<Counters>,
+}
+
+impl Node {
+    /// Whether a peer is a proxy whose word counts.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
+    }
+
+    /// The address a call came from: the last one in `X-Forwarded-For` that is not a trusted proxy's own.
+    pub fn client_ip(&self, socket: SocketAddr, forwarded_for: Option<&str>) -> IpAddr {
+        let mut client = socket.ip().to_canonical();
+        if let Some(list) = forwarded_for {
+            for hop in list.rsplit(',') {
+                if !self.trusts(client) {
+                    break;
+                }
+                let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+                client = address.to_canonical();
+            }
+        }
+        client
+    }
+}

@@ -1,0 +1,48 @@
+//! `/-/health` and `/-/ready`: whether the process lives, and whether it wants calls.
+
+use async_trait::async_trait;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, Response};
+use portcullis_core::policy::Endpoint;
+use portcullis_core::refusal::Refusal;
+use tokio::sync::watch;
+
+use crate::worker::Stage;
+
+/// Answers 200 as long as the process answers at all.
+pub struct Health;
+
+#[async_trait]
+impl Endpoint for Health {
+    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+        probe(call, StatusCode::OK, r#"{"status":"live"}"#)
+    }
+}
+
+/// Answers 200 while the gateway takes calls, and 503 from the moment on it is asked to stop.
+pub struct Ready(pub watch::Receiver<Stage>);
+
+#[async_trait]
+impl Endpoint for Ready {
+    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+        if *self.0.borrow() == Stage::Serving {
+            probe(call, StatusCode::OK, r#"{"status":"ready"}"#)
+        } else {
+            probe(call, StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
+        }
+    }
+}
+
+fn probe(call: &Call, status: StatusCode, body: &'static str) -> Result<Response, Refusal> {
+    if !matches!(call.request.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
+    }
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,0 +1,194 @@
+//! One caller's connection from its first byte to its last: HTTP/1.1 read, each request walked through its
+//! pipeline, each answer written and its call recorded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+use async_trait::async_trait;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portcullis_core::body::{Body, Outcome};
+use portcullis_core::call::{Call, Response};
+use portcullis_core::policy::{Endpoint, Pipeline};
+use portcullis_core::refusal::Refusal;
+use tokio::net::TcpStream;
+
+use crate::connection::{Ending, Phase, Watch, Watched};
+use crate::door;
+use crate::fields::X_REQUEST_ID;
+use crate::node::Node;
+use crate::upstream::incoming::IdleBody;
+use crate::worker;
+
+/// Serves one connection until it ends.
+pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>) {
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch), worker::tick));
+    let service = service_fn(|request| {
+        let (node, watch) = (Arc::clone(&node), Arc::clone(&watch));
+        async move { Ok::<_, Infallible>(answer(&node, peer, &watch, request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .keep_alive(true)
+            .half_close(false)
+            .title_case_headers(true)
+            .max_headers(node.limits.header_count)
+            // The buffer may be read beyond its size; what is in it may not be longer than it.
+            .max_header_size(node.limits.header_block)
+            .max_buf_size(node.limits.header_block.max(8_192))
+            .auto_date_header(true)
+            .serve_connection(io, service)
+    );
+    let mut draining = false;
+    let ended = std::future::poll_fn(|context| {
+        match watch.poll(context) {
+            // Polled once more, so that the connection can write its last words.
+            Ending::Close => {
+                let _ = connection.as_mut().poll(context);
+                return Poll::Ready(None);
+            }
+            Ending::Drain if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ => {}
+        }
+        connection.as_mut().poll(context).map(Some)
+    })
+    .await;
+    match ended {
+        Some(Err(error)) if error.is_parse() => node.counters.protocol_malformed.add_one(),
+        None => node.counters.protocol_timed_out.add_one(),
+        _ => {}
+    }
+}
+
+/// Walks one request through its pipeline and opens the way back.
+async fn answer(node: &Arc<Node>, peer: SocketAddr, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
+    watch.enter(Phase::Busy, worker::tick());
+    let (head, incoming) = request.into_parts();
+    let closes = door::is_framed_twice(&head.headers) || watch.was_framed_twice();
+    let received = Received::new(&incoming);
+    let body = received.count(IdleBody::wrap(incoming, node.timeouts.body_idle));
+    let is_head = head.method == Method::HEAD;
+
+    let (mut call, refusal) = door::enter(node, peer, false, head, body);
+    let pipeline = match refusal {
+        Some(refusal) => refusing(refusal),
+        None => worker::find(call.request.host.as_str(), call.request.path.as_str())
+            .unwrap_or_else(|| refusing(Refusal::NoRoute)),
+    };
+    note_route(&mut call, &pipeline);
+    let response = pipeline.run(&mut call).await;
+    leave(call, response, received, watch, closes, is_head)
+}
+
+fn note_route(call: &mut Call, pipeline: &Pipeline) {
+    if let Some(service) = &pipeline.route.service {
+        call.record.note(|record| {
+            record.service = Some(service.name.shared());
+            record.version = Some(service.version.shared());
+        });
+    }
+    call.route = Some(Arc::clone(&pipeline.route));
+}
+
+/// The answer leaves: the record of the call goes with its body and is closed when that has ended.
+fn leave(
+    call: Call,
+    mut response: Response,
+    received: Received,
+    watch: &Arc<Watch>,
+    closes: bool,
+    is_head: bool,
+) -> Response {
+    let Call { id, record, request, .. } = call;
+    // A body nobody has taken is not worth reading to its end after a refusal.
+    let unread = !request.body.is_empty();
+    drop(request);
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.header());
+    if closes || unread || received.is_under_way() || worker::is_draining() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let status = response.status();
+    let watch = Arc::clone(watch);
+    let mut record = record;
+    record.note(|record| record.status = status.as_u16());
+    if is_head {
+        // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
+        let length = response.body().size_hint().exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
+    }
+    response.map(|body| {
+        let body = if is_head { Body::empty() } else { body };
+        body.on_end(move |end| {
+            record.close(|record| {
+                record.bytes_in = received.bytes();
+                record.bytes_out = end.bytes;
+                match &end.outcome {
+                    Outcome::Complete => {}
+                    Outcome::Error(_) => record.refusal = Some("upstream_broken"),
+                    Outcome::Dropped => record.refusal = Some("client_closed_request"),
+                }
+            });
+            watch.enter(Phase::Idle, worker::tick());
+        })
+    })
+}
+
+/// How much has come in of a request body, where there is one, and whether all of it has.
+struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
+
+impl Received {
+    fn new(incoming: &Incoming) -> Self {
+        Self((!incoming.is_end_stream()).then(Default::default))
+    }
+
+    fn count(&self, body: Body) -> Body {
+        match &self.0 {
+            None => body,
+            Some((counter, done)) => {
+                let (counter, done) = (Arc::clone(counter), Arc::clone(done));
+                body.map_stream(|stream| crate::upstream::incoming::Counted::new(stream, counter))
+                    .on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))
+            }
+        }
+    }
+
+    /// Whether there is more to come, or never will be. What stands there is no request.
+    fn is_under_way(&self) -> bool {
+        self.0.as_ref().is_some_and(|(_, done)| !done.load(Relaxed))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |(counter, _)| counter.load(Relaxed))
+    }
+}
+
+/// A pipeline that refuses: for requests that cannot be read, and paths nobody answers.
+fn refusing(refusal: Refusal) -> Arc<Pipeline> {
+    struct Refuse(Refusal);
+
+    #[async_trait]
+    impl Endpoint for Refuse {
+        async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+            Err(self.0.clone())
+        }
+    }
+
+    let facts = portcullis_core::call::RouteFacts { name: "".into(), service: None, prefix: 0 };
+    Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Refuse(refusal))))
+}

@@ -1,0 +1,302 @@
+//! One call to one target: the request written anew from typed values, the answer taken apart the same way.
+
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, VIA};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body as _;
+use portcullis_core::body::{Body, BodyError, Outcome};
+use portcullis_core::call::{Call, Consumed, Response};
+use portcullis_core::model::TargetUrl;
+use portcullis_core::refusal::Refusal;
+
+use super::Settings;
+use super::incoming::IdleBody;
+use super::pool::{Lease, lend, take_back};
+use crate::fields::{
+    TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+    has_other_coding, strip_response,
+};
+use crate::worker;
+
+/// Forwards a call and returns the answer's head with its body still to come.
+///
+/// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one
+/// it was sent over died without a byte of an answer.
+pub async fn forward(settings: &Arc<Settings>, call: &mut Call, target: &TargetUrl) -> Result<Response, Refusal> {
+    call.record.note(|record| record.target = Some(Arc::clone(target.authority())));
+    let mut lease = lend(settings, target, false).await?;
+    let body = call.take_body();
+    let repeatable = body.is_empty() && is_idempotent(&call.request.method);
+    let request = request(settings, call, target, body)?;
+    let spare = (repeatable && lease.reused).then(|| spare(&request));
+    let started = Instant::now();
+    let mut sent = send(settings, lease, target, request).await;
+    let died = matches!(sent, Err(Failure::NoAnswer(_)));
+    if let Some(request) = spare.filter(|_| died) {
+        lease = lend(settings, target, true).await?;
+        sent = send(settings, lease, target, request).await;
+    }
+    call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
+    let mut response = sent.map_err(Failure::into_refusal)?;
+    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Refusal::UpstreamBroken { private: "switched protocols without being asked to".into() });
+    }
+    strip_response(response.headers_mut());
+    response.headers_mut().append(VIA, via(settings, Version::HTTP_11));
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+fn request(settings: &Settings, call: &mut Call, target: &TargetUrl, body: Body) -> Result<Request<Body>, Refusal> {
+    let uri = uri(call, target)?;
+    let mut headers = std::mem::take(&mut call.request.headers);
+    write_fields(settings, call, target, &mut headers)?;
+    write_framing(&call.request.method, &body, &mut headers);
+    let mut request = Request::new(body);
+    *request.method_mut() = call.request.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn spare(request: &Request<Body>) -> Request<Body> {
+    let mut spare = Request::new(Body::empty());
+    *spare.method_mut() = request.method().clone();
+    *spare.uri_mut() = request.uri().clone();
+    spare.headers_mut().clone_from(request.headers());
+    spare
+}
+
+/// Base path, one slash, what is left of the path, query.
+fn uri(call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
+    let rest = call.rest();
+    let query = call.request.query.as_deref().unwrap_or_default();
+    let mut text = Vec::with_capacity(target.base().len() + rest.len() + query.len() + 2);
+    text.extend_from_slice(target.base().as_bytes());
+    if !rest.starts_with('/') {
+        text.push(b'/');
+    }
+    text.extend_from_slice(rest.as_bytes());
+    if call.request.query.is_some() {
+        text.push(b'?');
+        text.extend_from_slice(query);
+    }
+    Uri::try_from(text).map_err(|_| Refusal::internal("a canonical target that is no URI"))
+}
+
+/// What the backend is told besides what the caller said, and what it is not told.
+fn write_fields(settings: &Settings, call: &Call, target: &TargetUrl, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    headers.insert(HOST, value(target.authority().as_bytes())?);
+    headers.remove(X_API_KEY);
+    let Consumed { authorization } = call.caller.consumed;
+    if authorization {
+        headers.remove(AUTHORIZATION);
+    }
+    if let Some(user) = &call.caller.user {
+        headers.insert(X_USER_JSON, user.user_json.clone());
+    }
+    if let Some(client) = call.caller.client() {
+        headers.insert(X_APP_ID, client.app_id.clone());
+    }
+    headers.insert(X_REQUEST_ID, call.id.header());
+    headers.insert(X_FORWARDED_FOR, value(call.peer.client_ip.to_string().as_bytes())?);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
+    headers.insert(X_FORWARDED_HOST, call.request.host.header());
+    headers.append(VIA, via(settings, call.request.version));
+    headers.insert(TRACEPARENT, trace_parent(headers.get(TRACEPARENT), call)?);
+    if headers.contains_key(TRAILER) || call.raw.removed.iter().any(|(name, value)| *name == TE && says_trailers(value))
+    {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    Ok(())
+}
+
+/// Says how the body is framed where hyper would say nothing: it drops a body of unknown length with a method that
+/// seldom has one, and a method that is about a body says that there is none (RFC 9110 section 8.6).
+fn write_framing(method: &Method, body: &Body, headers: &mut HeaderMap) {
+    if body.size_hint().exact().is_none() {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if body.is_empty() && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
+fn value(text: &[u8]) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_bytes(text).map_err(|_| Refusal::internal("a header value of our own that is none"))
+}
+
+fn says_trailers(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The received protocol's version and this node's name (RFC 9110 section 7.6.3).
+fn via(settings: &Settings, received: Version) -> HeaderValue {
+    let version: &[u8] = if received == Version::HTTP_10 { b"1.0 " } else { b"1.1 " };
+    HeaderValue::from_bytes(&[version, settings.pseudonym.as_bytes()].concat())
+        .unwrap_or_else(|_| settings.pseudonym.clone())
+}
+
+/// The caller's trace, continued with a span of ours, or a new one named after the call (W3C Trace Context).
+fn trace_parent(from: Option<&HeaderValue>, call: &Call) -> Result<HeaderValue, Refusal> {
+    static SPANS: AtomicU64 = AtomicU64::new(1);
+    let span = SPANS.fetch_add(1, Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let parts = from.map(HeaderValue::as_bytes).filter(|parent| is_trace_parent(parent));
+    let id = call.id.as_str();
+    let own: [u8; 32] = id.as_bytes().try_into().unwrap_or(*b"0000000000000000000000000000000f");
+    let own = if own.iter().all(u8::is_ascii_hexdigit) {
+        own.map(|digit| digit.to_ascii_lowercase())
+    } else {
+        *b"0000000000000000000000000000000f"
+    };
+    let (trace, flags) = parts.map_or((&own[..], &b"01"[..]), |parent| (&parent[3..35], &parent[53..55]));
+    let text = [b"00-", trace, b"-", format!("{span:016x}").as_bytes(), b"-", flags].concat();
+    value(&text)
+}
+
+/// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
+fn is_trace_parent(text: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    text.len() == 55
+        && text.starts_with(b"00-")
+        && (text[35], text[52]) == (b'-', b'-')
+        && hex(&text[3..35])
+        && hex(&text[36..52])
+        && hex(&text[53..])
+        && text[3..35].iter().any(|digit| *digit != b'0')
+        && text[36..52].iter().any(|digit| *digit != b'0')
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The connection ended before a byte of it.
+    NoAnswer(String),
+    /// The request's body failed on the caller's side.
+    Body(BodyError),
+    /// It did not come in time.
+    TimedOut,
+    /// It began, and is none.
+    Broken(String),
+}
+
+impl Failure {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            Self::NoAnswer(reason) | Self::Broken(reason) => Refusal::UpstreamBroken { private: reason.into() },
+            Self::Body(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit },
+            Self::Body(BodyError::Idle) => Refusal::RequestTimeout,
+            Self::Body(BodyError::Broken(_)) => Refusal::malformed("broken_body", "the request's body broke off"),
+            Self::TimedOut => Refusal::UpstreamTimeout,
+        }
+    }
+}
+
+/// Sends a request over a connection; the connection goes back to the pool when both messages have ended.
+async fn send(
+    settings: &Settings,
+    lease: Lease,
+    target: &TargetUrl,
+    request: Request<Body>,
+) -> Result<Response, Failure> {
+    let Lease { mut connection, .. } = lease;
+    let before = connection.read.load(Relaxed);
+    // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
+    let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
+    let request = if request_done.load(Relaxed) {
+        request
+    } else {
+        let done = Arc::clone(&request_done);
+        request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed)))
+    };
+    let sending = connection.sender.send_request(request);
+    let response = match in_time(settings, &connection.written_at, &request_done, sending).await {
+        None => return Err(Failure::TimedOut),
+        Some(Err(error)) => {
+            // Cancelled is what was never written: the connection had died, or said something unasked.
+            let unanswered = error.is_canceled() || connection.read.load(Relaxed) == before;
+            return Err(match body_error(&error) {
+                Some(error) => Failure::Body(error),
+                None if unanswered => Failure::NoAnswer(error.to_string()),
+                None => Failure::Broken(error.to_string()),
+            });
+        }
+        Some(Ok(response)) => response,
+    };
+    if has_other_coding(response.headers()) {
+        return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
+    }
+    let authority = Arc::clone(target.authority());
+    Ok(response.map(|incoming| {
+        IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
+            if end.outcome == Outcome::Complete && request_done.load(Relaxed) {
+                take_back(&authority, connection);
+            }
+        })
+    }))
+}
+
+/// Waits for an answer's head: `first_byte` from the last byte of the request on. While the request is still being
+/// sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
+async fn in_time<F: Future>(
+    settings: &Settings,
+    written_at: &AtomicU32,
+    request_done: &AtomicBool,
+    answer: F,
+) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    let mut wait = settings.first_byte;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(wait, answer.as_mut()).await {
+            return Some(answer);
+        }
+        let pause = if request_done.load(Relaxed) { Duration::ZERO } else { settings.body_idle };
+        let limit = settings.first_byte + pause;
+        let quiet = Duration::from_millis(worker::tick().wrapping_sub(written_at.load(Relaxed)).into());
+        match limit.checked_sub(quiet) {
+            // The tick runs a little behind; a remainder that short is none.
+            Some(left) if left > Duration::from_millis(400).min(limit / 2) => wait = left,
+            _ => return None,
+        }
+    }
+}
+
+/// The failure of the request's own body, somewhere among the causes.
+fn body_error(error: &hyper::Error) -> Option<BodyError> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<BodyError>() {
+            return Some(found.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_parents_are_read_strictly() {
+        assert!(is_trace_parent(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for bad in [
+            &b"00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..],
+            b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            b"",
+        ] {
+            assert!(!is_trace_parent(bad));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Bodies as they come in from a connection: with a limit on pauses, and counted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use portcullis_core::body::{Body, BodyError};
+use tokio::time::Sleep;
+
+use crate::fields::strip_trailers;
+use crate::worker;
+
+/// A body from a connection, that fails when nothing comes for too long.
+pub struct IdleBody {
+    incoming: Incoming,
+    limit: Duration,
+    /// Made when there is something to wait for, and moved on only when it fires.
+    alarm: Option<Pin<Box<Sleep>>>,
+    last: u32,
+    /// Trailers have come: nothing follows them, and nobody asks whether something does.
+    ended: bool,
+}
+
+impl IdleBody {
+    /// Wraps what comes in; a message without a body stays without one.
+    pub fn wrap(incoming: Incoming, limit: Duration) -> Body {
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
+        Body::stream(Self { incoming, limit, alarm: None, last: worker::tick(), ended: false })
+    }
+
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        loop {
+            ready!(alarm.as_mut().poll(context));
+            let quiet = Duration::from_millis(worker::tick().wrapping_sub(self.last).into());
+            match self.limit.checked_sub(quiet) {
+                // The tick runs a little behind; a remainder that short is none.
+                Some(left) if left > Duration::from_millis(400).min(self.limit / 2) => {
+                    alarm.as_mut().reset(tokio::time::Instant::now() + left);
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl HttpBody for IdleBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.last = worker::tick();
+                self.ended |= matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))
+            }
+            Poll::Pending => {
+                ready!(self.poll_alarm(context));
+                Poll::Ready(Some(Err(BodyError::Idle)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// The body of a request: its bytes are counted as they pass, and its trailers carry nothing of the gateway's.
+pub struct Counted<B> {
+    body: B,
+    counter: Arc<AtomicU64>,
+}
+
+impl<B> Counted<B> {
+    /// Counts what passes into the counter.
+    pub fn new(body: B, counter: Arc<AtomicU64>) -> Self {
+        Self { body, counter }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Counted<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            if let Some(data) = frame.data_ref() {
+                self.counter.fetch_add(data.len() as u64, Relaxed);
+            } else if let Some(trailers) = frame.trailers_mut() {
+                strip_trailers(trailers);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,282 @@
+//! A worker: one thread with a runtime, a listener and upstream pools of its own. Workers share no lock on a
+//! call's way.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use portcullis_core::policy::Pipeline;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::connection::Watch;
+use crate::node::Node;
+use crate::serve;
+use crate::snapshot::{Inbox, Snapshot, Update};
+use crate::upstream::pool;
+
+/// How often a worker looks at its connections.
+const LOOK: Duration = Duration::from_millis(200);
+
+thread_local! {
+    static SNAPSHOT: RefCell<Option<Arc<Snapshot>>> = const { RefCell::new(None) };
+    static CONNECTIONS: RefCell<Connections> = RefCell::default();
+    static TICK: Cell<u32> = const { Cell::new(1) };
+    static DRAINING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This worker's time in milliseconds, as of its last look around.
+pub fn tick() -> u32 {
+    TICK.get()
+}
+
+/// Whether this worker is being emptied.
+pub fn is_draining() -> bool {
+    DRAINING.get()
+}
+
+/// The pipeline this worker routes a host and a path to.
+pub fn find(host: &str, path: &str) -> Option<Arc<Pipeline>> {
+    SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref()?.find(host, path).cloned())
+}
+
+/// The watches on the connections of one worker.
+#[derive(Default)]
+struct Connections {
+    held: Vec<Option<Arc<Watch>>>,
+    free: Vec<usize>,
+}
+
+/// A place among them; given back when it is dropped.
+struct Place(usize);
+
+impl Place {
+    fn take(watch: &Arc<Watch>) -> Self {
+        CONNECTIONS.with_borrow_mut(|connections| {
+            let watch = Some(Arc::clone(watch));
+            match connections.free.pop() {
+                Some(place) => {
+                    connections.held[place] = watch;
+                    Self(place)
+                }
+                None => {
+                    connections.held.push(watch);
+                    Self(connections.held.len() - 1)
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        CONNECTIONS.with_borrow_mut(|connections| {
+            connections.held[self.0] = None;
+            connections.free.push(self.0);
+        });
+    }
+}
+
+fn for_each_connection(look: impl Fn(&Watch)) {
+    // Waking is all that is done, so nobody borrows the list a second time meanwhile.
+    CONNECTIONS.with_borrow(|connections| connections.held.iter().flatten().for_each(|watch| look(watch)));
+}
+
+/// Who is let in: connections in all and of each peer. Shared by the workers, touched once a connection.
+#[derive(Default)]
+pub struct Admission {
+    open: AtomicUsize,
+    peers: Mutex<std::collections::HashMap<IpAddr, usize>>,
+}
+
+/// A connection that was let in.
+struct Admitted {
+    admission: Arc<Admission>,
+    peer: IpAddr,
+    node: Arc<Node>,
+}
+
+impl Admission {
+    /// Connections open on all workers.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    fn admit(self: &Arc<Self>, peer: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = peers.entry(peer).or_insert(0);
+        if *of_peer >= node.limits.connections_per_peer {
+            node.counters.connections_refused_peer.add_one();
+            return None;
+        }
+        *of_peer += 1;
+        drop(peers);
+        self.open.fetch_add(1, Relaxed);
+        node.counters.connections_accepted.add_one();
+        node.counters.connections_open.up();
+        Some(Admitted { admission: Arc::clone(self), peer, node: Arc::clone(node) })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut peers = self.admission.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = peers.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+        drop(peers);
+        self.admission.open.fetch_sub(1, Relaxed);
+        self.node.counters.connections_open.down();
+    }
+}
+
+/// How far the gateway is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not at all.
+    Serving,
+    /// Answers say `Connection: close`; new connections are still taken.
+    Draining,
+    /// No new connections; what is under way is finished.
+    Closing,
+    /// What is left is cut off.
+    Stopping,
+}
+
+/// Starts a worker thread.
+pub fn start(
+    name: String,
+    node: Arc<Node>,
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    inbox: Inbox,
+    stage: watch::Receiver<Stage>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
+    std::thread::Builder::new().name(name).spawn(move || {
+        runtime.block_on(run(node, listener, admission, inbox, stage));
+        // Tasks that are left are dropped here: their calls leave their records.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    })
+}
+
+async fn run(
+    node: Arc<Node>,
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    mut inbox: Inbox,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot use its listener");
+            return;
+        }
+    };
+    // Until there is something to route by, callers wait in the kernel's queue.
+    let Some(first) = inbox.recv().await else { return };
+    take_up(first);
+    tokio::spawn(async move {
+        while let Some(update) = inbox.recv().await {
+            take_up(update);
+        }
+    });
+    tokio::spawn(look_around(Arc::clone(&node)));
+
+    loop {
+        tokio::select! {
+            biased;
+            changed = stage.changed() => {
+                if changed.is_err() || *stage.borrow() >= Stage::Closing {
+                    break;
+                }
+                if *stage.borrow() == Stage::Draining {
+                    DRAINING.set(true);
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => take(&node, &admission, stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Out of file descriptors, most likely: let some calls end first.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    close(&node, &admission, listener, stage).await;
+}
+
+fn take_up(update: Update) {
+    SNAPSHOT.set(Some(update.snapshot));
+    // Whoever published may have stopped waiting.
+    let _ = update.done.send(());
+}
+
+/// Takes what the kernel has already accepted for us, then lets every connection end.
+async fn close(
+    node: &Arc<Node>,
+    admission: &Arc<Admission>,
+    listener: tokio::net::TcpListener,
+    mut stage: watch::Receiver<Stage>,
+) {
+    DRAINING.set(true);
+    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        take(node, admission, stream, peer);
+    }
+    drop(listener);
+    loop {
+        for_each_connection(Watch::drain);
+        let empty = CONNECTIONS.with_borrow(|connections| connections.held.iter().all(Option::is_none));
+        if empty || *stage.borrow() >= Stage::Stopping {
+            return;
+        }
+        tokio::select! {
+            changed = stage.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    }
+}
+
+fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: SocketAddr) {
+    if admission.open() >= node.limits.connections {
+        node.counters.connections_refused_limit.add_one();
+        return;
+    }
+    let Some(admitted) = admission.admit(peer.ip(), node) else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone before it was served");
+        return;
+    }
+    let watch = Watch::new(tick());
+    let place = Place::take(&watch);
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        serve::connection(node, stream, peer, watch).await;
+        drop((place, admitted));
+    });
+}
+
+/// Moves this worker's clock on, and ends what has taken too long.
+async fn look_around(node: Arc<Node>) {
+    let start = Instant::now();
+    let mut interval = tokio::time::interval(LOOK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        // Wraps after 49 days; differences stay right.
+        #[expect(clippy::cast_possible_truncation, reason = "only differences of ticks are looked at")]
+        let now = (start.elapsed().as_millis() as u32).max(1);
+        TICK.set(now);
+        for_each_connection(|watch| watch.judge(now, &node.timeouts));
+        pool::sweep();
+    }
+}

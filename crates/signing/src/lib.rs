@@ -1,0 +1,1 @@
+//! Signatures and sealed payloads of every dialect, as pure functions over bytes.

@@ -1,0 +1,17 @@
+//! The registry over SQLite: the only crate that names a database driver.
+//!
+//! ```text
+//! readers (4, read only)  ──►  registry.db  ◄──  one writer task  ◄──  queue of changes
+//! ```
+//!
+//! Reads go to a small pool and see every acknowledged change. Changes go through one queue to one connection,
+//! which does all that are waiting in a single transaction, so that they share one `fsync`.
+
+mod objects;
+mod open;
+mod registry;
+mod sessions;
+mod writer;
+
+pub use open::OpenError;
+pub use registry::SqliteRegistry;

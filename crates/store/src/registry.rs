@@ -1,0 +1,121 @@
+//! The registry port over one SQLite file.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use portcullis_core::ports::{
+    Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+};
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::open::{self, OpenError};
+use crate::writer::{Answer, Job, QUEUE, Writer};
+use crate::{objects, sessions};
+
+/// A durable registry in one SQLite file. A change that has been acknowledged survives the loss of power.
+///
+/// Its writer runs as a task of the runtime that opened it. A change that has been taken into the queue is done
+/// even if its caller has stopped waiting for it.
+#[derive(Debug)]
+pub struct SqliteRegistry {
+    readers: SqlitePool,
+    queue: mpsc::Sender<Job>,
+    transactions: Arc<AtomicU64>,
+}
+
+impl SqliteRegistry {
+    /// Opens the file, making it with mode 0600 if it is not there, and brings its schema up to date.
+    /// Must be called on a tokio runtime with time and IO.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let opened = open::open(path).await?;
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let transactions = Arc::new(AtomicU64::new(0));
+        let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions));
+        tokio::spawn(writer.run(jobs));
+        Ok(Self { readers: opened.readers, queue, transactions })
+    }
+
+    /// How many transactions have been committed. Changes that wait at the same time share one.
+    pub fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
+    }
+
+    /// Does every change that is waiting, moves the write-ahead log into the file and closes it. After that
+    /// every method fails; closing twice is fine.
+    pub async fn close(&self) -> Result<(), RegistryError> {
+        let readers = self.readers.clone();
+        match self.ask(|answer| Job::Close { readers, answer }).await {
+            Err(RegistryError::Storage(message)) if message == CLOSED => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, RegistryError> {
+        let closed = || RegistryError::Storage(CLOSED.to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(job(answer)).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+const CLOSED: &str = "it has been closed";
+
+#[async_trait]
+impl Registry for SqliteRegistry {
+    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        objects::page(&self.readers, kind, "", u32::MAX).await
+    }
+
+    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError> {
+        objects::page(&self.readers, kind, after, limit).await
+    }
+
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        objects::get(&self.readers, kind, key).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        self.ask(|answer| Job::Commit { writes, answer }).await
+    }
+
+    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+        self.ask(|answer| Job::Open { session, limit, answer }).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
+        sessions::get(&self.readers, id).await
+    }
+
+    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
+        self.ask(|answer| Job::Rotate { rotate, answer }).await
+    }
+
+    async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
+        self.ask(|answer| Job::End { id, answer }).await
+    }
+
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        self.ask(|answer| Job::EndAll { of, answer }).await
+    }
+
+    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
+        self.ask(|answer| Job::Prune { now, answer }).await
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
+pub(crate) fn storage(error: sqlx::Error) -> RegistryError {
+    RegistryError::Storage(error.to_string())
+}
+
+/// SQLite has signed integers only.
+pub(crate) fn to_integer(number: u64) -> Result<i64, RegistryError> {
+    i64::try_from(number).map_err(|_| RegistryError::Storage(format!("{number} is too great to be stored")))
+}
+
+pub(crate) fn to_unsigned(number: i64) -> Result<u64, RegistryError> {
+    u64::try_from(number).map_err(|_| RegistryError::Storage("a stored number is negative".to_owned()))
+}

@@ -1,0 +1,160 @@
+//! Sessions as rows, and the rotation of their refresh tokens.
+
+use portcullis_core::directory::KeyHash;
+use portcullis_core::model::Label;
+use portcullis_core::ports::{RegistryError, Rotate, Rotation, Session, SessionId, SessionsOf};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use subtle::ConstantTimeEq;
+
+use crate::registry::{storage, to_integer, to_unsigned};
+
+type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64);
+
+const SELECT: &str = "SELECT id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at \
+                      FROM sessions WHERE id = ?";
+
+/// A session that has not been ended; it may have expired.
+pub(crate) async fn get(readers: &SqlitePool, id: SessionId) -> Result<Option<Session>, RegistryError> {
+    let found: Option<Columns> =
+        sqlx::query_as(SELECT).bind(&id.0[..]).fetch_optional(readers).await.map_err(storage)?;
+    found.map(session).transpose()
+}
+
+/// Opens a session, ending the user's oldest ones so that not more than `limit` remain.
+pub(crate) async fn open(
+    connection: &mut SqliteConnection,
+    session: Session,
+    limit: u32,
+) -> Result<Vec<SessionId>, RegistryError> {
+    let kept_beside_it = limit.max(1) - 1;
+    let over: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT id FROM sessions WHERE user = ? ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?",
+    )
+    .bind(session.user.as_str())
+    .bind(i64::from(kept_beside_it))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(storage)?;
+    let ended = over.into_iter().rev().map(session_id).collect::<Result<Vec<_>, _>>()?;
+    for id in &ended {
+        end(connection, *id).await?;
+    }
+    sqlx::query(
+        "INSERT OR REPLACE INTO sessions \
+         (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&session.id.0[..])
+    .bind(session.user.as_str())
+    .bind(session.client.as_str())
+    .bind(session.user_info.as_ref())
+    .bind(to_integer(session.created_at)?)
+    .bind(to_integer(session.expires_at)?)
+    .bind(&session.refresh.0[..])
+    .bind(session.predecessor.as_ref().map(|hash| &hash.0[..]))
+    .bind(to_integer(session.rotated_at)?)
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(ended)
+}
+
+/// Exchanges a refresh token for its successor; an old token ends the session.
+pub(crate) async fn rotate(connection: &mut SqliteConnection, rotate: Rotate) -> Result<Rotation, RegistryError> {
+    let found: Option<Columns> =
+        sqlx::query_as(SELECT).bind(&rotate.id.0[..]).fetch_optional(&mut *connection).await.map_err(storage)?;
+    let Some(mut held) = found.map(session).transpose()?.filter(|held| held.expires_at > rotate.now) else {
+        return Ok(Rotation::Gone);
+    };
+    if same(&held.refresh, &rotate.shown) {
+        held.predecessor = Some(rotate.shown);
+        held.refresh = rotate.successor;
+        held.rotated_at = rotate.now;
+        held.expires_at = rotate.expires_at;
+        sqlx::query("UPDATE sessions SET predecessor = ?, refresh = ?, rotated_at = ?, expires_at = ? WHERE id = ?")
+            .bind(&rotate.shown.0[..])
+            .bind(&rotate.successor.0[..])
+            .bind(to_integer(rotate.now)?)
+            .bind(to_integer(rotate.expires_at)?)
+            .bind(&rotate.id.0[..])
+            .execute(connection)
+            .await
+            .map_err(storage)?;
+        return Ok(Rotation::Rotated(held));
+    }
+    let is_predecessor = held.predecessor.as_ref().is_some_and(|hash| same(hash, &rotate.shown));
+    let in_grace = rotate.now < held.rotated_at.saturating_add(rotate.grace);
+    if is_predecessor && same(&held.refresh, &rotate.successor) && in_grace {
+        return Ok(Rotation::Repeated(held));
+    }
+    end(connection, rotate.id).await?;
+    Ok(Rotation::Reused)
+}
+
+/// Ends a session; `false` if there was none.
+pub(crate) async fn end(connection: &mut SqliteConnection, id: SessionId) -> Result<bool, RegistryError> {
+    let done =
+        sqlx::query("DELETE FROM sessions WHERE id = ?").bind(&id.0[..]).execute(connection).await.map_err(storage)?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Ends every session of a user, or through a client.
+pub(crate) async fn end_all(
+    connection: &mut SqliteConnection,
+    of: &SessionsOf,
+) -> Result<Vec<SessionId>, RegistryError> {
+    let (statement, name) = match of {
+        SessionsOf::User(user) => ("DELETE FROM sessions WHERE user = ? RETURNING id", user),
+        SessionsOf::Client(client) => ("DELETE FROM sessions WHERE client = ? RETURNING id", client),
+    };
+    let ids: Vec<Vec<u8>> =
+        sqlx::query_scalar(statement).bind(name.as_str()).fetch_all(connection).await.map_err(storage)?;
+    ids.into_iter().map(session_id).collect()
+}
+
+/// Forgets sessions that have expired before `now`; returns how many.
+pub(crate) async fn prune(connection: &mut SqliteConnection, now: u64) -> Result<u64, RegistryError> {
+    // No stored time is greater than the greatest integer, so a later `now` means the same as that.
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let done = sqlx::query("DELETE FROM sessions WHERE expires_at <= ?")
+        .bind(now)
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+    Ok(done.rows_affected())
+}
+
+fn same(one: &KeyHash, other: &KeyHash) -> bool {
+    one.0.ct_eq(&other.0).into()
+}
+
+fn session(columns: Columns) -> Result<Session, RegistryError> {
+    let (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at) = columns;
+    Ok(Session {
+        id: session_id(id)?,
+        user: label(&user)?,
+        client: label(&client)?,
+        user_info: user_info.into(),
+        created_at: to_unsigned(created_at)?,
+        expires_at: to_unsigned(expires_at)?,
+        refresh: key_hash(refresh)?,
+        predecessor: predecessor.map(key_hash).transpose()?,
+        rotated_at: to_unsigned(rotated_at)?,
+    })
+}
+
+fn session_id(bytes: Vec<u8>) -> Result<SessionId, RegistryError> {
+    bytes.try_into().map(SessionId).map_err(|_| damaged())
+}
+
+fn key_hash(bytes: Vec<u8>) -> Result<KeyHash, RegistryError> {
+    bytes.try_into().map(KeyHash).map_err(|_| damaged())
+}
+
+fn label(text: &str) -> Result<Label, RegistryError> {
+    text.parse().map_err(|_| damaged())
+}
+
+fn damaged() -> RegistryError {
+    RegistryError::Storage("a stored session is damaged".to_owned())
+}

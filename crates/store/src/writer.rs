@@ -1,0 +1,197 @@
+//! The writer: the one task that changes the file. All that is waiting goes into one transaction.
+//!
+//! ```text
+//! BEGIN IMMEDIATE
+//!   SAVEPOINT change   …first change…    RELEASE
+//!   SAVEPOINT change   …conflict…        ROLLBACK TO, RELEASE
+//!   SAVEPOINT change   …third change…    RELEASE
+//! COMMIT               (the one fsync; only now is anybody answered)
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_core::ports::{RegistryError, Rotate, Rotation, Session, SessionId, SessionsOf, Write};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::open::connect_writer;
+use crate::registry::storage;
+use crate::{objects, sessions};
+
+/// Changes that wait, at most; a caller beyond them waits for its place.
+pub(crate) const QUEUE: usize = 1_024;
+/// Changes in one transaction, at most.
+const BATCH: usize = 256;
+
+/// Where the outcome of a change goes. It does not matter if nobody waits for it any more.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
+
+/// One change, to be done wholly or not at all.
+pub(crate) enum Job {
+    Commit { writes: Vec<Write>, answer: Answer<()> },
+    Open { session: Session, limit: u32, answer: Answer<Vec<SessionId>> },
+    Rotate { rotate: Rotate, answer: Answer<Rotation> },
+    End { id: SessionId, answer: Answer<bool> },
+    EndAll { of: SessionsOf, answer: Answer<Vec<SessionId>> },
+    Prune { now: u64, answer: Answer<u64> },
+    Close { readers: SqlitePool, answer: Answer<()> },
+}
+
+/// Answers a caller: with the outcome of its change, or with why the whole transaction failed.
+type Reply = Box<dyn FnOnce(Option<&str>) + Send>;
+
+/// Owner of the writing connection.
+pub(crate) struct Writer {
+    path: PathBuf,
+    connection: SqliteConnection,
+    transactions: Arc<AtomicU64>,
+}
+
+impl Writer {
+    pub(crate) fn new(path: PathBuf, connection: SqliteConnection, transactions: Arc<AtomicU64>) -> Self {
+        Self { path, connection, transactions }
+    }
+
+    /// Works until it is told to close or until the registry is gone; what is in the queue by then is done.
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while jobs.recv_many(&mut batch, BATCH).await > 0 {
+            let closing = batch.iter().position(|job| matches!(job, Job::Close { .. }));
+            let after = closing.map(|at| batch.split_off(at)).unwrap_or_default();
+            self.write(std::mem::take(&mut batch)).await;
+            // What came after the wish to close is dropped with its answer: its callers read "closed".
+            if let Some(Job::Close { readers, answer }) = after.into_iter().next() {
+                jobs.close();
+                let _ = answer.send(self.close(&readers).await);
+                return;
+            }
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<Job>) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut replies = Vec::with_capacity(batch.len());
+        let done = self.transact(batch, &mut replies).await;
+        if let Err(error) = &done {
+            tracing::warn!(%error, "the registry could not commit a transaction");
+            self.recover().await;
+        }
+        let failure = done.err().map(|error| error.to_string());
+        for reply in replies {
+            reply(failure.as_deref());
+        }
+    }
+
+    /// One transaction of all changes. On return `replies` has one reply for each of them.
+    async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), sqlx::Error> {
+        let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await;
+        for job in batch {
+            if done.is_ok() {
+                done = execute(&mut self.connection, "SAVEPOINT change").await;
+            }
+            // A transaction that is lost takes nothing more; every change in it fails with it.
+            let connection = done.is_ok().then_some(&mut self.connection);
+            let (reply, settled) = perform(connection, job).await;
+            replies.push(reply);
+            done = done.and(settled);
+        }
+        done?;
+        execute(&mut self.connection, "COMMIT").await?;
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Leaves the failed transaction. Where that fails too (some errors end the transaction by themselves), a
+    /// new connection takes the place of this one.
+    async fn recover(&mut self) {
+        if execute(&mut self.connection, "ROLLBACK").await.is_ok() {
+            return;
+        }
+        match connect_writer(&self.path).await {
+            Ok(connection) => self.connection = connection,
+            Err(error) => tracing::warn!(%error, "the registry could not be opened again; the next write tries anew"),
+        }
+    }
+
+    async fn close(mut self, readers: &SqlitePool) -> Result<(), RegistryError> {
+        readers.close().await;
+        execute(&mut self.connection, "PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(storage)?;
+        self.connection.close().await.map_err(storage)
+    }
+}
+
+/// Does one change inside its savepoint (not at all without a connection). The second value is an error if the
+/// whole transaction is lost.
+async fn perform(connection: Option<&mut SqliteConnection>, job: Job) -> (Reply, Result<(), sqlx::Error>) {
+    match (job, connection) {
+        (Job::Commit { writes, answer }, Some(connection)) => {
+            let outcome = objects::apply(connection, writes).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Open { session, limit, answer }, Some(connection)) => {
+            let outcome = sessions::open(connection, session, limit).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Rotate { rotate, answer }, Some(connection)) => {
+            let outcome = sessions::rotate(connection, rotate).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::End { id, answer }, Some(connection)) => {
+            let outcome = sessions::end(connection, id).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::EndAll { of, answer }, Some(connection)) => {
+            let outcome = sessions::end_all(connection, &of).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Prune { now, answer }, Some(connection)) => {
+            let outcome = sessions::prune(connection, now).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Commit { answer, .. } | Job::Close { answer, .. }, _) => (failing(answer), Ok(())),
+        (Job::Open { answer, .. } | Job::EndAll { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Rotate { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::End { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Prune { answer, .. }, None) => (failing(answer), Ok(())),
+    }
+}
+
+/// Ends the savepoint as the outcome demands.
+async fn settle<T: Send + 'static>(
+    connection: &mut SqliteConnection,
+    answer: Answer<T>,
+    outcome: Result<T, RegistryError>,
+) -> (Reply, Result<(), sqlx::Error>) {
+    let settled = match &outcome {
+        Ok(_) => execute(connection, "RELEASE change").await,
+        // If an error has ended the transaction, there is no savepoint to go back to, and this says so.
+        Err(_) => match execute(connection, "ROLLBACK TO change").await {
+            Ok(()) => execute(connection, "RELEASE change").await,
+            lost => lost,
+        },
+    };
+    let reply: Reply = Box::new(move |failure| {
+        let _ = answer.send(match failure {
+            None => outcome,
+            Some(failure) => Err(RegistryError::Storage(failure.to_owned())),
+        });
+    });
+    (reply, settled)
+}
+
+/// The reply for a change that was not even tried.
+fn failing<T: Send + 'static>(answer: Answer<T>) -> Reply {
+    Box::new(move |failure| {
+        let failure = failure.unwrap_or("the change was not tried");
+        let _ = answer.send(Err(RegistryError::Storage(failure.to_owned())));
+    })
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(|_| ())
+}

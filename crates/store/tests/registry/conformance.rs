@@ -1,0 +1,229 @@
+//! The rules of the port, one after the other.
+
+use std::sync::Arc;
+
+use portcullis_core::memory::MemoryRegistry;
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{
+    Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+};
+
+use crate::{hash, open, put, row, session};
+
+#[tokio::test]
+async fn the_registry_in_memory_keeps_the_rules() {
+    check(Arc::new(MemoryRegistry::default())).await;
+}
+
+#[tokio::test]
+async fn the_registry_over_sqlite_keeps_the_rules() {
+    let directory = tempfile::tempdir().expect("a directory");
+    check(Arc::new(open(directory.path()).await)).await;
+}
+
+async fn check(registry: Arc<dyn Registry>) {
+    objects_come_back_as_they_went_in(&*registry).await;
+    pages_follow_the_order_of_bytes(&*registry).await;
+    what_is_expected_must_be_true(&*registry).await;
+    a_commit_is_done_wholly_or_not_at_all(&*registry).await;
+    writes_of_a_commit_see_each_other(&*registry).await;
+    sessions_come_back_as_they_went_in(&*registry).await;
+    the_oldest_sessions_of_a_user_end(&*registry).await;
+    refresh_tokens_rotate(&*registry).await;
+    sessions_end(&*registry).await;
+    expired_sessions_are_forgotten(&*registry).await;
+}
+
+async fn keys(registry: &dyn Registry, kind: Kind, after: &str, limit: u32) -> Vec<String> {
+    registry.page(kind, after, limit).await.expect("reads").into_iter().map(|row| row.key).collect()
+}
+
+fn conflict(outcome: Result<(), RegistryError>) -> (&'static str, String) {
+    match outcome {
+        Err(RegistryError::Conflict { kind, key }) => (kind, key),
+        other => panic!("expected a conflict, found {other:?}"),
+    }
+}
+
+async fn objects_come_back_as_they_went_in(registry: &dyn Registry) {
+    let odd = "ü 'quoted' \"double\" \u{0} %_; DROP TABLE objects; --";
+    for (kind, owner) in [(Kind::Meta, Owner::File), (Kind::ApiKey, Owner::Api), (Kind::User, Owner::Registration)] {
+        let row = Row { kind, key: odd.to_owned(), revision: 7, owner, body: odd.to_owned() };
+        assert_eq!(registry.get(kind, odd).await.expect("reads"), None);
+        registry.commit(vec![Write::Put { row: row.clone(), expect: Expect::Absent }]).await.expect("writes");
+        assert_eq!(registry.get(kind, odd).await.expect("reads"), Some(row.clone()));
+        assert_eq!(registry.all(kind).await.expect("reads"), vec![row]);
+        registry.commit(vec![Write::Delete { kind, key: odd.to_owned() }]).await.expect("deletes");
+        assert_eq!(registry.get(kind, odd).await.expect("reads"), None);
+    }
+    registry.commit(Vec::new()).await.expect("nothing to do is fine");
+}
+
+async fn pages_follow_the_order_of_bytes(registry: &dyn Registry) {
+    let mut wanted = vec!["a", "B", "b", "a/v1", "a/v10", "a/v2", "z", "ä", "Ä", "\u{10FFFF}", "\u{FFFD}", "1", "a-"];
+    let writes = wanted.iter().map(|key| put(Kind::Service, key, 1, Expect::Absent)).collect();
+    registry.commit(writes).await.expect("writes");
+    registry.commit(vec![put(Kind::Client, "aa", 1, Expect::Any)]).await.expect("writes");
+    wanted.sort_unstable();
+    assert_eq!(keys(registry, Kind::Service, "", 100).await, wanted);
+    assert_eq!(registry.all(Kind::Service).await.expect("reads").len(), wanted.len());
+
+    let mut paged = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = keys(registry, Kind::Service, &after, 3).await;
+        let Some(last) = page.last() else { break };
+        after = last.clone();
+        paged.extend(page);
+    }
+    assert_eq!(paged, wanted);
+    assert_eq!(keys(registry, Kind::Service, "a/v0", 2).await, ["a/v1", "a/v10"]);
+    assert_eq!(keys(registry, Kind::Service, "", 0).await, Vec::<String>::new());
+    assert_eq!(keys(registry, Kind::Registration, "", 9).await, Vec::<String>::new());
+}
+
+async fn what_is_expected_must_be_true(registry: &dyn Registry) {
+    let kind = Kind::Enrolment;
+    let missing = registry.commit(vec![put(kind, "k", 2, Expect::Revision(1))]).await;
+    assert_eq!(conflict(missing), ("enrolment", "k".to_owned()));
+    registry.commit(vec![put(kind, "k", 1, Expect::Absent)]).await.expect("absent");
+    assert_eq!(conflict(registry.commit(vec![put(kind, "k", 9, Expect::Absent)]).await).1, "k");
+    assert_eq!(conflict(registry.commit(vec![put(kind, "k", 9, Expect::Revision(2))]).await).1, "k");
+    assert_eq!(conflict(registry.commit(vec![put(kind, "k", 9, Expect::Revision(u64::MAX))]).await).1, "k");
+    assert_eq!(registry.get(kind, "k").await.expect("reads"), Some(row(kind, "k", 1)));
+    registry.commit(vec![put(kind, "k", 2, Expect::Revision(1))]).await.expect("the right revision");
+    registry.commit(vec![put(kind, "k", 5, Expect::Any)]).await.expect("anything goes");
+    assert_eq!(registry.get(kind, "k").await.expect("reads"), Some(row(kind, "k", 5)));
+    registry.commit(vec![Write::Delete { kind, key: "nothing".to_owned() }]).await.expect("stays away");
+}
+
+async fn a_commit_is_done_wholly_or_not_at_all(registry: &dyn Registry) {
+    let kind = Kind::SigningKey;
+    registry.commit(vec![put(kind, "kept", 1, Expect::Absent)]).await.expect("writes");
+    let writes = vec![
+        put(kind, "new", 1, Expect::Absent),
+        put(kind, "kept", 2, Expect::Revision(1)),
+        Write::Delete { kind, key: "kept".to_owned() },
+        put(kind, "other", 2, Expect::Revision(1)),
+        put(kind, "later", 1, Expect::Absent),
+    ];
+    assert_eq!(conflict(registry.commit(writes).await), ("signing_key", "other".to_owned()));
+    assert_eq!(registry.all(kind).await.expect("reads"), vec![row(kind, "kept", 1)]);
+}
+
+async fn writes_of_a_commit_see_each_other(registry: &dyn Registry) {
+    let kind = Kind::ClientSecret;
+    let writes = vec![
+        put(kind, "c/1", 1, Expect::Absent),
+        put(kind, "c/1", 2, Expect::Revision(1)),
+        Write::Delete { kind, key: "c/1".to_owned() },
+        put(kind, "c/1", 3, Expect::Absent),
+    ];
+    registry.commit(writes).await.expect("writes");
+    assert_eq!(registry.all(kind).await.expect("reads"), vec![row(kind, "c/1", 3)]);
+}
+
+async fn sessions_come_back_as_they_went_in(registry: &dyn Registry) {
+    let mut wanted = session(1, "jürgen o'neil", "default", 5);
+    wanted.predecessor = Some(hash(9));
+    wanted.user_info = "{\"é\":\"\\u0000\"}".into();
+    assert_eq!(registry.session(wanted.id).await.expect("reads"), None);
+    assert_eq!(registry.open_session(wanted.clone(), 3).await.expect("opens"), []);
+    assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(wanted.clone()));
+    let replaced = Session { expires_at: 77, ..wanted.clone() };
+    assert_eq!(registry.open_session(replaced.clone(), 3).await.expect("opens"), []);
+    assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(replaced));
+    assert!(registry.end_session(wanted.id).await.expect("ends"));
+    assert!(!registry.end_session(wanted.id).await.expect("was gone"));
+    assert_eq!(registry.session(wanted.id).await.expect("reads"), None);
+}
+
+async fn the_oldest_sessions_of_a_user_end(registry: &dyn Registry) {
+    let id = |byte: u8| SessionId([byte; 16]);
+    registry.open_session(session(50, "bob", "web", 1), 9).await.expect("opens");
+    for (number, created_at) in [(10, 300), (11, 100), (12, 200)] {
+        assert_eq!(registry.open_session(session(number, "ann", "web", created_at), 3).await.expect("opens"), []);
+    }
+    // The oldest by the time of opening, not by the order of arrival; another user's are left alone.
+    assert_eq!(registry.open_session(session(13, "ann", "cli", 400), 3).await.expect("opens"), [id(11)]);
+    assert_eq!(
+        registry.open_session(session(14, "ann", "cli", 500), 1).await.expect("opens"),
+        [id(12), id(10), id(13)]
+    );
+    assert_eq!(registry.open_session(session(15, "ann", "cli", 600), 0).await.expect("opens"), [id(14)]);
+    assert!(registry.session(id(15)).await.expect("reads").is_some());
+    assert!(registry.session(id(50)).await.expect("reads").is_some());
+    assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 2);
+}
+
+async fn refresh_tokens_rotate(registry: &dyn Registry) {
+    let opened = session(20, "ann", "web", 1_000);
+    let id = opened.id;
+    let rotate = |shown: u8, successor: u8, now: u64| Rotate {
+        id,
+        shown: hash(shown),
+        successor: hash(successor),
+        now,
+        grace: 10,
+        expires_at: now + 500,
+    };
+    let ask = async |wish: Rotate| registry.rotate(wish).await.expect("rotates");
+    assert_eq!(ask(rotate(20, 21, 1_100)).await, Rotation::Gone);
+
+    registry.open_session(opened.clone(), 9).await.expect("opens");
+    assert_eq!(ask(rotate(20, 21, 2_000)).await, Rotation::Gone, "expired in this very millisecond");
+    let rotated = Session {
+        refresh: hash(21),
+        predecessor: Some(hash(20)),
+        rotated_at: 1_100,
+        expires_at: 1_600,
+        ..opened.clone()
+    };
+    assert_eq!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(rotated.clone()));
+    assert_eq!(registry.session(id).await.expect("reads"), Some(rotated.clone()));
+    assert_eq!(ask(rotate(20, 21, 1_109)).await, Rotation::Repeated(rotated.clone()), "still in its grace");
+    assert_eq!(registry.session(id).await.expect("reads"), Some(rotated), "a repetition changes nothing");
+    assert_eq!(ask(rotate(20, 21, 1_110)).await, Rotation::Reused, "the grace is over");
+    assert_eq!(ask(rotate(21, 22, 1_110)).await, Rotation::Gone, "and so is the session");
+
+    registry.open_session(opened.clone(), 9).await.expect("opens");
+    assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
+    assert_eq!(ask(rotate(20, 99, 1_101)).await, Rotation::Reused, "not the same successor");
+
+    registry.open_session(opened.clone(), 9).await.expect("opens");
+    assert_eq!(ask(rotate(66, 67, 1_100)).await, Rotation::Reused, "never was a token of it");
+
+    registry.open_session(opened, 9).await.expect("opens");
+    assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
+    assert!(matches!(ask(rotate(21, 22, 1_101)).await, Rotation::Rotated(_)));
+    assert_eq!(ask(rotate(20, 21, 1_102)).await, Rotation::Reused, "two generations old");
+    assert_eq!(registry.session(id).await.expect("reads"), None);
+}
+
+async fn sessions_end(registry: &dyn Registry) {
+    for (number, user, client) in [(30, "ann", "web"), (31, "ann", "cli"), (32, "bob", "web"), (33, "web", "ann")] {
+        registry.open_session(session(number, user, client, 1), 9).await.expect("opens");
+    }
+    let end = async |of: SessionsOf| {
+        let mut ended: Vec<u8> = registry.end_sessions(of).await.expect("ends").into_iter().map(|id| id.0[0]).collect();
+        ended.sort_unstable();
+        ended
+    };
+    let label = |text: &str| text.parse().expect("a label");
+    assert_eq!(end(SessionsOf::User(label("nobody"))).await, [0_u8; 0]);
+    assert_eq!(end(SessionsOf::User(label("ann"))).await, [30, 31]);
+    assert_eq!(end(SessionsOf::Client(label("web"))).await, [32]);
+    assert_eq!(end(SessionsOf::Client(label("web"))).await, [0_u8; 0]);
+    assert_eq!(end(SessionsOf::Client(label("ann"))).await, [33]);
+}
+
+async fn expired_sessions_are_forgotten(registry: &dyn Registry) {
+    for (number, created_at) in [(40, 0), (41, 1), (42, 2)] {
+        registry.open_session(session(number, "ann", "web", created_at), 9).await.expect("opens");
+    }
+    assert_eq!(registry.prune_sessions(999).await.expect("prunes"), 0);
+    assert_eq!(registry.prune_sessions(1_001).await.expect("prunes"), 2);
+    assert_eq!(registry.session(SessionId([41; 16])).await.expect("reads"), None);
+    assert!(registry.session(SessionId([42; 16])).await.expect("reads").is_some());
+    assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 1);
+}

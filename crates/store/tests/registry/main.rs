@@ -1,0 +1,45 @@
+//! The registry port: what every registry must do, run on the one in memory and on the one over SQLite, and
+//! what only a file can do (survive, be shared, be broken).
+
+mod conformance;
+mod durability;
+mod grouping;
+mod opening;
+mod random;
+
+use std::path::Path;
+
+use portcullis_core::directory::KeyHash;
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Expect, Kind, Row, Session, SessionId, Write};
+use portcullis_store::SqliteRegistry;
+
+async fn open(directory: &Path) -> SqliteRegistry {
+    SqliteRegistry::open(&directory.join("registry.db")).await.expect("opens")
+}
+
+fn row(kind: Kind, key: &str, revision: u64) -> Row {
+    Row { kind, key: key.to_owned(), revision, owner: Owner::Api, body: format!("{{\"revision\":{revision}}}") }
+}
+
+fn put(kind: Kind, key: &str, revision: u64, expect: Expect) -> Write {
+    Write::Put { row: row(kind, key, revision), expect }
+}
+
+fn hash(byte: u8) -> KeyHash {
+    KeyHash([byte; 32])
+}
+
+fn session(id: u8, user: &str, client: &str, created_at: u64) -> Session {
+    Session {
+        id: SessionId([id; 16]),
+        user: user.parse().expect("a label"),
+        client: client.parse().expect("a label"),
+        user_info: format!("{{\"name\":\"{user}\"}}").into(),
+        created_at,
+        expires_at: created_at + 1_000,
+        refresh: hash(id),
+        predecessor: None,
+        rotated_at: created_at,
+    }
+}

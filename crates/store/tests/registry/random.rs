@@ -1,0 +1,139 @@
+//! Any sequence of operations has the same outcome in memory and in a file.
+
+use portcullis_core::memory::MemoryRegistry;
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Write};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{hash, open, session};
+
+const KINDS: [Kind; 3] = [Kind::Meta, Kind::Service, Kind::User];
+const NAMES: [&str; 3] = ["ann", "bob", "Ann"];
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Commit(Vec<Write>),
+    Page(Kind, String, u32),
+    Open(Session, u32),
+    Rotate(Rotate),
+    End(SessionId),
+    EndAll(SessionsOf),
+    Prune(u64),
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    proptest::sample::select(&KINDS[..])
+}
+
+fn key() -> impl Strategy<Value = String> {
+    "[a-bB/ü]{1,2}"
+}
+
+fn expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![3 => Just(Expect::Any), 2 => Just(Expect::Absent), 3 => (0_u64..4).prop_map(Expect::Revision)]
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    let owner = proptest::sample::select(&[Owner::File, Owner::Api, Owner::Registration][..]);
+    let put = (kind(), key(), 1_u64..4, owner, "\\PC{0,6}", expect()).prop_map(
+        |(kind, key, revision, owner, body, expect)| Write::Put {
+            row: Row { kind, key, revision, owner, body },
+            expect,
+        },
+    );
+    prop_oneof![4 => put, 1 => (kind(), key()).prop_map(|(kind, key)| Write::Delete { kind, key })]
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&NAMES[..])
+}
+
+fn rotate() -> impl Strategy<Value = Rotate> {
+    (0_u8..6, 0_u8..8, 0_u8..8, 0_u64..120, 0_u64..30, 0_u64..120).prop_map(
+        |(id, shown, successor, now, grace, expires_at)| Rotate {
+            id: SessionId([id; 16]),
+            shown: hash(shown),
+            successor: hash(successor),
+            now,
+            grace,
+            expires_at,
+        },
+    )
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        4 => vec(write(), 0..4).prop_map(Operation::Commit),
+        1 => (kind(), "[a-bB/ü]{0,2}", 0_u32..5).prop_map(|(kind, after, limit)| Operation::Page(kind, after, limit)),
+        4 => (0_u8..6, name(), name(), 0_u64..100, 0_u64..100, 0_u32..4).prop_map(
+            |(id, user, client, created_at, expires_at, limit)| {
+                Operation::Open(Session { expires_at, ..session(id, user, client, created_at) }, limit)
+            }
+        ),
+        4 => rotate().prop_map(Operation::Rotate),
+        1 => (0_u8..6).prop_map(|id| Operation::End(SessionId([id; 16]))),
+        1 => name().prop_map(|name| Operation::EndAll(SessionsOf::User(name.parse().expect("a label")))),
+        1 => name().prop_map(|name| Operation::EndAll(SessionsOf::Client(name.parse().expect("a label")))),
+        1 => (0_u64..100).prop_map(Operation::Prune),
+    ]
+}
+
+/// Does the operation and writes its outcome down.
+async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
+    match operation {
+        Operation::Commit(writes) => format!("{:?}", registry.commit(writes).await),
+        Operation::Page(kind, after, limit) => format!("{:?}", registry.page(kind, &after, limit).await),
+        Operation::Open(session, limit) => format!("{:?}", registry.open_session(session, limit).await),
+        Operation::Rotate(rotate) => format!("{:?}", registry.rotate(rotate).await),
+        Operation::End(id) => format!("{:?}", registry.end_session(id).await),
+        Operation::EndAll(of) => {
+            // The port promises no order here.
+            let mut ended = registry.end_sessions(of).await.expect("ends");
+            ended.sort_by_key(|id| id.0);
+            format!("{ended:?}")
+        }
+        Operation::Prune(now) => format!("{:?}", registry.prune_sessions(now).await),
+    }
+}
+
+/// Everything a registry knows, by value.
+async fn everything(registry: &dyn Registry) -> (Vec<Row>, Vec<Option<Session>>) {
+    let mut rows = Vec::new();
+    for kind in KINDS {
+        rows.extend(registry.all(kind).await.expect("reads"));
+    }
+    let mut sessions = Vec::new();
+    for id in 0..6 {
+        sessions.push(registry.session(SessionId([id; 16])).await.expect("reads"));
+    }
+    (rows, sessions)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_file_agree(operations in vec(operation(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().expect("a directory");
+            let file = open(directory.path()).await;
+            let memory = MemoryRegistry::default();
+            for (step, mut operation) in operations.into_iter().enumerate() {
+                if let Operation::Open(session, _) = &mut operation {
+                    // Which of two sessions of the same age ends first is left open by the port.
+                    session.created_at = session.created_at * 1_000 + step as u64;
+                }
+                let shown = format!("{operation:?}");
+                let wanted = outcome(&memory, operation.clone()).await;
+                prop_assert_eq!(outcome(&file, operation).await, wanted, "{}", shown);
+                prop_assert_eq!(everything(&file).await, everything(&memory).await, "{}", shown);
+            }
+            file.close().await.expect("closes");
+            let reopened = open(directory.path()).await;
+            prop_assert_eq!(everything(&reopened).await, everything(&memory).await);
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,158 @@
+//! What is counted since the start of the process: connections, protocol errors, records.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one.
+    pub fn add_one(&self) {
+        self.add(1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// How many were counted.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down: how many of something there are now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less. Every call is paired with an [`up`](Self::up) before it.
+    pub fn down(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Every counter of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted by a listener.
+    pub connections_accepted: Counter,
+    /// Connections open now.
+    pub connections_open: Gauge,
+    /// Connections closed at once because their peer's address had too many.
+    pub connections_refused_peer: Counter,
+    /// Connections not taken because the listener had too many.
+    pub connections_refused_limit: Counter,
+    /// Connections ended because what came was not HTTP.
+    pub protocol_malformed: Counter,
+    /// Connections ended because a request's head did not come in time.
+    pub protocol_timed_out: Counter,
+    /// Connections answered with 414 or 431 before there was a call.
+    pub protocol_too_large: Counter,
+    /// Records taken by the access log and searchable since.
+    pub records_written: Counter,
+    /// Records dropped because the log's queue was full, or the log had stopped.
+    pub records_dropped: Counter,
+    /// Failed attempts to write, rotate or reopen the log's file.
+    pub log_write_errors: Counter,
+    /// Lines missing in the log's file because writing failed for too long.
+    pub log_lines_lost: Counter,
+}
+
+impl Counters {
+    /// All values, each read once; they are not from the same instant.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            connections_accepted: self.connections_accepted.get(),
+            connections_open: self.connections_open.get(),
+            connections_refused_peer: self.connections_refused_peer.get(),
+            connections_refused_limit: self.connections_refused_limit.get(),
+            protocol_errors: ProtocolErrors {
+                malformed: self.protocol_malformed.get(),
+                timed_out: self.protocol_timed_out.get(),
+                too_large: self.protocol_too_large.get(),
+            },
+            records_written: self.records_written.get(),
+            records_dropped: self.records_dropped.get(),
+            log_write_errors: self.log_write_errors.get(),
+            log_lines_lost: self.log_lines_lost.get(),
+        }
+    }
+}
+
+/// The values of [`Counters`], under the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are those of `Counters`")]
+pub struct Snapshot {
+    pub connections_accepted: u64,
+    pub connections_open: u64,
+    pub connections_refused_peer: u64,
+    pub connections_refused_limit: u64,
+    pub protocol_errors: ProtocolErrors,
+    pub records_written: u64,
+    pub records_dropped: u64,
+    pub log_write_errors: u64,
+    pub log_lines_lost: u64,
+}
+
+/// Connections that ended before there was a call, by what was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ProtocolErrors {
+    /// What came was not HTTP.
+    pub malformed: u64,
+    /// The head of a request did not come in time.
+    pub timed_out: u64,
+    /// The head of a request was too large.
+    pub too_large: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_every_value_under_its_name() {
+        let counters = Counters::default();
+        let all = [
+            &counters.connections_accepted,
+            &counters.connections_refused_peer,
+            &counters.connections_refused_limit,
+            &counters.protocol_malformed,
+            &counters.protocol_timed_out,
+            &counters.protocol_too_large,
+            &counters.records_written,
+            &counters.records_dropped,
+            &counters.log_write_errors,
+            &counters.log_lines_lost,
+        ];
+        for (counter, number) in all.into_iter().zip(1..) {
+            counter.add(number);
+            counter.add_one();
+        }
+        counters.connections_open.up();
+        counters.connections_open.up();
+        counters.connections_open.down();
+        let json = serde_json::to_string(&counters.snapshot()).expect("serialises");
+        assert_eq!(
+            json,
+            "{\"connections_accepted\":2,\"connections_open\":1,\"connections_refused_peer\":3,\
+             \"connections_refused_limit\":4,\
+             \"protocol_errors\":{\"malformed\":5,\"timed_out\":6,\"too_large\":7},\
+             \"records_written\":8,\"records_dropped\":9,\"log_write_errors\":10,\"log_lines_lost\":11}"
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! A record as JSON: the fields of the log's file and of the admin API, in one fixed order.
+//!
+//! Written by hand because it happens once per call. Text is escaped as RFC 8259 section 7 demands, so no record
+//! can break out of its line.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime};
+
+use portcullis_core::record::Record;
+use time::OffsetDateTime;
+
+/// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Writes records as JSON objects, remembering the text of the last second it wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    second: Option<(u64, [u8; 20])>,
+}
+
+/// Whether the object has the field `reason`, which only the operator's own file may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Shown,
+    Hidden,
+}
+
+impl Lines {
+    /// Appends the record as one JSON object, without a line end.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, record: &Record, reason: Reason) {
+        out.extend_from_slice(b"{\"time\":\"");
+        self.push_time(out, record.time);
+        out.extend_from_slice(b"\",\"request_id\":");
+        push_text(out, record.request_id.as_str());
+        // An address has no character that needs an escape, and writing to a vector does not fail.
+        let _ = write!(out, ",\"client_ip\":\"{}\"", record.client_ip);
+        out.extend_from_slice(b",\"method\":");
+        push_text(out, record.method.as_str());
+        out.extend_from_slice(b",\"path\":");
+        push_text(out, &record.path);
+        out.extend_from_slice(b",\"status\":");
+        push_number(out, u64::from(record.status));
+        push_optional(out, b",\"service\":", record.service.as_deref());
+        push_optional(out, b",\"version\":", record.version.as_deref());
+        push_optional(out, b",\"client\":", record.client.as_deref());
+        push_optional(out, b",\"user\":", record.user.as_deref());
+        out.extend_from_slice(b",\"duration_us\":");
+        push_number(out, micros(record.duration));
+        out.extend_from_slice(b",\"upstream_duration_us\":");
+        match record.upstream_duration {
+            Some(duration) => push_number(out, micros(duration)),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"bytes_in\":");
+        push_number(out, record.bytes_in);
+        out.extend_from_slice(b",\"bytes_out\":");
+        push_number(out, record.bytes_out);
+        push_optional(out, b",\"refusal\":", record.refusal);
+        push_optional(out, b",\"target\":", record.target.as_deref());
+        if let (Reason::Shown, Some(reason)) = (reason, &record.reason) {
+            push_optional(out, b",\"reason\":", Some(reason));
+        }
+        out.push(b'}');
+    }
+
+    /// RFC 3339 in UTC with six fractional digits. A clock outside the years 1970 to 9999 is written as the
+    /// nearest second inside.
+    fn push_time(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let second = since.as_secs().min(LAST_SECOND);
+        let text = match self.second {
+            Some((known, text)) if known == second => text,
+            _ => {
+                let text = second_text(second);
+                self.second = Some((second, text));
+                text
+            }
+        };
+        out.extend_from_slice(&text);
+        let mut fraction = [0; 6];
+        put_digits(&mut fraction, since.subsec_micros());
+        out.extend_from_slice(&fraction);
+        out.push(b'Z');
+    }
+}
+
+/// `2026-01-31T23:59:58.`
+fn second_text(second: u64) -> [u8; 20] {
+    let moment = i64::try_from(second).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let mut text = *b"0000-00-00T00:00:00.";
+    put_digits(&mut text[0..4], moment.year().unsigned_abs());
+    put_digits(&mut text[5..7], u32::from(u8::from(moment.month())));
+    put_digits(&mut text[8..10], u32::from(moment.day()));
+    put_digits(&mut text[11..13], u32::from(moment.hour()));
+    put_digits(&mut text[14..16], u32::from(moment.minute()));
+    put_digits(&mut text[17..19], u32::from(moment.second()));
+    text
+}
+
+/// The lowest digits of a number, as many as there is room for.
+fn put_digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn push_optional(out: &mut Vec<u8>, name: &[u8], text: Option<&str>) {
+    out.extend_from_slice(name);
+    match text {
+        Some(text) => push_text(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => {
+                out.extend_from_slice(b"\\u00");
+                out.push(DIGITS[usize::from(byte >> 4)]);
+                out.push(DIGITS[usize::from(byte & 15)]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::IpAddr;
+
+    use http::{HeaderValue, Method};
+    use portcullis_core::call::RequestId;
+    use proptest::option;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn record(time: SystemTime) -> Record {
+        Record {
+            time,
+            request_id: RequestId::from_random([0xab; 16]),
+            client_ip: "192.0.2.7".parse().expect("an address"),
+            method: Method::GET,
+            path: "/orders/v1/7".into(),
+            status: 200,
+            service: Some("orders".into()),
+            version: Some("v1".into()),
+            client: Some("web".into()),
+            user: Some("ann".into()),
+            duration: Duration::from_nanos(1_234_999),
+            upstream_duration: Some(Duration::from_micros(1_000)),
+            bytes_in: 0,
+            bytes_out: u64::MAX,
+            refusal: None,
+            reason: None,
+            target: Some("10.0.0.7:8080".into()),
+        }
+    }
+
+    fn text(record: &Record, reason: Reason) -> String {
+        let mut out = Vec::new();
+        Lines::default().write(&mut out, record, reason);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_record_has_exactly_these_fields_in_this_order() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_860_800_000_042);
+        assert_eq!(
+            text(&record(time), Reason::Shown),
+            "{\"time\":\"2026-01-31T12:00:00.000042Z\",\"request_id\":\"abababababababababababababababab\",\
+             \"client_ip\":\"192.0.2.7\",\"method\":\"GET\",\"path\":\"/orders/v1/7\",\"status\":200,\
+             \"service\":\"orders\",\"version\":\"v1\",\"client\":\"web\",\"user\":\"ann\",\"duration_us\":1234,\
+             \"upstream_duration_us\":1000,\"bytes_in\":0,\"bytes_out\":18446744073709551615,\"refusal\":null,\
+             \"target\":\"10.0.0.7:8080\"}"
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_null_and_the_reason_is_for_the_file_alone() {
+        let bare = Record {
+            client_ip: "2001:db8::1".parse().expect("an address"),
+            service: None,
+            version: None,
+            client: None,
+            user: None,
+            upstream_duration: None,
+            target: None,
+            refusal: Some("no_route"),
+            reason: Some("line\nbreak".into()),
+            ..record(SystemTime::UNIX_EPOCH)
+        };
+        let hidden = "{\"time\":\"1970-01-01T00:00:00.000000Z\",\
+             \"request_id\":\"abababababababababababababababab\",\
+             \"client_ip\":\"2001:db8::1\",\"method\":\"GET\",\"path\":\"/orders/v1/7\",\"status\":200,\
+             \"service\":null,\"version\":null,\"client\":null,\"user\":null,\"duration_us\":1234,\
+             \"upstream_duration_us\":null,\"bytes_in\":0,\"bytes_out\":18446744073709551615,\
+             \"refusal\":\"no_route\",\"target\":null}";
+        assert_eq!(text(&bare, Reason::Hidden), hidden);
+        let shown = format!("{},\"reason\":\"line\\u000abreak\"}}", hidden.trim_end_matches('}'));
+        assert_eq!(text(&bare, Reason::Shown), shown);
+    }
+
+    #[test]
+    fn times_are_written_in_utc_whatever_the_clock_says() {
+        let mut lines = Lines::default();
+        let mut written = |time: SystemTime| {
+            let mut out = Vec::new();
+            lines.push_time(&mut out, time);
+            String::from_utf8(out).expect("UTF-8")
+        };
+        let at = |seconds: u64, nanos: u32| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+        assert_eq!(written(at(951_782_399, 999_999_999)), "2000-02-28T23:59:59.999999Z");
+        assert_eq!(written(at(951_782_399, 0)), "2000-02-28T23:59:59.000000Z", "the same second again");
+        assert_eq!(written(at(951_782_400, 1_000)), "2000-02-29T00:00:00.000001Z");
+        assert_eq!(written(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(written(at(LAST_SECOND + 10, 0)), "9999-12-31T23:59:59.000000Z");
+    }
+
+    fn texts() -> impl Strategy<Value = Option<String>> {
+        option::of(prop_oneof!["\\PC{0,12}", any::<String>(), "[\"\\\\\u{0}-\u{1f}\u{7f}\u{2028}/]{0,12}"])
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_one_line_of_json_with_its_values(
+            texts in [texts(), texts(), texts(), texts(), texts(), texts(), texts()],
+            id in "[!-~]{1,128}",
+            method in "[A-Za-z!#$%&'*+.^_`|~0-9-]{1,20}",
+            address in any::<IpAddr>(),
+            numbers in any::<[u64; 4]>(),
+            status in any::<u16>(),
+        ) {
+            let [path, service, version, client, user, target, reason] = texts;
+            let shared = |text: &Option<String>| text.as_deref().map(Into::into);
+            let record = Record {
+                request_id: RequestId::from_header(&HeaderValue::from_str(&id).expect("a value")).expect("an id"),
+                client_ip: address,
+                method: Method::from_bytes(method.as_bytes()).expect("a method"),
+                path: path.clone().unwrap_or_default().into(),
+                status,
+                service: shared(&service),
+                version: shared(&version),
+                client: shared(&client),
+                user: shared(&user),
+                target: shared(&target),
+                reason: reason.as_deref().map(Into::into),
+                duration: Duration::from_micros(numbers[0]),
+                upstream_duration: Some(Duration::from_micros(numbers[1])),
+                bytes_in: numbers[2],
+                bytes_out: numbers[3],
+                ..record(SystemTime::UNIX_EPOCH)
+            };
+            let written = text(&record, Reason::Shown);
+            prop_assert!(!written.contains(['\n', '\r', '\0']));
+            let found: Value = serde_json::from_str(&written).expect("JSON");
+            let mut wanted = json!({
+                "time": "1970-01-01T00:00:00.000000Z", "request_id": id, "client_ip": address.to_string(),
+                "method": method, "path": path.unwrap_or_default(), "status": status, "service": service,
+                "version": version, "client": client, "user": user, "duration_us": numbers[0],
+                "upstream_duration_us": numbers[1], "bytes_in": numbers[2], "bytes_out": numbers[3],
+                "refusal": null, "target": target,
+            });
+            if let Some(reason) = reason {
+                wanted["reason"] = reason.into();
+            }
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}

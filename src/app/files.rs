@@ -1,0 +1,142 @@
+//! The data directory: one process at a time, and the two secrets that are made at the first start.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use portcullis_core::call::hex;
+use portcullis_core::secret::Secret;
+use portcullis_identity::MasterKey;
+use rustix::fs::{FlockOperation, flock};
+
+/// The master key, in hex.
+const MASTER_KEY: &str = "master.key";
+/// The admin token, alone.
+const ADMIN_TOKEN: &str = "admin.token";
+const LOCK: &str = "lock";
+
+/// A data directory that is ours as long as this value lives.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if it is not there, and takes it for this process.
+    pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.with_context(|| format!("the data directory {} cannot be made", path.display()))?;
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.with_context(|| format!("{} cannot be opened", lock_path.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("the data directory {} is in use by another portcullis process", path.display());
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The master key; made at the first start.
+    pub(crate) fn master_key(&self) -> anyhow::Result<MasterKey> {
+        let text = self.read_or_make(MASTER_KEY, || hex(MasterKey::generate().1.as_slice()))?;
+        let path = self.file(MASTER_KEY);
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        let digits = text.expose().as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            bail!("{} does not hold a key of 64 hex digits", path.display());
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair)?, 16)?;
+        }
+        Ok(MasterKey::from_bytes(&key))
+    }
+
+    /// The admin token; made at the first start.
+    pub(crate) fn admin_token(&self) -> anyhow::Result<Secret> {
+        let token = self.read_or_make(ADMIN_TOKEN, || format!("pca_{}", hex(MasterKey::generate().1.as_slice())))?;
+        if token.expose().len() < 16 {
+            bail!("{} holds a token of less than 16 characters", self.file(ADMIN_TOKEN).display());
+        }
+        Ok(token)
+    }
+
+    fn read_or_make(&self, name: &str, make: impl FnOnce() -> String) -> anyhow::Result<Secret> {
+        let path = self.file(name);
+        match File::open(&path) {
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(4_096).read_to_string(&mut text).with_context(|| format!("reading {}", path.display()))?;
+                Ok(Secret::from(text.trim()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let secret = Secret::from(make());
+                self.write_secret(name, &secret).with_context(|| format!("writing {}", path.display()))?;
+                Ok(secret)
+            }
+            Err(error) => Err(error).with_context(|| format!("opening {}", path.display())),
+        }
+    }
+
+    /// Writes a secret beside its place, brings it to the disk, and only then moves it there: a start that is
+    /// cut short leaves either the whole secret or none.
+    fn write_secret(&self, name: &str, secret: &Secret) -> anyhow::Result<()> {
+        let beside = self.file(&format!("{name}.new"));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        file.write_all(secret.expose().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&beside, self.file(name))?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn secrets_are_made_once_and_for_their_owner_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("data");
+        let data = DataDir::take(&path).expect("taken");
+        let (token, id) = (data.admin_token().expect("made"), data.master_key().expect("made").id());
+        assert_eq!(data.admin_token().expect("read"), token);
+        assert_eq!(data.master_key().expect("read").id(), id);
+        for name in [MASTER_KEY, ADMIN_TOKEN] {
+            let mode = std::fs::metadata(data.file(name)).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_has_one_process() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let held = DataDir::take(directory.path()).expect("taken");
+        let error = DataDir::take(directory.path()).err().expect("in use");
+        assert!(error.to_string().contains("in use"), "{error}");
+        drop(held);
+        DataDir::take(directory.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_damaged_key_is_told_and_not_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = DataDir::take(directory.path()).expect("taken");
+        std::fs::write(data.file(MASTER_KEY), "not a key").expect("written");
+        assert!(data.master_key().is_err());
+        assert_eq!(std::fs::read_to_string(data.file(MASTER_KEY)).expect("there"), "not a key");
+    }
+}

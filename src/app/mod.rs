@@ -1,0 +1,402 @@
+//! The wiring: the only room that knows every other. Opens what lasts, starts the workers and the control
+//! plane, and brings everything down in order.
+
+mod files;
+mod jobs;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use http::HeaderValue;
+use portcullis_admin::{AdminState, RegisterEndpoint};
+use portcullis_core::directory::Directory;
+use portcullis_core::jobs::Jobs;
+use portcullis_core::model::{Client, Grant, Label, Owner};
+use portcullis_core::policy::Step;
+use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, SystemClock, Write};
+use portcullis_core::secret::Secret;
+use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint, RevokeEndpoint, TokenEndpoint};
+use portcullis_identity::login::LoginParts;
+use portcullis_identity::{
+    AccessTokens, Cost, DEFAULT_CLIENT, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
+    SigningKeys, Users, hash_key,
+};
+use portcullis_policies::{Parts, request_limits};
+use portcullis_proxy::change::{Changes, Edit, Transaction, Workshop};
+use portcullis_proxy::node::{Limits, Node, Timeouts};
+use portcullis_proxy::probes::{Health, Ready};
+use portcullis_proxy::routes::Meets;
+use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot, compile_service};
+use portcullis_proxy::upstream::guard::{Allow, Guard};
+use portcullis_proxy::upstream::{Settings as UpstreamSettings, Upstreams};
+use portcullis_proxy::worker::{self, Admission, Stage};
+use portcullis_store::SqliteRegistry;
+use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, Counters, Settings as LogSettings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{AllowTarget, Config};
+use files::DataDir;
+use jobs::ControlJobs;
+
+/// The file of the registry, in the data directory.
+const DATABASE: &str = "portcullis.db";
+/// Memory for sessions that were seen on this node.
+const SESSION_BYTES: u64 = 64 << 20;
+/// The most sessions one user has.
+const SESSIONS_PER_USER: u32 = 100;
+/// The largest body a built-in endpoint is sent.
+const BUILTIN_BODY: u64 = 64 << 10;
+/// How often expired sessions are forgotten.
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    /// Where calls go.
+    pub(crate) data_addr: SocketAddr,
+    /// Where the admin API is.
+    pub(crate) admin_addr: SocketAddr,
+    /// The admin token.
+    pub(crate) admin_token: Secret,
+    config: Config,
+    stage: watch::Sender<Stage>,
+    workers: Vec<JoinHandle<()>>,
+    admin: tokio::task::JoinHandle<()>,
+    log: Arc<AccessLogHandle>,
+    registry: Arc<SqliteRegistry>,
+    _data: DataDir,
+}
+
+impl Gateway {
+    /// Starts everything; when it returns, calls are answered.
+    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let data = DataDir::take(&config.data_dir)?;
+        let master = Arc::new(data.master_key()?);
+        let admin_token = data.admin_token()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let sqlite = Arc::new(open_registry(&data.file(DATABASE)).await?);
+        let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
+        check_master(registry.as_ref(), &master, data.path()).await?;
+
+        let (data_addr, listeners) = portcullis_proxy::listen::bind(config.listen, config.workers)
+            .with_context(|| taken(config.listen, "the data plane"))?;
+        let admin_listener = tokio::net::TcpListener::bind(config.admin_listen)
+            .await
+            .with_context(|| taken(config.admin_listen, "the admin API"))?;
+        let admin_addr = admin_listener.local_addr()?;
+
+        let counters = Arc::new(Counters::default());
+        let (log, recent) = AccessLogWriter::start(&log_settings(&config), Arc::clone(&counters))?;
+        let (stage, stage_seen) = watch::channel(Stage::Serving);
+        let jobs: Arc<dyn Jobs> = Arc::new(ControlJobs::on(tokio::runtime::Handle::current()));
+        let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| format!("http://{data_addr}")).into();
+        let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer)).await?;
+
+        let parts = Arc::new(Parts {
+            directory: Arc::clone(&identity.directory),
+            tokens: Arc::clone(&identity.tokens),
+            issuer,
+            sessions: Arc::clone(&identity.sessions),
+            jobs: Arc::clone(&jobs),
+            clock: Arc::clone(&clock),
+            body_limit: config.limits.body_bytes,
+        });
+        let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
+        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, vec![data_addr, admin_addr]));
+        let node = Arc::new(Node {
+            pseudonym,
+            limits: limits(&config),
+            timeouts: timeouts(&config),
+            trusted_proxies: config.trusted_proxies.clone(),
+            log: Arc::clone(&log) as _,
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+        });
+
+        let (publisher, inboxes) = Publisher::new(listeners.len());
+        let admission = Arc::new(Admission::default());
+        let workers = listeners.into_iter().zip(inboxes).enumerate().map(|(number, (listener, inbox))| {
+            let (node, admission) = (Arc::clone(&node), Arc::clone(&admission));
+            worker::start(format!("worker-{number}"), node, listener, admission, inbox, stage_seen.clone())
+        });
+        let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
+
+        let (changes, pending) = Changes::prepare();
+        let builtin = identity.builtin(&jobs, &clock, &changes, stage_seen);
+        let steps: Vec<(&'static str, Step)> =
+            request_limits::step(BUILTIN_BODY).into_iter().map(|step| ("request_limits", step)).collect();
+        let workshop = Workshop {
+            registry: Arc::clone(&registry),
+            directory: Arc::clone(&identity.directory),
+            parts: Arc::clone(&parts),
+            upstreams: upstreams.clone(),
+            publisher,
+            builtin: Snapshot::of_builtin(config.builtin_hosts.clone(), builtin, &steps),
+        };
+        pending.start(workshop).await?;
+        ensure_default_client(&changes).await?;
+
+        let state = Arc::new(AdminState {
+            changes,
+            dry_run: Arc::new(move |id, service| {
+                compile_service(id, service, &parts, &upstreams).err().unwrap_or_default()
+            }),
+            users: identity.users,
+            registry: Arc::clone(&registry),
+            sessions: identity.sessions,
+            master,
+            clock: Arc::clone(&clock),
+            token: hash_key(admin_token.expose()),
+            hosts: Vec::new(),
+            log: Arc::clone(&log),
+            recent,
+            counters,
+            started,
+        });
+        let mut stopping = stage.subscribe();
+        let admin = tokio::spawn(portcullis_admin::serve(admin_listener, state, async move {
+            // An error means that the gateway itself is gone.
+            let _ = stopping.wait_for(|stage| *stage >= Stage::Stopping).await;
+        }));
+        tokio::spawn(prune(registry, clock));
+        Ok(Self {
+            data_addr,
+            admin_addr,
+            admin_token,
+            config,
+            stage,
+            workers,
+            admin,
+            log,
+            registry: sqlite,
+            _data: data,
+        })
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops. SIGHUP opens the access log anew.
+    pub(crate) async fn run_until_signal(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {
+                    tracing::info!("opening the access log anew");
+                    self.log.reopen();
+                }
+            }
+        }
+        self.stop().await
+    }
+
+    /// Stops: tells, goes on accepting for `drain_delay`, finishes what is in flight within `drain_limit`, closes.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { config, stage, workers, admin, log, registry, .. } = self;
+        tracing::info!("stopping");
+        stage.send_replace(Stage::Draining);
+        tokio::time::sleep(config.timeouts.drain_delay).await;
+        stage.send_replace(Stage::Closing);
+        let deadline = tokio::time::Instant::now() + config.timeouts.drain_limit;
+        while workers.iter().any(|worker| !worker.is_finished()) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stage.send_replace(Stage::Stopping);
+        let joined =
+            tokio::task::spawn_blocking(move || workers.into_iter().filter_map(|worker| worker.join().err()).count());
+        if joined.await? > 0 {
+            tracing::error!("a worker has panicked");
+        }
+        admin.await?;
+        registry.close().await?;
+        tokio::task::spawn_blocking(move || log.flush_and_stop()).await?;
+        Ok(())
+    }
+}
+
+/// The rooms of `identity`, put together.
+struct Identity {
+    directory: Arc<Directory>,
+    keys: Arc<SigningKeys>,
+    tokens: Arc<AccessTokens>,
+    sessions: Arc<Sessions>,
+    users: Arc<Users>,
+    login: Arc<Login>,
+}
+
+impl Identity {
+    async fn build(
+        config: &Config,
+        registry: &Arc<dyn Registry>,
+        master: &Arc<MasterKey>,
+        clock: &Arc<dyn Clock>,
+        issuer: Arc<str>,
+    ) -> anyhow::Result<Self> {
+        let directory = Arc::new(Directory::default());
+        let keys = Arc::new(SigningKeys::load_or_create(registry.as_ref(), master, clock.as_ref()).await?);
+        let tokens = Arc::new(AccessTokens::new(Arc::clone(&keys), issuer, Arc::clone(clock)));
+        let sessions = Arc::new(Sessions::new(Arc::clone(registry), SESSION_BYTES));
+        let limits = PasswordLimits {
+            cost: Cost::default(),
+            at_a_time: config.passwords.parallel,
+            queue: config.passwords.queue,
+            per_address: (config.passwords.queue / 4).max(1),
+        };
+        let passwords = Arc::new(tokio::task::spawn_blocking(move || Passwords::new(limits)).await??);
+        let users = Arc::new(Users::new(
+            Arc::clone(registry),
+            Arc::clone(&passwords),
+            Arc::clone(&sessions),
+            Arc::clone(clock),
+        ));
+        let parts = LoginParts {
+            registry: Arc::clone(registry),
+            users: Arc::clone(&users),
+            passwords,
+            tokens: Arc::clone(&tokens),
+            sessions: Arc::clone(&sessions),
+            master: Arc::clone(master),
+            directory: Arc::clone(&directory),
+            clock: Arc::clone(clock),
+        };
+        let settings = LoginSettings {
+            access_ttl: config.tokens.access_ttl,
+            refresh_ttl: config.tokens.refresh_ttl,
+            refresh_grace: config.tokens.refresh_grace,
+            sessions_per_user: SESSIONS_PER_USER,
+        };
+        let login = Arc::new(Login::new(parts, settings));
+        Ok(Self { directory, keys, tokens, sessions, users, login })
+    }
+
+    /// The routes that are there without having been declared.
+    fn builtin(
+        &self,
+        jobs: &Arc<dyn Jobs>,
+        clock: &Arc<dyn Clock>,
+        changes: &Changes,
+        stage: watch::Receiver<Stage>,
+    ) -> Vec<Builtin> {
+        let (login, keys) = (&self.login, &self.keys);
+        let token = TokenEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
+        let whole = |path, endpoint| Builtin { path, meets: Meets::Whole, endpoint };
+        vec![
+            whole("/-/token", Arc::new(token)),
+            whole("/-/token/refresh", Arc::new(RefreshEndpoint::new(Arc::clone(login), Arc::clone(jobs)))),
+            whole("/-/token/revoke", Arc::new(RevokeEndpoint::new(Arc::clone(login), Arc::clone(jobs)))),
+            whole("/.well-known/jwks.json", Arc::new(JwksEndpoint::new(Arc::clone(keys)))),
+            Builtin {
+                path: "/.well-known/keys",
+                meets: Meets::Below,
+                endpoint: Arc::new(PemEndpoint::new(Arc::clone(keys))),
+            },
+            whole("/-/register", Arc::new(RegisterEndpoint::new(changes.clone(), Arc::clone(jobs), Arc::clone(clock)))),
+            whole("/-/health", Arc::new(Health)),
+            whole("/-/ready", Arc::new(Ready(stage))),
+        ]
+    }
+}
+
+async fn open_registry(path: &Path) -> anyhow::Result<SqliteRegistry> {
+    SqliteRegistry::open(path).await.with_context(|| format!("opening the registry {}", path.display()))
+}
+
+fn taken(address: SocketAddr, what: &str) -> String {
+    format!("{what} cannot listen on {address}")
+}
+
+/// The registry belongs to one master key: what it holds sealed could not be opened with another.
+async fn check_master(registry: &dyn Registry, master: &MasterKey, directory: &Path) -> anyhow::Result<()> {
+    const KEY: &str = "master_key";
+    let body = serde_json::to_string(&master.id())?;
+    match registry.get(Kind::Meta, KEY).await? {
+        Some(row) if row.body == body => Ok(()),
+        Some(_) => bail!(
+            "the registry in {} belongs to another master key than master.key holds; put the right key back",
+            directory.display()
+        ),
+        None => {
+            let row = Row { kind: Kind::Meta, key: KEY.to_owned(), revision: 1, owner: Owner::Api, body };
+            Ok(registry.commit(vec![Write::Put { row, expect: Expect::Absent }]).await?)
+        }
+    }
+}
+
+/// The client that logins without an API key belong to. It may call everything, until an operator narrows it.
+async fn ensure_default_client(changes: &Changes) -> anyhow::Result<()> {
+    let name: Label = DEFAULT_CLIENT.parse()?;
+    let made = changes.submit(move |view| {
+        let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
+        let missing = view.client(&name).is_none();
+        Ok(Transaction {
+            owner: Owner::Api,
+            edits: missing.then_some(Edit::Client(name, Some(client))).into_iter().collect(),
+        })
+    });
+    made.await?;
+    Ok(())
+}
+
+async fn prune(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(PRUNE).await;
+        if let Err(error) = registry.prune_sessions(clock.unix_millis()).await {
+            tracing::warn!(%error, "expired sessions could not be forgotten");
+        }
+    }
+}
+
+fn log_settings(config: &Config) -> LogSettings {
+    LogSettings {
+        directory: config.data_dir.clone(),
+        queue_bytes: usize::try_from(config.log.log_queue_bytes).unwrap_or(usize::MAX),
+        recent_bytes: usize::try_from(config.log.recent_log_bytes).unwrap_or(usize::MAX),
+        file_bytes: config.log.access_log_max_bytes,
+        kept_files: u32::try_from(config.log.access_log_keep).unwrap_or(u32::MAX),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        request_line: usize::try_from(config.limits.request_line_bytes).unwrap_or(usize::MAX),
+        header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
+        header_count: config.limits.header_count,
+        connections: config.limits.connections,
+        connections_per_peer: config.limits.connections_per_peer,
+    }
+}
+
+fn timeouts(config: &Config) -> Timeouts {
+    Timeouts {
+        first_byte: config.timeouts.first_byte,
+        head: config.timeouts.head,
+        body_idle: config.timeouts.body_idle,
+        keep_alive: config.timeouts.keep_alive,
+    }
+}
+
+fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: Vec<SocketAddr>) -> UpstreamSettings {
+    let allow = config.allow_targets.iter().map(|allow| match allow {
+        AllowTarget::Loopback => Allow::Loopback,
+        AllowTarget::Private => Allow::Private,
+        AllowTarget::Public => Allow::Public,
+        AllowTarget::Network(network) => Allow::Network(*network),
+    });
+    UpstreamSettings {
+        guard: Guard::new(allow.collect(), own),
+        per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
+        queue_wait: config.timeouts.upstream_queue_wait,
+        connect_timeout: config.timeouts.connect,
+        first_byte: config.timeouts.upstream_first_byte,
+        body_idle: config.timeouts.body_idle,
+        keep_alive: config.timeouts.upstream_keep_alive,
+        answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
+        pseudonym: pseudonym.clone(),
+    }
+}

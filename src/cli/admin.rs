@@ -1,0 +1,265 @@
+//! The admin API as commands see it: one request at a time over HTTP/1.1, with the admin token.
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::Full;
+use portcullis_core::model::Problem;
+use portcullis_core::secret::Secret;
+use serde_json::Value;
+
+use super::exchange::exchange;
+use super::failure::Failure;
+
+/// No list has more pages; one that does goes in a circle.
+const PAGES: usize = 100_000;
+
+/// Where the admin API is, and the token to show there.
+pub(crate) struct Admin {
+    authority: String,
+    base: String,
+    token: HeaderValue,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The body; null where there is none.
+    pub(crate) body: Value,
+    /// The revision of the object, to be named when it is changed.
+    pub(crate) etag: Option<HeaderValue>,
+}
+
+impl Admin {
+    /// Speaks to the admin API under a URL like `http://127.0.0.1:6501`.
+    pub(crate) fn new(url: &str, token: &Secret) -> Result<Self, Failure> {
+        let bad = |reason: &str| Failure::Usage(format!("'{url}' is no URL of an admin API: {reason}"));
+        let uri: Uri = url.parse().map_err(|_| bad("it cannot be read"))?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or_else(|| bad("it has no host of its own"))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(bad("only http:// is spoken here; use a tunnel to reach another machine"));
+        }
+        let mut token = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+            .map_err(|_| Failure::failed("the admin token has characters no token has"))?;
+        token.set_sensitive(true);
+        let base = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { authority: authority.as_str().to_owned(), base, token })
+    }
+
+    /// Reads an object.
+    pub(crate) async fn get(&self, path: &str) -> Result<Reply, Failure> {
+        self.call(Method::GET, path, None, None).await
+    }
+
+    /// Makes an object whose name the gateway knows or chooses.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
+        self.call(Method::POST, path, Some(body), None).await
+    }
+
+    /// Makes or replaces an object; with an ETag, only if nobody has changed it since.
+    pub(crate) async fn put(&self, path: &str, body: &Value, etag: Option<HeaderValue>) -> Result<Reply, Failure> {
+        self.call(Method::PUT, path, Some(body), etag).await
+    }
+
+    /// Takes an object out.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Reply, Failure> {
+        self.call(Method::DELETE, path, None, None).await
+    }
+
+    /// Every item of a list, over all its pages.
+    pub(crate) async fn all(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        let mut page = path.to_owned();
+        for _ in 0..PAGES {
+            let reply = self.get(&page).await?.body;
+            let (more, next) = items_of(reply)?;
+            items.extend(more);
+            match next {
+                Some(cursor) => page = format!("{path}?cursor={}", encode(&cursor)),
+                None => return Ok(items),
+            }
+        }
+        Err(Failure::failed("the gateway's list does not end"))
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        etag: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let request = self.request(method, path, body, etag)?;
+        let (head, bytes) = exchange(&self.authority, request).await?.into_parts();
+        let body: Option<Value> = match bytes.as_ref() {
+            [] => Some(Value::Null),
+            bytes => serde_json::from_slice(bytes).ok(),
+        };
+        if !head.status.is_success() {
+            return Err(refusal(head.status, &body.unwrap_or_default()));
+        }
+        let body = body.ok_or_else(|| Failure::failed(format!("http://{} did not answer in JSON", self.authority)))?;
+        Ok(Reply { body, etag: head.headers.get(ETAG).cloned() })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        etag: Option<HeaderValue>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.base))
+            .header(HOST, &self.authority)
+            .header(AUTHORIZATION, &self.token);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(etag) = etag {
+            request = request.header(IF_MATCH, etag);
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        request.body(Full::new(Bytes::from(body))).context("this cannot be asked").map_err(Failure::from)
+    }
+}
+
+/// The items of a page and the cursor of the next.
+pub(crate) fn items_of(mut reply: Value) -> Result<(Vec<Value>, Option<String>), Failure> {
+    let next = reply.get("next").and_then(Value::as_str).map(str::to_owned);
+    match reply.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => Ok((items, next)),
+        _ => Err(Failure::failed("the gateway's answer is no list")),
+    }
+}
+
+/// The gateway's problem document in our words.
+fn refusal(status: StatusCode, body: &Value) -> Failure {
+    let text = |field: &str| body.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let detail = match (text("detail").or_else(|| text("title")), text("code")) {
+        (Some(detail), Some(code)) => format!("{detail} ({}, {code})", status.as_u16()),
+        (Some(detail), None) => format!("{detail} ({})", status.as_u16()),
+        (None, _) => format!("the admin API answered {status}"),
+    };
+    let problem = |found: &Value| {
+        let text = |field: &str| found.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Problem::new(text("path"), text("message"))
+    };
+    let problems = body.get("problems").and_then(Value::as_array);
+    Failure::Refused { detail, problems: problems.map(|all| all.iter().map(problem).collect()).unwrap_or_default() }
+}
+
+/// A text as one segment of a path or one value of a query.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::Response;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers each request, given as `METHOD target`, with a status and a body, and what it saw.
+    pub(in crate::cli) async fn server(
+        answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static,
+    ) -> (Admin, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/base/", listener.local_addr().expect("bound"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (answer, kept) = (Arc::new(answer), Arc::clone(&seen));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
+                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                    let asked = format!("{} {}", request.method(), request.uri());
+                    kept.lock().expect("not poisoned").push(format!("{asked} {}", token.unwrap_or_default()));
+                    let (status, body) = answer(&asked);
+                    let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
+                    async move { Ok::<_, Infallible>(response.expect("a response")) }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        (Admin::new(&url, &Secret::from("t0ken")).expect("a URL"), seen)
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_over_all_its_pages() {
+        let (admin, seen) = server(|asked| match asked {
+            "GET /base/api/v1/services" => (200, json!({"items": [1, 2], "next": "a/b"}).to_string()),
+            "GET /base/api/v1/services?cursor=a%2Fb" => (200, json!({"items": [3], "next": null}).to_string()),
+            _ => (500, String::new()),
+        })
+        .await;
+        assert_eq!(admin.all("/services").await.expect("read"), [json!(1), json!(2), json!(3)]);
+        let seen = seen.lock().expect("not poisoned");
+        assert!(seen.len() == 2 && seen.iter().all(|asked| asked.ends_with(" Bearer t0ken")), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_with_its_problems() {
+        let (admin, _) = server(|_| {
+            let problems = json!([{"path": "targets", "message": "is missing"}]);
+            (422, json!({"detail": "no good", "code": "invalid_declaration", "problems": problems}).to_string())
+        })
+        .await;
+        match admin.put("/services/a/b", &json!({}), None).await {
+            Err(Failure::Refused { detail, problems }) => {
+                assert_eq!(detail, "no good (422, invalid_declaration)");
+                assert_eq!(problems, [Problem::new("targets", "is missing")]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_none_of_the_admin_apis_are_failures() {
+        for (status, body, words) in [
+            (200, "<html>", "did not answer in JSON"),
+            (502, "<html>", "the admin API answered 502"),
+            (200, "{\"items\": 1}", "is no list"),
+            (200, "", "is no list"),
+        ] {
+            let (admin, _) = server(move |_| (status, body.to_owned())).await;
+            let failure = admin.all("/services").await.expect_err(words);
+            assert!(failure.to_string().contains(words), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_admin_url_is_plain_http_with_a_host() {
+        let token = Secret::from("t");
+        assert!(Admin::new("http://localhost:6501", &token).is_ok());
+        for bad in ["localhost", "/api", "https://localhost", "http://user@localhost", ""] {
+            assert!(matches!(Admin::new(bad, &token), Err(Failure::Usage(_))), "{bad}");
+        }
+        assert!(matches!(Admin::new("http://a", &Secret::from("a\nb")), Err(Failure::Failed(_))));
+    }
+
+    #[test]
+    fn a_name_is_one_segment() {
+        assert_eq!(encode("a b/c?d#e%f~ü"), "a%20b%2Fc%3Fd%23e%25f~%C3%BC");
+    }
+}

@@ -1,0 +1,330 @@
+//! The command line: every command with its arguments, and the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::setting_flags::SettingFlags;
+
+/// A secure API gateway and token issuer in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The directory with everything that lasts [env: PORTCULLIS_DATA_DIR] [default: ./data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file [env: PORTCULLIS_CONFIG] [default: portcullis.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The admin API to talk to [env: PORTCULLIS_ADMIN_URL] [default: the local gateway's]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) admin: Option<String>,
+    /// Write results as JSON, as the admin API gives them
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How much to tell on stderr: error, warn, info, debug, trace, or a filter by module [env: PORTCULLIS_LOG]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway
+    Serve(Box<Serve>),
+    /// Run a gateway with two sample services, and show how to call them
+    Demo,
+    /// Print every setting with its default, as a commented portcullis.toml
+    Settings,
+    /// Services: the backends that calls go to
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Routes: which paths lead to which service
+    #[command(subcommand)]
+    Route(RouteCommand),
+    /// Clients: the apps and machines that call
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Users: the people who log in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Enrolment tokens: what a service shows when it registers itself
+    #[command(subcommand)]
+    Enrolment(EnrolmentCommand),
+    /// Say where the admin token is
+    Token {
+        /// Print the token itself
+        #[arg(long)]
+        show: bool,
+    },
+    /// Read the access log
+    Logs(LogsCommand),
+    /// Print the OpenAPI document of the admin API
+    Openapi,
+}
+
+/// `portcullis serve`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// `portcullis service`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// List all services
+    List,
+    /// Show a service
+    Get {
+        /// NAME/VERSION
+        service: String,
+    },
+    /// Make or replace a service
+    Put(PutService),
+    /// Delete a service
+    Delete {
+        /// NAME/VERSION
+        service: String,
+    },
+    /// Make an API key for a service, good for every version of its name, and print it
+    ApiKey {
+        /// NAME
+        name: String,
+    },
+}
+
+/// `portcullis service put`.
+#[derive(Debug, Args)]
+pub(crate) struct PutService {
+    /// NAME/VERSION
+    pub(crate) service: String,
+    /// The base URL of an instance; once for each
+    #[arg(long = "target", value_name = "URL", required = true)]
+    pub(crate) targets: Vec<String>,
+    /// Credentials a call must carry, joined by '+'; once for each alternative [default: bearer+api_key]
+    #[arg(long, value_name = "KIND+KIND", conflicts_with = "open")]
+    pub(crate) require: Vec<String>,
+    /// Anybody may call, without a credential
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// The settings of a policy: its kind and a JSON object; once for each
+    #[arg(long = "policy", value_name = "KIND=JSON")]
+    pub(crate) policies: Vec<String>,
+    /// An audience that bearer tokens may name, beside the usual ones; once for each
+    #[arg(long = "audience", value_name = "TEXT")]
+    pub(crate) audiences: Vec<String>,
+}
+
+/// `portcullis route`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// List the path of every service, with the credentials it wants and its targets
+    List,
+}
+
+/// `portcullis client`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// List all clients
+    List,
+    /// Show a client
+    Get {
+        /// The client's name
+        name: String,
+    },
+    /// Make a client
+    Create(CreateClient),
+    /// Delete a client, with its keys and sessions
+    Delete {
+        /// The client's name
+        name: String,
+    },
+    /// Let a client call further services
+    Grant {
+        /// The client's name
+        name: String,
+        /// NAME/VERSION, NAME for all versions, or '*' for everything
+        #[arg(required = true, value_name = "SERVICE")]
+        services: Vec<String>,
+    },
+    /// Make an API key for a client and print it
+    ApiKey {
+        /// The client's name
+        name: String,
+    },
+    /// List the API keys of a client, without the keys themselves
+    ApiKeys {
+        /// The client's name
+        name: String,
+    },
+}
+
+/// `portcullis client create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateClient {
+    /// The client's name
+    pub(crate) name: String,
+    /// A service it may call: NAME/VERSION, NAME for all versions, or '*'; once for each
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Its public id (OAuth2 client_id), where one exists already
+    #[arg(long, value_name = "KEY")]
+    pub(crate) access_key: Option<String>,
+    /// Read its secret key from the first line of stdin
+    #[arg(long)]
+    pub(crate) secret_key_stdin: bool,
+}
+
+/// `portcullis user`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// List all users
+    List,
+    /// Show a user
+    Get {
+        /// The user name
+        name: String,
+    },
+    /// Make a user; the password comes from stdin or from PORTCULLIS_PASSWORD
+    Create {
+        /// The user name
+        name: String,
+        /// Read the password from the first line of stdin
+        #[arg(long)]
+        password_stdin: bool,
+        /// What backends are told of the user: a JSON object
+        #[arg(long, value_name = "JSON")]
+        user_info: Option<String>,
+    },
+    /// Delete a user and end their sessions
+    Delete {
+        /// The user name
+        name: String,
+    },
+}
+
+/// `portcullis enrolment`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnrolmentCommand {
+    /// Make an enrolment token and print it
+    Create {
+        /// What the token is called
+        name: String,
+        /// Which service names it is good for; '*' stands for any characters [default: *]
+        #[arg(long, value_name = "PATTERN")]
+        pattern: Option<String>,
+        /// How many registrations it is good for [default: any number]
+        #[arg(long, value_name = "NUMBER")]
+        max_uses: Option<u64>,
+        /// How long it is good, like 3600, 90s, 24h or 7d [default: for ever]
+        #[arg(long, value_name = "DURATION")]
+        ttl: Option<String>,
+    },
+    /// List all enrolment tokens, without the tokens themselves
+    List,
+    /// Delete an enrolment token; what was registered with it stays
+    Delete {
+        /// What the token is called
+        name: String,
+    },
+}
+
+/// `portcullis logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsCommand {
+    /// Go on and print each call when it has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only calls of this service: NAME or NAME/VERSION
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Only answers with this status: 404 or 4xx
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only calls of this client
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client: Option<String>,
+    /// Only calls of this user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only paths that begin with this
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// Only calls since then: a time like 2026-01-31T12:00:00Z, or how long ago, like 10m or 24h
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// At most so many calls, the newest
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn refused(line: &str) -> clap::Error {
+        Cli::try_parse_from(line.split(' ')).expect_err(line)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_understood_is_a_usage_error() {
+        for line in [
+            "portcullis serve --lisen x",
+            "portcullis nonsense",
+            "portcullis service",
+            "portcullis service put orders/v1",
+            "portcullis service put orders/v1 --target http://a --open --require bearer",
+            "portcullis client grant shop",
+            "portcullis logs --limit 0",
+            "portcullis serve extra",
+        ] {
+            assert_eq!(refused(line).exit_code(), 2, "{line}");
+        }
+        for line in ["portcullis --help", "portcullis serve --help", "portcullis --version"] {
+            assert_eq!(refused(line).exit_code(), 0, "{line}");
+        }
+        assert_eq!(refused("portcullis").kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_of_serve() {
+        let line = "portcullis serve --data-dir d --listen 127.0.0.1:1 --limits-header-bytes 8KiB \
+                    --builtin-hosts a --builtin-hosts b,c";
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("understood");
+        assert_eq!(cli.global.data_dir, Some("d".into()));
+        let Command::Serve(serve) = cli.command else { panic!("another command") };
+        let given: Vec<_> = serve.settings.0.iter().map(|(setting, value)| (setting.key, value.as_str())).collect();
+        assert_eq!(given, [("listen", "127.0.0.1:1"), ("builtin_hosts", "a,b,c"), ("limits.header_bytes", "8KiB")]);
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in [
+            "portcullis --json --admin http://a client list",
+            "portcullis client --json list --admin http://a",
+            "portcullis client list --admin http://a --json",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            assert!(cli.global.json && cli.global.admin.as_deref() == Some("http://a"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The command line: reads it, brings the configuration together, does the one thing it asks for, and tells how
+//! that went. The only room that writes to stdout.
+
+mod admin;
+mod args;
+mod client;
+mod enrolment;
+mod exchange;
+mod failure;
+mod json;
+mod logs;
+mod output;
+mod service;
+mod setting_flags;
+mod stdin;
+mod table;
+mod token;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use portcullis_core::secret::Secret;
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use admin::Admin;
+pub(crate) use exchange::exchange;
+pub(crate) use failure::Failure;
+pub(crate) use output::Output;
+#[cfg(test)]
+pub(crate) use output::tests;
+
+use crate::app::Gateway;
+use crate::config::{Config, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
+use crate::demo;
+use args::{Cli, Command, Global, RouteCommand};
+
+/// Does what the process was started for.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; that nobody reads them changes nothing.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut output = Output::standard(cli.global.json);
+    match run(cli, &mut output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
+    let Cli { global, command } = cli;
+    let usual = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
+    start_tracing(global.log_level.as_deref(), usual)?;
+    let flags = Flags { data_dir: global.data_dir.clone(), config: global.config.clone(), settings: Vec::new() };
+    match command {
+        Command::Serve(flagged) => {
+            let config = Config::load(&Flags { settings: flagged.settings.0, ..flags }, std::env::vars_os())?;
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, output))
+        }
+        Command::Demo => {
+            let given = flags.data_dir.clone();
+            let config = |data_dir| Config::load(&Flags { data_dir: Some(data_dir), ..flags }, std::env::vars_os());
+            let work = demo::run(given, config, output);
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+        }
+        Command::Settings => output.line(reference().trim_end()),
+        Command::Token { show } => token::run(&Config::load(&flags, std::env::vars_os())?, show, output),
+        command => {
+            let config = Config::load(&flags, std::env::vars_os())?;
+            let admin = connect(&global, &config)?;
+            let work = ask(command, &admin, output);
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+        }
+    }
+}
+
+/// Runs the gateway until it is told to stop. One line on stdout tells whoever waits that calls are answered.
+async fn serve(config: Config, output: &mut Output) -> Result<(), Failure> {
+    let token = token::path(&config.data_dir);
+    let gateway = Gateway::start(config).await?;
+    tracing::info!(token = %token.display(), "the admin token is in this file");
+    let ready = format!("ready: calls http://{}, admin http://{}", gateway.data_addr, gateway.admin_addr);
+    if output.line(&ready).is_err() {
+        // That nobody reads stdout is no reason not to serve.
+        tracing::warn!("stdout cannot be written to; {ready}");
+    }
+    Ok(gateway.run_until_signal().await?)
+}
+
+/// The commands that are a question to the admin API.
+async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Service(command) => service::run(command, admin, output).await,
+        Command::Route(RouteCommand::List) => service::routes(admin, output).await,
+        Command::Client(command) => client::run(command, admin, output).await,
+        Command::User(command) => user::run(command, admin, output).await,
+        Command::Enrolment(command) => enrolment::run(command, admin, output).await,
+        Command::Logs(command) => logs::run(&command, admin, output).await,
+        Command::Openapi => output.json(&admin.get("/openapi.json").await?.body),
+        Command::Serve(_) | Command::Demo | Command::Settings | Command::Token { .. } => Ok(()),
+    }
+}
+
+/// The admin API that is meant: the one that was named, or the local gateway's.
+fn connect(global: &Global, config: &Config) -> Result<Admin, Failure> {
+    let url = global.admin.clone().or_else(|| std::env::var(ENV_ADMIN_URL).ok().filter(|url| !url.is_empty()));
+    let url = url.unwrap_or_else(|| token::local_url(config));
+    let token = match std::env::var(ENV_ADMIN_TOKEN) {
+        Ok(token) if !token.is_empty() => Secret::from(token),
+        _ => token::read(&config.data_dir)?,
+    };
+    Admin::new(&url, &token)
+}
+
+/// What the process has to say of itself goes to stderr.
+fn start_tracing(flag: Option<&str>, usual: &str) -> Result<(), Failure> {
+    use std::io::IsTerminal as _;
+    let from_env = std::env::var(ENV_LOG).ok().filter(|level| !level.is_empty());
+    let (place, level) = match (flag, &from_env) {
+        (Some(level), _) => ("--log-level", level),
+        (None, Some(level)) => (ENV_LOG, level.as_str()),
+        (None, None) => ("the usual level", usual),
+    };
+    let filter = EnvFilter::builder()
+        .parse(level)
+        .map_err(|error| Failure::Usage(format!("{place}: '{level}' is no level and no filter: {error}")))?;
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! Reading one value: from the text of a flag or environment variable, or from a TOML value.
+//!
+//! Every reader says what it expects, so that a message about a bad value is the same wherever the value came from.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A value as it was written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Raw<'a> {
+    /// In a flag or in the environment.
+    Text(&'a str),
+    /// In the file.
+    Toml(&'a toml::Value),
+}
+
+impl<'a> Raw<'a> {
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text.trim()),
+            Self::Toml(value) => value.as_str(),
+        }
+    }
+
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Toml(value) => value.as_integer().and_then(|number| number.try_into().ok()),
+        }
+    }
+
+    /// The items of a TOML array, or of a text with commas between them.
+    fn items(self) -> Option<Vec<&'a str>> {
+        match self {
+            Self::Text(text) => Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
+            Self::Toml(value) => value.as_array()?.iter().map(toml::Value::as_str).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Text(text) => format!("'{text}'"),
+            Self::Toml(value) => value.to_string(),
+        };
+        let shown: String = text.chars().filter(|c| !c.is_control()).take(120).collect();
+        f.write_str(&shown)
+    }
+}
+
+/// How a value of one kind is read.
+#[derive(Debug)]
+pub(crate) struct Reader<T> {
+    /// A word for the value in a usage line.
+    pub(crate) form: &'static str,
+    /// Whether it is a list.
+    pub(crate) list: bool,
+    expected: &'static str,
+    read: fn(Raw<'_>) -> Option<T>,
+}
+
+impl<T> Reader<T> {
+    /// The value, or what was expected in its place.
+    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<T, String> {
+        (self.read)(*raw).ok_or_else(|| format!("expected {}, found {raw}", self.expected))
+    }
+
+    /// The value of a default in the table of settings.
+    pub(super) fn default(&self, text: &'static str) -> T {
+        (self.read)(Raw::Text(text)).expect("the table of settings holds readable defaults only")
+    }
+}
+
+/// Which addresses a service may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AllowTarget {
+    /// This machine itself.
+    Loopback,
+    /// Private networks (RFC 1918, RFC 4193 and the like).
+    Private,
+    /// Everything that can be reached on the internet.
+    Public,
+    /// A network by its prefix, whatever kind it is of.
+    Network(IpNet),
+}
+
+/// An address with its port.
+pub(super) const ADDRESS: Reader<SocketAddr> = Reader {
+    form: "ADDRESS",
+    list: false,
+    expected: "an address with a port like '127.0.0.1:6500'",
+    read: |raw| raw.text()?.parse().ok(),
+};
+
+/// A size, 0 included.
+pub(super) const BYTES: Reader<u64> = Reader {
+    form: "BYTES",
+    list: false,
+    expected: "a size in bytes like 65536 or '64KiB'",
+    read: |raw| raw.number().or_else(|| bytes(raw.text()?)),
+};
+
+/// A size that is not 0.
+pub(super) const POSITIVE_BYTES: Reader<u64> = Reader {
+    form: "BYTES",
+    list: false,
+    expected: "a size of at least 1 byte like 65536 or '64KiB'",
+    read: |raw| (BYTES.read)(raw).filter(|size| *size > 0),
+};
+
+/// A count, 0 included.
+pub(super) const COUNT: Reader<usize> = Reader {
+    form: "NUMBER",
+    list: false,
+    expected: "a whole number, 0 or more",
+    read: |raw| raw.number()?.try_into().ok(),
+};
+
+/// A count that is not 0.
+pub(super) const POSITIVE: Reader<usize> = Reader {
+    form: "NUMBER",
+    list: false,
+    expected: "a whole number, 1 or more",
+    read: |raw| (COUNT.read)(raw).filter(|count| *count > 0),
+};
+
+/// A number of threads, in itself or by the cores of this machine.
+pub(super) const THREADS: Reader<usize> = Reader {
+    form: "NUMBER",
+    list: false,
+    expected: "a number from 1 to 1024, 'cores' or 'cores/2'",
+    read: |raw| {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        match raw.text() {
+            Some("cores") => Some(cores()),
+            Some("cores/2") => Some((cores() / 2).max(1)),
+            _ => (COUNT.read)(raw).filter(|count| (1..=1024).contains(count)),
+        }
+    },
+};
+
+/// A duration, 0 included.
+pub(super) const TIME: Reader<Duration> = Reader {
+    form: "DURATION",
+    list: false,
+    expected: "a time in seconds like 10, or like '500ms', '10s', '5m', '1h' or '1d'",
+    read: |raw| match raw {
+        Raw::Toml(toml::Value::Float(seconds)) => Duration::try_from_secs_f64(*seconds).ok().filter(within_reach),
+        _ => raw.number().map(Duration::from_secs).filter(within_reach).or_else(|| duration(raw.text()?)),
+    },
+};
+
+/// A duration that is not 0.
+pub(super) const POSITIVE_TIME: Reader<Duration> = Reader {
+    form: "DURATION",
+    list: false,
+    expected: "a time longer than 0 in seconds like 10, or like '500ms', '10s', '5m', '1h' or '1d'",
+    read: |raw| (TIME.read)(raw).filter(|time| !time.is_zero()),
+};
+
+/// A duration of whole seconds, at least one: what a token can say about its own life.
+pub(super) const WHOLE_SECONDS: Reader<Duration> = Reader {
+    form: "DURATION",
+    list: false,
+    expected: "a time of whole seconds, 1 or more, like 300, '300s', '5m', '1h' or '1d'",
+    read: |raw| (TIME.read)(raw).filter(|time| time.subsec_nanos() == 0 && !time.is_zero()),
+};
+
+/// An `http` or `https` URL without query, or nothing. Kept without a trailing slash.
+pub(super) const URL: Reader<Option<String>> = Reader {
+    form: "URL",
+    list: false,
+    expected: "a URL like 'https://api.example.com', without user, query or fragment",
+    read: |raw| match raw.text()? {
+        "" => Some(None),
+        text => url(text).map(Some),
+    },
+};
+
+/// Host names, in lower case.
+pub(super) const HOSTS: Reader<Vec<String>> = Reader {
+    form: "HOST",
+    list: true,
+    expected: "a list of host names without a port",
+    read: |raw| raw.items()?.into_iter().map(host).collect(),
+};
+
+/// Networks; an address alone is a network of one.
+pub(super) const NETWORKS: Reader<Vec<IpNet>> = Reader {
+    form: "NETWORK",
+    list: true,
+    expected: "a list of networks like '10.0.0.0/8'",
+    read: |raw| raw.items()?.into_iter().map(network).collect(),
+};
+
+/// Kinds of address and networks.
+pub(super) const TARGETS: Reader<Vec<AllowTarget>> = Reader {
+    form: "KIND",
+    list: true,
+    expected: "a list of 'loopback', 'private', 'public' and networks like '10.0.0.0/8'",
+    read: |raw| raw.items()?.into_iter().map(allow_target).collect(),
+};
+
+/// A hundred years: far enough for any wait, near enough to add to any moment.
+const REACH: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+fn within_reach(time: &Duration) -> bool {
+    *time <= REACH
+}
+
+/// `64KiB`, `1MiB`, `2GiB`, `10B`; a number alone is bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// `500ms`, `10s`, `5m`, `1h`, `1d`; a number alone is seconds.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = match unit {
+        "ms" => return Some(Duration::from_millis(number)).filter(within_reach),
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).filter(within_reach)
+}
+
+fn split_unit(text: &str) -> Option<(&str, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    (digits > 0).then(|| (&text[..digits], text[digits..].trim_start()))
+}
+
+fn url(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok()?;
+    let authority = uri.authority()?;
+    let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+        && !authority.host().is_empty()
+        && !authority.as_str().contains('@')
+        && uri.query().is_none()
+        && !text.contains('#');
+    plain.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn host(text: &str) -> Option<String> {
+    let authority: http::uri::Authority = text.parse().ok()?;
+    // Without a port and without a user, the authority is the host.
+    (authority.host() == text && !text.is_empty()).then(|| text.to_ascii_lowercase())
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+fn allow_target(text: &str) -> Option<AllowTarget> {
+    Some(match text {
+        "loopback" => AllowTarget::Loopback,
+        "private" => AllowTarget::Private,
+        "public" => AllowTarget::Public,
+        _ => AllowTarget::Network(network(text)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_carry_their_unit() {
+        let millis = |text| duration(text).map(|time| time.as_millis());
+        for (text, want) in [
+            ("10", Some(10_000)),
+            ("10s", Some(10_000)),
+            ("500ms", Some(500)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("1d", Some(86_400_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("-1", None),
+            ("1.5s", None),
+            ("10 years", None),
+            ("5M", None),
+            ("18446744073709551615", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(millis(text), want, "{text}");
+        }
+        let value = toml::Value::Float(0.5);
+        assert_eq!(TIME.read(&Raw::Toml(&value)), Ok(Duration::from_millis(500)));
+        for bad in [f64::NAN, -1.0, f64::INFINITY, 1e300] {
+            assert!(TIME.read(&Raw::Toml(&toml::Value::Float(bad))).is_err(), "{bad}");
+        }
+        assert!(TIME.read(&Raw::Toml(&toml::Value::Integer(-1))).is_err());
+        assert!(POSITIVE_TIME.read(&Raw::Text("0")).is_err());
+        assert!(WHOLE_SECONDS.read(&Raw::Text("1500ms")).is_err());
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_carry_their_unit() {
+        for (text, want) in [
+            ("65536", Some(65_536)),
+            ("64KiB", Some(65_536)),
+            ("2 GiB", Some(2 << 30)),
+            ("0", Some(0)),
+            ("64KB", None),
+            ("KiB", None),
+            ("-1", None),
+            ("18446744073709551615GiB", None),
+        ] {
+            assert_eq!(BYTES.read(&Raw::Text(text)).ok(), want, "{text}");
+        }
+        assert!(POSITIVE_BYTES.read(&Raw::Text("0KiB")).is_err());
+    }
+
+    #[test]
+    fn a_public_url_has_no_query_no_user_and_no_slash_at_its_end() {
+        for (text, want) in [
+            ("https://api.example.com/", Some("https://api.example.com")),
+            ("http://localhost:6500/base", Some("http://localhost:6500/base")),
+            ("api.example.com", None),
+            ("ftp://a", None),
+            ("http://u@a", None),
+            ("http://a/?q", None),
+            ("http://a/#f", None),
+        ] {
+            assert_eq!(URL.read(&Raw::Text(text)).ok().flatten().as_deref(), want, "{text}");
+        }
+        assert_eq!(URL.read(&Raw::Text("")), Ok(None));
+    }
+
+    #[test]
+    fn lists_are_arrays_in_the_file_and_have_commas_elsewhere() {
+        let file: toml::Table = "a = ['LOOPBACK.example', 'b']".parse().expect("TOML");
+        assert_eq!(HOSTS.read(&Raw::Toml(&file["a"])), Ok(vec!["loopback.example".to_owned(), "b".to_owned()]));
+        let targets = TARGETS.read(&Raw::Text("loopback, 10.0.0.1,fd00::/8")).expect("readable");
+        assert_eq!(targets[0], AllowTarget::Loopback);
+        assert_eq!(targets[1], AllowTarget::Network("10.0.0.1/32".parse().expect("a network")));
+        assert_eq!(targets.len(), 3);
+        assert_eq!(TARGETS.read(&Raw::Text("")), Ok(vec![]));
+        for bad in ["a:80", "u@a", "a b"] {
+            assert!(HOSTS.read(&Raw::Text(bad)).is_err(), "{bad}");
+        }
+        assert!(NETWORKS.read(&Raw::Text("loopback")).is_err());
+        assert!(HOSTS.read(&Raw::Toml(&toml::Value::String("a,b".into()))).is_err());
+    }
+
+    #[test]
+    fn a_message_says_what_was_expected_and_what_was_found() {
+        let message = BYTES.read(&Raw::Text("lots")).expect_err("no size");
+        assert_eq!(message, "expected a size in bytes like 65536 or '64KiB', found 'lots'");
+    }
+}

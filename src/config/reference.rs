@@ -1,0 +1,71 @@
+//! The reference of all settings, written from their table: a `portcullis.toml` in which everything is commented out.
+
+use std::fmt::Write as _;
+
+use super::SETTINGS;
+use super::settings::Setting;
+
+/// Every setting with its meaning, its environment variable, its flag and its default, as a commented TOML file.
+pub(crate) fn reference() -> String {
+    let mut text = String::from(
+        "# portcullis.toml: every setting with its default.\n\
+         # A flag beats the environment, the environment beats this file, this file beats the default.\n",
+    );
+    let mut group = "";
+    for setting in SETTINGS {
+        let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if found != group {
+            group = found;
+            let _ = write!(text, "\n\n[{group}]");
+        }
+        let _ = write!(text, "\n\n");
+        for line in setting.doc.trim().split("\n") {
+            let _ = writeln!(text, "# {}", line.trim());
+        }
+        let _ = writeln!(text, "# {} or --{}", setting.env(), setting.flag());
+        let _ = write!(text, "# {name} = {}", written(setting));
+    }
+    text.push('\n');
+    text
+}
+
+/// The default as TOML writes it.
+fn written(setting: &Setting) -> String {
+    let quoted = |text: &str| format!("\"{text}\"");
+    if setting.list {
+        let items: Vec<_> = setting.default.split(',').filter(|item| !item.is_empty()).map(quoted).collect();
+        return format!("[{}]", items.join(", "));
+    }
+    match setting.default.parse::<u64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => quoted(setting.default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Flags};
+
+    #[test]
+    fn the_reference_with_its_comments_taken_off_is_a_file_of_defaults() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key.rsplit('.').next().expect("a name")).collect();
+        let file: String = reference()
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if keys.iter().any(|key| rest.starts_with(&format!("{key} = "))) => {
+                    format!("{rest}\n")
+                }
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let parsed: toml::Table = file.parse().expect("TOML");
+        let leaves = parsed.values().map(|value| value.as_table().map_or(1, toml::Table::len)).sum::<usize>();
+        assert_eq!(leaves, SETTINGS.len(), "{file}");
+        std::fs::write(dir.path().join("portcullis.toml"), &file).expect("written");
+        let flags = Flags { data_dir: Some(dir.path().into()), ..Flags::default() };
+        let config = Config::load(&flags, []).expect("good");
+        assert_eq!(config, Config::with_data_dir(dir.path().into()));
+    }
+}

@@ -1,0 +1,188 @@
+//! The table of settings: every name, type, default and meaning, once.
+//!
+//! From this one table come the typed [`Config`], the keys of `portcullis.toml`, the names of the environment
+//! variables, the flags of `portcullis serve`, and the reference text. A new setting is one new line here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::read::{self, AllowTarget, Raw};
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The key in `portcullis.toml`, dotted where it is in a table: `limits.body_bytes`.
+    pub(crate) key: &'static str,
+    /// What it means, in one or a few sentences, in lines that each end.
+    pub(crate) doc: &'static str,
+    /// The default, as an environment variable would write it.
+    pub(crate) default: &'static str,
+    /// What its value looks like: `BYTES`, `DURATION`.
+    pub(crate) form: &'static str,
+    /// Whether several values may be given.
+    pub(crate) list: bool,
+    /// Reads a value into its field; an error says what was expected.
+    pub(crate) set: fn(&mut Config, &Raw<'_>) -> Result<(), String>,
+}
+
+impl Setting {
+    /// The environment variable: `PORTCULLIS_LIMITS_BODY_BYTES`.
+    pub(crate) fn env(&self) -> String {
+        format!("{}{}", super::ENV_PREFIX, self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The flag without its dashes: `limits-body-bytes`.
+    pub(crate) fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+}
+
+/// Writes the structs, their defaults and the rows out of one list.
+macro_rules! settings {
+    (
+        { $( $(#[doc = $doc:literal])+ $field:ident : $kind:ty = $reader:ident($default:literal), )* }
+        $( $(#[doc = $group_doc:literal])+ $group:ident : $Group:ident {
+            $( $(#[doc = $inner_doc:literal])+ $inner:ident : $inner_kind:ty
+                = $inner_reader:ident($inner_default:literal), )*
+        } )*
+    ) => {
+        /// The static configuration: what a process is told when it starts, each setting in its final value.
+        #[derive(Debug, Clone, PartialEq)]
+        pub(crate) struct Config {
+            /// Where everything that lasts is kept. From `--data-dir` or `PORTCULLIS_DATA_DIR`, never from the file.
+            pub(crate) data_dir: PathBuf,
+            $( $(#[doc = $doc])+ pub(crate) $field: $kind, )*
+            $( $(#[doc = $group_doc])+ pub(crate) $group: $Group, )*
+        }
+
+        $(
+            $(#[doc = $group_doc])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub(crate) struct $Group {
+                $( $(#[doc = $inner_doc])+ pub(crate) $inner: $inner_kind, )*
+            }
+        )*
+
+        impl Config {
+            /// Every setting at its default.
+            pub(crate) fn with_data_dir(data_dir: PathBuf) -> Self {
+                Self {
+                    data_dir,
+                    $( $field: read::$reader.default($default), )*
+                    $( $group: $Group { $( $inner: read::$inner_reader.default($inner_default), )* }, )*
+                }
+            }
+        }
+
+        /// Every setting, in the order of the reference.
+        pub(crate) static SETTINGS: &[Setting] = &[
+            $( Setting {
+                key: stringify!($field),
+                doc: concat!($($doc, "\n"),+),
+                default: $default,
+                form: read::$reader.form,
+                list: read::$reader.list,
+                set: |config, raw| { config.$field = read::$reader.read(raw)?; Ok(()) },
+            }, )*
+            $( $( Setting {
+                key: concat!(stringify!($group), ".", stringify!($inner)),
+                doc: concat!($($inner_doc, "\n"),+),
+                default: $inner_default,
+                form: read::$inner_reader.form,
+                list: read::$inner_reader.list,
+                set: |config, raw| { config.$group.$inner = read::$inner_reader.read(raw)?; Ok(()) },
+            }, )* )*
+        ];
+    };
+}
+
+settings! {
+    {
+        /// The address of the data plane: where apps call services.
+        listen: SocketAddr = ADDRESS("127.0.0.1:6500"),
+        /// The address of the admin API, on loopback: it carries the admin token in clear.
+        admin_listen: SocketAddr = ADDRESS("127.0.0.1:6501"),
+        /// Threads that carry calls; "cores" is one for each core.
+        workers: usize = THREADS("cores"),
+        /// The URL apps know the gateway by, like "https://api.example.com": the source of issuer and metadata.
+        /// Empty: "http://" and the address of the data plane.
+        public_url: Option<String> = URL(""),
+        /// The hosts on which the gateway's own endpoints (tokens, registration, probes) answer. Empty: all.
+        builtin_hosts: Vec<String> = HOSTS(""),
+        /// Networks of proxies in front whose `X-Request-Id`, `traceparent` and `X-Forwarded-*` are believed.
+        trusted_proxies: Vec<IpNet> = NETWORKS(""),
+        /// Where services may be: "loopback", "private", "public" and networks. Link-local and metadata
+        /// addresses only when a network names them.
+        allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),
+    }
+    /// The access log.
+    log: Log {
+        /// The size at which the access log file is rotated.
+        access_log_max_bytes: u64 = BYTES("64MiB"),
+        /// How many rotated access log files are kept.
+        access_log_keep: usize = COUNT("5"),
+        /// Memory for the records that can be searched at once; the oldest go first.
+        recent_log_bytes: u64 = BYTES("64MiB"),
+        /// Memory for records on their way to the log; beyond it they are dropped and counted.
+        log_queue_bytes: u64 = BYTES("64MiB"),
+    }
+    /// What one caller, and all together, may take.
+    limits: Limits {
+        /// The longest request line; a longer one is 414.
+        request_line_bytes: u64 = POSITIVE_BYTES("16KiB"),
+        /// The largest header block; a larger one is 431.
+        header_bytes: u64 = POSITIVE_BYTES("64KiB"),
+        /// The most header fields; more are 431.
+        header_count: usize = POSITIVE("128"),
+        /// The largest request body; a larger one is 413. 0: any.
+        body_bytes: u64 = BYTES("64MiB"),
+        /// Connections of a listener; beyond it none is accepted.
+        connections: usize = POSITIVE("100000"),
+        /// Connections from one peer address; more are closed.
+        connections_per_peer: usize = POSITIVE("1000"),
+        /// Connections to one target of a service, over all workers.
+        upstream_connections: usize = POSITIVE("256"),
+    }
+    /// How long the gateway waits.
+    timeouts: Timeouts {
+        /// From accepting a connection to its first byte; then it is closed.
+        first_byte: Duration = POSITIVE_TIME("10s"),
+        /// For a complete request head; then 408.
+        head: Duration = POSITIVE_TIME("10s"),
+        /// For the next piece of a request body; then 408.
+        body_idle: Duration = POSITIVE_TIME("30s"),
+        /// For a connection to a target; then 502.
+        connect: Duration = POSITIVE_TIME("5s"),
+        /// For the head of a target's answer; then 504.
+        upstream_first_byte: Duration = POSITIVE_TIME("60s"),
+        /// For the next request on a connection of a caller; then it is closed.
+        keep_alive: Duration = POSITIVE_TIME("75s"),
+        /// How long an idle connection to a target is kept.
+        upstream_keep_alive: Duration = POSITIVE_TIME("4s"),
+        /// For a free connection to a target; then 503.
+        upstream_queue_wait: Duration = TIME("1s"),
+        /// How long connections are still accepted after the order to stop, while `/-/ready` says 503.
+        drain_delay: Duration = TIME("0s"),
+        /// How long calls in flight may take after that.
+        drain_limit: Duration = TIME("30s"),
+    }
+    /// The tokens the gateway issues.
+    tokens: Tokens {
+        /// How long an access token is good.
+        access_ttl: Duration = WHOLE_SECONDS("300s"),
+        /// How long a refresh token is good. Should be longer than `access_ttl`.
+        refresh_ttl: Duration = WHOLE_SECONDS("1d"),
+        /// How long the predecessor of a refresh token gets the same successor again. 0: not at all.
+        refresh_grace: Duration = TIME("10s"),
+    }
+    /// The hashing of passwords.
+    passwords: Passwords {
+        /// Hashes computed at the same time; "cores/2" is one for every other core.
+        parallel: usize = THREADS("cores/2"),
+        /// Hashes that wait for their turn; beyond it, 503.
+        queue: usize = POSITIVE("128"),
+    }
+}

@@ -1,0 +1,170 @@
+//! What wins over what, and what is refused.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+
+/// Loads a configuration from a file in a data directory, an environment and flags.
+fn load(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join(FILE_NAME), file).expect("written");
+    let setting = |key: &str| SETTINGS.iter().find(|setting| setting.key == key).expect("a setting");
+    let flags = Flags {
+        data_dir: Some(dir.path().into()),
+        config: None,
+        settings: flags.iter().map(|(key, value)| (setting(key), (*value).to_owned())).collect(),
+    };
+    let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let place = format!("{}/", dir.path().display());
+    Config::load(&flags, env)
+        .map_err(|error| error.problems.iter().map(|problem| problem.to_string().replace(&place, "")).collect())
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let file = "workers = 3\n[limits]\nheader_count = 3";
+    let env = [("PORTCULLIS_WORKERS", "4"), ("PATH", "/bin")];
+    let workers = |file, env: &[_], flags: &[_]| load(file, env, flags).expect("good").workers;
+    assert_eq!(workers("", &[], &[]), std::thread::available_parallelism().expect("cores").get());
+    assert_eq!(workers(file, &[], &[]), 3);
+    assert_eq!(workers(file, &env, &[]), 4);
+    assert_eq!(workers(file, &env, &[("workers", "5")]), 5);
+    assert_eq!(load(file, &[], &[]).expect("good").limits.header_count, 3);
+    let env = [("PORTCULLIS_LIMITS_HEADER_COUNT", "7")];
+    assert_eq!(load(file, &env, &[]).expect("good").limits.header_count, 7);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = load("", &[], &[]).expect("good");
+    assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 6500)));
+    assert_eq!(config.admin_listen, SocketAddr::from(([127, 0, 0, 1], 6501)));
+    assert_eq!((config.public_url.clone(), config.builtin_hosts.len()), (None, 0));
+    assert_eq!(config.allow_targets, [AllowTarget::Loopback, AllowTarget::Private, AllowTarget::Public]);
+    let limits = &config.limits;
+    assert_eq!((limits.request_line_bytes, limits.header_bytes, limits.header_count), (16_384, 65_536, 128));
+    assert_eq!(limits.body_bytes, 67_108_864);
+    assert_eq!((limits.connections, limits.connections_per_peer), (100_000, 1_000));
+    assert_eq!(config.tokens.access_ttl, Duration::from_secs(300));
+    assert_eq!(config.tokens.refresh_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn everything_that_is_wrong_in_the_file_is_named_at_once() {
+    let file = "lisen = 'x'\ndata_dir = 'd'\nworkers = 'many'\nlog = 3\n\
+                [limits]\nheader_cuont = 1\nheader_bytes = 0\n[nonsense]\na = 1";
+    let problems = load(file, &[], &[]).expect_err("bad");
+    for part in [
+        "portcullis.toml: lisen: is not a setting; did you mean 'listen'?",
+        "portcullis.toml: data_dir: is set by --data-dir or PORTCULLIS_DATA_DIR only",
+        "portcullis.toml: workers: expected a number from 1 to 1024, 'cores' or 'cores/2', found \"many\"",
+        "portcullis.toml: log: expected a table [log]",
+        "portcullis.toml: limits.header_cuont: is not a setting; did you mean 'limits.header_count'?",
+        "portcullis.toml: limits.header_bytes: expected a size of at least 1 byte like 65536 or '64KiB', found 0",
+        "portcullis.toml: nonsense: is not a setting",
+    ] {
+        assert!(problems.iter().any(|problem| problem == part), "{part}\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), 7);
+}
+
+#[test]
+fn what_is_wrong_elsewhere_is_named_together_with_it() {
+    let env = [("PORTCULLIS_LISSTEN", "x"), ("PORTCULLIS_TIMEOUTS_HEAD", "soon"), ("PORTCULLIS_LOG", "debug")];
+    let problems = load("what = 1", &env, &[("listen", "here")]).expect_err("bad");
+    assert_eq!(
+        problems,
+        [
+            "PORTCULLIS_LISSTEN: is not a setting; did you mean 'PORTCULLIS_LISTEN'?",
+            "portcullis.toml: what: is not a setting",
+            "PORTCULLIS_TIMEOUTS_HEAD: expected a time longer than 0 in seconds like 10, \
+             or like '500ms', '10s', '5m', '1h' or '1d', found 'soon'",
+            "--listen: expected an address with a port like '127.0.0.1:6500', found 'here'",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named_with_its_line() {
+    let problems = load("workers = 1\nlisten = ", &[], &[]).expect_err("bad");
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("portcullis.toml:2: "), "{problems:?}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_be_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let flags = Flags { data_dir: Some(dir.path().into()), ..Flags::default() };
+    assert!(Config::load(&flags, []).is_ok());
+    let missing = dir.path().join("missing.toml");
+    let flags = Flags { config: Some(missing.clone()), ..flags };
+    let error = Config::load(&flags, []).expect_err("bad");
+    assert_eq!(error.problems[0].path, missing.display().to_string());
+
+    let env = |value: &Path| vec![(OsString::from(ENV_CONFIG), value.as_os_str().to_owned())];
+    let flags = Flags { config: None, ..flags };
+    assert!(Config::load(&flags, env(&missing)).is_err());
+    std::fs::write(&missing, "workers = 9").expect("written");
+    assert_eq!(Config::load(&flags, env(&missing)).expect("good").workers, 9);
+}
+
+#[test]
+fn the_data_directory_comes_from_flag_then_environment_then_default() {
+    let env = || vec![(OsString::from(ENV_DATA_DIR), OsString::from("/nowhere/env"))];
+    let config = Config::load(&Flags::default(), env()).expect("good");
+    assert_eq!(config.data_dir, PathBuf::from("/nowhere/env"));
+    let flags = Flags { data_dir: Some("/nowhere/flag".into()), ..Flags::default() };
+    assert_eq!(Config::load(&flags, env()).expect("good").data_dir, PathBuf::from("/nowhere/flag"));
+}
+
+#[test]
+fn variables_kubernetes_sets_are_no_mistakes_there() {
+    let links = [
+        ("PORTCULLIS_SERVICE_HOST", "10.0.0.1"),
+        ("PORTCULLIS_SERVICE_PORT", "6500"),
+        ("PORTCULLIS_SERVICE_PORT_HTTP", "6500"),
+        ("PORTCULLIS_PORT", "tcp://10.0.0.1:6500"),
+        ("PORTCULLIS_PORT_6500_TCP", "tcp://10.0.0.1:6500"),
+        ("PORTCULLIS_PORT_6500_TCP_ADDR", "10.0.0.1"),
+        ("PORTCULLIS_ADMIN_PORT_6501_TCP_PROTO", "tcp"),
+    ];
+    assert_eq!(load("", &links, &[]).expect_err("bad").len(), links.len());
+    let inside: Vec<_> = links.into_iter().chain([("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).collect();
+    assert!(load("", &inside, &[]).is_ok());
+    let typo: Vec<_> = inside.into_iter().chain([("PORTCULLIS_WORKER", "1")]).collect();
+    assert_eq!(load("", &typo, &[]).expect_err("bad").len(), 1);
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_about() {
+    let file = "trusted_proxies = ['10.0.0.1']\n[tokens]\nrefresh_ttl = '30s'";
+    let warnings = load(file, &[], &[]).expect("allowed").warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("refresh_ttl (30 s)"), "{warnings:?}");
+}
+
+#[test]
+fn the_admin_token_does_not_cross_a_network_in_clear() {
+    let problems = load("admin_listen = '0.0.0.0:6501'", &[], &[]).expect_err("bad");
+    assert!(problems.len() == 1 && problems[0].contains("loopback"), "{problems:?}");
+}
+
+#[test]
+fn both_planes_cannot_share_an_address() {
+    let problems = load("listen = '127.0.0.1:7'\nadmin_listen = '127.0.0.1:7'", &[], &[]).expect_err("bad");
+    assert_eq!(problems, ["admin_listen: 127.0.0.1:7 is also the address of 'listen'"]);
+    assert!(load("listen = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'", &[], &[]).is_ok());
+}
+
+#[test]
+fn no_two_settings_share_a_name() {
+    let mut names: Vec<String> = SETTINGS.iter().flat_map(|setting| [setting.env(), setting.flag()]).collect();
+    names.extend(OTHER_ENV.map(str::to_owned));
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

@@ -1,0 +1,12 @@
+//! Portcullis: a secure API gateway and token issuer in one binary.
+
+mod app;
+mod cli;
+mod config;
+mod demo;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,246 @@
+//! What a request is for: targets, hosts and methods in every disguise, and heads beyond their bounds.
+
+use super::{send, statuses, targets};
+use crate::support::{Backend, Scene};
+
+fn open() -> Scene {
+    Scene::open(Backend::echo(), "")
+}
+
+/// Sends a head whose request is answered, and says what the backend saw of it.
+fn sent_on(scene: &Scene, head: &str) -> (String, String) {
+    let before = scene.backend.received().len();
+    let answers = send(&scene.gateway, format!("{head}Connection: close\r\n\r\n"));
+    assert_eq!(statuses(&answers), [200], "{head:?}: {answers:?}");
+    let received = scene.backend.received();
+    assert_eq!(received.len(), before + 1, "{head:?}");
+    let host = received[before].header("x-forwarded-host").expect("a host").to_owned();
+    (received[before].target.clone(), host)
+}
+
+/// Sends a head that is refused with a code; an empty code: refused before it is a call.
+fn refused(scene: &Scene, head: &str, status: u16, code: &str) {
+    let answers = send(&scene.gateway, format!("{head}Connection: close\r\n\r\n"));
+    assert_eq!(statuses(&answers), [status], "{head:?}: {answers:?}");
+    let found = if answers[0].body.is_empty() { String::new() } else { answers[0].code() };
+    assert_eq!(found, code, "{head:?}");
+    assert_eq!(scene.backend.connections(), 0, "{head:?} came through");
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    let scene = open();
+    for (head, host) in [
+        ("GET http://One.Example/orders/v1/x HTTP/1.1\r\nHost: two.example\r\n", "one.example"),
+        ("GET http://one.example:81/orders/v1/x HTTP/1.1\r\nHost: one.example:81\r\n", "one.example:81"),
+        ("GET https://one.example/orders/v1/x HTTP/1.1\r\nHost: a\r\n", "one.example"),
+        ("GET HTTP://one.example/orders/v1/x HTTP/1.1\r\nHost: a\r\n", "one.example"),
+        ("GET http://[::1]:80/orders/v1/x HTTP/1.1\r\nHost: a\r\n", "[::1]:80"),
+        ("GET http://one.example/orders/v1/x HTTP/1.0\r\n", "one.example"),
+        ("GET /orders/v1/x HTTP/1.1\r\nHost: Two.Example\r\n", "two.example"),
+        ("GET /orders/v1/x HTTP/1.0\r\nHost: two.example\r\n", "two.example"),
+        ("GET /orders/v1/x HTTP/1.0\r\n", "localhost"),
+    ] {
+        assert_eq!(sent_on(&scene, head), ("/x".to_owned(), host.to_owned()), "{head}");
+    }
+}
+
+#[test]
+fn targets_of_other_forms_are_refused() {
+    let scene = open();
+    for (line, status, code) in [
+        ("GET ftp://a/orders/v1/x HTTP/1.1", 400, "bad_target"),
+        ("GET file:///orders/v1/x HTTP/1.1", 400, ""),
+        ("GET http:///orders/v1/x HTTP/1.1", 400, ""),
+        ("GET http://u@a/orders/v1/x HTTP/1.1", 400, "bad_host"),
+        ("GET http://u:p@a/orders/v1/x HTTP/1.1", 400, "bad_host"),
+        ("GET http://a:99999/orders/v1/x HTTP/1.1", 400, "bad_host"),
+        ("GET http://a_b:x/orders/v1/x HTTP/1.1", 400, "bad_host"),
+        ("GET a:80 HTTP/1.1", 400, "bad_target"),
+        ("GET orders/v1/x HTTP/1.1", 400, ""),
+        ("GET * HTTP/1.1", 400, "bad_target"),
+        ("OPTIONS * HTTP/1.1", 400, "bad_target"),
+        ("GET ?x HTTP/1.1", 400, ""),
+        ("GET  /orders/v1/x HTTP/1.1", 400, ""),
+        ("GET /orders/v1/x  HTTP/1.1", 400, ""),
+        ("GET /orders/v1/x y HTTP/1.1", 400, ""),
+        ("GET /orders/v1/x\tHTTP/1.1", 400, ""),
+        ("CONNECT a:80 HTTP/1.1", 405, "method_not_allowed"),
+        ("CONNECT /orders/v1/x HTTP/1.1", 405, "method_not_allowed"),
+    ] {
+        refused(&scene, &format!("{line}\r\nHost: a\r\n"), status, code);
+    }
+}
+
+#[test]
+fn lines_that_are_no_request_are_refused() {
+    let scene = open();
+    for line in [
+        "GET /orders/v1/x HTTP/2.0",
+        "GET /orders/v1/x HTTP/1.2",
+        "GET /orders/v1/x HTTP/0.9",
+        "GET /orders/v1/x HTTP/1.1x",
+        "GET /orders/v1/x http/1.1",
+        "GET /orders/v1/x",
+        "GET",
+        "PRI * HTTP/2.0",
+        "G@T /orders/v1/x HTTP/1.1",
+        "G\0T /orders/v1/x HTTP/1.1",
+        " GET /orders/v1/x HTTP/1.1",
+        "\u{16}\u{3}\u{1}\u{2}",
+        "SSH-2.0-client",
+    ] {
+        refused(&scene, &format!("{line}\r\nHost: a\r\n"), 400, "");
+    }
+    // Methods are told apart by case; one that only looks like another is refused.
+    for method in ["get", "Get", "gET", "post", "x"] {
+        refused(&scene, &format!("{method} /orders/v1/x HTTP/1.1\r\nHost: a\r\n"), 400, "bad_method");
+    }
+}
+
+#[test]
+fn a_request_has_one_host_that_is_one() {
+    let scene = open();
+    refused(&scene, "GET /orders/v1/x HTTP/1.1\r\n", 400, "missing_host");
+    for hosts in [
+        "Host: a\r\nHost: b\r\n",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nX: y\r\nhost: a\r\n",
+        "Host: \r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: /\r\n",
+        "Host: u@a\r\n",
+        "Host: u:p@a\r\n",
+        "Host: @a\r\n",
+        "Host: a, b\r\n",
+        "Host: a,b\r\n",
+        "Host: a:\r\n",
+        "Host: a:x\r\n",
+        "Host: a:-1\r\n",
+        "Host: a:+80\r\n",
+        "Host: a:65536\r\n",
+        "Host: a:80:80\r\n",
+        "Host: :80\r\n",
+        "Host: [::1\r\n",
+        "Host: [::1]x\r\n",
+        "Host: [a]\r\n",
+        "Host: ::1\r\n",
+        "Host: a?b\r\n",
+        "Host: a#b\r\n",
+        "Host: a%41\r\n",
+        "Host: a\\b\r\n",
+        "Host: <a>\r\n",
+        "Host: http://a\r\n",
+        "Host: \u{fc}.example\r\n",
+    ] {
+        refused(&scene, &format!("GET /orders/v1/x HTTP/1.1\r\n{hosts}"), 400, "bad_host");
+        // An absolute target does not make a bad field good.
+        refused(&scene, &format!("GET http://a/orders/v1/x HTTP/1.1\r\n{hosts}"), 400, "bad_host");
+    }
+}
+
+#[test]
+fn a_path_reaches_the_backend_in_one_form() {
+    let scene = open();
+    for (path, want) in [
+        ("/orders/v1/a%2Db%7ec", "/a-b~c"),
+        ("/orders/v1/a/%2e%2e/b", "/b"),
+        ("/orders/v1/a/%2E./b", "/b"),
+        ("/orders/v1/./a/.", "/a/"),
+        ("/orders/v1/a//b///c", "/a/b/c"),
+        ("//orders/v1/x", "/x"),
+        ("/./orders/v1/x", "/x"),
+        ("/../../orders/v1/x", "/x"),
+        ("/%6frders/%761/x", "/x"),
+        ("/inventory/../orders/v1/x", "/x"),
+        ("/orders//v1///x", "/x"),
+        ("/orders/v1/%252e%252e/x", "/%252e%252e/x"),
+        ("/orders/v1/%c3%bc%3f%23", "/%C3%BC%3F%23"),
+        ("/orders/v1/a%20b%0d%0aX:%20y", "/a%20b%0D%0AX:%20y"),
+        ("/orders/v1/a?b=/../c&d=%2e%2E//", "/a?b=/../c&d=%2e%2E//"),
+        ("/orders/v1/a?b?c", "/a?b?c"),
+        ("/orders/v1/a#b", "/a"),
+        ("/orders/v1/{a}|\"b\"", "/%7Ba%7D%7C%22b%22"),
+    ] {
+        let (target, _) = sent_on(&scene, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n"));
+        assert_eq!(target, want, "{path}");
+    }
+}
+
+#[test]
+fn a_path_with_two_readings_is_refused() {
+    let scene = open();
+    for (path, code) in [
+        ("/orders/v1/a%2fb", "encoded_slash"),
+        ("/orders/v1/a%2Fb", "encoded_slash"),
+        ("/orders%2fv1/a", "encoded_slash"),
+        ("/orders/v1/..%2f..%2finventory/v1", "encoded_slash"),
+        ("/orders/v1/a%5cb", "backslash_in_path"),
+        ("/orders/v1/..%5C..%5Cinventory", "backslash_in_path"),
+        ("/orders/v1/a\\b", "backslash_in_path"),
+        ("/orders/v1/a%00", "nul_in_path"),
+        ("/orders/v1/a%00.html", "nul_in_path"),
+        ("/orders/v1/a%zz", "bad_escape"),
+        ("/orders/v1/a%", "bad_escape"),
+        ("/orders/v1/a%2", "bad_escape"),
+        ("/orders/v1/a%u002f", "bad_escape"),
+        ("/orders/v1/..;/x", "dot_segment_parameter"),
+        ("/orders/v1/a/..;p=1/x", "dot_segment_parameter"),
+        ("/orders/v1/.;/x", "dot_segment_parameter"),
+        ("/orders/v1/%2e%2e;/x", "dot_segment_parameter"),
+    ] {
+        refused(&scene, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n"), 400, code);
+    }
+    refused(&scene, "GET /orders/v1/a\0b HTTP/1.1\r\nHost: a\r\n", 400, "");
+    let raw = [&b"GET /orders/v1/\xff\xfe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..]].concat();
+    assert_eq!(statuses(&send(&scene.gateway, raw)), [400]);
+    assert_eq!(scene.backend.connections(), 0);
+}
+
+#[test]
+fn heads_beyond_their_bounds_are_refused() {
+    let scene = open();
+    let head = |path: &str, fields: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}");
+    let long = |length: usize| "x".repeat(length);
+    let path = |length: usize| format!("/orders/v1/{}", long(length));
+    refused(&scene, &head(&path(17 << 10), ""), 414, "target_too_long");
+    refused(&scene, &head(&format!("/orders/v1/x?{}", long(17 << 10)), ""), 414, "target_too_long");
+    refused(&scene, &head(&format!("http://{}/orders/v1/x", long(17 << 10)), ""), 414, "target_too_long");
+    refused(&scene, &format!("{} /orders/v1/x HTTP/1.1\r\nHost: a\r\n", "X".repeat(17 << 10)), 414, "target_too_long");
+    refused(&scene, &head("/orders/v1/x", &"X: y\r\n".repeat(200)), 431, "");
+    refused(&scene, &head("/orders/v1/x", &format!("X: {}\r\n", long(65 << 10))), 431, "");
+    refused(&scene, &head("/orders/v1/x", &format!("{}: y\r\n", long(65 << 10))), 431, "");
+    refused(&scene, &head("/orders/v1/x", &format!("X: {}\r\n", long(7 << 10)).repeat(10)), 431, "");
+    refused(&scene, &head(&path(70 << 10), ""), 431, "");
+    // Below the bounds everything is well.
+    sent_on(&scene, &head(&path(15 << 10), ""));
+    sent_on(&scene, &head("/orders/v1/x", &"X: y\r\n".repeat(120)));
+    sent_on(&scene, &head("/orders/v1/x", &format!("X: {}\r\n", long(7 << 10)).repeat(8)));
+    assert_eq!(scene.backend.received()[1].all("x").len(), 120);
+}
+
+#[test]
+fn a_megabyte_of_anything_ends_the_connection() {
+    let scene = open();
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random.to_be_bytes()[0]
+    })
+    .take(1 << 20)
+    .collect();
+    for garbage in [noise, vec![b'A'; 1 << 20], vec![0; 1 << 20], b"X: y\r\n".repeat(1 << 18)] {
+        // Nothing to wait for but the close: more is sent than is ever read.
+        for answer in send(&scene.gateway, garbage) {
+            assert!(matches!(answer.status, 400 | 431), "{answer:?}");
+        }
+    }
+    // Empty lines before a request are no request; a megabyte of them is no reason to read on for ever.
+    send(&scene.gateway, b"\r\n".repeat(1 << 19));
+    assert_eq!(scene.backend.connections(), 0);
+    sent_on(&scene, "GET /orders/v1/after HTTP/1.1\r\nHost: a\r\n");
+    assert_eq!(targets(&scene.backend), ["/after"]);
+}

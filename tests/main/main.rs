@@ -1,0 +1,12 @@
+//! The integration tests, all in one binary, because every test binary links the whole gateway again.
+
+mod admin_api;
+mod command_line;
+mod data_plane;
+mod demo;
+mod hostile;
+mod login;
+mod policies;
+mod registration;
+mod support;
+mod tidy;

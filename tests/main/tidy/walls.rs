@@ -1,0 +1,147 @@
+//! Walls inside crates: policies do not know one another, and one place turns refusals into answers.
+
+use std::collections::BTreeSet;
+
+use super::Objections;
+use super::files::without_tests;
+
+const POLICIES: &str = "crates/policies/src/";
+
+/// The only files that may turn a refusal into an answer: the walk, and the writing it calls.
+const WRITERS: [&str; 2] = ["crates/core/src/policy.rs", "crates/core/src/call.rs"];
+
+/// The names of the policies: the folders of their crate.
+pub(super) fn policies<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    paths.filter_map(policy_of).map(str::to_owned).collect()
+}
+
+fn policy_of(path: &str) -> Option<&str> {
+    path.strip_prefix(POLICIES)?.split_once('/').map(|(folder, _)| folder)
+}
+
+/// A file in a policy's folder does not name another policy by `crate::` or `super::`.
+pub(super) fn knows_no_other_policy(path: &str, text: &str, policies: &BTreeSet<String>) -> Objections {
+    let Some(own) = policy_of(path) else { return Vec::new() };
+    named_from_above(text)
+        .into_iter()
+        .filter(|name| *name != own && policies.contains(*name))
+        .map(|other| {
+            format!("{path}: the policy '{own}' knows the policy '{other}'; what both need belongs below them")
+        })
+        .collect()
+}
+
+/// Every first name that follows `crate::` or `super::`, also those in braces.
+fn named_from_above(text: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for root in ["crate::", "super::"] {
+        for (at, _) in text.match_indices(root) {
+            let rest = &text[at + root.len()..];
+            match rest.strip_prefix('{') {
+                Some(group) => names.extend(group_members(group)),
+                None => names.extend(first_name(rest)),
+            }
+        }
+    }
+    names
+}
+
+/// The first name of each member of a `{…}` whose brace has been taken off.
+fn group_members(group: &str) -> Vec<&str> {
+    let mut members = Vec::new();
+    let (mut depth, mut start) = (1_usize, 0);
+    for (at, byte) in group.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            b',' if depth == 1 => {
+                members.extend(first_name(&group[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            members.extend(first_name(&group[start..at]));
+            break;
+        }
+    }
+    members
+}
+
+fn first_name(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    Some(&text[..end]).filter(|name| !name.is_empty())
+}
+
+/// Outside the walk, nothing calls `refuse` on a call or `write` on a dialect. Unit tests may.
+pub(super) fn writes_no_refusal(path: &str, text: &str) -> Objections {
+    if WRITERS.contains(&path) || path.starts_with("tests/") {
+        return Vec::new();
+    }
+    let code: String = without_tests(text)
+        .into_iter()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("");
+    // Statement by statement, so that a `write` belongs to the dialect before it.
+    code.split([';', '{', '}'])
+        .filter(|statement| statement.contains(".refuse(") || writes_by_dialect(statement))
+        .map(|statement| format!("{path}: only `Next::run` turns a refusal into an answer, not `{}`", statement.trim()))
+        .collect()
+}
+
+fn writes_by_dialect(statement: &str) -> bool {
+    let behind = statement.to_ascii_lowercase();
+    let Some(at) = behind.find("dialect") else { return false };
+    behind[at..].contains(".write(") || behind[at..].contains("::write(")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn knows(text: &str, expected: usize) {
+        let policies = policies(
+            ["acl/mod.rs", "bearer/mod.rs", "lib.rs"].map(|it| format!("{POLICIES}{it}")).iter().map(String::as_str),
+        );
+        assert_eq!(policies.len(), 2);
+        let objections = knows_no_other_policy("crates/policies/src/acl/rules.rs", text, &policies);
+        assert_eq!(objections.len(), expected, "{text}: {objections:?}");
+    }
+
+    #[test]
+    fn a_policy_that_knows_another_is_found() {
+        knows("use crate::bearer::Keys;", 1);
+        knows("let keys = super::super::bearer::keys();", 1);
+        knows("use crate::{kinds::{self, bearer}, bearer::Keys};", 1);
+        knows("use crate::{\n    kinds,\n    bearer,\n};", 1);
+    }
+
+    #[test]
+    fn a_policy_may_know_itself_and_what_is_below() {
+        knows("use crate::acl::Rule; use super::Rule; use crate::bearer_words; use portcullis_identity::bearer;", 0);
+        knows("use crate::{kinds::{self, bearer}, acl};", 0);
+        let others = BTreeSet::from(["acl".to_owned()]);
+        assert_eq!(knows_no_other_policy("crates/policies/src/lib.rs", "use crate::acl;", &others).len(), 0);
+    }
+
+    #[test]
+    fn a_second_writer_of_refusals_is_found() {
+        let writes = |text: &str| writes_no_refusal("crates/proxy/src/door.rs", text).len();
+        assert_eq!(writes("let answer = call.refuse(&refusal);"), 1);
+        assert_eq!(writes("return Dialect::of(path)\n    .write(&refusal, &id);"), 1);
+        assert_eq!(writes("Dialect::write(dialect, &refusal, &id)"), 1);
+        assert_eq!(writes("{ call.dialect.write(&refusal, &id) }"), 1);
+        assert_eq!(writes("log.write(record); let dialect = Dialect::of(path); file.write(bytes)"), 0);
+        assert_eq!(writes("// call.refuse(&refusal) happens in the walk\n"), 0);
+        assert_eq!(writes("#[cfg(test)]\nmod tests {\n    call.refuse(&refusal);\n}\n"), 0);
+    }
+
+    #[test]
+    fn the_walk_itself_may_write() {
+        assert_eq!(writes_no_refusal(WRITERS[0], "call.refuse(&refusal)").len(), 0);
+    }
+}
