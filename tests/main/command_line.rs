@@ -28,7 +28,13 @@ impl Ran {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         // A command that reads nothing may be gone already.
         let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
-        let output = child.wait_with_output().expect("ends");
+        let (id, (tell, told)) = (child.id().to_string(), mpsc::channel());
+        thread::spawn(move || tell.send(child.wait_with_output()));
+        let output = told.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let killed = Command::new("kill").args(["-KILL", &id]).status();
+            panic!("it does not end ({killed:?}): {command:?}");
+        });
+        let output = output.expect("ends");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         let ran = Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) };
         assert!(
@@ -278,6 +284,10 @@ fn a_setting_that_is_not_known_is_named() {
     Ran::of(&mut serve(), "").failed(2, &["data_dir"]);
     fs::remove_file(&file).expect("removed");
     Ran::of(serve().args(["--config", "/nowhere/portcullis.toml"]), "").failed(2, &["/nowhere/portcullis.toml"]);
+    // The admin token crosses no network in clear.
+    let mut open = command(directory.path());
+    open.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"]);
+    Ran::of(&mut open, "").failed(2, &["admin_listen", "0.0.0.0:0", "loopback"]);
     // The file in the working directory is nobody's.
     let workplace = tempfile::tempdir().expect("a directory");
     fs::write(workplace.path().join("portcullis.toml"), "magic = 1").expect("written");

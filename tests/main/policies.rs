@@ -441,7 +441,9 @@ fn a_route_says_whose_tokens_it_takes() {
     let scene = Scene::new();
     let issuer = Issuer::es256();
     let key = json!({"jwk": issuer.jwk(), "algorithm": "ES256", "issuer": ELSEWHERE});
-    let claims = |client: &str| json!({"iss": ELSEWHERE, "sub": "robot", "client_id": client, "aud": "orders", "exp": now() + 60});
+    let ends = now() + 60;
+    let claims =
+        |client: &str| json!({"iss": ELSEWHERE, "sub": "robot", "client_id": client, "aud": "orders", "exp": ends});
     let (machine, person) = (issuer.token(&claims("robot")), issuer.token(&claims("app")));
     for (subject, of_machine, of_person) in [("user", 403, 200), ("client", 200, 403), ("any", 200, 200)] {
         scene.behind_bearer(&json!({"subject": subject, "keys": [key]}));
