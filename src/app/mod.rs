@@ -25,7 +25,7 @@ use portcullis_identity::{
     AccessTokens, Cost, DEFAULT_CLIENT, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
     SigningKeys, Users, hash_key,
 };
-use portcullis_policies::{Parts, request_limits};
+use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, Edit, Transaction, Workshop};
 use portcullis_proxy::node::{Limits, Node, Timeouts};
 use portcullis_proxy::probes::{Health, Ready};
@@ -103,6 +103,7 @@ impl Gateway {
             issuer,
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
+            limiters: Arc::new(Limiters::default()),
             clock: Arc::clone(&clock),
             body_limit: config.limits.body_bytes,
         });

@@ -7,6 +7,7 @@ mod demo;
 mod hostile;
 mod login;
 mod policies;
+mod policies_everyday;
 mod registration;
 mod support;
 mod tidy;

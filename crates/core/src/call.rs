@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::canonical::{Host, Path};
+use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::model::ServiceId;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
@@ -278,6 +279,10 @@ impl Dialect {
         }
         if let Some(seconds) = facts.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(limits) = facts.limits {
+            headers.insert(RATELIMIT_POLICY, limits.policy.clone());
+            headers.insert(RATELIMIT, limits.state.clone());
         }
         response
     }

@@ -7,6 +7,7 @@ pub mod body;
 pub mod call;
 pub mod canonical;
 pub mod directory;
+pub mod fields;
 pub mod jobs;
 pub mod memory;
 pub mod model;

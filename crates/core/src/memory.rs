@@ -137,22 +137,44 @@ impl Registry for MemoryRegistry {
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<SystemTime>);
+pub struct ManualClock(Mutex<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    now: SystemTime,
+    monotonic: Duration,
+}
 
 impl ManualClock {
     /// A clock at so many seconds after the Unix epoch.
     pub fn at(seconds: u64) -> Self {
-        Self(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        Self(Mutex::new(Hands { now, monotonic: Duration::ZERO }))
     }
 
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        let mut hands = self.hands();
+        hands.now += by;
+        hands.monotonic += by;
+    }
+
+    /// Sets the time of day alone, as an operator does: to so many seconds after the Unix epoch.
+    pub fn set(&self, seconds: u64) {
+        self.hands().now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hands().now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.hands().monotonic
     }
 }

@@ -1,8 +1,8 @@
 //! The ports: everything the gateway needs from the world, as traits.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -215,10 +215,16 @@ pub trait AccessLog: Send + Sync {
     fn write(&self, record: Box<Record>);
 }
 
-/// The time of day.
+/// The time of day, and a time that only ever moves on.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now. It may be set, forward and back.
     fn now(&self) -> SystemTime;
+
+    /// Time since a start of no meaning. It never goes back, whatever happens to the time of day.
+    fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
 
     /// Now, in Unix milliseconds.
     fn unix_millis(&self) -> u64 {

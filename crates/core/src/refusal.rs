@@ -4,9 +4,10 @@
 //! read is kept beside it. It knows nothing of how an answer is written: [`crate::call::Dialect`] does that.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// What a caller did not show, or showed wrongly. One per `WWW-Authenticate` challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,15 @@ pub enum Refusal {
         /// When a new try makes sense.
         retry_after: Duration,
     },
+    /// The caller has used up a limit.
+    TooManyRequests {
+        /// The name of the limit.
+        limit: Arc<str>,
+        /// When this call would be admitted.
+        retry_after: Duration,
+        /// What the caller is told about its limits.
+        fields: Box<LimitFields>,
+    },
     /// The service has no target that could be called.
     NoTarget,
     /// No connection to the target.
@@ -112,6 +122,15 @@ pub enum Refusal {
     },
 }
 
+/// The limits a call was held against (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitFields {
+    /// `RateLimit-Policy`: what is admitted.
+    pub policy: HeaderValue,
+    /// `RateLimit`: what is left of it.
+    pub state: HeaderValue,
+}
+
 /// What a refusal says: the same for every dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts<'a> {
@@ -129,6 +148,8 @@ pub struct Facts<'a> {
     pub retry_after: Option<u64>,
     /// `Allow`, on 405.
     pub allow: Option<&'static str>,
+    /// `RateLimit-Policy` and `RateLimit`, on 429.
+    pub limits: Option<&'a LimitFields>,
 }
 
 impl Refusal {
@@ -189,6 +210,12 @@ impl Refusal {
             Self::Overloaded { .. } => {
                 (503, "overloaded", "Overloaded", "the gateway has more to do than it can take on".into())
             }
+            Self::TooManyRequests { limit, .. } => (
+                429,
+                "too_many_requests",
+                "Too many requests",
+                format!("more calls than the limit '{limit}' admits").into(),
+            ),
             Self::NoTarget => (503, "no_target", "No target", "the service has no instance to call".into()),
             Self::UpstreamUnreachable { .. } => {
                 (502, "upstream_unreachable", "Bad gateway", "the service cannot be reached".into())
@@ -223,11 +250,19 @@ impl Refusal {
             },
             retry_after: match self {
                 Self::Overloaded { retry_after, .. } => Some(retry_after.as_secs().max(1)),
+                // Rounded up: a caller that waits as long as it is told to is admitted.
+                Self::TooManyRequests { retry_after, .. } => {
+                    Some((retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)).max(1))
+                }
                 Self::UpstreamBusy | Self::NoTarget => Some(1),
                 _ => None,
             },
             allow: match self {
                 Self::MethodNotAllowed { allow } => Some(allow),
+                _ => None,
+            },
+            limits: match self {
+                Self::TooManyRequests { fields, .. } => Some(fields),
                 _ => None,
             },
         }

@@ -6,11 +6,22 @@
 pub mod acl;
 pub mod api_key;
 pub mod bearer;
+pub mod cors;
 pub mod credential;
+mod gcra;
+pub mod headers;
+pub mod ip_filter;
 mod kind;
+mod limit;
+pub mod limiters;
+mod limiting;
+pub mod rate_limit;
 pub mod request_limits;
 pub mod require;
 mod settings;
+#[cfg(test)]
+mod testing;
+pub mod throttle;
 
 use std::sync::Arc;
 
@@ -23,6 +34,7 @@ use portcullis_identity::{AccessTokens, Sessions};
 
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
+pub use limiters::Limiters;
 
 /// What policies are built from. Shared by all of a node's policies.
 pub struct Parts {
@@ -36,6 +48,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// Where work goes that needs the registry.
     pub jobs: Arc<dyn Jobs>,
+    /// What limits remember; it outlives what is compiled.
+    pub limiters: Arc<Limiters>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Bytes a request body may have where the route does not say otherwise; 0: no limit.
@@ -52,11 +66,36 @@ pub struct Site<'a> {
     pub parts: &'a Arc<Parts>,
 }
 
+impl Site<'_> {
+    /// What the state of its policies is kept under. It stays the same when its declaration changes.
+    pub fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
 /// Every kind of policy in the order in which a call meets them.
-pub const KINDS: [Kind; 5] = [
+pub const KINDS: [Kind; 10] = [
+    Kind {
+        name: "cors",
+        reason: "outermost: a preflight carries no credentials, and a refusal must be readable to the page as well",
+        schema: cors::schema,
+        build: Build::Step(cors::build),
+    },
+    Kind {
+        name: "ip_filter",
+        reason: "whoever may not call from where they are costs nothing more, and uses up nobody's limit",
+        schema: ip_filter::schema,
+        build: Build::Step(ip_filter::build),
+    },
+    Kind {
+        name: "throttle",
+        reason: "before anything that costs: bodies, signatures, hashes",
+        schema: throttle::schema,
+        build: Build::Step(throttle::build),
+    },
     Kind {
         name: "request_limits",
-        reason: "first: what is too large is not worth a look at its credentials",
+        reason: "what is too large is not worth a look at its credentials",
         schema: request_limits::schema,
         build: Build::Step(request_limits::build),
     },
@@ -83,6 +122,18 @@ pub const KINDS: [Kind; 5] = [
         reason: "behind `require`: a known caller without permission is 403, not 401",
         schema: acl::schema,
         build: Build::Step(acl::build),
+    },
+    Kind {
+        name: "rate_limit",
+        reason: "behind `acl`: callers are known, and calls they may not make are not counted",
+        schema: rate_limit::schema,
+        build: Build::Step(rate_limit::build),
+    },
+    Kind {
+        name: "headers",
+        reason: "innermost: every other policy sees the request as the caller sent it",
+        schema: headers::schema,
+        build: Build::Step(headers::build),
     },
 ];
 

@@ -1,10 +1,8 @@
 //! Which header fields travel, and which end here.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderValue};
+use portcullis_core::fields::{HOP_BY_HOP, is_identity};
 
 /// base64 of the JSON of the logged-in user, for the backend.
 pub const X_USER_JSON: HeaderName = HeaderName::from_static("x-user-json");
@@ -22,34 +20,6 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Trace context (W3C).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Fields that speak about one connection (RFC 9110 section 7.6.1), or that the framing writes anew.
-const HOP_BY_HOP: [HeaderName; 8] =
-    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
-
-/// Fields that only the gateway writes; from outside they are taken away in every spelling.
-fn is_identity(name: &str) -> bool {
-    let name = name.as_bytes();
-    if name.len() < 2 || !(name[0] | 0x20 == b'x' || name[0] | 0x20 == b'f') {
-        return false;
-    }
-    const NAMES: [&str; 4] = ["x-user-json", "x-app-id", "x-request-id", "forwarded"];
-    let same = |wanted: &str| {
-        name.len() == wanted.len() && name.iter().zip(wanted.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
-    };
-    NAMES.into_iter().any(same) || starts_with(name, "x-forwarded-") || starts_with(name, "x-real-ip")
-}
-
-fn starts_with(name: &[u8], prefix: &str) -> bool {
-    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
-}
-
-fn dashed(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
-}
 
 /// Takes away what must not come in from outside: hop-by-hop fields, what `Connection` names, identity fields,
 /// fields of the framing. Returns what was removed, in its order.

@@ -30,7 +30,7 @@ use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
     AccessTokens, Cost, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users, hash_key,
 };
-use portcullis_policies::Parts;
+use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, Workshop};
 use portcullis_proxy::snapshot::{Publisher, Snapshot, compile_service};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
@@ -119,6 +119,7 @@ impl House {
             issuer: "http://gate".into(),
             sessions: sessions.clone(),
             jobs: Arc::new(Control),
+            limiters: Arc::new(Limiters::default()),
             clock: clock.clone(),
             body_limit: 0,
         });

@@ -1,4 +1,6 @@
-//! `acl`: a known caller may call a service only if it was granted to it.
+//! `acl`: a known caller may call a service only if it was granted to it, and there as its rules say.
+
+mod rules;
 
 use std::sync::Arc;
 
@@ -10,12 +12,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::rules::{Effect, RuleSettings, Rules};
 use crate::{Site, settings};
 
-/// It has no settings: what a client may call stands with the client.
+/// The settings. Which services a client may call stands with the client; this is about what is inside of one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// Rules in order; the first that matches decides. At most 64.
+    rules: Vec<RuleSettings>,
+    /// What happens to a call that no rule matches.
+    default: Effect,
+}
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -24,12 +32,17 @@ pub fn schema() -> Value {
 
 /// Builds the step. Every route of a service has it; an open one lets unknown callers pass.
 pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
-    let Settings {} = settings::read("acl", value)?;
-    Ok(Some(Step::Check(Arc::new(Acl { service: site.id.clone() }))))
+    let Settings { rules, default } = settings::read("acl", value)?;
+    let rules = if rules.is_empty() && default == Effect::Allow { None } else { Some(Rules::compile(&rules, default)) };
+    let under =
+        |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();
+    let rules = rules.transpose().map_err(under)?;
+    Ok(Some(Step::Check(Arc::new(Acl { service: site.id.clone(), rules }))))
 }
 
 struct Acl {
     service: ServiceId,
+    rules: Option<Rules>,
 }
 
 impl Check for Acl {
@@ -46,6 +59,6 @@ impl Check for Acl {
         if !token_fine {
             return Err(Refusal::Forbidden { detail: "the client of this token is not granted the service".into() });
         }
-        Ok(())
+        self.rules.as_ref().map_or(Ok(()), |rules| rules.check(call))
     }
 }

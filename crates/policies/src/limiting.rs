@@ -1,0 +1,311 @@
+//! The step that holds calls against limits, and tells callers what is left of them.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use portcullis_core::call::{Call, KeyHolder, Response};
+use portcullis_core::fields::{RATELIMIT, RATELIMIT_POLICY};
+use portcullis_core::model::Problem;
+use portcullis_core::policy::{Next, Policy, Step};
+use portcullis_core::ports::Clock;
+use portcullis_core::refusal::{LimitFields, Refusal};
+use serde_json::Value;
+
+use crate::Site;
+use crate::gcra::{SECOND, Verdict};
+use crate::limit::{self, Limit, Part, Place};
+use crate::limiters::{Key, KeyText, Limiters};
+
+/// Builds the step; none without limits.
+pub(crate) fn build(site: &Site<'_>, place: &Place, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+    let limits = limit::read(&site.name(), place, value)?;
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let policy = Limiting::new(limits, &site.parts.limiters, &site.parts.clock);
+    Ok(Some(Step::Policy(Arc::new(policy))))
+}
+
+struct Limiting {
+    limits: Vec<Limit>,
+    policy: HeaderValue,
+    limiters: Arc<Limiters>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Policy for Limiting {
+    async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+        let state = self.take(call)?;
+        let mut response = next.run(call).await;
+        // Beside what the target, or another policy of limits, says of its own.
+        response.headers_mut().append(RATELIMIT_POLICY, self.policy.clone());
+        response.headers_mut().append(RATELIMIT, state);
+        Ok(response)
+    }
+}
+
+impl Limiting {
+    fn new(limits: Vec<Limit>, limiters: &Arc<Limiters>, clock: &Arc<dyn Clock>) -> Self {
+        let items = limits.iter().map(|limit| format!("\"{}\";q={};w={}", limit.name, limit.rate, limit.window));
+        let policy = HeaderValue::try_from(items.collect::<Vec<_>>().join(", "));
+        let policy = policy.expect("names of limits have letters, digits, '-' and '_' alone");
+        Self { limits, policy, limiters: Arc::clone(limiters), clock: Arc::clone(clock) }
+    }
+
+    /// Takes from every limit, or from none.
+    fn take(&self, call: &Call) -> Result<HeaderValue, Refusal> {
+        let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let mut taken: [Option<(Key, Verdict)>; limit::MOST] = [None; limit::MOST];
+        let mut state = String::with_capacity(self.limits.len() * 40);
+        let mut refused = None;
+        for (limit, slot) in self.limits.iter().zip(&mut taken) {
+            let key = key(&self.limiters, limit, call);
+            let verdict = self.limiters.take(key, limit.pace, limit.cost, now);
+            note(&mut state, limit, &verdict);
+            if !verdict.admitted {
+                refused = Some((limit, verdict.wait));
+                break;
+            }
+            *slot = Some((key, verdict));
+        }
+        let state = HeaderValue::try_from(state).map_err(|_| Refusal::internal("a limit's name that is no text"))?;
+        let Some((limit, wait)) = refused else { return Ok(state) };
+        for (key, verdict) in taken.iter().flatten() {
+            self.limiters.give_back(*key, verdict);
+        }
+        Err(Refusal::TooManyRequests {
+            limit: Arc::clone(&limit.name),
+            retry_after: Duration::from_nanos(wait),
+            fields: Box::new(LimitFields { policy: self.policy.clone(), state }),
+        })
+    }
+}
+
+/// One item of `RateLimit`: what is left, and in how many seconds there is more.
+fn note(state: &mut String, limit: &Limit, verdict: &Verdict) {
+    let comma = if state.is_empty() { "" } else { ", " };
+    // Writing into a String does not fail.
+    let _ = write!(state, "{comma}\"{}\";r={};t={}", limit.name, verdict.remaining, verdict.next.div_ceil(SECOND));
+}
+
+/// What a call is counted under.
+fn key(limiters: &Limiters, limit: &Limit, call: &Call) -> Key {
+    let mut text = limiters.text();
+    text.push(0, limit.identity.as_bytes());
+    for part in &limit.key {
+        if !push(&mut text, part, call) {
+            // Nobody escapes a limit by not saying who they are.
+            push_address(&mut text, call);
+        }
+    }
+    text.key()
+}
+
+/// Writes a part down, if the call has it.
+fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
+    let caller = &call.caller;
+    match part {
+        Part::Address => push_address(text, call),
+        Part::Path => text.push(2, call.request.path.as_str().as_bytes()),
+        Part::Header(name) => {
+            let mut values = call.request.headers.get_all(name).into_iter();
+            let (Some(value), None) = (values.next(), values.next()) else { return false };
+            text.push(3, value.as_bytes());
+        }
+        Part::Client => match (caller.client(), &caller.key) {
+            (Some(client), _) => text.push(4, client.name.as_str().as_bytes()),
+            (None, Some(KeyHolder::Service(name))) => text.push(5, name.as_bytes()),
+            _ => return false,
+        },
+        // Another issuer may have a user of the same name.
+        Part::User => match (&caller.token_subject, &caller.user) {
+            (Some(subject), _) => text.push(6, subject.as_bytes()),
+            (None, Some(user)) => text.push(7, user.name.as_bytes()),
+            (None, None) => return false,
+        },
+        // Only a key that was verified: anybody can make up another one.
+        Part::ApiKey => match (&caller.key, call.request.headers.get("x-api-key")) {
+            (Some(_), Some(key)) => text.push(8, key.as_bytes()),
+            _ => return false,
+        },
+    }
+    true
+}
+
+fn push_address(text: &mut KeyText, call: &Call) {
+    match call.peer.client_ip.to_canonical() {
+        IpAddr::V4(address) => text.push(1, &address.octets()),
+        // Whoever has one address of a /64 has all of them.
+        IpAddr::V6(address) => text.push(1, &address.octets()[..8]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{call, caller, walk};
+    use portcullis_core::call::UserFacts;
+    use portcullis_core::memory::ManualClock;
+    use serde_json::json;
+
+    const LATE: Place = Place { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
+
+    struct Bench {
+        limiters: Arc<Limiters>,
+        clock: Arc<ManualClock>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { limiters: Arc::default(), clock: Arc::new(ManualClock::at(1_000_000)) }
+        }
+
+        /// Compiles settings of a site, as often as one likes, on the same node.
+        fn step(&self, site: &str, settings: &Value) -> Step {
+            let limits = limit::read(site, &LATE, Some(settings)).expect("limits");
+            let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+            Step::Policy(Arc::new(Limiting::new(limits, &self.limiters, &clock)))
+        }
+    }
+
+    async fn status(step: &Step, mut call: Call) -> u16 {
+        walk(step, &mut call, &[]).await.0.status().as_u16()
+    }
+
+    fn field<'a>(response: &'a Response, name: &str) -> Vec<&'a str> {
+        response.headers().get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
+    }
+
+    #[tokio::test]
+    async fn callers_are_told_what_is_left_also_when_nothing_is() {
+        let bench = Bench::new();
+        let step = bench.step(
+            "orders/v1",
+            &json!({"limits": [
+                {"rate": 2, "per": "1m"}, {"name": "daily", "rate": 100, "per": "1d", "cost": 10},
+            ]}),
+        );
+        let policy = "\"default\";q=2;w=60, \"daily\";q=100;w=86400";
+        let (response, _) = walk(&step, &mut call("GET", "/", &[]), &[("ratelimit", "\"own\";r=1")]).await;
+        assert_eq!((response.status().as_u16(), field(&response, "ratelimit-policy")), (200, vec![policy]));
+        let state = "\"default\";r=1;t=30, \"daily\";r=90;t=864";
+        assert_eq!(field(&response, "ratelimit"), ["\"own\";r=1", state], "beside what the target says");
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 200);
+        bench.clock.advance(Duration::from_millis(500));
+        let (response, reached) = walk(&step, &mut call("GET", "/", &[]), &[]).await;
+        assert_eq!((response.status().as_u16(), reached), (429, None));
+        assert_eq!(field(&response, "ratelimit"), ["\"default\";r=0;t=30"]);
+        assert_eq!((field(&response, "ratelimit-policy"), field(&response, "retry-after")), (vec![policy], vec!["30"]));
+        bench.clock.advance(Duration::from_secs(30));
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 200, "waiting as long as one is told to is enough");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_refused_by_one_limit_takes_nothing_of_another() {
+        let bench = Bench::new();
+        let step = bench.step(
+            "orders/v1",
+            &json!({"limits": [
+                {"name": "wide", "rate": 3, "per": 60, "key": ["address"]},
+                {"name": "narrow", "rate": 1, "per": 60, "key": ["path"]},
+            ]}),
+        );
+        for (path, expected) in [("/a", 200), ("/a", 429), ("/a", 429), ("/b", 200), ("/c", 200), ("/d", 429)] {
+            assert_eq!(status(&step, call("GET", path, &[])).await, expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn setting_the_time_of_day_neither_opens_nor_locks_a_limit() {
+        let bench = Bench::new();
+        let step = bench.step("orders/v1", &json!({"rate": 1, "per": 60}));
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 200);
+        bench.clock.set(5_000_000);
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 429);
+        bench.clock.set(1);
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 429);
+        bench.clock.advance(Duration::from_secs(60));
+        assert_eq!(status(&step, call("GET", "/", &[])).await, 200);
+    }
+
+    #[tokio::test]
+    async fn what_was_used_outlives_being_compiled_anew() {
+        let bench = Bench::new();
+        let settings = json!({"rate": 1, "per": 60});
+        assert_eq!(status(&bench.step("orders/v1", &settings), call("GET", "/", &[])).await, 200);
+        assert_eq!(status(&bench.step("orders/v1", &settings), call("GET", "/", &[])).await, 429);
+        assert_eq!(status(&bench.step("orders/v2", &settings), call("GET", "/", &[])).await, 200, "another site");
+        let named = json!({"name": "other", "rate": 1, "per": 60});
+        assert_eq!(status(&bench.step("orders/v1", &named), call("GET", "/", &[])).await, 200, "another limit");
+    }
+
+    /// Both calls, each after as many of the first as the limit admits.
+    async fn same(key: &[&str], one: impl Fn() -> Call, other: impl Fn() -> Call) -> bool {
+        let bench = Bench::new();
+        let step = bench.step("orders/v1", &json!({"rate": 1, "per": 60, "key": key}));
+        assert_eq!(status(&step, one()).await, 200);
+        assert_eq!(status(&step, one()).await, 429);
+        status(&step, other()).await == 429
+    }
+
+    fn from(address: &str) -> Call {
+        let mut call = call("GET", "/", &[]);
+        call.peer.client_ip = address.parse().expect("an address");
+        call
+    }
+
+    fn of(client: Option<&str>, user: Option<&str>, subject: Option<&str>, fields: &[(&str, &str)]) -> Call {
+        let mut call = call("GET", "/", fields);
+        call.caller = client.map(caller).unwrap_or_default();
+        call.caller.token_subject = subject.map(Into::into);
+        let json = HeaderValue::from_static("e30=");
+        call.caller.user = user.map(|name| UserFacts { name: name.into(), user_json: json });
+        call
+    }
+
+    #[tokio::test]
+    async fn addresses_count_by_the_network_that_one_caller_has() {
+        for (one, other, expected) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8::1", "2001:db8::ffff:1:2:3", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            assert_eq!(same(&["address"], || from(one), || from(other)).await, expected, "{one} {other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_count_by_what_is_known_of_them() {
+        let one = || of(Some("shop"), Some("ada"), None, &[]);
+        assert!(same(&["client"], one, || of(Some("shop"), None, None, &[])).await);
+        assert!(!same(&["client"], one, || of(Some("other"), Some("ada"), None, &[])).await);
+        assert!(same(&["user"], one, || of(None, Some("ada"), None, &[])).await);
+        assert!(!same(&["user"], one, || of(None, Some("ada"), Some("ada"), &[])).await, "of another issuer");
+        assert!(!same(&["client", "user"], one, || of(Some("shop"), Some("bob"), None, &[])).await);
+        assert!(same(&["path"], || call("GET", "/a", &[]), || call("PUT", "/%61", &[])).await);
+        assert!(!same(&["path"], || call("GET", "/a", &[]), || call("GET", "/b", &[])).await);
+        let tenant = |name: &'static str| move || call("GET", "/", &[("x-tenant", name)]);
+        assert!(same(&["header:X-Tenant"], tenant("a"), tenant("a")).await);
+        assert!(!same(&["header:x-tenant"], tenant("a"), tenant("b")).await);
+    }
+
+    #[tokio::test]
+    async fn nobody_escapes_by_not_saying_who_they_are() {
+        for key in ["client", "user", "api_key", "header:x-tenant"] {
+            let made_up = |key: &'static str| move || call("GET", "/", &[("x-api-key", key)]);
+            assert!(same(&[key], made_up("a"), made_up("b")).await, "{key}: as strangers from one address");
+            assert!(!same(&[key], || from("192.0.2.1"), || from("192.0.2.2")).await, "{key}: from two");
+        }
+        let twice = |one: &'static str| move || call("GET", "/", &[("x-tenant", one), ("x-tenant", "b")]);
+        assert!(same(&["header:x-tenant"], twice("a"), twice("c")).await);
+        let keyed = |key: &'static str| move || of(Some("shop"), None, None, &[("x-api-key", key)]);
+        assert!(!same(&["api_key"], keyed("a"), keyed("b")).await, "two keys of one client");
+    }
+}

@@ -1,0 +1,111 @@
+//! Calls for unit tests, and a walk through a single step.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, Method, Uri, Version};
+use portcullis_core::body::Body;
+use portcullis_core::call::{
+    Call, Caller, Dialect, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
+};
+use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::directory::ClientEntry;
+use portcullis_core::model::Client;
+use portcullis_core::policy::{Endpoint, Pipeline, Step};
+use portcullis_core::ports::AccessLog;
+use portcullis_core::record::{OpenRecord, Record};
+use portcullis_core::refusal::Refusal;
+
+struct Nowhere;
+
+impl AccessLog for Nowhere {
+    fn write(&self, _: Box<Record>) {}
+}
+
+/// A call from 192.0.2.1 of nobody known, with a path that becomes canonical as at the door.
+pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+    }
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    let path = Path::parse(path, EncodedSlash::Refuse).expect("a path");
+    let id = RequestId::from_random([7; 16]);
+    let client_ip = "192.0.2.1".parse().expect("an address");
+    let record = Record {
+        time: SystemTime::UNIX_EPOCH,
+        request_id: id.clone(),
+        client_ip,
+        method: method.clone(),
+        path: path.shared(),
+        status: 0,
+        service: None,
+        version: None,
+        client: None,
+        user: None,
+        duration: Duration::ZERO,
+        upstream_duration: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        refusal: None,
+        reason: None,
+        target: None,
+    };
+    Call {
+        id,
+        peer: Peer { socket: "192.0.2.1:4711".parse().expect("an address"), client_ip, scheme: "http" },
+        request: Request {
+            method,
+            path,
+            query: None,
+            host: Host::parse(b"gate").expect("a host"),
+            version: Version::HTTP_11,
+            headers,
+            body: Body::empty(),
+        },
+        raw: RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
+        dialect: Dialect::Http,
+        route: None,
+        caller: Caller::default(),
+        record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
+    }
+}
+
+/// A client by its name.
+pub(crate) fn client(name: &str) -> Arc<ClientEntry> {
+    let client = Client { services: Vec::new(), access_key: None, enabled: true };
+    Arc::new(ClientEntry::new(name.parse().expect("a name"), client))
+}
+
+/// A caller that has shown an API key of a client.
+pub(crate) fn caller(name: &str) -> Caller {
+    Caller { key: Some(KeyHolder::Client(client(name))), ..Caller::default() }
+}
+
+/// Walks a call through one step, before an endpoint that answers with these fields. Tells the answer, and the
+/// request's fields as the endpoint saw them, if it was reached.
+pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) -> (Response, Option<HeaderMap>) {
+    struct Answers(HeaderMap, Arc<Mutex<Option<HeaderMap>>>);
+
+    #[async_trait]
+    impl Endpoint for Answers {
+        async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+            *self.1.lock().expect("not poisoned") = Some(call.request.headers.clone());
+            let mut response = Response::new(Body::empty());
+            *response.headers_mut() = self.0.clone();
+            Ok(response)
+        }
+    }
+
+    let mut fields = HeaderMap::new();
+    for (name, value) in answer {
+        fields.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+    }
+    let seen = Arc::default();
+    let facts = Arc::new(RouteFacts { name: "test".into(), service: None, prefix: 0 });
+    let endpoint = Arc::new(Answers(fields, Arc::clone(&seen)));
+    let response = Pipeline::new(facts, vec![("test", step.clone())], endpoint).run(call).await;
+    let seen = seen.lock().expect("not poisoned").take();
+    (response, seen)
+}
