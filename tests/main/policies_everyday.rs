@@ -66,13 +66,17 @@ fn a_limit_is_told_on_every_answer_and_ends_in_429() {
 fn known_callers_have_limits_of_their_own_and_strangers_are_throttled_before() {
     let scene = Scene::new();
     let require = json!([["bearer", "api_key"]]);
-    scene.declare(&declared(&scene, &require, &json!({
-        "throttle": {"name": "door", "rate": 8, "per": "1h"},
-        "rate_limit": {"limits": [
-            {"name": "client", "rate": 2, "per": "1h", "key": ["client"]},
-            {"name": "both", "rate": 100, "per": "1h", "key": ["client", "user"], "cost": 5},
-        ]},
-    })));
+    scene.declare(&declared(
+        &scene,
+        &require,
+        &json!({
+            "throttle": {"name": "door", "rate": 8, "per": "1h"},
+            "rate_limit": {"limits": [
+                {"name": "client", "rate": 2, "per": "1h", "key": ["client"]},
+                {"name": "both", "rate": 100, "per": "1h", "key": ["client", "user"], "cost": 5},
+            ]},
+        }),
+    ));
     let other = client(&scene.gateway, "other", &["orders/v1"]);
     let bearer = format!("Bearer {}", scene.token);
     let as_other = [("Authorization", bearer.as_str()), ("X-API-Key", other.as_str())];
@@ -88,7 +92,10 @@ fn known_callers_have_limits_of_their_own_and_strangers_are_throttled_before() {
     // Four of eight are left at the door, for credentials that are good, bad or missing.
     for _ in 0..2 {
         assert_eq!(get(&scene.gateway, "/a").code(), "missing_credential");
-        assert_eq!(scene.gateway.call("GET", "/orders/v1/a", &[("Authorization", "Bearer x"), ("X-API-Key", "y")], b"").status, 401);
+        assert_eq!(
+            scene.gateway.call("GET", "/orders/v1/a", &[("Authorization", "Bearer x"), ("X-API-Key", "y")], b"").status,
+            401
+        );
     }
     let answer = scene.gateway.call("GET", "/orders/v1/a", &as_other, b"");
     assert_eq!((answer.status, answer.header("ratelimit-policy")), (429, Some("\"door\";q=8;w=3600")));
@@ -168,9 +175,17 @@ fn cors() -> Value {
 #[test]
 fn a_preflight_is_answered_before_credentials() {
     let scene = Scene::new();
-    scene.declare(&declared(&scene, &json!([["bearer", "api_key"]]), &json!({"cors": cors(), "throttle": {"rate": 1, "per": "1h"}})));
+    scene.declare(&declared(
+        &scene,
+        &json!([["bearer", "api_key"]]),
+        &json!({"cors": cors(), "throttle": {"rate": 1, "per": "1h"}}),
+    ));
     let preflight = |origin: &str| {
-        let fields = [("Origin", origin), ("Access-Control-Request-Method", "PUT"), ("Access-Control-Request-Headers", "x-other")];
+        let fields = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "PUT"),
+            ("Access-Control-Request-Headers", "x-other"),
+        ];
         scene.gateway.call("OPTIONS", "/orders/v1/a", &fields, b"")
     };
     for origin in [PAGE, "https://shop.eu.example.org", PAGE] {
@@ -212,7 +227,10 @@ fn pages_can_read_answers_and_refusals() {
         assert!(all(answer, "vary").contains(&"Origin"), "{answer:?}");
     };
     let answer = scene.call("GET", "/orders/v1/a", &[("Origin", PAGE)], b"");
-    assert_eq!((answer.status, answer.header("access-control-max-age"), all(&answer, "vary")), (200, None, vec!["Accept", "Origin"]));
+    assert_eq!(
+        (answer.status, answer.header("access-control-max-age"), all(&answer, "vary")),
+        (200, None, vec!["Accept", "Origin"])
+    );
     allowed(&answer);
     let answer = scene.gateway.call("GET", "/orders/v1/a", &[("Origin", PAGE)], b"");
     assert_eq!((answer.status, answer.code().as_str()), (401, "missing_credential"));
@@ -221,7 +239,10 @@ fn pages_can_read_answers_and_refusals() {
     // Other pages get their answer without leave to read it, and nobody keeps it for the others.
     for fields in [&[("Origin", "https://evil.example")][..], &[("Origin", PAGE), ("Origin", PAGE)], &[]] {
         let answer = scene.gateway.call("GET", "/orders/v1/a", fields, b"");
-        assert_eq!((answer.status, answer.header("access-control-allow-origin"), answer.header("vary")), (401, None, Some("Origin")));
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin"), answer.header("vary")),
+            (401, None, Some("Origin"))
+        );
     }
     assert_eq!(scene.call("GET", "/orders/v1/a", &[], b"").status, 200);
     let answer = scene.call("GET", "/orders/v1/a", &[("Origin", PAGE)], b"");
@@ -236,7 +257,11 @@ fn every_page_may_call_where_the_origin_is_a_star() {
     let answer = scene.gateway.call("GET", "/orders/v1/a", &[("Origin", "https://any.example")], b"");
     assert_eq!(all(&answer, "access-control-allow-origin"), ["*"]);
     assert_eq!(answer.header("access-control-allow-credentials"), None);
-    let asked = [("Origin", "https://any.example"), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "x-one, Authorization")];
+    let asked = [
+        ("Origin", "https://any.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "x-one, Authorization"),
+    ];
     let answer = scene.gateway.call("OPTIONS", "/orders/v1/a", &asked, b"");
     assert_eq!((answer.status, answer.header("access-control-allow-headers")), (204, Some("x-one, Authorization")));
     assert_eq!(all(&answer, "vary"), ["Origin", "Access-Control-Request-Headers"]);
@@ -275,19 +300,30 @@ fn header_fields_change_on_both_ways() {
         b"HTTP/1.1 200 OK\r\nServer: secret/1.0\r\nX-Kept: 1\r\nX-Both: backend\r\nContent-Length: 2\r\n\r\nok".to_vec()
     });
     let scene = Scene::before(backend, "");
-    scene.declare(&declared(&scene, &json!([["bearer", "api_key"]]), &json!({"headers": {
-        "request": {
-            "set": {"X-Tenant": "acme", "Authorization": "Basic YmFja2VuZDpzZWNyZXQ="},
-            "add": {"X-List": "gateway"},
-            "remove": ["Cookie"],
-        },
-        "response": {
-            "set": {"Strict-Transport-Security": "max-age=63072000"},
-            "add": {"X-Both": "gateway"},
-            "remove": ["Server"],
-        },
-    }})));
-    let sent = [("X-Tenant", "other"), ("X-Tenant", "third"), ("X-List", "caller"), ("Cookie", "a=1"), ("X-User-Json", "forged"), ("x_user_json", "forged")];
+    scene.declare(&declared(
+        &scene,
+        &json!([["bearer", "api_key"]]),
+        &json!({"headers": {
+            "request": {
+                "set": {"X-Tenant": "acme", "Authorization": "Basic YmFja2VuZDpzZWNyZXQ="},
+                "add": {"X-List": "gateway"},
+                "remove": ["Cookie"],
+            },
+            "response": {
+                "set": {"Strict-Transport-Security": "max-age=63072000"},
+                "add": {"X-Both": "gateway"},
+                "remove": ["Server"],
+            },
+        }}),
+    ));
+    let sent = [
+        ("X-Tenant", "other"),
+        ("X-Tenant", "third"),
+        ("X-List", "caller"),
+        ("Cookie", "a=1"),
+        ("X-User-Json", "forged"),
+        ("x_user_json", "forged"),
+    ];
     let answer = scene.call("GET", "/orders/v1/a", &sent, b"");
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{answer:?}");
     assert_eq!(answer.header("server"), None);
@@ -296,7 +332,11 @@ fn header_fields_change_on_both_ways() {
     let seen = scene.backend.received().pop().expect("a request");
     assert_eq!((seen.all("x-tenant"), seen.all("x-list")), (vec!["acme"], vec!["caller", "gateway"]));
     assert_eq!((seen.all("cookie").len(), seen.all("x_user_json").len(), seen.all("x-api-key").len()), (0, 0, 0));
-    assert_eq!(seen.header("authorization"), Some("Basic YmFja2VuZDpzZWNyZXQ="), "what the gateway is told to say there");
+    assert_eq!(
+        seen.header("authorization"),
+        Some("Basic YmFja2VuZDpzZWNyZXQ="),
+        "what the gateway is told to say there"
+    );
     let user = seen.header("x-user-json").expect("a user");
     assert!(user != "forged" && !user.is_empty());
 }
@@ -304,15 +344,19 @@ fn header_fields_change_on_both_ways() {
 #[test]
 fn rules_decide_by_path_method_and_client() {
     let scene = Scene::new();
-    scene.declare(&declared(&scene, &json!([["bearer", "api_key"]]), &json!({"acl": {
-        "rules": [
-            {"path": "/admin", "clients": ["root"], "effect": "allow"},
-            {"path": "/admin", "effect": "deny"},
-            {"path": "^/items/[0-9]+$", "effect": "allow"},
-            {"path": "/items", "methods": ["GET"], "effect": "allow"},
-        ],
-        "default": "deny",
-    }})));
+    scene.declare(&declared(
+        &scene,
+        &json!([["bearer", "api_key"]]),
+        &json!({"acl": {
+            "rules": [
+                {"path": "/admin", "clients": ["root"], "effect": "allow"},
+                {"path": "/admin", "effect": "deny"},
+                {"path": "^/items/[0-9]+$", "effect": "allow"},
+                {"path": "/items", "methods": ["GET"], "effect": "allow"},
+            ],
+            "default": "deny",
+        }}),
+    ));
     let root = client(&scene.gateway, "root", &["orders/v1"]);
     let stranger = client(&scene.gateway, "stranger", &["others/v1"]);
     let login = log_in(&scene.gateway, "ada", &[]);
@@ -351,14 +395,17 @@ fn rules_decide_by_path_method_and_client() {
 #[test]
 fn all_mistakes_are_told_at_once_and_nothing_changes() {
     let scene = open_with(Backend::echo(), "", &json!({}));
-    let found = problems(&scene, &json!({
-        "cors": {"origins": ["*", "ftp:/x"], "credentials": true},
-        "ip_filter": {"allow": ["10.0.0.0/40"], "deny": ["x"]},
-        "throttle": {"rate": 1, "per": 60, "key": ["user"]},
-        "rate_limit": {"limits": [{"rate": 0, "per": "1w"}, {"name": "a", "rate": 1, "per": 1, "key": ["nobody"]}]},
-        "acl": {"rules": [{"path": "^(", "effect": "deny"}, {"path": "admin", "effect": "allow"}]},
-        "headers": {"request": {"set": {"X-User-Json": "e30="}}, "response": {"add": {"X-A": "1\r\nX-B: 2"}}},
-    }));
+    let found = problems(
+        &scene,
+        &json!({
+            "cors": {"origins": ["*", "ftp:/x"], "credentials": true},
+            "ip_filter": {"allow": ["10.0.0.0/40"], "deny": ["x"]},
+            "throttle": {"rate": 1, "per": 60, "key": ["user"]},
+            "rate_limit": {"limits": [{"rate": 0, "per": "1w"}, {"name": "a", "rate": 1, "per": 1, "key": ["nobody"]}]},
+            "acl": {"rules": [{"path": "^(", "effect": "deny"}, {"path": "admin", "effect": "allow"}]},
+            "headers": {"request": {"set": {"X-User-Json": "e30="}}, "response": {"add": {"X-A": "1\r\nX-B: 2"}}},
+        }),
+    );
     let expected = [
         "acl.rules[0].path",
         "acl.rules[1].path",
@@ -375,7 +422,25 @@ fn all_mistakes_are_told_at_once_and_nothing_changes() {
         "rate_limit.limits[1].key[0]",
         "throttle.key[0]",
     ];
-    let expected: Vec<_> = expected.into_iter().map(|path| format!("services.orders/v1.policies.{path}")).collect();
+    let expected: Vec<_> = expected.into_iter().map(|path| format!("policies.{path}")).collect();
     assert_eq!(found, expected);
     assert_eq!(get(&scene.gateway, "/a").status, 200);
+}
+
+#[test]
+fn the_examples_of_the_reference_are_taken() {
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/policies.md");
+    let text = std::fs::read_to_string(reference).expect("a page");
+    let examples: Vec<Value> = text
+        .split("```json\n")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("```").next().expect("a block")).expect("JSON"))
+        .collect();
+    assert!(examples.len() >= 7, "{}", examples.len());
+    let scene = open_with(Backend::echo(), "", &json!({}));
+    for example in examples {
+        let declared = declared(&scene, &json!([]), &example["policies"]);
+        let answer = scene.gateway.admin("PUT", "/services/orders/v1", Some(&declared));
+        assert_eq!(answer.status, 200, "{example}: {}", answer.text());
+    }
 }

@@ -46,9 +46,11 @@ impl Pace {
         Some(Self { interval, span })
     }
 
-    /// How long a whole burst takes to come back.
-    pub(crate) fn span(self) -> u64 {
-        self.span
+    /// The horizon at this pace of a key that stood at another: as many units are used up, but no more than there are.
+    pub(crate) fn take_over(self, horizon: u64, former: Self, now: u64) -> u64 {
+        let used = u128::from(horizon.saturating_sub(now)) * u128::from(self.interval);
+        let used = u64::try_from(used.div_ceil(former.interval.into())).unwrap_or(u64::MAX);
+        now.saturating_add(used.min(self.span))
     }
 
     /// Decides on a call of so many units. The horizon of a refused call stays where it is.

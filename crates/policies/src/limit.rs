@@ -187,7 +187,7 @@ pub(crate) fn read(site: &str, place: &Place, value: Option<&Value>) -> Result<V
     }
     let mut limits: Vec<Limit> = Vec::with_capacity(declared.len());
     for (path, value) in declared {
-        match settings::parse(&path, &value).and_then(|declared| compile(site, place, &path, declared)) {
+        match settings::parse(&path, &value).and_then(|declared| compile(site, place, &path, &declared)) {
             Ok(limit) if limits.iter().any(|other| other.name == limit.name) => {
                 let message = format!("there is a limit '{}' already; give each a name of its own", limit.name);
                 problems.push(Problem::new(format!("{path}.name"), message));
@@ -199,7 +199,7 @@ pub(crate) fn read(site: &str, place: &Place, value: Option<&Value>) -> Result<V
     if problems.is_empty() { Ok(limits) } else { Err(problems) }
 }
 
-fn compile(site: &str, place: &Place, path: &str, declared: LimitSettings) -> Result<Limit, Vec<Problem>> {
+fn compile(site: &str, place: &Place, path: &str, declared: &LimitSettings) -> Result<Limit, Vec<Problem>> {
     let mut problems = Vec::new();
     let name = declared.name.as_deref().unwrap_or("default");
     let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{path}.{field}"), message));
@@ -269,12 +269,13 @@ mod tests {
         let one = read(json!({"rate": 100, "per": 60}));
         assert_eq!((one.len(), &*one[0].name, one[0].key.as_slice()), (1, "default", &[Part::Client][..]));
         assert_eq!((one[0].rate, one[0].window, one[0].cost), (100, 60, 1));
-        assert_eq!(one[0].pace.span(), 60 * crate::gcra::SECOND, "a burst is a whole window, unless it is said");
+        assert_eq!(Some(one[0].pace), Pace::new(100, 60, 100), "a burst is a whole window, unless it is said");
         let two = read(json!({"limits": [
             {"name": "a", "rate": 100, "per": "1m", "burst": 20, "key": ["user", "header:X-Tenant"], "cost": 2},
             {"name": "b", "rate": 1000, "per": "1 d"},
         ]}));
-        assert_eq!((two[0].pace.span(), two[0].cost, two[1].window), (12 * crate::gcra::SECOND, 2, 86_400));
+        assert_eq!((two[0].cost, two[1].window), (2, 86_400));
+        assert_eq!(Some(two[0].pace), Pace::new(100, 60, 20));
         assert_eq!(two[0].key, [Part::User, Part::Header(HeaderName::from_static("x-tenant"))]);
         assert_eq!(read(json!({"limits": []})).len(), 0);
     }

@@ -63,8 +63,8 @@ impl Hasher for Taken {
 struct Entry {
     key: Key,
     horizon: u64,
-    /// The span the horizon was set under.
-    span: u64,
+    /// The pace the horizon was set by.
+    pace: Pace,
     newer: u32,
     older: u32,
 }
@@ -84,21 +84,21 @@ impl Shard {
     }
 
     /// The entry of a key, which is the newest from now on.
-    fn entry(&mut self, key: Key, now: u64) -> &mut Entry {
+    fn entry(&mut self, key: Key, pace: Pace, now: u64) -> &mut Entry {
         let at = match self.index.get(&key) {
             Some(at) => {
                 let at = *at;
                 self.unlink(at);
                 at
             }
-            None => self.make(key, now),
+            None => self.make(key, pace, now),
         };
         self.link(at);
         &mut self.entries[at as usize]
     }
 
-    fn make(&mut self, key: Key, now: u64) -> u32 {
-        let fresh = Entry { key, horizon: 0, span: 0, newer: NONE, older: NONE };
+    fn make(&mut self, key: Key, pace: Pace, now: u64) -> u32 {
+        let fresh = Entry { key, horizon: 0, pace, newer: NONE, older: NONE };
         let count = u32::try_from(self.entries.len()).unwrap_or(NONE);
         let at = if count < self.most {
             self.entries.push(fresh);
@@ -194,11 +194,11 @@ impl Limiters {
     /// Takes units for a key, if it has as many left.
     pub(crate) fn take(&self, key: Key, pace: Pace, units: u32, now: u64) -> Verdict {
         let mut shard = self.shard(key);
-        let entry = shard.entry(key, now);
-        if entry.span != pace.span() {
-            // The limit has other numbers now. Whoever has used more than they hold has used all of them.
-            entry.horizon = entry.horizon.min(now.saturating_add(pace.span()));
-            entry.span = pace.span();
+        let entry = shard.entry(key, pace, now);
+        if entry.pace != pace {
+            // The limit has other numbers now.
+            entry.horizon = pace.take_over(entry.horizon, entry.pace, now);
+            entry.pace = pace;
         }
         let verdict = pace.decide(entry.horizon, units, now);
         if verdict.admitted {
@@ -328,11 +328,15 @@ mod tests {
         let slow = pace(1, 3_600, 10);
         assert!((0..10).all(|_| limiters.take(key, slow, 1, 0).admitted));
         assert!(!limiters.take(key, slow, 1, 0).admitted);
-        // Nothing is admitted at once, and it comes back as fast as the new numbers say.
+        // More is used than there is now: nothing is admitted, and it comes back as fast as the new numbers say.
         let fast = pace(1, 1, 5);
         assert!(!limiters.take(key, fast, 1, 0).admitted);
         assert!(limiters.take(key, fast, 1, SECOND).admitted);
         assert!(!limiters.take(key, fast, 1, SECOND).admitted);
+        // Five are used; of seven, two are left.
+        let wide = pace(1, 60, 7);
+        assert!(limiters.take(key, wide, 2, SECOND).admitted);
+        assert!(!limiters.take(key, wide, 1, SECOND).admitted);
     }
 
     #[test]
@@ -370,7 +374,7 @@ mod tests {
             for number in 0..u64::from(most) + 10 {
                 let mut bytes = [0; 32];
                 bytes[8..16].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_ne_bytes());
-                shard.entry(Key(bytes), 0);
+                shard.entry(Key(bytes), pace(1, 1, 1), 0);
             }
             // The index has a byte more for each place, and seven in eight places are used at most.
             let index = shard.index.capacity() * 8 / 7 * (size_of::<(Key, u32)>() + 1);
@@ -382,16 +386,17 @@ mod tests {
     #[test]
     fn what_has_nothing_used_up_goes_first() {
         let mut shard = Shard::new(3);
+        let pace = pace(1, 1, 1);
         let key = |number: u8| Key([number; 32]);
         for (number, horizon) in [(1, 500), (2, 10), (3, 500)] {
-            shard.entry(key(number), 0).horizon = horizon;
+            shard.entry(key(number), pace, 0).horizon = horizon;
         }
-        shard.entry(key(4), 100);
+        shard.entry(key(4), pace, 100);
         assert!(!shard.index.contains_key(&key(2)) && shard.index.contains_key(&key(1)));
-        shard.entry(key(5), 100);
+        shard.entry(key(5), pace, 100);
         assert!(!shard.index.contains_key(&key(4)), "never used: nothing is lost with it");
-        shard.entry(key(5), 100).horizon = 500;
-        shard.entry(key(6), 100);
+        shard.entry(key(5), pace, 100).horizon = 500;
+        shard.entry(key(6), pace, 100);
         assert!(!shard.index.contains_key(&key(1)), "all have something used up: the longest unused");
     }
 }
