@@ -60,6 +60,7 @@ fn a_limit_is_told_on_every_answer_and_ends_in_429() {
     assert_eq!(scene.backend.received().len(), 3, "what is refused does not reach the backend");
     let record = scene.gateway.record("limit=10", |record| record["status"] == 429);
     assert_eq!(record["refusal"], "too_many_requests", "{record}");
+    assert!(scene.gateway.access_log().contains("\"reason\":\"default\""), "the operator reads which limit it was");
 }
 
 #[test]

@@ -277,6 +277,7 @@ impl Refusal {
             | Self::UpstreamForbidden { private }
             | Self::Internal { private } => Some(private),
             Self::Overloaded { private, .. } => Some(private),
+            Self::TooManyRequests { limit, .. } => Some(limit),
             _ => None,
         }
     }

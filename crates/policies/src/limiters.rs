@@ -272,6 +272,7 @@ impl KeyText {
 mod tests {
     use super::*;
     use crate::gcra::SECOND;
+    use proptest::prelude::*;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
     fn key(limiters: &Limiters, parts: &[&str]) -> Key {
@@ -319,6 +320,38 @@ mod tests {
         assert_eq!(now.load(SeqCst), 16 * SECOND / 10);
         let admitted = admitted.load(SeqCst);
         assert!((1_500..=1_650).contains(&admitted), "{admitted}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_rate_and_a_burst(
+            units in 1_u32..100, seconds in 1_u32..100, burst in 1_u32..10,
+            calls in proptest::collection::vec((0..3 * SECOND, 0..SECOND, 1_u32..4, any::<bool>()), 1..80),
+        ) {
+            // Some read the clock before others and come to the lock after them; some give back what they took.
+            let limiters = Limiters::default();
+            let (pace, key) = (pace(units, seconds, burst), key(&limiters, &["one"]));
+            let (mut clock, mut kept) = (SECOND, Vec::new());
+            for (pause, late, cost, gives_back) in calls {
+                clock += pause;
+                let now = clock - late;
+                let verdict = limiters.take(key, pace, cost, now);
+                if verdict.admitted && gives_back {
+                    limiters.give_back(key, &verdict);
+                } else if verdict.admitted {
+                    kept.push((now, u128::from(cost)));
+                }
+            }
+            let (units, whole) = (u128::from(units), u128::from(seconds) * u128::from(SECOND));
+            for (from, _) in &kept {
+                for (to, _) in kept.iter().filter(|(to, _)| to >= from) {
+                    let within = kept.iter().filter(|(at, _)| (from..=to).contains(&at));
+                    let sum: u128 = within.map(|(_, cost)| cost).sum();
+                    // sum <= elapsed * units / seconds + burst, without a fraction
+                    prop_assert!(sum * whole <= u128::from(to - from) * units + u128::from(burst) * whole);
+                }
+            }
+        }
     }
 
     #[test]
