@@ -3,8 +3,9 @@
 
 mod files;
 mod jobs;
+mod supervisor;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,6 +28,8 @@ use portcullis_identity::{
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, Edit, Transaction, Workshop};
+use portcullis_proxy::inherit::Inherited;
+use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::node::{Limits, Node, Timeouts};
 use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::routes::Meets;
@@ -42,6 +45,7 @@ use tokio::sync::watch;
 use crate::config::{AllowTarget, Config};
 use files::DataDir;
 use jobs::ControlJobs;
+use supervisor::Supervisor;
 
 /// The file of the registry, in the data directory.
 const DATABASE: &str = "portcullis.db";
@@ -72,8 +76,9 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts everything; when it returns, calls are answered.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+    /// Starts everything, on the sockets that were passed in and on new ones for what is missing; when it returns,
+    /// calls are answered.
+    pub(crate) async fn start(config: Config, inherited: Inherited) -> anyhow::Result<Self> {
         let started = Instant::now();
         let data = DataDir::take(&config.data_dir)?;
         let master = Arc::new(data.master_key()?);
@@ -83,11 +88,8 @@ impl Gateway {
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;
 
-        let (data_addr, listeners) = portcullis_proxy::listen::bind(config.listen, config.workers)
-            .with_context(|| taken(config.listen, "the data plane"))?;
-        let admin_listener = tokio::net::TcpListener::bind(config.admin_listen)
-            .await
-            .with_context(|| taken(config.admin_listen, "the admin API"))?;
+        let (data_addr, listeners) = data_listeners(&config, inherited.data)?;
+        let admin_listener = admin_listener(&config, inherited.admin).await?;
         let admin_addr = admin_listener.local_addr()?;
 
         let counters = Arc::new(Counters::default());
@@ -114,6 +116,8 @@ impl Gateway {
             limits: limits(&config),
             timeouts: timeouts(&config),
             trusted_proxies: config.trusted_proxies.clone(),
+            forwarded_hosts: config.own_hosts(),
+            proxy_protocol: config.proxy_protocol,
             log: Arc::clone(&log) as _,
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
@@ -184,6 +188,8 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let supervisor = Supervisor::from_env();
+        supervisor.ready();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -194,6 +200,7 @@ impl Gateway {
                 }
             }
         }
+        supervisor.stopping();
         self.stop().await
     }
 
@@ -306,6 +313,26 @@ impl Identity {
 
 async fn open_registry(path: &Path) -> anyhow::Result<SqliteRegistry> {
     SqliteRegistry::open(path).await.with_context(|| format!("opening the registry {}", path.display()))
+}
+
+/// The listeners of the workers.
+fn data_listeners(config: &Config, passed: Option<TcpListener>) -> anyhow::Result<(SocketAddr, Vec<Listener>)> {
+    match passed {
+        Some(socket) => listen::share(&socket, config.workers).context("the data plane cannot use its socket"),
+        None => listen::bind(config.listen, config.workers).with_context(|| taken(config.listen, "the data plane")),
+    }
+}
+
+async fn admin_listener(config: &Config, passed: Option<TcpListener>) -> anyhow::Result<tokio::net::TcpListener> {
+    let Some(socket) = passed else {
+        let bound = tokio::net::TcpListener::bind(config.admin_listen).await;
+        return bound.with_context(|| taken(config.admin_listen, "the admin API"));
+    };
+    let (address, _) = listen::share(&socket, 1).context("the admin API cannot use its socket")?;
+    if !address.ip().is_loopback() {
+        bail!("the socket for the admin API is on {address}: expected a loopback address, because it has no TLS yet");
+    }
+    Ok(tokio::net::TcpListener::from_std(socket)?)
 }
 
 fn taken(address: SocketAddr, what: &str) -> String {

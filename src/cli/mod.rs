@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use portcullis_core::secret::Secret;
+use portcullis_proxy::inherit::{Inherited, inherited};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use admin::Admin;
@@ -66,7 +67,8 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, output))
+            let inherited = inherited().map_err(anyhow::Error::from)?;
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, inherited, output))
         }
         Command::Demo => {
             let given = flags.data_dir.clone();
@@ -86,9 +88,9 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// Runs the gateway until it is told to stop. One line on stdout tells whoever waits that calls are answered.
-async fn serve(config: Config, output: &mut Output) -> Result<(), Failure> {
+async fn serve(config: Config, inherited: Inherited, output: &mut Output) -> Result<(), Failure> {
     let token = token::path(&config.data_dir);
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, inherited).await?;
     tracing::info!(token = %token.display(), "the admin token is in this file");
     let ready = format!("ready: calls http://{}, admin http://{}", gateway.data_addr, gateway.admin_addr);
     if output.line(&ready).is_err() {

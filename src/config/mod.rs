@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use portcullis_core::model::Problem;
+use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
 pub(crate) use read::{AllowTarget, duration};
 pub(crate) use reference::reference;
@@ -111,7 +112,19 @@ impl Config {
             );
             problems.push(Problem::new("admin_listen", message));
         }
+        if config.proxy_protocol != ProxyProtocol::Off && config.trusted_proxies.is_empty() {
+            let message = "is believed from trusted proxies only: expected 'trusted_proxies' to name them";
+            problems.push(Problem::new("proxy_protocol", message));
+        }
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// The hosts this gateway is known by, in lower case and without ports: those of its own endpoints, and that of its
+    /// public URL.
+    pub(crate) fn own_hosts(&self) -> Vec<String> {
+        let public: Option<http::Uri> = self.public_url.as_ref().and_then(|url| url.parse().ok());
+        let public = public.as_ref().and_then(http::Uri::host).map(str::to_ascii_lowercase);
+        self.builtin_hosts.iter().cloned().chain(public).collect()
     }
 
     /// What is allowed, but hardly meant.

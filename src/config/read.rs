@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
 /// A value as it was written.
 #[derive(Debug, Clone, Copy)]
@@ -195,6 +196,19 @@ pub(super) const NETWORKS: Reader<Vec<IpNet>> = Reader {
     list: true,
     expected: "a list of networks like '10.0.0.0/8'",
     read: |raw| raw.items()?.into_iter().map(network).collect(),
+};
+
+/// Whether the PROXY protocol is spoken.
+pub(super) const PROXY_PROTOCOL: Reader<ProxyProtocol> = Reader {
+    form: "MODE",
+    list: false,
+    expected: "'off', 'optional' or 'required'",
+    read: |raw| match raw.text()? {
+        "off" => Some(ProxyProtocol::Off),
+        "optional" => Some(ProxyProtocol::Optional),
+        "required" => Some(ProxyProtocol::Required),
+        _ => None,
+    },
 };
 
 /// Kinds of address and networks.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
 use super::read::{self, AllowTarget, Raw};
 
@@ -112,8 +113,12 @@ settings! {
         public_url: Option<String> = URL(""),
         /// The hosts on which the gateway's own endpoints (tokens, registration, probes) answer. Empty: all.
         builtin_hosts: Vec<String> = HOSTS(""),
-        /// Networks of proxies in front whose `X-Request-Id`, `traceparent` and `X-Forwarded-*` are believed.
+        /// Networks of proxies in front whose `X-Request-Id`, `traceparent`, `X-Forwarded-*` and `Forwarded` are
+        /// believed.
         trusted_proxies: Vec<IpNet> = NETWORKS(""),
+        /// Whether connections to the data plane begin with the PROXY protocol, version 1 or 2: "off"; "optional", for
+        /// those of trusted proxies; "required", so that nobody but a trusted proxy can connect.
+        proxy_protocol: ProxyProtocol = PROXY_PROTOCOL("off"),
         /// Where services may be: "loopback", "private", "public" and networks. Link-local and metadata
         /// addresses only when a network names them.
         allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),

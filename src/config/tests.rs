@@ -160,6 +160,24 @@ fn both_planes_cannot_share_an_address() {
 }
 
 #[test]
+fn the_proxy_protocol_needs_somebody_to_believe() {
+    let load = |file: &str| load(file, &[], &[]);
+    assert_eq!(load("").expect("good").proxy_protocol, ProxyProtocol::Off);
+    let problems = load("proxy_protocol = 'required'").expect_err("bad");
+    assert!(problems.len() == 1 && problems[0].contains("trusted_proxies"), "{problems:?}");
+    let config = load("proxy_protocol = 'optional'\ntrusted_proxies = ['10.0.0.1']").expect("good");
+    assert_eq!(config.proxy_protocol, ProxyProtocol::Optional);
+    assert!(load("proxy_protocol = 'on'\ntrusted_proxies = ['10.0.0.1']").is_err());
+}
+
+#[test]
+fn its_own_hosts_are_those_it_is_called_by() {
+    let file = "public_url = 'https://API.example.com:8443/base'\nbuiltin_hosts = ['auth.example.com']";
+    assert_eq!(load(file, &[], &[]).expect("good").own_hosts(), ["auth.example.com", "api.example.com"]);
+    assert_eq!(load("", &[], &[]).expect("good").own_hosts(), Vec::<String>::new());
+}
+
+#[test]
 fn no_two_settings_share_a_name() {
     let mut names: Vec<String> = SETTINGS.iter().flat_map(|setting| [setting.env(), setting.flag()]).collect();
     names.extend(OTHER_ENV.map(str::to_owned));

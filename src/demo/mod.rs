@@ -15,6 +15,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request};
 use http_body_util::Full;
 use portcullis_core::secret::Secret;
+use portcullis_proxy::inherit::Inherited;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -47,7 +48,7 @@ pub(crate) async fn run(
     let mut config = config(directory.path().to_owned())?;
     config.listen = free(config.listen, output)?;
     config.admin_listen = free(config.admin_listen, output)?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, Inherited::default()).await?;
     let mut stage = Stage::new(&gateway)?;
     let shown = tokio::select! {
         shown = show(&mut stage, &gateway, directory.path(), output) => shown,

@@ -8,6 +8,8 @@ mod hostile;
 mod login;
 mod policies;
 mod policies_everyday;
+mod proxies;
 mod registration;
+mod socket_activation;
 mod support;
 mod tidy;

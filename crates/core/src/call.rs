@@ -62,7 +62,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The other end of the connection a call came over.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// The address of the socket.
+    /// The address of the socket, or the one a trusted proxy has announced for the connection.
     pub socket: SocketAddr,
     /// The address the call came from; the socket's, unless a trusted proxy says otherwise.
     pub client_ip: IpAddr,

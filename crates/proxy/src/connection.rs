@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::node::Timeouts;
@@ -39,6 +40,10 @@ pub enum Phase {
 /// How long what still comes is read to nowhere, and how many bytes of it.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
+
+/// How long after it was accepted a connection that is to end may still send its first byte: the caller has been let in
+/// and its request may be on the way.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What is to become of a connection.
 const GO_ON: u8 = 0;
@@ -90,8 +95,10 @@ impl Watch {
         };
         let since = self.since.load(Relaxed);
         let stuck = self.stuck_since.load(Relaxed);
+        let is_draining = self.verdict.load(Relaxed) == DRAIN;
         let verdict = match self.phase() {
             Phase::New if over(since, timeouts.first_byte) => CLOSE,
+            Phase::New if is_draining && over(since, LAST_CALL) => CLOSE,
             Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
             Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
             Phase::Closing if over(since, LINGER) => CLOSE,
@@ -152,12 +159,33 @@ pub struct Watched {
     tick: fn() -> u32,
     lines: LineScanner,
     lingered: usize,
+    /// Bytes that were read already and are to be read again.
+    ahead: Bytes,
 }
 
 impl Watched {
     /// Puts a watch on a socket; `tick` tells the worker's time in milliseconds.
     pub fn new(stream: TcpStream, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self { stream, watch, tick, lines: LineScanner::default(), lingered: 0 }
+        Self { stream, watch, tick, lines: LineScanner::default(), lingered: 0, ahead: Bytes::new() }
+    }
+
+    /// Reads more of what stands before the first request, without taking it for HTTP: at least one byte, and up to
+    /// `most` in all.
+    pub async fn read_unseen(&mut self, bytes: &mut BytesMut, most: usize) -> io::Result<()> {
+        let room = most.saturating_sub(bytes.len());
+        if self.stream.read_buf(&mut (&mut *bytes).limit(room)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.watch.phase() == Phase::New {
+            self.watch.enter(Phase::Head, (self.tick)());
+        }
+        Ok(())
+    }
+
+    /// Gives back what was read too far; it will be read as if it came now.
+    pub fn give_back(&mut self, bytes: Bytes) {
+        self.ahead = bytes;
+        self.watch.enter(Phase::New, (self.tick)());
     }
 }
 
@@ -174,7 +202,12 @@ impl AsyncRead for Watched {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut watched.stream).poll_read(context, buffer);
+        let polled = if watched.ahead.is_empty() {
+            Pin::new(&mut watched.stream).poll_read(context, buffer)
+        } else {
+            buffer.put_slice(&watched.ahead.split_to(watched.ahead.len().min(buffer.remaining())));
+            Poll::Ready(Ok(()))
+        };
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
             if matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
@@ -324,6 +357,22 @@ mod tests {
         assert!(!scan(&[heads]));
         assert!(!scan(&[b"POST / HTTP/1.1\nContent-Length: 0\nTransfer-Encoding: chunked\n\n"]));
         assert!(!scan(&[b"A: Transfer-Encoding:\nB: Content-Length:\n\n"]));
+    }
+
+    #[test]
+    fn a_connection_that_is_to_end_may_still_make_its_call() {
+        let timeouts = Timeouts::default();
+        let watch = Watch::new(1_000);
+        let context = Context::from_waker(std::task::Waker::noop());
+        watch.drain();
+        watch.judge(2_000, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::Drain);
+        watch.enter(Phase::Busy, 2_000);
+        watch.judge(9_000, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::Drain);
+        watch.enter(Phase::New, 9_000);
+        watch.judge(10_001, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::Close);
     }
 
     #[test]

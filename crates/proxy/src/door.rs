@@ -15,7 +15,8 @@ use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
 
-use crate::fields::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, has_other_coding, strip_request};
+use crate::fields::{X_REQUEST_ID, has_other_coding, strip_request};
+use crate::forwarded::{Origin, Scheme};
 use crate::node::Node;
 
 /// Bytes of a path that cannot be made canonical that are kept for the record.
@@ -23,23 +24,33 @@ const SHOWN: usize = 512;
 /// Bytes of a method that are kept for the record.
 const SHOWN_METHOD: usize = 32;
 
+/// Who sends the requests of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The address of the socket, or the one a trusted proxy has announced.
+    pub address: SocketAddr,
+    /// Whether that is a proxy whose word counts.
+    pub is_proxy: bool,
+}
+
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
-pub fn enter(node: &Node, socket: SocketAddr, tls: bool, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
+pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
     let started = Instant::now();
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
     let removed = strip_request(&mut headers);
 
-    let trusted = node.trusts(socket.ip());
+    let Sender { address: socket, is_proxy: trusted } = sender;
+    let peer = socket.ip().to_canonical();
+    let origin = if trusted { Origin::told(peer, |hop| node.trusts(hop), &removed) } else { Origin::unsaid(peer) };
+    let client_ip = origin.client;
+    let https = origin.scheme.map_or(tls, |scheme| scheme == Scheme::Https);
     let from_proxy =
         |name: HeaderName| removed.iter().filter(move |(found, _)| trusted && *found == name).map(|(_, value)| value);
-    let forwarded_for: Vec<&str> = from_proxy(X_FORWARDED_FOR).filter_map(|value| value.to_str().ok()).collect();
-    let client_ip = node.client_ip(socket, trusted.then(|| forwarded_for.join(",")).as_deref());
-    let https = tls || from_proxy(X_FORWARDED_PROTO).next_back().is_some_and(|value| value == "https");
     let id = from_proxy(X_REQUEST_ID).next().and_then(RequestId::from_header).unwrap_or_else(fresh_id);
 
     let (path, host, refusal) = match read {
-        Ok((path, host)) => (path, host, None),
+        Ok((path, host)) => (path, origin.host.filter(|host| node.goes_by(host)).or(host), None),
         Err(refusal) => (None, None, Some(refusal)),
     };
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);

@@ -16,6 +16,8 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The host the call was for.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Who brought the call, in one field (RFC 7239).
+pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// An API key, for the gateway alone.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Trace context (W3C).

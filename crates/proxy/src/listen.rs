@@ -1,25 +1,47 @@
-//! Taking an address: exclusively first, then shared among the workers, a `SO_REUSEPORT` listener for each.
+//! Taking an address: exclusively first, then shared among the workers, a `SO_REUSEPORT` listener for each. Or
+//! taking over the sockets that whoever has started this process listens on already (see [`crate::inherit`]).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 4_096;
+
+/// What one worker accepts connections from.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether somebody else holds it open too: connections that are not accepted yet are then for the next process,
+    /// and not lost when this one ends.
+    pub outlives_us: bool,
+}
 
 /// Listeners on one address, a worker each; the kernel spreads connections over them.
 ///
 /// The first one is bound without sharing, so that a second gateway is told that the address is taken instead of
 /// silently getting half of the connections. It is kept and only then opened to the others, so that there is no
 /// moment in which somebody else could do the same. Port 0 takes a free one.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
     let first = socket(address, false)?;
     let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     first.set_reuse_port(true)?;
     let others = (1..workers.max(1)).map(|_| socket(address, true));
     let all: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
-    Ok((address, all.into_iter().map(TcpListener::from).collect()))
+    let listeners = all.into_iter().map(|socket| Listener { socket: socket.into(), outlives_us: false });
+    Ok((address, listeners.collect()))
+}
+
+/// Handles on one socket that was passed in, a worker each; whoever is first takes a connection.
+pub fn share(socket: &TcpListener, workers: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
+    if !SockRef::from(socket).is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket that was passed in does not listen"));
+    }
+    socket.set_nonblocking(true)?;
+    let listeners = (0..workers.max(1)).map(|_| Ok(Listener { socket: socket.try_clone()?, outlives_us: true }));
+    Ok((socket.local_addr()?, listeners.collect::<io::Result<_>>()?))
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
@@ -95,8 +117,22 @@ mod tests {
     fn connections_are_spread_over_the_listeners() {
         let (address, listeners) = bind(([127, 0, 0, 1], 0).into(), 3).expect("a free port");
         let clients: Vec<_> = (0..90).map(|_| TcpStream::connect(address).expect("connects")).collect();
-        let got: Vec<_> = listeners.iter().map(|all| std::iter::from_fn(|| all.accept().ok()).count()).collect();
+        let got: Vec<_> = listeners.iter().map(|all| std::iter::from_fn(|| all.socket.accept().ok()).count()).collect();
         assert_eq!(got.iter().sum::<usize>(), clients.len());
         assert!(got.iter().all(|count| *count > 0), "{got:?}");
+    }
+
+    #[test]
+    fn a_socket_that_was_passed_in_is_shared() {
+        let passed = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (address, listeners) = share(&passed, 3).expect("it listens");
+        assert_eq!((address, listeners.len()), (passed.local_addr().expect("an address"), 3));
+        drop(std::net::TcpStream::connect(address).expect("connects"));
+        let of_one = |listener: &Listener| listener.socket.accept().is_ok();
+        while !listeners.iter().any(of_one) {}
+        let error = listeners[0].socket.accept().expect_err("there was one connection, and nobody waits");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let mute = socket(([127, 0, 0, 1], 0).into(), true).expect("a free port");
+        assert!(share(&mute.into(), 1).is_err(), "it does not listen");
     }
 }

@@ -1,13 +1,16 @@
 //! What every call on this node shares: settings, the access log, counters.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use portcullis_core::canonical::Host;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_telemetry::Counters;
+
+use crate::proxy_protocol::ProxyProtocol;
 
 /// Bounds on what callers send.
 #[derive(Debug, Clone)]
@@ -20,7 +23,7 @@ pub struct Limits {
     pub header_count: usize,
     /// Connections on the listener. Beyond: not accepted.
     pub connections: usize,
-    /// Connections of one peer address. Beyond: closed.
+    /// Connections of one peer address. Beyond: closed. Trusted proxies carry many callers and are not counted.
     pub connections_per_peer: usize,
 }
 
@@ -68,8 +71,12 @@ pub struct Node {
     pub limits: Limits,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are believed.
+    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and PROXY protocol are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Hosts, in lower case and without a port, for which a trusted proxy may say that a call was.
+    pub forwarded_hosts: Vec<String>,
+    /// Whether connections begin with the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// Where records go.
     pub log: Arc<dyn AccessLog>,
     /// The time of day.
@@ -84,18 +91,13 @@ impl Node {
         self.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
     }
 
-    /// The address a call came from: the last one in `X-Forwarded-For` that is not a trusted proxy's own.
-    pub fn client_ip(&self, socket: SocketAddr, forwarded_for: Option<&str>) -> IpAddr {
-        let mut client = socket.ip().to_canonical();
-        if let Some(list) = forwarded_for {
-            for hop in list.rsplit(',') {
-                if !self.trusts(client) {
-                    break;
-                }
-                let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
-                client = address.to_canonical();
-            }
-        }
-        client
+    /// Whether a host that a proxy names is one this node is known by. Ports do not matter.
+    pub fn goes_by(&self, host: &Host) -> bool {
+        let host = host.as_str();
+        let name = match host.rfind(':') {
+            Some(at) if !host.ends_with(']') => &host[..at],
+            _ => host,
+        };
+        self.forwarded_hosts.iter().any(|known| known == name)
     }
 }

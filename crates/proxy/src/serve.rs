@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,21 +22,28 @@ use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::{Call, Response};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::connection::{Ending, Phase, Watch, Watched};
-use crate::door;
+use crate::door::{self, Sender};
 use crate::fields::X_REQUEST_ID;
 use crate::node::Node;
+use crate::proxy_protocol::{self, ProxyProtocol, Source};
 use crate::upstream::incoming::IdleBody;
 use crate::worker;
 
+/// What is written where the PROXY protocol has to be spoken and is not.
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Serves one connection until it ends.
 pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>) {
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch), worker::tick));
+    let mut stream = Watched::new(stream, Arc::clone(&watch), worker::tick);
+    let Some(sender) = watched(&watch, introduce(&node, &mut stream, peer)).await else { return };
+    let io = TokioIo::new(stream);
     let service = service_fn(|request| {
         let (node, watch) = (Arc::clone(&node), Arc::clone(&watch));
-        async move { Ok::<_, Infallible>(answer(&node, peer, &watch, request).await) }
+        async move { Ok::<_, Infallible>(answer(&node, sender, &watch, request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -57,7 +65,8 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
                 let _ = connection.as_mut().poll(context);
                 return Poll::Ready(None);
             }
-            Ending::Drain if !draining => {
+            // A connection that was just let in is not sent away unheard.
+            Ending::Drain if !draining && watch.phase() != Phase::New => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -73,8 +82,44 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     }
 }
 
+/// Who sends the requests of a connection: its peer, or whoever a trusted proxy announces before the first of them.
+/// None if the connection ends here.
+async fn introduce(node: &Node, stream: &mut Watched, peer: SocketAddr) -> Option<Sender> {
+    let trusted = node.trusts(peer.ip());
+    let itself = Sender { address: peer, is_proxy: trusted };
+    match node.proxy_protocol {
+        ProxyProtocol::Off => return Some(itself),
+        ProxyProtocol::Optional if !trusted => return Some(itself),
+        ProxyProtocol::Required if !trusted => {}
+        mode => match proxy_protocol::take(stream).await {
+            Ok(Some(Source::Address(address))) => return Some(Sender { address, is_proxy: node.trusts(address.ip()) }),
+            // Somebody speaks through the proxy, and the proxy has not read what they say.
+            Ok(Some(Source::Unknown)) => return Some(Sender { address: peer, is_proxy: false }),
+            Ok(Some(Source::Proxy)) => return Some(itself),
+            Ok(None) if mode == ProxyProtocol::Optional => return Some(itself),
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => return None,
+            Ok(None) | Err(_) => {}
+        },
+    }
+    node.counters.protocol_malformed.add_one();
+    // The connection ends, whether or not this arrives.
+    let _ = stream.write_all(BAD_REQUEST).await;
+    let _ = stream.shutdown().await;
+    None
+}
+
+/// Does what comes before the first request, unless the connection is to end meanwhile.
+async fn watched<T>(watch: &Watch, work: impl Future<Output = Option<T>>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| match watch.poll(context) {
+        Ending::Close => Poll::Ready(None),
+        _ => work.as_mut().poll(context),
+    })
+    .await
+}
+
 /// Walks one request through its pipeline and opens the way back.
-async fn answer(node: &Arc<Node>, peer: SocketAddr, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
+async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
     watch.enter(Phase::Busy, worker::tick());
     let (head, incoming) = request.into_parts();
     let closes = door::is_framed_twice(&head.headers) || watch.was_framed_twice();
@@ -82,7 +127,7 @@ async fn answer(node: &Arc<Node>, peer: SocketAddr, watch: &Arc<Watch>, request:
     let body = received.count(IdleBody::wrap(incoming, node.timeouts.body_idle));
     let is_head = head.method == Method::HEAD;
 
-    let (mut call, refusal) = door::enter(node, peer, false, head, body);
+    let (mut call, refusal) = door::enter(node, sender, false, head, body);
     let pipeline = match refusal {
         Some(refusal) => refusing(refusal),
         None => worker::find(call.request.host.as_str(), call.request.path.as_str())

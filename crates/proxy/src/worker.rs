@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::connection::Watch;
+use crate::listen::Listener;
 use crate::node::Node;
 use crate::serve;
 use crate::snapshot::{Inbox, Snapshot, Update};
@@ -109,7 +110,8 @@ impl Admission {
     fn admit(self: &Arc<Self>, peer: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = peers.entry(peer).or_insert(0);
-        if *of_peer >= node.limits.connections_per_peer {
+        // A trusted proxy brings the connections of many.
+        if *of_peer >= node.limits.connections_per_peer && !node.trusts(peer) {
             node.counters.connections_refused_peer.add_one();
             return None;
         }
@@ -154,7 +156,7 @@ pub enum Stage {
 pub fn start(
     name: String,
     node: Arc<Node>,
-    listener: TcpListener,
+    listener: Listener,
     admission: Arc<Admission>,
     inbox: Inbox,
     stage: watch::Receiver<Stage>,
@@ -169,12 +171,13 @@ pub fn start(
 
 async fn run(
     node: Arc<Node>,
-    listener: TcpListener,
+    listener: Listener,
     admission: Arc<Admission>,
     mut inbox: Inbox,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+    let Listener { socket, outlives_us } = listener;
+    let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "a worker cannot use its listener");
@@ -212,7 +215,15 @@ async fn run(
             },
         }
     }
-    close(&node, &admission, listener, stage).await;
+    DRAINING.set(true);
+    if !outlives_us {
+        // What the kernel has already accepted for us would be lost with the socket.
+        while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+            take(&node, &admission, stream, peer);
+        }
+    }
+    drop(listener);
+    empty(stage).await;
 }
 
 fn take_up(update: Update) {
@@ -221,18 +232,8 @@ fn take_up(update: Update) {
     let _ = update.done.send(());
 }
 
-/// Takes what the kernel has already accepted for us, then lets every connection end.
-async fn close(
-    node: &Arc<Node>,
-    admission: &Arc<Admission>,
-    listener: tokio::net::TcpListener,
-    mut stage: watch::Receiver<Stage>,
-) {
-    DRAINING.set(true);
-    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        take(node, admission, stream, peer);
-    }
-    drop(listener);
+/// Lets every connection end.
+async fn empty(mut stage: watch::Receiver<Stage>) {
     loop {
         for_each_connection(Watch::drain);
         let empty = CONNECTIONS.with_borrow(|connections| connections.held.iter().all(Option::is_none));
