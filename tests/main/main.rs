@@ -6,6 +6,7 @@ mod data_plane;
 mod demo;
 mod hostile;
 mod login;
+mod nginx;
 mod policies;
 mod policies_everyday;
 mod proxies;
