@@ -4,6 +4,7 @@ mod admin_api;
 mod command_line;
 mod data_plane;
 mod demo;
+mod deployment;
 mod hostile;
 mod login;
 mod nginx;
