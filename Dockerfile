@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Portcullis in a container: one binary on a small Debian, as a user without rights. See deploy/compose.yaml for how it
-# is meant to run: read-only, with a volume for /data.
+# is meant to run: read-only, with a volume for /data. Not yet built by any test.
 
 FROM rust:1.95-slim-bookworm AS build
 # aws-lc and SQLite are C.
