@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::support::client::{connect, read_answer, read_to_close};
-use super::support::{Answer, Backend, Scene, exchange};
+use super::support::client::{connect, read_answer, read_to_close, statuses};
+use super::support::{Answer, Backend, Gateway, Scene, exchange};
 
 /// Settings under which the tests' own address is a trusted proxy, and 10.0.0.0/8 as well.
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]";
@@ -88,7 +88,7 @@ fn a_proxy_names_only_hosts_that_are_declared() {
     }
     check(&scene, &[("Forwarded", "for=203.0.113.9;host=api.example.com")], ("203.0.113.9", "http", "api.example.com"));
 
-    let gateway = super::support::Gateway::with(&[TRUSTING, hosts[1]].join("\n"));
+    let gateway = Gateway::with(&[TRUSTING, hosts[1]].join("\n"));
     let health =
         |host: &str| gateway.call("GET", "/-/health", &[("Host", "10.0.0.5"), ("X-Forwarded-Host", host)], b"");
     assert_eq!(health("auth.example.com").status, 200);
@@ -97,19 +97,25 @@ fn a_proxy_names_only_hosts_that_are_declared() {
 
 #[test]
 fn a_proxys_connections_are_not_counted_as_one_callers() {
-    let own = scene(&["[limits]\nconnections_per_peer = 3"]);
-    let open: Vec<_> = (0..4).map(|_| connect(own.gateway.data)).collect();
-    assert!(open.into_iter().any(|mut stream| health(&mut stream).is_none()), "the fourth is closed");
-    let proxied = scene(&[TRUSTING, "[limits]\nconnections_per_peer = 3"]);
-    let open: Vec<_> = (0..8).map(|_| connect(proxied.gateway.data)).collect();
-    assert!(open.into_iter().all(|mut stream| health(&mut stream) == Some(200)));
+    const FEW: &str = "[limits]\nconnections_per_peer = 3";
+    let gateway = Gateway::with(FEW);
+    // All are answered, and so let in, and stay open.
+    let mut open: Vec<_> = (0..3).map(|_| connect(gateway.data)).collect();
+    assert!(open.iter_mut().all(|stream| ask_for_health(stream) == Some(200)));
+    assert_eq!(ask_for_health(&mut connect(gateway.data)), None, "the fourth is closed");
+    let gateway = Gateway::with(&format!("{TRUSTING}\n{FEW}"));
+    let mut open: Vec<_> = (0..8).map(|_| connect(gateway.data)).collect();
+    assert!(open.iter_mut().all(|stream| ask_for_health(stream) == Some(200)));
 }
 
-/// Asks for health; none if the connection is closed instead.
-fn health(stream: &mut TcpStream) -> Option<u16> {
-    let sent = stream.write_all(b"GET /-/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    let bytes = sent.map(|()| read_to_close(stream)).unwrap_or_default();
-    super::support::client::statuses(&bytes).first().copied()
+/// Asks for health on a connection that goes on; none if it is closed instead.
+fn ask_for_health(stream: &mut TcpStream) -> Option<u16> {
+    stream.write_all(b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+    // The end of a connection that was closed with our request unread is a reset.
+    if stream.peek(&mut [0]).unwrap_or(0) == 0 {
+        return None;
+    }
+    Some(read_answer(stream, false).status)
 }
 
 /// Sends a header of the PROXY protocol and a request behind it.
@@ -178,7 +184,7 @@ fn a_header_may_come_in_pieces_and_holds_for_its_connection() {
         assert_eq!(told(&scene, "/c").0, "203.0.113.9");
         // A second one is no header any more.
         stream.write_all(&header).expect("sent");
-        assert_eq!(super::support::client::statuses(&read_to_close(&mut stream)), [400]);
+        assert_eq!(statuses(&read_to_close(&mut stream)), [400]);
     }
 }
 
@@ -188,7 +194,7 @@ fn what_is_framed_twice_is_seen_behind_a_header() {
     let scene = scene(&[TRUSTING, "proxy_protocol = \"optional\""]);
     let request = b"POST /orders/v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\nGET /orders/v1/y HTTP/1.1\r\nHost: a\r\n\r\n";
     let bytes = exchange(scene.gateway.data, &[&tcp4([203, 0, 113, 9])[..], request].concat());
-    assert_eq!(super::support::client::statuses(&bytes), [200]);
+    assert_eq!(statuses(&bytes), [200]);
     assert!(scene.backend.received().iter().all(|request| request.target == "/x"));
 }
 
@@ -196,26 +202,26 @@ fn what_is_framed_twice_is_seen_behind_a_header() {
 fn a_header_is_garbage_where_it_is_not_expected() {
     let header = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n";
     for (settings, proxy_protocol) in [(TRUSTING, "off"), (WARY, "off"), (WARY, "optional"), (WARY, "required")] {
-        let scene = scene_behind_nobody(settings, proxy_protocol);
+        let gateway = speaking(settings, proxy_protocol);
         for header in [&header[..], &tcp4([203, 0, 113, 9])] {
-            let bytes = exchange(scene.data, &[header, b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
-            assert_eq!(super::support::client::statuses(&bytes), [400], "{settings} {proxy_protocol}");
+            let bytes = exchange(gateway.data, &[header, b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+            assert_eq!(statuses(&bytes), [400], "{settings} {proxy_protocol}");
         }
-        let plain = exchange(scene.data, b"GET /-/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let plain = exchange(gateway.data, b"GET /-/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let want = if proxy_protocol == "required" { 400 } else { 200 };
-        assert_eq!(super::support::client::statuses(&plain), [want], "{settings} {proxy_protocol}");
+        assert_eq!(statuses(&plain), [want], "{settings} {proxy_protocol}");
     }
 }
 
-/// A gateway without any service.
-fn scene_behind_nobody(settings: &str, proxy_protocol: &str) -> super::support::Gateway {
-    super::support::Gateway::with(&format!("{settings}\nproxy_protocol = \"{proxy_protocol}\""))
+/// A gateway with the PROXY protocol in this mode.
+fn speaking(settings: &str, proxy_protocol: &str) -> Gateway {
+    Gateway::with(&format!("{settings}\nproxy_protocol = \"{proxy_protocol}\""))
 }
 
 #[test]
 fn a_malformed_header_ends_the_connection() {
     for proxy_protocol in ["optional", "required"] {
-        let gateway = scene_behind_nobody(TRUSTING, proxy_protocol);
+        let gateway = speaking(TRUSTING, proxy_protocol);
         let endless = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 300]].concat();
         for bad in [
             &b"PROXY TCP4 203.0.113.9\r\n"[..],
@@ -226,19 +232,19 @@ fn a_malformed_header_ends_the_connection() {
             &version_2(1, 0x11, &[0; 5000]),
         ] {
             let bytes = exchange(gateway.data, &[bad, b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
-            assert_eq!(super::support::client::statuses(&bytes), [400], "{bad:?}");
+            assert_eq!(statuses(&bytes), [400], "{bad:?}");
         }
         let status = gateway.admin_ok("GET", "/status", None, 200);
         assert!(status.to_string().contains("\"malformed\":6"), "they are counted: {status}");
     }
-    let gateway = scene_behind_nobody(TRUSTING, "required");
+    let gateway = speaking(TRUSTING, "required");
     let plain = exchange(gateway.data, b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(super::support::client::statuses(&plain), [400], "without a header nobody is let in");
+    assert_eq!(statuses(&plain), [400], "without a header nobody is let in");
 }
 
 #[test]
 fn a_header_that_never_ends_is_not_waited_for() {
-    let gateway = super::support::Gateway::with(&format!(
+    let gateway = Gateway::with(&format!(
         "{TRUSTING}\nproxy_protocol = \"required\"\n[timeouts]\nhead = \"300ms\"\nfirst_byte = \"300ms\""
     ));
     for beginning in [&b""[..], b"P", b"PROXY TCP4 1.2.3.4", V2] {
