@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::support::client::{connect, read_answer, read_to_close, statuses};
-use super::support::{Answer, Backend, Gateway, Scene, exchange};
+use super::support::client::{answers, connect, exchange, read_answer, read_to_close};
+use super::support::{Answer, Backend, Gateway, Scene};
 
 /// Settings under which the tests' own address is a trusted proxy, and 10.0.0.0/8 as well.
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]";
@@ -35,6 +35,11 @@ fn check(scene: &Scene, headers: &[(&str, &str)], want: (&str, &str, &str)) {
     assert_eq!(scene.gateway.call("GET", &format!("/orders/v1{path}"), &headers, b"").status, 200);
     let (client, scheme, host) = told(scene, &path);
     assert_eq!((client.as_str(), scheme.as_str(), host.as_str()), want, "{headers:?}");
+}
+
+/// The statuses of all answers in what was read to the close.
+fn statuses(bytes: &[u8]) -> Vec<u16> {
+    answers(bytes).iter().map(|answer| answer.status).collect()
 }
 
 #[test]
