@@ -127,7 +127,7 @@ mod tests {
         let passed = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (address, listeners) = share(&passed, 3).expect("it listens");
         assert_eq!((address, listeners.len()), (passed.local_addr().expect("an address"), 3));
-        drop(std::net::TcpStream::connect(address).expect("connects"));
+        drop(TcpStream::connect(address).expect("connects"));
         let of_one = |listener: &Listener| listener.socket.accept().is_ok();
         while !listeners.iter().any(of_one) {}
         let error = listeners[0].socket.accept().expect_err("there was one connection, and nobody waits");
