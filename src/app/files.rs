@@ -12,7 +12,7 @@ use portcullis_identity::MasterKey;
 use rustix::fs::{FlockOperation, flock};
 
 /// The master key, in hex.
-const MASTER_KEY: &str = "master.key";
+pub(crate) const MASTER_KEY: &str = "master.key";
 /// The admin token, alone.
 const ADMIN_TOKEN: &str = "admin.token";
 const LOCK: &str = "lock";

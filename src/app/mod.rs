@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use http::HeaderValue;
 use portcullis_admin::{AdminState, RegisterEndpoint};
+use portcullis_core::audit::Link;
+use portcullis_core::call::hex;
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::Jobs;
 use portcullis_core::model::{Client, Grant, Label, Owner};
@@ -84,7 +86,7 @@ impl Gateway {
         let master = Arc::new(data.master_key()?);
         let admin_token = data.admin_token()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let sqlite = Arc::new(open_registry(&data.file(DATABASE)).await?);
+        let sqlite = Arc::new(open_registry(&data.file(DATABASE), &master).await?);
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;
 
@@ -311,8 +313,35 @@ impl Identity {
     }
 }
 
-async fn open_registry(path: &Path) -> anyhow::Result<SqliteRegistry> {
-    SqliteRegistry::open(path).await.with_context(|| format!("opening the registry {}", path.display()))
+/// The audit trail is chained under a key that is not in the file.
+async fn open_registry(path: &Path, master: &Arc<MasterKey>) -> anyhow::Result<SqliteRegistry> {
+    let master = Arc::clone(master);
+    let link = Link::new(move |bytes| master.mac("audit", bytes));
+    SqliteRegistry::open(path, link).await.with_context(|| format!("opening the registry {}", path.display()))
+}
+
+/// Looks at every entry of the audit trail in a data directory that no gateway runs on.
+pub(crate) async fn verify_audit(directory: &Path) -> anyhow::Result<serde_json::Value> {
+    for name in [DATABASE, files::MASTER_KEY] {
+        let path = directory.join(name);
+        if !path.is_file() {
+            bail!("{} is not there; name the data directory of a gateway that has run", path.display());
+        }
+    }
+    let data = DataDir::take(directory)?;
+    let master = Arc::new(data.master_key()?);
+    let registry = open_registry(&data.file(DATABASE), &master).await?;
+    let verdict = registry.verify_audit().await?;
+    registry.close().await?;
+    let mut shown = serde_json::json!({
+        "entries": verdict.entries,
+        "intact": verdict.first_broken.is_none(),
+        "head": hex(&verdict.head.hash),
+    });
+    if let Some(place) = verdict.first_broken {
+        shown["first_broken"] = place.into();
+    }
+    Ok(shown)
 }
 
 /// The listeners of the workers.

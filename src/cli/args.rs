@@ -69,6 +69,8 @@ pub(crate) enum Command {
     },
     /// Read the access log
     Logs(LogsCommand),
+    /// Read the audit trail: who changed what, when and from where
+    Audit(AuditCommand),
     /// Print the OpenAPI document of the admin API
     Openapi,
 }
@@ -269,6 +271,34 @@ pub(crate) struct LogsCommand {
     pub(crate) limit: Option<u64>,
 }
 
+/// `portcullis audit`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AuditCommand {
+    /// At most so many entries, the newest
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Only changes of this kind of object: service, client, client_secret, api_key, registration, enrolment, user
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Only changes of the object with this name; 'orders' finds 'orders/v1' too
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<VerifyCommand>,
+}
+
+/// `portcullis audit verify`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerifyCommand {
+    /// Say whether the audit trail is what was written; exit code 1 if it is not
+    Verify {
+        /// Read the data directory itself, while no gateway runs on it
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -295,6 +325,8 @@ mod tests {
             "portcullis service put orders/v1 --target http://a --open --require bearer",
             "portcullis client grant shop",
             "portcullis logs --limit 0",
+            "portcullis audit --limit 0",
+            "portcullis audit --kind service verify",
             "portcullis serve extra",
         ] {
             assert_eq!(refused(line).exit_code(), 2, "{line}");

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod audit;
 mod client;
 mod enrolment;
 mod exchange;
@@ -31,10 +32,10 @@ pub(crate) use output::Output;
 #[cfg(test)]
 pub(crate) use output::tests;
 
-use crate::app::Gateway;
+use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
 use crate::demo;
-use args::{Cli, Command, Global, RouteCommand};
+use args::{AuditCommand, Cli, Command, Global, RouteCommand, VerifyCommand};
 
 /// Does what the process was started for.
 pub(crate) fn main() -> ExitCode {
@@ -78,6 +79,12 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Settings => output.line(reference().trim_end()),
         Command::Token { show } => token::run(&Config::load(&flags, std::env::vars_os())?, show, output),
+        Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { offline: true }), .. }) => {
+            let config = Config::load(&flags, std::env::vars_os())?;
+            let work = verify_audit(&config.data_dir);
+            let verdict = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)?;
+            audit::judge(&verdict, output)
+        }
         command => {
             let config = Config::load(&flags, std::env::vars_os())?;
             let admin = connect(&global, &config)?;
@@ -109,6 +116,10 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::User(command) => user::run(command, admin, output).await,
         Command::Enrolment(command) => enrolment::run(command, admin, output).await,
         Command::Logs(command) => logs::run(&command, admin, output).await,
+        Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { .. }), .. }) => {
+            audit::verify(admin, output).await
+        }
+        Command::Audit(command) => audit::list(&command, admin, output).await,
         Command::Openapi => output.json(&admin.get("/openapi.json").await?.body),
         Command::Serve(_) | Command::Demo | Command::Settings | Command::Token { .. } => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! A request to the control plane passes [`server`] → `auth` → `api` → [`operations`]; a registration on the data
 //! plane comes through [`register`] to the same operations. What the API can do is told by [`openapi_json`].
 
+mod actor;
 mod api;
 mod auth;
 mod conditions;

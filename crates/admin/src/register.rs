@@ -89,7 +89,8 @@ impl Endpoint for RegisterEndpoint {
         let said = announcement(&read_body(call).await?)?;
         let id = said.id.clone();
         let (changes, now) = (self.changes.clone(), self.clock.unix_millis());
-        let work = async move { register(&changes, now, token, said).await };
+        let from = call.peer.client_ip;
+        let work = async move { register(&changes, now, from, token, said).await };
         let registered = jobs::run(&self.jobs, work).await?.map_err(refuse)?;
         reply(&id, registered)
     }

@@ -1,16 +1,19 @@
 //! Serves the control plane on a listener of its own, within bounds.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::actor::PeerAddress;
 use crate::api::router;
 use crate::state::AdminState;
 
@@ -36,8 +39,8 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, service.clone(), permit, stopping.clone()));
+                Ok((stream, peer)) => {
+                    tokio::spawn(connection(stream, peer.ip(), service.clone(), permit, stopping.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
@@ -63,6 +66,7 @@ type Service = TowerToHyperService<axum::Router>;
 
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     service: Service,
     permit: OwnedSemaphorePermit,
     mut stopping: watch::Receiver<bool>,
@@ -78,6 +82,10 @@ async fn connection(
     }
     // Answers are small and written at once; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request| {
+        request.extensions_mut().insert(PeerAddress(peer));
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Verdict, Walk};
 use crate::ports::{
     Clock, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
@@ -14,6 +15,7 @@ use crate::ports::{
 struct State {
     rows: BTreeMap<(Kind, String), Row>,
     sessions: HashMap<SessionId, Session>,
+    trail: Vec<ChainedEntry>,
 }
 
 /// A registry in memory, for tests and for looking at the rules of the port.
@@ -45,6 +47,7 @@ impl Registry for MemoryRegistry {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
         let mut state = self.state();
         let mut rows = state.rows.clone();
+        let mut added: Vec<ChainedEntry> = Vec::new();
         for write in writes {
             match write {
                 Write::Put { row, expect } => {
@@ -63,9 +66,14 @@ impl Registry for MemoryRegistry {
                 Write::Delete { kind, key } => {
                     rows.remove(&(kind, key));
                 }
+                Write::Audit(entry) => {
+                    let head = added.last().or(state.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
+                    added.push(Link::unkeyed().chain(&head, *entry));
+                }
             }
         }
         state.rows = rows;
+        state.trail.extend(added);
         Ok(())
     }
 
@@ -132,6 +140,24 @@ impl Registry for MemoryRegistry {
         let before = state.sessions.len();
         state.sessions.retain(|_, session| session.expires_at > now);
         Ok((before - state.sessions.len()) as u64)
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        let state = self.state();
+        let wanted = state.trail.iter().filter(|found| query.wants(&found.entry));
+        let limit = query.limit as usize;
+        Ok(match query.from {
+            AuditFrom::After(seq) => wanted.filter(|found| found.seq > seq).take(limit).cloned().collect(),
+            AuditFrom::Before(seq) => wanted.rev().filter(|found| found.seq < seq).take(limit).cloned().collect(),
+        })
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        let state = self.state();
+        let mut walk = Walk::new(Link::unkeyed());
+        state.trail.iter().for_each(|found| walk.step(Some(found.clone())));
+        let kept = state.trail.last().map(ChainedEntry::head);
+        Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head)))))
     }
 }
 

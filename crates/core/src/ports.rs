@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::audit::{AuditEntry, AuditQuery, ChainedEntry, Verdict};
 use crate::directory::KeyHash;
 use crate::model::{Label, Owner};
 use crate::record::Record;
@@ -94,6 +95,8 @@ pub enum Write {
         /// Its key.
         key: String,
     },
+    /// Adds to the end of the audit trail what the writes before it did.
+    Audit(Box<AuditEntry>),
 }
 
 /// Why the registry did not do what it was asked.
@@ -175,7 +178,7 @@ pub enum Rotation {
     Gone,
 }
 
-/// The durable store: declarations, keys, users, sessions.
+/// The durable store: declarations, keys, users, sessions, and the audit trail of their changes.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// Every object of a kind, by key.
@@ -198,6 +201,10 @@ pub trait Registry: Send + Sync {
     async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError>;
     /// Forgets sessions that have expired before `now`; returns how many.
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError>;
+    /// Entries of the audit trail.
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError>;
+    /// Looks at every entry of the audit trail, as all of them stand at one moment.
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError>;
 }
 
 /// Whose sessions.

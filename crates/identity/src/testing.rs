@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, Verdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label};
@@ -26,6 +27,11 @@ use crate::users::Users;
 pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const CLIENT_KEY: &str = "key-of-the-shop";
 pub(crate) const SERVICE_KEY: &str = "key-of-orders";
+
+/// An operator at [`HERE`].
+pub(crate) fn actor() -> Actor {
+    Actor::admin_token(Some(HERE))
+}
 
 /// Limits with the cheapest hash there is.
 pub(crate) fn limits() -> PasswordLimits {
@@ -102,7 +108,7 @@ impl House {
     }
 
     pub(crate) async fn create_user(&self, name: &str, password: &str, user_info: Value) {
-        self.parts.users.create(HERE, label(name), password.into(), user_info).await.expect("created");
+        self.parts.users.create(&actor(), label(name), password.into(), user_info).await.expect("created");
     }
 }
 
@@ -223,5 +229,13 @@ impl Registry for GatedRegistry {
 
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
         self.inner.prune_sessions(now).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        self.inner.audit(query).await
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        self.inner.verify_audit().await
     }
 }

@@ -3,16 +3,18 @@
 //! The password hash never leaves this crate.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use portcullis_core::audit::{Action, Actor, AuditEntry, redacted};
 use portcullis_core::model::{Label, Owner};
 use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, SessionsOf, Write};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::sync::Mutex;
 
 use crate::error::refuse_registry;
 use crate::passwords::Passwords;
@@ -98,6 +100,8 @@ pub struct Users {
     passwords: Arc<Passwords>,
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
+    /// Held from reading a user to having written it, so that the audit trail tells what really was before.
+    changing: Mutex<()>,
 }
 
 impl fmt::Debug for Users {
@@ -114,13 +118,13 @@ impl Users {
         sessions: Arc<Sessions>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { registry, passwords, sessions, clock }
+        Self { registry, passwords, sessions, clock, changing: Mutex::default() }
     }
 
-    /// Creates a user. `from` is the address of whoever asks, for its share of the password queue.
+    /// Creates a user. The address of the actor has its share of the password queue.
     pub async fn create(
         &self,
-        from: IpAddr,
+        actor: &Actor,
         username: Label,
         password: Secret,
         user_info: Value,
@@ -131,11 +135,11 @@ impl Users {
             return Err(UserError::Taken);
         }
         let stored = StoredUser {
-            password_hash: self.hash(from, password).await?,
+            password_hash: self.hash(actor, password).await?,
             user_info,
             created_at: self.clock.unix_millis(),
         };
-        match self.put(&username, 1, Expect::Absent, &stored).await {
+        match self.put(actor, &username, None, &stored, true).await {
             Err(UserError::Stale) => Err(UserError::Taken),
             other => other.map(|()| shown(username, 1, stored)),
         }
@@ -158,7 +162,7 @@ impl Users {
     /// Changes a user, in the revision that is expected where one is.
     pub async fn update(
         &self,
-        from: IpAddr,
+        actor: &Actor,
         username: &Label,
         change: UserChange,
         expected: Option<u64>,
@@ -166,15 +170,16 @@ impl Users {
         change.user_info.as_ref().map_or(Ok(()), check_user_info)?;
         change.password.as_ref().map_or(Ok(()), check_password)?;
         let row = self.expected(username, expected).await?;
-        let mut stored = StoredUser::read(&row)?;
+        let former = StoredUser::read(&row)?;
+        let mut stored = former.clone();
         let new_password = change.password.is_some();
         if let Some(password) = change.password {
-            stored.password_hash = self.hash(from, password).await?;
+            stored.password_hash = self.hash(actor, password).await?;
         }
         if let Some(user_info) = change.user_info {
             stored.user_info = user_info;
         }
-        self.put(username, row.revision + 1, Expect::Revision(row.revision), &stored).await?;
+        self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await?;
         if new_password {
             self.end_sessions(username).await?;
         }
@@ -182,10 +187,14 @@ impl Users {
     }
 
     /// Deletes a user and ends its sessions.
-    pub async fn delete(&self, username: &Label, expected: Option<u64>) -> Result<(), UserError> {
-        self.expected(username, expected).await?;
+    pub async fn delete(&self, actor: &Actor, username: &Label, expected: Option<u64>) -> Result<(), UserError> {
+        let changing = self.changing.lock().await;
+        let row = self.expected(username, expected).await?;
+        let told = self.told(actor, username, row.revision, StoredUser::read(&row).ok().as_ref(), None, false);
         // The user goes first: a login that is under way looks for it once more after its session is open.
-        self.registry.commit(vec![Write::Delete { kind: Kind::User, key: username.as_str().to_owned() }]).await?;
+        let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned() };
+        self.registry.commit(vec![delete, told]).await?;
+        drop(changing);
         self.end_sessions(username).await
     }
 
@@ -212,7 +221,8 @@ impl Users {
         if expected.is_some_and(|revision| revision != row.revision) { Err(UserError::Stale) } else { Ok(row) }
     }
 
-    async fn hash(&self, from: IpAddr, password: Secret) -> Result<String, UserError> {
+    async fn hash(&self, actor: &Actor, password: Secret) -> Result<String, UserError> {
+        let from = actor.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         self.passwords.hash(from, password).await.map_err(|refusal| match refusal {
             Refusal::Malformed { .. } => {
                 UserError::Invalid { field: "password", reason: "a password has at most 1024 bytes" }
@@ -221,14 +231,61 @@ impl Users {
         })
     }
 
-    async fn put(&self, username: &Label, revision: u64, expect: Expect, stored: &StoredUser) -> Result<(), UserError> {
+    /// Writes a user where `former`, with its revision, is still what is there, and tells the audit trail of it.
+    async fn put(
+        &self,
+        actor: &Actor,
+        username: &Label,
+        former: Option<(u64, &StoredUser)>,
+        stored: &StoredUser,
+        new_password: bool,
+    ) -> Result<(), UserError> {
         let body = serde_json::to_string(stored)
             .map_err(|_| UserError::Refused(Refusal::internal("a user cannot be written as JSON")))?;
+        let (before, expect) = match former {
+            Some((revision, _)) => (revision, Expect::Revision(revision)),
+            None => (0, Expect::Absent),
+        };
+        let revision = before + 1;
+        let told = self.told(actor, username, revision, former.map(|(_, user)| user), Some(stored), new_password);
         let row = Row { kind: Kind::User, key: username.as_str().to_owned(), revision, owner: Owner::Api, body };
-        match self.registry.commit(vec![Write::Put { row, expect }]).await {
+        let _changing = self.changing.lock().await;
+        match self.registry.commit(vec![Write::Put { row, expect }, told]).await {
             Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
             other => Ok(other?),
         }
+    }
+
+    /// What the audit trail says of a change: never the password or its hash, only that there is a new one.
+    fn told(
+        &self,
+        actor: &Actor,
+        username: &Label,
+        revision: u64,
+        before: Option<&StoredUser>,
+        after: Option<&StoredUser>,
+        new_password: bool,
+    ) -> Write {
+        let shown = |user: &StoredUser| json!({"user_info": redacted(user.user_info.clone())});
+        let mut latter = after.map(shown);
+        if let (true, Some(latter)) = (new_password, &mut latter) {
+            latter["password"] = "[new]".into();
+        }
+        let action = match (before, after) {
+            (_, None) => Action::Deleted,
+            (None, Some(_)) => Action::Created,
+            (Some(_), Some(_)) => Action::Changed,
+        };
+        Write::Audit(Box::new(AuditEntry {
+            time: self.clock.unix_millis(),
+            actor: actor.clone(),
+            action,
+            kind: Kind::User.as_str().to_owned(),
+            key: username.to_string(),
+            revision,
+            before: before.map(|user| shown(user).to_string()),
+            after: latter.map(|user| user.to_string()),
+        }))
     }
 }
 
@@ -265,7 +322,7 @@ fn check_password(password: &Secret) -> Result<(), UserError> {
 mod tests {
     use super::*;
     use crate::sessions::LiveSession;
-    use crate::testing::{HERE, label, limits, session};
+    use crate::testing::{HERE, actor, label, limits, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
     use portcullis_core::ports::SessionId;
     use serde_json::json;
@@ -288,7 +345,7 @@ mod tests {
 
     impl Fixture {
         async fn create(&self, name: &str, user_info: Value) -> Result<User, UserError> {
-            self.users.create(HERE, label(name), "s3cret".into(), user_info).await
+            self.users.create(&actor(), label(name), "s3cret".into(), user_info).await
         }
 
         async fn knows(&self, name: &str, password: &str) -> bool {
@@ -337,7 +394,7 @@ mod tests {
         }
         assert!(fixture.create("ada", json!({"a": "x".repeat(MAX_USER_INFO_BYTES - 8)})).await.is_ok());
         for password in ["".to_owned(), "x".repeat(1025)] {
-            let found = fixture.users.create(HERE, label("bob"), password.into(), json!({})).await;
+            let found = fixture.users.create(&actor(), label("bob"), password.into(), json!({})).await;
             assert!(matches!(found, Err(UserError::Invalid { field: "password", .. })));
         }
     }
@@ -359,20 +416,20 @@ mod tests {
         fixture.create("ada", json!({"id": 7})).await.expect("created");
         let session = fixture.open_session(1, "ada").await;
         let change = UserChange { user_info: Some(json!({"id": 8})), password: None };
-        let user = fixture.users.update(HERE, &label("ada"), change, Some(1)).await.expect("changed");
+        let user = fixture.users.update(&actor(), &label("ada"), change, Some(1)).await.expect("changed");
         assert_eq!((user.revision, &user.user_info), (2, &json!({"id": 8})));
         assert!(fixture.lives(session).await && fixture.knows("ada", "s3cret").await);
         let change = || UserChange { password: Some("n3w".into()), user_info: None };
-        let stale = fixture.users.update(HERE, &label("ada"), change(), Some(1)).await;
+        let stale = fixture.users.update(&actor(), &label("ada"), change(), Some(1)).await;
         assert!(matches!(stale, Err(UserError::Stale)) && fixture.lives(session).await);
-        fixture.users.update(HERE, &label("ada"), change(), None).await.expect("changed");
+        fixture.users.update(&actor(), &label("ada"), change(), None).await.expect("changed");
         assert!(!fixture.lives(session).await);
         assert!(fixture.knows("ada", "n3w").await && !fixture.knows("ada", "s3cret").await);
-        let unknown = fixture.users.update(HERE, &label("bob"), change(), None).await;
+        let unknown = fixture.users.update(&actor(), &label("bob"), change(), None).await;
         assert!(matches!(unknown, Err(UserError::Unknown)));
         let bad = UserChange { user_info: Some(json!(7)), password: None };
         assert!(matches!(
-            fixture.users.update(HERE, &label("ada"), bad, None).await,
+            fixture.users.update(&actor(), &label("ada"), bad, None).await,
             Err(UserError::Invalid { field: "user_info", .. })
         ));
     }
@@ -382,11 +439,11 @@ mod tests {
         let fixture = fixture();
         fixture.create("ada", json!({})).await.expect("created");
         let (hers, his) = (fixture.open_session(1, "ada").await, fixture.open_session(2, "bob").await);
-        assert!(matches!(fixture.users.delete(&label("ada"), Some(9)).await, Err(UserError::Stale)));
+        assert!(matches!(fixture.users.delete(&actor(), &label("ada"), Some(9)).await, Err(UserError::Stale)));
         assert!(fixture.lives(hers).await);
-        fixture.users.delete(&label("ada"), Some(1)).await.expect("deleted");
+        fixture.users.delete(&actor(), &label("ada"), Some(1)).await.expect("deleted");
         assert!(!fixture.lives(hers).await && fixture.lives(his).await);
         assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), None);
-        assert!(matches!(fixture.users.delete(&label("ada"), None).await, Err(UserError::Unknown)));
+        assert!(matches!(fixture.users.delete(&actor(), &label("ada"), None).await, Err(UserError::Unknown)));
     }
 }

@@ -1,9 +1,11 @@
 //! Objects by kind and key, as rows.
 
+use portcullis_core::audit::Head;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{Expect, Kind, RegistryError, Row, Write};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use crate::audit::Trail;
 use crate::registry::{storage, to_integer, to_unsigned};
 
 type Columns = (String, i64, String, String);
@@ -35,7 +37,15 @@ pub(crate) async fn get(readers: &SqlitePool, kind: Kind, key: &str) -> Result<O
 }
 
 /// Does the writes in their order, each seeing those before it. What an error leaves is for the caller to undo.
-pub(crate) async fn apply(connection: &mut SqliteConnection, writes: Vec<Write>) -> Result<(), RegistryError> {
+/// `head` is that of the audit trail within this transaction, if it has grown already; the new one is returned
+/// if it has grown.
+pub(crate) async fn apply(
+    connection: &mut SqliteConnection,
+    writes: Vec<Write>,
+    trail: &Trail,
+    head: Option<Head>,
+) -> Result<Option<Head>, RegistryError> {
+    let mut entries = Vec::new();
     for write in writes {
         match write {
             Write::Put { row, expect } => put(connection, row, expect).await?,
@@ -47,9 +57,10 @@ pub(crate) async fn apply(connection: &mut SqliteConnection, writes: Vec<Write>)
                     .await
                     .map_err(storage)?;
             }
+            Write::Audit(entry) => entries.push(*entry),
         }
     }
-    Ok(())
+    trail.append(connection, entries, head).await
 }
 
 async fn put(connection: &mut SqliteConnection, row: Row, expect: Expect) -> Result<(), RegistryError> {

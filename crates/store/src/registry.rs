@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, Verdict};
 use portcullis_core::ports::{
     Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::{self, Trail};
 use crate::open::{self, OpenError};
 use crate::writer::{Answer, Job, QUEUE, Writer};
 use crate::{objects, sessions};
@@ -24,18 +26,21 @@ pub struct SqliteRegistry {
     readers: SqlitePool,
     queue: mpsc::Sender<Job>,
     transactions: Arc<AtomicU64>,
+    trail: Trail,
 }
 
 impl SqliteRegistry {
     /// Opens the file, making it with mode 0600 if it is not there, and brings its schema up to date.
-    /// Must be called on a tokio runtime with time and IO.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+    /// The audit trail is chained with `link`, whose key is kept elsewhere. Must be called on a tokio runtime with
+    /// time and IO.
+    pub async fn open(path: &Path, link: Link) -> Result<Self, OpenError> {
         let opened = open::open(path).await?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let transactions = Arc::new(AtomicU64::new(0));
-        let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions));
+        let trail = Trail::new(link);
+        let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions), trail.clone());
         tokio::spawn(writer.run(jobs));
-        Ok(Self { readers: opened.readers, queue, transactions })
+        Ok(Self { readers: opened.readers, queue, transactions, trail })
     }
 
     /// How many transactions have been committed. Changes that wait at the same time share one.
@@ -103,6 +108,14 @@ impl Registry for SqliteRegistry {
 
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
         self.ask(|answer| Job::Prune { now, answer }).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        audit::page(&self.readers, query).await
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        self.trail.verify(&self.readers).await
     }
 }
 

@@ -12,11 +12,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use portcullis_core::audit::Head;
 use portcullis_core::ports::{RegistryError, Rotate, Rotation, Session, SessionId, SessionsOf, Write};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::Trail;
 use crate::open::connect_writer;
 use crate::registry::storage;
 use crate::{objects, sessions};
@@ -48,11 +50,12 @@ pub(crate) struct Writer {
     path: PathBuf,
     connection: SqliteConnection,
     transactions: Arc<AtomicU64>,
+    trail: Trail,
 }
 
 impl Writer {
-    pub(crate) fn new(path: PathBuf, connection: SqliteConnection, transactions: Arc<AtomicU64>) -> Self {
-        Self { path, connection, transactions }
+    pub(crate) fn new(path: PathBuf, connection: SqliteConnection, transactions: Arc<AtomicU64>, trail: Trail) -> Self {
+        Self { path, connection, transactions, trail }
     }
 
     /// Works until it is told to close or until the registry is gone; what is in the queue by then is done.
@@ -89,6 +92,7 @@ impl Writer {
 
     /// One transaction of all changes. On return `replies` has one reply for each of them.
     async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), sqlx::Error> {
+        let mut head = None;
         let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await;
         for job in batch {
             if done.is_ok() {
@@ -96,13 +100,16 @@ impl Writer {
             }
             // A transaction that is lost takes nothing more; every change in it fails with it.
             let connection = done.is_ok().then_some(&mut self.connection);
-            let (reply, settled) = perform(connection, job).await;
+            let (reply, settled) = perform(connection, job, &self.trail, &mut head).await;
             replies.push(reply);
             done = done.and(settled);
         }
         done?;
         execute(&mut self.connection, "COMMIT").await?;
         self.transactions.fetch_add(1, Ordering::Relaxed);
+        if let Some(head) = head {
+            self.trail.committed(head);
+        }
         Ok(())
     }
 
@@ -126,11 +133,17 @@ impl Writer {
 }
 
 /// Does one change inside its savepoint (not at all without a connection). The second value is an error if the
-/// whole transaction is lost.
-async fn perform(connection: Option<&mut SqliteConnection>, job: Job) -> (Reply, Result<(), sqlx::Error>) {
+/// whole transaction is lost. `head` is that of the audit trail within this transaction.
+async fn perform(
+    connection: Option<&mut SqliteConnection>,
+    job: Job,
+    trail: &Trail,
+    head: &mut Option<Head>,
+) -> (Reply, Result<(), sqlx::Error>) {
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
-            let outcome = objects::apply(connection, writes).await;
+            let outcome = objects::apply(connection, writes, trail, *head).await;
+            let outcome = outcome.map(|grown| *head = grown.or(*head));
             settle(connection, answer, outcome).await
         }
         (Job::Open { session, limit, answer }, Some(connection)) => {

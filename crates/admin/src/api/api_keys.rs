@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use http::StatusCode;
+use portcullis_core::audit::Actor;
 use portcullis_core::directory::KeyOwner;
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::By;
 use crate::moment::rfc3339;
 use crate::operations::api_keys;
 use crate::paging::{List, PageQuery};
@@ -55,10 +57,11 @@ pub(crate) struct ApiKeyObject {
         (status = 422, description = "The key cannot be one.")))]
 pub(crate) async fn create_for_client(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     OptionalJson(body): OptionalJson<CreateApiKey>,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    create(&state, client(&names)?, body).await
+    create(&state, actor, client(&names)?, body).await
 }
 
 /// Gives a service one more API key of its own.
@@ -71,10 +74,11 @@ pub(crate) async fn create_for_client(
         (status = 422, description = "The key cannot be one.")))]
 pub(crate) async fn create_for_service(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     OptionalJson(body): OptionalJson<CreateApiKey>,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    create(&state, service(&names)?, body).await
+    create(&state, actor, service(&names)?, body).await
 }
 
 /// Lists a client's API keys by their handles.
@@ -109,9 +113,10 @@ pub(crate) async fn list_of_service(
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
 pub(crate) async fn delete_of_client(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
 ) -> Result<StatusCode, ApiError> {
-    delete(&state, client(&names)?, &names).await
+    delete(&state, actor, client(&names)?, &names).await
 }
 
 /// Takes an API key of a service out.
@@ -120,9 +125,10 @@ pub(crate) async fn delete_of_client(
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
 pub(crate) async fn delete_of_service(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
 ) -> Result<StatusCode, ApiError> {
-    delete(&state, service(&names)?, &names).await
+    delete(&state, actor, service(&names)?, &names).await
 }
 
 fn client(names: &Names) -> Result<KeyOwner, ApiError> {
@@ -135,10 +141,11 @@ fn service(names: &Names) -> Result<KeyOwner, ApiError> {
 
 async fn create(
     state: &AdminState,
+    actor: Actor,
     owner: KeyOwner,
     body: CreateApiKey,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    let issued = api_keys::create(&state.changes, owner, body.api_key, state.clock.unix_millis()).await?;
+    let issued = api_keys::create(&state.changes.by(actor), owner, body.api_key, state.clock.unix_millis()).await?;
     let created = CreatedApiKey { id: issued.id, api_key: issued.key.expose().to_owned() };
     Ok((StatusCode::CREATED, Body(created)))
 }
@@ -150,7 +157,7 @@ fn list(state: &AdminState, owner: &KeyOwner, query: &PageQuery) -> Result<Body<
     Ok(Body(piece.map(|(id, created_at)| ApiKeyObject { id, created_at: rfc3339(created_at) })))
 }
 
-async fn delete(state: &AdminState, owner: KeyOwner, names: &Names) -> Result<StatusCode, ApiError> {
-    api_keys::delete(&state.changes, owner, names.text("id").to_owned()).await?;
+async fn delete(state: &AdminState, actor: Actor, owner: KeyOwner, names: &Names) -> Result<StatusCode, ApiError> {
+    api_keys::delete(&state.changes.by(actor), owner, names.text("id").to_owned()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

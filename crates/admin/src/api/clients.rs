@@ -13,6 +13,7 @@ use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::By;
 use crate::conditions::{Conditions, etag};
 use crate::operations::clients::{self, ClientChange, NewClient};
 use crate::paging::{List, PageQuery};
@@ -106,6 +107,7 @@ impl ClientObject {
         (status = 422, description = "A key cannot be one.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     Json(body): Json<CreateClient>,
 ) -> Result<Response, ApiError> {
     let services = body.services.unwrap_or_default();
@@ -115,7 +117,7 @@ pub(crate) async fn create(
         access_key: body.access_key,
         secret_key: body.secret_key,
     };
-    let issued = clients::create(&state.changes, &state.master, state.clock.unix_millis(), new).await?;
+    let issued = clients::create(&state.changes.by(actor), &state.master, state.clock.unix_millis(), new).await?;
     let created = CreatedClient {
         name: body.name.to_string(),
         access_key: issued.access_key,
@@ -161,13 +163,14 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn change(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
     Json(body): Json<ChangeClient>,
 ) -> Result<Response, ApiError> {
     let name: Label = names.find("name", "client")?;
     let change = ClientChange { services: body.services, enabled: body.enabled };
-    let changed = clients::change(&state.changes, name.clone(), change, conditions).await?;
+    let changed = clients::change(&state.changes.by(actor), name.clone(), change, conditions).await?;
     let object = ClientObject::new(&name, &changed.client, changed.revision, changed.owner);
     Ok(([(ETAG, etag(changed.revision))], Body(object)).into_response())
 }
@@ -181,11 +184,12 @@ pub(crate) async fn change(
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn delete(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
     let name: Label = names.find("name", "client")?;
-    clients::delete(&state.changes, name.clone(), conditions).await?;
+    clients::delete(&state.changes.by(actor), name.clone(), conditions).await?;
     // A login under way may still open one; while there is no such client it is refused everywhere.
     for id in state.registry.end_sessions(SessionsOf::Client(name)).await? {
         state.sessions.forget(id);

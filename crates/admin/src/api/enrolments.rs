@@ -9,6 +9,7 @@ use portcullis_core::model::{Enrolment, Label, Owner, Stored};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::By;
 use crate::moment::{Span, rfc3339};
 use crate::operations::enrolments::{self, NewEnrolment};
 use crate::paging::{List, PageQuery};
@@ -113,13 +114,14 @@ impl EnrolmentObject {
         (status = 422, description = "The pattern matches no name, or there are no uses.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     Json(body): Json<CreateEnrolment>,
 ) -> Result<(StatusCode, Body<CreatedEnrolment>), ApiError> {
     let now = state.clock.unix_millis();
     let pattern = body.pattern.unwrap_or_else(|| "*".to_owned());
     let expires_at = body.ttl.map(|ttl| now.saturating_add(ttl.millis));
     let new = NewEnrolment { name: body.name.clone(), pattern: pattern.clone(), max_uses: body.max_uses, expires_at };
-    let token = enrolments::create(&state.changes, now, new).await?;
+    let token = enrolments::create(&state.changes.by(actor), now, new).await?;
     let created = CreatedEnrolment {
         name: body.name.to_string(),
         token: token.expose().to_owned(),
@@ -162,7 +164,11 @@ pub(crate) async fn show(
 #[utoipa::path(delete, path = "/api/v1/enrolment-tokens/{name}", tag = "enrolment tokens", operation_id = "delete_enrolment_token",
     params(("name" = String, Path, description = "The name.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
-pub(crate) async fn delete(State(state): State<Arc<AdminState>>, names: Names) -> Result<StatusCode, ApiError> {
-    enrolments::delete(&state.changes, names.find("name", "enrolment token")?).await?;
+pub(crate) async fn delete(
+    State(state): State<Arc<AdminState>>,
+    By(actor): By,
+    names: Names,
+) -> Result<StatusCode, ApiError> {
+    enrolments::delete(&state.changes.by(actor), names.find("name", "enrolment token")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! The endpoints of the control plane, one file per noun, and the table that says where each of them is.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod clients;
 pub(crate) mod enrolments;
 pub(crate) mod logs;
@@ -26,6 +27,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route(DOCUMENT, get(status::document))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/logs", get(logs::search))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/verify", get(audit::verify))
         .route("/api/v1/services", get(services::list))
         .route("/api/v1/services/{name}/{version}", get(services::show).put(services::put).delete(services::delete))
         .route("/api/v1/services/{name}/api-keys", get(api_keys::list_of_service).post(api_keys::create_for_service))

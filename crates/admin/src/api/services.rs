@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::actor::By;
 use crate::conditions::{Conditions, etag};
 use crate::declaration;
 use crate::operations::services::{self, MAX_TARGETS, too_many_targets};
@@ -139,12 +140,13 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 422, description = "The declaration has problems; all of them are told.")))]
 pub(crate) async fn put(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
     Json(body): Json<Value>,
 ) -> Result<Response, ApiError> {
     let (id, service) = read(&state, &names, &body)?;
-    let put = services::put(&state.changes, id.clone(), service.clone(), Owner::Api, conditions)
+    let put = services::put(&state.changes.by(actor), id.clone(), service.clone(), Owner::Api, conditions)
         .await
         .map_err(|error| localise(&id, error))?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -160,10 +162,11 @@ pub(crate) async fn put(
         (status = 412, description = "The service is in another revision.")))]
 pub(crate) async fn delete(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
-    services::delete(&state.changes, find(&names)?, conditions).await?;
+    services::delete(&state.changes.by(actor), find(&names)?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

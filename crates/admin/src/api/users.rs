@@ -1,6 +1,5 @@
 //! `/api/v1/users`: the people that log in.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -16,15 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::actor::By;
 use crate::conditions::{Conditions, etag};
 use crate::moment::rfc3339;
 use crate::paging::{List, PageQuery, cursor};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params};
 use crate::state::AdminState;
-
-/// Operators share one place in the queue of password hashing, wherever they sit.
-const OPERATORS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A user to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,10 +90,11 @@ impl UserObject {
         (status = 422, description = "The password or the information cannot be taken.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     Json(body): Json<CreateUser>,
 ) -> Result<Response, ApiError> {
     let user_info = body.user_info.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    let user = state.users.create(OPERATORS, body.username, body.password, user_info).await.map_err(refuse)?;
+    let user = state.users.create(&actor, body.username, body.password, user_info).await.map_err(refuse)?;
     Ok(UserObject::from(user).answer(StatusCode::CREATED))
 }
 
@@ -145,6 +143,7 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 422, description = "The password or the information cannot be taken.")))]
 pub(crate) async fn change(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
     Json(body): Json<ChangeUser>,
@@ -152,7 +151,7 @@ pub(crate) async fn change(
     let username: Label = names.find("username", "user")?;
     let expected = expected(&state, &username, &conditions).await?;
     let change = UserChange { password: body.password, user_info: body.user_info };
-    let user = state.users.update(OPERATORS, &username, change, expected).await;
+    let user = state.users.update(&actor, &username, change, expected).await;
     let user = user.map_err(|error| refuse_change(error, expected, &username))?;
     Ok(UserObject::from(user).answer(StatusCode::OK))
 }
@@ -165,12 +164,13 @@ pub(crate) async fn change(
         (status = 412, description = "The user is in another revision.")))]
 pub(crate) async fn delete(
     State(state): State<Arc<AdminState>>,
+    By(actor): By,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
     let username: Label = names.find("username", "user")?;
     let expected = expected(&state, &username, &conditions).await?;
-    let deleted = state.users.delete(&username, expected).await;
+    let deleted = state.users.delete(&actor, &username, expected).await;
     deleted.map_err(|error| refuse_change(error, expected, &username))?;
     Ok(StatusCode::NO_CONTENT)
 }

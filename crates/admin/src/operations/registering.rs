@@ -4,6 +4,9 @@
 //! key, in every version. Everything is looked up by name or hash, so that a registration costs the same
 //! however many services there are.
 
+use std::net::IpAddr;
+
+use portcullis_core::audit::Actor;
 use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{
     Enrolment, Name, Owner, Registration, Service, ServiceId, Target, TargetUrl, matches_pattern,
@@ -49,15 +52,22 @@ enum Right<'a> {
     Newcomer(portcullis_core::model::Label, &'a Enrolment),
 }
 
-/// Registers a service. `bearer` is the hash of the token that was shown, `now` in Unix milliseconds.
+/// Registers a service. `bearer` is the hash of the token that was shown, `now` in Unix milliseconds, `from` the
+/// address of the caller.
 pub async fn register(
     changes: &Changes,
     now: u64,
+    from: IpAddr,
     bearer: KeyHash,
     said: Announcement,
 ) -> Result<Registered, ChangeError> {
     // Whoever shows nothing good is turned away here and does not fill the queue of changes.
-    entitled(&changes.view(), now, &bearer, &said.id.name)?;
+    // A token stays what it is, so who this is does not change until the change is decided.
+    let actor = match entitled(&changes.view(), now, &bearer, &said.id.name)? {
+        Right::Owner => Actor::registration_key(&said.id.name, Some(from)),
+        Right::Newcomer(name, _) => Actor::enrolment(&name, Some(from)),
+    };
+    let changes = &changes.by(actor);
     let registration_key = mint(KeyKind::Registration);
     let api_key = mint(KeyKind::Api);
     let key_hash = hash_key(registration_key.expose()).to_hex();

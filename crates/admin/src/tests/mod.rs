@@ -1,5 +1,6 @@
 //! The control plane in one piece, over a registry in memory, as requests meet it.
 
+mod audit;
 mod clients;
 mod door;
 mod enrolments;

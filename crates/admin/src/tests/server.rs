@@ -34,6 +34,17 @@ async fn the_server_answers_and_stops() {
     // Not a byte more than the bound, so that none is unread when the server closes.
     let answer = exchange(&mut stream, &format!("{start}{}", "x".repeat((64 << 10) - start.len()))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let body = "{\"name\":\"shop\"}";
+    let request = format!(
+        "POST /api/v1/clients HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(&mut stream, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let trail = house.get("/audit?kind=client").await;
+    assert_eq!(trail.fine(200)["items"][0]["address"], "127.0.0.1", "the peer of the connection");
     // A connection that has said nothing yet does not hold the server up, nor does one between two requests.
     let silent = TcpStream::connect(address).await.expect("connected");
     let mut idle = TcpStream::connect(address).await.expect("connected");

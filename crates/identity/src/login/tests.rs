@@ -4,7 +4,7 @@ use portcullis_core::ports::Kind;
 use serde_json::json;
 
 use super::*;
-use crate::testing::{HERE, House, label};
+use crate::testing::{HERE, House, actor, label};
 use crate::users::UserChange;
 
 const WRONG: Option<&str> = Some("unknown user or wrong password");
@@ -205,7 +205,7 @@ async fn a_user_has_so_many_sessions_and_the_oldest_ends() {
 async fn a_deleted_user_has_no_sessions_left() {
     let house = house().await;
     let reply = house.ada().await;
-    house.parts.users.delete(&label("ada"), None).await.expect("deleted");
+    house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
     assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
     let found = house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await;
     assert_eq!(found.map(drop).map_err(|refusal| reason(&refusal)), Err(WRONG.map(str::to_owned)));
@@ -222,10 +222,10 @@ async fn a_session_opened_while_its_user_changes_does_not_outlive_the_change() {
             tokio::spawn(async move { login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await });
         house.gate.wait_for_reader().await;
         if delete {
-            house.parts.users.delete(&label("ada"), None).await.expect("deleted");
+            house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
         } else {
             let change = UserChange { password: Some("n3w".into()), user_info: None };
-            house.parts.users.update(HERE, &label("ada"), change, None).await.expect("changed");
+            house.parts.users.update(&actor(), &label("ada"), change, None).await.expect("changed");
         }
         house.gate.open();
         let found = opening.await.expect("no panic").map(drop).map_err(|refusal| reason(&refusal));

@@ -2,15 +2,18 @@
 //!
 //! A change is a function that looks at the [`View`] and says which [`Edit`]s shall happen. One task takes the
 //! changes in order, so that each decides on what the former left; those that are waiting together share one
-//! commit. When [`Changes::submit`] returns, the change is on disk and every worker routes by it.
+//! commit. When [`Changes::submit`] returns, the change is on disk and every worker routes by it. The commit holds,
+//! beside the objects, what the audit trail says of each: who changed it ([`Changes::by`]), and from what into what.
 
 mod edit;
+mod trail;
 mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::model::{Problem, Service, ServiceId};
 use portcullis_core::policy::Pipeline;
@@ -32,6 +35,7 @@ const BATCH: usize = 256;
 type Decide = Box<dyn FnOnce(&View) -> Result<Transaction, ChangeError> + Send>;
 
 struct Request {
+    actor: Actor,
     decide: Decide,
     done: oneshot::Sender<Result<Committed, ChangeError>>,
 }
@@ -46,6 +50,7 @@ pub struct Committed {
 /// The handle through which everybody changes and reads declarations.
 #[derive(Clone)]
 pub struct Changes {
+    actor: Actor,
     queue: mpsc::Sender<Request>,
     view: Arc<ArcSwap<View>>,
 }
@@ -108,7 +113,7 @@ impl Changes {
     pub fn prepare() -> (Self, Pending) {
         let (queue, requests) = mpsc::channel(QUEUE);
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
-        (Self { queue, view: Arc::clone(&view) }, Pending { requests, view })
+        (Self { actor: Actor::gateway(), queue, view: Arc::clone(&view) }, Pending { requests, view })
     }
 
     /// A handle on a task that has been started.
@@ -118,13 +123,19 @@ impl Changes {
         Ok(changes)
     }
 
+    /// The same handle for changes that somebody else than the gateway makes.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
     /// Makes a change. `decide` sees the newest declarations and says what shall happen, or why not.
     pub async fn submit(
         &self,
         decide: impl FnOnce(&View) -> Result<Transaction, ChangeError> + Send + 'static,
     ) -> Result<Committed, ChangeError> {
         let (done, result) = oneshot::channel();
-        let request = Request { decide: Box::new(decide), done };
+        let request = Request { actor: self.actor.clone(), decide: Box::new(decide), done };
         self.queue.send(request).await.map_err(|_| ChangeError::Stopping)?;
         result.await.map_err(|_| ChangeError::Stopping)?
     }
@@ -145,7 +156,7 @@ async fn work(
     while requests.recv_many(&mut waiting, BATCH).await > 0 {
         let mut batch = Batch { next: View::clone(&view.load()), ..Batch::default() };
         for request in waiting.drain(..) {
-            match batch.take(&workshop, request.decide) {
+            match batch.take(&workshop, &request.actor, request.decide) {
                 Ok(committed) => batch.done.push((request.done, committed)),
                 Err(error) => {
                     // Whoever asked may have gone; nothing was changed.
@@ -210,7 +221,7 @@ struct Batch {
 
 impl Batch {
     /// Takes one change in, or leaves everything as it was.
-    fn take(&mut self, workshop: &Workshop, decide: Decide) -> Result<Committed, ChangeError> {
+    fn take(&mut self, workshop: &Workshop, actor: &Actor, decide: Decide) -> Result<Committed, ChangeError> {
         let transaction = decide(&self.next)?;
         let mut problems = Vec::new();
         let mut compiled = Vec::new();
@@ -226,11 +237,14 @@ impl Batch {
             return Err(ChangeError::Invalid(problems));
         }
         let mut next = self.next.clone();
-        let mut writes = Vec::with_capacity(transaction.edits.len());
+        let now = workshop.parts.clock.unix_millis();
+        let mut writes = Vec::with_capacity(transaction.edits.len() * 2);
         let mut revisions = Vec::with_capacity(transaction.edits.len());
         for edit in &transaction.edits {
+            let told = trail::told(&next, edit, actor, now)?;
             let (write, revision) = next.apply(edit, transaction.owner)?;
             writes.push(write);
+            writes.extend(told.map(|told| told.leading_to(revision)));
             revisions.push(revision);
         }
         self.next = next;

@@ -98,6 +98,11 @@ impl View {
         of_client.map(|((_, id), secret)| (id.as_str(), secret))
     }
 
+    /// A secret of a client by its handle.
+    pub(super) fn secret(&self, client: &Label, id: &str) -> Option<&Arc<Stored<ClientSecret>>> {
+        self.secrets.get(&(client.clone(), id.to_owned()))
+    }
+
     /// An API key by its hash.
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Stored<ApiKey>>> {
         self.keys.get(hash)
@@ -231,7 +236,8 @@ where
     }
 }
 
-fn address(edit: &Edit) -> (Kind, String) {
+/// Where the registry keeps the object of an edit.
+pub(super) fn address(edit: &Edit) -> (Kind, String) {
     match edit {
         Edit::Service(id, _) => (Kind::Service, id.to_string()),
         Edit::Client(name, _) => (Kind::Client, name.to_string()),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, BEGINNING};
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{
     Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 
+use crate::audit::{entry, told};
 use crate::{hash, open, put, row, session};
 
 #[tokio::test]
@@ -32,6 +34,7 @@ async fn check(registry: Arc<dyn Registry>) {
     refresh_tokens_rotate(&*registry).await;
     sessions_end(&*registry).await;
     expired_sessions_are_forgotten(&*registry).await;
+    the_audit_trail_is_kept(&*registry).await;
 }
 
 async fn keys(registry: &dyn Registry, kind: Kind, after: &str, limit: u32) -> Vec<String> {
@@ -226,4 +229,61 @@ async fn expired_sessions_are_forgotten(registry: &dyn Registry) {
     assert_eq!(registry.session(SessionId([41; 16])).await.expect("reads"), None);
     assert!(registry.session(SessionId([42; 16])).await.expect("reads").is_some());
     assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 1);
+}
+
+async fn the_audit_trail_is_kept(registry: &dyn Registry) {
+    assert_eq!(registry.verify_audit().await.expect("verifies").entries, 0);
+    let odd = AuditEntry {
+        time: 0,
+        actor: Actor { name: "ü 'quoted' \u{0}".into(), address: None },
+        action: Action::Deleted,
+        kind: "user".into(),
+        key: "o'neil/%_".into(),
+        revision: 9,
+        before: Some("{\"é\":\"\\u0000\"}".into()),
+        after: None,
+    };
+    let v6 = AuditEntry { actor: Actor::gateway(), key: "orders/v1".into(), ..entry("") };
+    let v6 = AuditEntry { actor: Actor { address: Some("::1".parse().expect("an address")), ..v6.actor }, ..v6 };
+    let writes = vec![told("a"), Write::Audit(Box::new(odd.clone())), put(Kind::Service, "audited", 1, Expect::Any)];
+    registry.commit(writes).await.expect("writes");
+    registry.commit(vec![told("b"), Write::Audit(Box::new(v6.clone()))]).await.expect("writes");
+    let refused = registry.commit(vec![told("c"), put(Kind::Service, "audited", 1, Expect::Absent)]).await;
+    assert_eq!(conflict(refused).1, "audited");
+
+    let ask = async |from: AuditFrom, limit: u32, kind: Option<&str>, key: Option<&str>| {
+        let query = AuditQuery { from, limit, kind: kind.map(str::to_owned), key: key.map(str::to_owned) };
+        registry.audit(query).await.expect("reads")
+    };
+    let found = ask(AuditFrom::After(0), 9, None, None).await;
+    let entries: Vec<_> = found.iter().map(|found| found.entry.clone()).collect();
+    assert_eq!(entries, [entry("a"), odd, entry("b"), v6], "what did not happen is not told");
+    assert_eq!(found.iter().map(|found| found.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(found[0].previous, BEGINNING);
+    for pair in found.windows(2) {
+        assert_eq!(pair[1].previous, pair[0].hash);
+        assert_ne!(pair[1].hash, pair[0].hash);
+    }
+    let seqs = async |from, limit, kind, key| -> Vec<u64> {
+        ask(from, limit, kind, key).await.into_iter().map(|found| found.seq).collect()
+    };
+    assert_eq!(seqs(AuditFrom::Before(u64::MAX), 2, None, None).await, [4, 3]);
+    assert_eq!(seqs(AuditFrom::Before(3), 9, None, None).await, [2, 1]);
+    assert_eq!(seqs(AuditFrom::After(2), 1, None, None).await, [3]);
+    assert_eq!(seqs(AuditFrom::After(u64::MAX), 9, None, None).await, [0_u64; 0]);
+    assert_eq!(seqs(AuditFrom::After(0), 0, None, None).await, [0_u64; 0]);
+    assert_eq!(seqs(AuditFrom::After(0), 9, Some("user"), None).await, [2]);
+    assert_eq!(seqs(AuditFrom::Before(u64::MAX), 9, Some("client"), Some("b")).await, [3]);
+    for (key, wanted) in [
+        ("orders", vec![4]),
+        ("orders/v1", vec![4]),
+        ("orders/v", vec![]),
+        ("o'neil", vec![2]),
+        ("", vec![]),
+        ("%", vec![]),
+    ] {
+        assert_eq!(seqs(AuditFrom::After(0), 9, None, Some(key)).await, wanted, "{key}");
+    }
+    let verdict = registry.verify_audit().await.expect("verifies");
+    assert_eq!((verdict.entries, verdict.first_broken, verdict.head), (4, None, found[3].head()));
 }

@@ -7,10 +7,10 @@ use portcullis_store::{OpenError, SqliteRegistry};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
-use crate::open;
+use crate::{link, open};
 
 async fn refusal(path: &Path) -> OpenError {
-    let error = SqliteRegistry::open(path).await.expect_err("is refused");
+    let error = SqliteRegistry::open(path, link()).await.expect_err("is refused");
     let message = error.to_string();
     assert!(message.contains(&path.display().to_string()), "names the file: {message}");
     assert!(message.contains(';'), "says what to do: {message}");
@@ -47,7 +47,7 @@ async fn a_registry_of_a_newer_program_is_refused() {
         .expect("inserts");
     connection.close().await.expect("closes");
     let error = refusal(&path).await;
-    assert!(matches!(error, OpenError::Newer { version: 999, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { version: 999, known: 2, .. }), "{error}");
 }
 
 #[tokio::test]

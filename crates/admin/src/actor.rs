@@ -1,0 +1,24 @@
+//! Who asks: everybody who passes the door holds the admin token, so it is the address that tells them apart.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use portcullis_core::audit::Actor;
+
+/// The address at the other end of the connection; the server puts it on every request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
+
+/// The operator that makes a request.
+pub(crate) struct By(pub(crate) Actor);
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<PeerAddress>().map(|peer| peer.0.to_canonical());
+        Ok(Self(Actor::admin_token(address)))
+    }
+}

@@ -1,0 +1,172 @@
+//! What of an object may be remembered for ever: everything but secrets and their hashes, and of very large
+//! objects only what is different.
+
+use serde_json::{Map, Value};
+
+/// What stands where a secret was.
+const REDACTED: &str = "[redacted]";
+/// Parts of names under which secrets are kept.
+const SECRET_PARTS: [&str; 10] = [
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "authorization",
+    "cookie",
+    "sealed",
+    "private",
+    "hash",
+];
+/// Ends of names under which secrets are kept.
+const SECRET_ENDS: [&str; 3] = ["key", "token", "apikeys"];
+/// Names that look like a secret's and are public: a client's access key is its id.
+const PUBLIC: [&str; 2] = ["accesskey", "publickey"];
+/// The secret members of a JSON Web Key (RFC 7518 section 6).
+const JWK: [&str; 8] = ["k", "d", "p", "q", "dp", "dq", "qi", "oth"];
+/// Up to so many bytes of JSON, before and after together, an object is remembered as a whole.
+const WHOLE: usize = 32 << 10;
+
+/// The same JSON with everything taken out that is kept under a name secrets have.
+pub fn redacted(mut value: Value) -> Value {
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            let is_jwk = members.contains_key("kty");
+            for (name, member) in members.iter_mut() {
+                if is_secret(name) || (is_jwk && JWK.contains(&name.as_str())) {
+                    blacken(member);
+                } else {
+                    redact(member);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::String(text) => {
+            if text.contains("PRIVATE KEY-----") {
+                *value = REDACTED.into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Takes out every text and number in what is kept under a secret's name. The settings of a policy that is called
+/// like a secret (`api_key`) lose their texts too; better that than the other way round.
+fn blacken(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.values_mut().for_each(blacken),
+        Value::Array(items) => items.iter_mut().for_each(blacken),
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(_) | Value::String(_) => *value = REDACTED.into(),
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let bare: String =
+        name.chars().filter(|letter| letter.is_alphanumeric()).map(|letter| letter.to_ascii_lowercase()).collect();
+    !PUBLIC.contains(&bare.as_str())
+        && (SECRET_PARTS.iter().any(|part| bare.contains(part)) || SECRET_ENDS.iter().any(|end| bare.ends_with(end)))
+}
+
+/// Both sides of a change as JSON texts. Where they are large, what is the same on both is left out: members of
+/// the object, and the common beginning and end of lists in it, so that one target more in a list of a thousand
+/// costs one target. Takes time in proportion to both.
+pub fn narrowed(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
+    let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+    let whole = (text(&before), text(&after));
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    match (before, after) {
+        (Some(Value::Object(mut before)), Some(Value::Object(mut after)))
+            if length(&whole.0) + length(&whole.1) > WHOLE =>
+        {
+            leave_out(&mut before, &mut after);
+            (Some(Value::Object(before).to_string()), Some(Value::Object(after).to_string()))
+        }
+        _ => whole,
+    }
+}
+
+fn leave_out(before: &mut Map<String, Value>, after: &mut Map<String, Value>) {
+    let same: Vec<String> =
+        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    for name in same {
+        before.remove(&name);
+        after.remove(&name);
+    }
+    for (name, former) in before.iter_mut() {
+        if let (Value::Array(former), Some(Value::Array(latter))) = (former, after.get_mut(name)) {
+            let end = former.iter().rev().zip(latter.iter().rev()).take_while(|(one, other)| one == other).count();
+            former.truncate(former.len() - end);
+            latter.truncate(latter.len() - end);
+            let start = former.iter().zip(latter.iter()).take_while(|(one, other)| one == other).count();
+            former.drain(..start);
+            latter.drain(..start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn secrets_go_whatever_they_are_called() {
+        for name in [
+            "password",
+            "password_hash",
+            "key_hash",
+            "token_hash",
+            "sealed",
+            "client_secret",
+            "X-Api-Key",
+            "apiKey",
+            "Authorization",
+            "Set-Cookie",
+            "access_token",
+            "private_pem",
+        ] {
+            let found =
+                redacted(json!({"a": [{ name: "s3cret" }], "b": { name: ["s3cret", {"x": "s3cret", "n": 7}] }}));
+            assert!(!found.to_string().contains("s3cret"), "{name}: {found}");
+        }
+        let jwk = json!({"kty": "RSA", "n": "public", "d": "s3cret", "k": "s3cret"});
+        assert_eq!(redacted(jwk), json!({"kty": "RSA", "n": "public", "d": REDACTED, "k": REDACTED}));
+        let pem = "-----BEGIN EC PRIVATE KEY-----\ns3cret";
+        assert_eq!(redacted(json!([pem])), json!([REDACTED]));
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        let object = json!({
+            "access_key": "app", "services": ["orders/v1"], "enabled": true, "require": [["bearer", "api_key"]],
+            "targets": [{"url": "http://127.0.0.1:9001", "weight": 1}], "keyboard": "qwerty", "d": 1,
+        });
+        assert_eq!(redacted(object.clone()), object);
+    }
+
+    #[test]
+    fn of_a_large_object_what_is_different_is_kept() {
+        let targets =
+            |count: usize| (0..count).map(|number| json!({"url": format!("http://host-{number:08}:9000/base")}));
+        let former: Vec<Value> = targets(1_000).collect();
+        let mut latter = former.clone();
+        latter.insert(500, json!({"url": "http://new"}));
+        let object = |targets: &[Value]| Some(json!({"targets": targets, "require": []}));
+        let (before, after) = narrowed(object(&former), object(&latter));
+        assert_eq!(before.as_deref(), Some("{\"targets\":[]}"));
+        assert_eq!(after.as_deref(), Some("{\"targets\":[{\"url\":\"http://new\"}]}"));
+        let (before, after) = narrowed(object(&former[..2]), object(&former[..1]));
+        assert_eq!(before, object(&former[..2]).map(|value| value.to_string()), "a small one is kept as a whole");
+        assert_eq!(after, object(&former[..1]).map(|value| value.to_string()));
+        assert_eq!(
+            narrowed(None, object(&former)).1.map(|text| text.len()),
+            object(&former).map(|it| it.to_string().len())
+        );
+    }
+}

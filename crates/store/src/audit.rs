@@ -1,0 +1,229 @@
+//! The audit trail as rows, and its head.
+//!
+//! Entries are chained inside the writer's transaction, so that group commit keeps one chain. A head that was
+//! tampered with is not sealed again by the next entry: the trail goes on, and stays broken where it was broken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portcullis_core::audit::{
+    Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainHash, ChainedEntry, Head, Link, Verdict, Walk,
+};
+use portcullis_core::ports::RegistryError;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use crate::registry::{storage, to_integer, to_unsigned};
+
+/// The seal of a head that follows on one that was tampered with; no key makes it.
+const UNSEALED: ChainHash = [0; 32];
+/// Entries that are read at a time when all of them are looked at.
+const PIECE: i64 = 256;
+
+/// What chains entries: the key's function, and the head this process has committed last.
+#[derive(Debug, Clone)]
+pub(crate) struct Trail {
+    link: Link,
+    known: Arc<Mutex<Option<Head>>>,
+}
+
+impl Trail {
+    pub(crate) fn new(link: Link) -> Self {
+        Self { link, known: Arc::default() }
+    }
+
+    /// Remembers a head that has been committed.
+    pub(crate) fn committed(&self, head: Head) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+
+    fn known(&self) -> Option<Head> {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds entries to the end; returns the new head, or `None` if there was nothing to add.
+    pub(crate) async fn append(
+        &self,
+        connection: &mut SqliteConnection,
+        entries: Vec<AuditEntry>,
+        uncommitted: Option<Head>,
+    ) -> Result<Option<Head>, RegistryError> {
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let (mut head, sealed) = self.end(connection, uncommitted.or_else(|| self.known())).await?;
+        for entry in entries {
+            let chained = self.link.chain(&head, entry);
+            head = chained.head();
+            insert(connection, chained).await?;
+        }
+        let seal = if sealed { self.link.seal(&head) } else { UNSEALED };
+        sqlx::query(
+            "INSERT INTO audit_head (id, seq, hash, seal) VALUES (1, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
+        )
+        .bind(to_integer(head.seq)?)
+        .bind(&head.hash[..])
+        .bind(&seal[..])
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+        Ok(Some(head))
+    }
+
+    /// Where the trail ends, and whether that is what was left there.
+    async fn end(&self, connection: &mut SqliteConnection, known: Option<Head>) -> Result<(Head, bool), RegistryError> {
+        let kept = kept_head(connection).await?;
+        let last: Option<i64> =
+            sqlx::query_scalar("SELECT max(seq) FROM audit").fetch_one(connection).await.map_err(storage)?;
+        let last = to_unsigned(last.unwrap_or(0))?;
+        let (head, seal) = kept.unwrap_or((Head::EMPTY, UNSEALED));
+        let begins = kept.is_none() && last == 0;
+        let as_left = known.is_none_or(|known| known == head) && last == head.seq;
+        let sealed = as_left && (begins || seal == self.link.seal(&head));
+        if !sealed {
+            tracing::error!(
+                seq = head.seq,
+                "the audit trail has been tampered with; 'portcullis audit verify' tells where"
+            );
+        }
+        // Whatever stands beyond the head keeps its place.
+        Ok((Head { seq: head.seq.max(last), hash: head.hash }, sealed))
+    }
+
+    /// Looks at every entry, in one transaction.
+    pub(crate) async fn verify(&self, readers: &SqlitePool) -> Result<Verdict, RegistryError> {
+        let known = self.known();
+        let mut transaction = readers.begin().await.map_err(storage)?;
+        let kept = kept_head(&mut transaction).await?;
+        let mut walk = Walk::new(self.link.clone());
+        let mut known_is_there = known.is_none();
+        let mut after = i64::MIN;
+        loop {
+            let rows: Vec<Row> = sqlx::query_as(
+                "SELECT seq, time, actor, address, action, kind, key, revision, before, after, previous, hash \
+                 FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
+            )
+            .bind(after)
+            .bind(PIECE)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(storage)?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            for row in rows {
+                let found = row.chained();
+                known_is_there |= found.as_ref().map(ChainedEntry::head) == known;
+                walk.step(found);
+            }
+        }
+        let mut verdict = walk.finish(kept);
+        if !known_is_there && verdict.first_broken.is_none() {
+            // What this process has committed is gone: an older state was put back under it.
+            verdict.first_broken = Some(verdict.head.seq + 1);
+        }
+        Ok(verdict)
+    }
+}
+
+/// The entries a query wants.
+pub(crate) async fn page(readers: &SqlitePool, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+    let (statement, place) = match query.from {
+        AuditFrom::After(seq) => (
+            "SELECT seq, time, actor, address, action, kind, key, revision, before, after, previous, hash FROM audit \
+             WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) \
+             AND (?3 IS NULL OR key = ?3 OR substr(key, 1, length(?3) + 1) = ?3 || '/') ORDER BY seq LIMIT ?4",
+            seq,
+        ),
+        AuditFrom::Before(seq) => (
+            "SELECT seq, time, actor, address, action, kind, key, revision, before, after, previous, hash FROM audit \
+             WHERE seq < ?1 AND (?2 IS NULL OR kind = ?2) \
+             AND (?3 IS NULL OR key = ?3 OR substr(key, 1, length(?3) + 1) = ?3 || '/') ORDER BY seq DESC LIMIT ?4",
+            seq,
+        ),
+    };
+    let rows: Vec<Row> = sqlx::query_as(statement)
+        // No number is greater than the greatest integer, so a greater place means the same as that.
+        .bind(i64::try_from(place).unwrap_or(i64::MAX))
+        .bind(query.kind)
+        .bind(query.key)
+        .bind(i64::from(query.limit))
+        .fetch_all(readers)
+        .await
+        .map_err(storage)?;
+    let damaged = || RegistryError::Storage("a stored audit entry is damaged; verify the audit trail".to_owned());
+    rows.into_iter().map(|row| row.chained().ok_or_else(damaged)).collect()
+}
+
+/// A row as the database gives it.
+#[derive(sqlx::FromRow)]
+struct Row {
+    seq: i64,
+    time: i64,
+    actor: String,
+    address: Option<String>,
+    action: String,
+    kind: String,
+    key: String,
+    revision: i64,
+    before: Option<String>,
+    after: Option<String>,
+    previous: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl Row {
+    /// The entry; `None` if this program cannot have written it.
+    fn chained(self) -> Option<ChainedEntry> {
+        let number = |number: i64| u64::try_from(number).ok();
+        let address = self.address.map(|text| {
+            let address = text.parse::<std::net::IpAddr>().ok()?;
+            // An address written in another way is another text, though the same address.
+            (address.to_string() == text).then_some(address)
+        });
+        let entry = AuditEntry {
+            time: number(self.time)?,
+            actor: Actor { name: self.actor.into(), address: address.map_or(Some(None), |address| address.map(Some))? },
+            action: Action::from_word(&self.action)?,
+            kind: self.kind,
+            key: self.key,
+            revision: number(self.revision)?,
+            before: self.before,
+            after: self.after,
+        };
+        let (previous, hash) = (self.previous.try_into().ok()?, self.hash.try_into().ok()?);
+        Some(ChainedEntry { seq: number(self.seq)?, previous, hash, entry })
+    }
+}
+
+async fn insert(connection: &mut SqliteConnection, chained: ChainedEntry) -> Result<(), RegistryError> {
+    let ChainedEntry { seq, previous, hash, entry } = chained;
+    sqlx::query(
+        "INSERT INTO audit (seq, time, actor, address, action, kind, key, revision, before, after, previous, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(to_integer(seq)?)
+    .bind(to_integer(entry.time)?)
+    .bind(entry.actor.name.as_ref())
+    .bind(entry.actor.address.map(|address| address.to_string()))
+    .bind(entry.action.as_str())
+    .bind(entry.kind)
+    .bind(entry.key)
+    .bind(to_integer(entry.revision)?)
+    .bind(entry.before)
+    .bind(entry.after)
+    .bind(&previous[..])
+    .bind(&hash[..])
+    .execute(connection)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+/// The head with its seal, as it was kept. One that is not well formed is one without a seal.
+async fn kept_head(connection: &mut SqliteConnection) -> Result<Option<(Head, ChainHash)>, RegistryError> {
+    let found: Option<(i64, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, hash, seal FROM audit_head").fetch_optional(connection).await.map_err(storage)?;
+    Ok(found.map(|(seq, hash, seal)| match (u64::try_from(seq), hash.try_into(), seal.try_into()) {
+        (Ok(seq), Ok(hash), Ok(seal)) => (Head { seq, hash }, seal),
+        _ => (Head::EMPTY, UNSEALED),
+    }))
+}
