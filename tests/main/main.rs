@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod command_line;
+mod crash;
 mod data_plane;
 mod demo;
 mod deployment;
