@@ -406,6 +406,13 @@ fn probes_answer_without_credentials() {
 }
 
 #[test]
+fn a_trace_would_show_what_only_the_backend_is_told() {
+    let scene = Scene::open(Backend::echo(), "");
+    assert_eq!(scene.gateway.call("TRACE", "/orders/v1/x", &[], b"").code(), "method_not_allowed");
+    assert!(scene.backend.received().is_empty());
+}
+
+#[test]
 fn built_in_routes_keep_to_their_hosts() {
     let gateway = Gateway::with("builtin_hosts = [\"auth.example.com\"]");
     assert_eq!(gateway.call("GET", "/-/health", &[("Host", "auth.example.com")], b"").status, 200);

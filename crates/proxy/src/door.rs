@@ -103,7 +103,8 @@ fn read(
     version: Version,
     headers: &HeaderMap,
 ) -> Result<(Option<Path>, Option<Host>), Refusal> {
-    if *method == Method::CONNECT {
+    // A tunnel is not what this is for, and TRACE would show the caller what only the backend is told.
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
     }
     let host = read_host(uri, version, headers)?;

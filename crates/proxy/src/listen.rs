@@ -132,7 +132,7 @@ mod tests {
         while !listeners.iter().any(of_one) {}
         let error = listeners[0].socket.accept().expect_err("there was one connection, and nobody waits");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        let mute = socket(([127, 0, 0, 1], 0).into(), true).expect("a free port");
+        let mute = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         assert!(share(&mute.into(), 1).is_err(), "it does not listen");
     }
 }
