@@ -30,12 +30,13 @@ use portcullis_identity::{
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, Edit, Transaction, Workshop};
+use portcullis_proxy::compile::compile_service;
 use portcullis_proxy::inherit::Inherited;
 use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::node::{Limits, Node, Timeouts};
 use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::routes::Meets;
-use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot, compile_service};
+use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{Settings as UpstreamSettings, Upstreams};
 use portcullis_proxy::worker::{self, Admission, Stage};

@@ -114,8 +114,6 @@ pub struct RouteFacts {
     pub name: Arc<str>,
     /// The service behind it; none for a built-in route.
     pub service: Option<ServiceId>,
-    /// Bytes of the canonical path that the route's prefix takes up.
-    pub prefix: usize,
 }
 
 /// A principal an API key speaks for.
@@ -182,6 +180,8 @@ pub struct Call {
     pub dialect: Dialect,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
+    /// How many bytes of the path the route has matched.
+    pub matched: usize,
     /// Who is calling.
     pub caller: Caller,
     /// What is recorded.
@@ -195,10 +195,9 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
-    /// What of the path is left behind the route's prefix; empty or beginning with `/`.
+    /// What of the path is left behind what the route has matched; empty or beginning with `/`.
     pub fn rest(&self) -> &str {
-        let prefix = self.route.as_ref().map_or(0, |route| route.prefix);
-        self.request.path.as_str().get(prefix..).unwrap_or("")
+        self.request.path.as_str().get(self.matched..).unwrap_or("")
     }
 
     /// Takes the body out, leaving an empty one.

@@ -19,6 +19,8 @@ pub enum Kind {
     Meta,
     /// Services, by `name/version`.
     Service,
+    /// Routes, by name.
+    Route,
     /// Clients, by name.
     Client,
     /// Secrets of clients, sealed, by `client/id`.
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Meta => "meta",
             Self::Service => "service",
+            Self::Route => "route",
             Self::Client => "client",
             Self::ClientSecret => "client_secret",
             Self::ApiKey => "api_key",

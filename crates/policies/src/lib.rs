@@ -58,6 +58,8 @@ pub struct Parts {
 
 /// What a policy is built for.
 pub struct Site<'a> {
+    /// The name of the route.
+    pub route: &'a str,
     /// The service.
     pub id: &'a ServiceId,
     /// Its declaration.
@@ -68,8 +70,8 @@ pub struct Site<'a> {
 
 impl Site<'_> {
     /// What the state of its policies is kept under. It stays the same when its declaration changes.
-    pub fn name(&self) -> String {
-        self.id.to_string()
+    pub fn name(&self) -> &str {
+        self.route
     }
 }
 
@@ -137,13 +139,14 @@ pub const KINDS: [Kind; 10] = [
     },
 ];
 
-/// Builds the steps of a service's default route, or says everything that is wrong with its declaration.
+/// Builds the steps of a route to a service, or says everything that is wrong with its declaration.
 pub fn compile(
+    route: &str,
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = Site { id, service, parts };
+    let site = Site { route, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();

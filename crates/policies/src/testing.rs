@@ -67,6 +67,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         raw: RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
         dialect: Dialect::Http,
         route: None,
+        matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
     }
@@ -103,7 +104,7 @@ pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) 
         fields.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
     }
     let seen = Arc::default();
-    let facts = Arc::new(RouteFacts { name: "test".into(), service: None, prefix: 0 });
+    let facts = Arc::new(RouteFacts { name: "test".into(), service: None });
     let endpoint = Arc::new(Answers(fields, Arc::clone(&seen)));
     let response = Pipeline::new(facts, vec![("test", step.clone())], endpoint).run(call).await;
     let seen = seen.lock().expect("not poisoned").take();

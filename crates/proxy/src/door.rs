@@ -89,6 +89,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
         },
         raw: RawRequest { target: uri, removed },
         route: None,
+        matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record, started, Arc::clone(&node.log)),
     };

@@ -3,7 +3,9 @@
 //! A call passes the files in this order: [`listen`] → [`worker`] → [`connection`] → [`serve`] → [`door`] →
 //! [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
+pub mod answers;
 pub mod change;
+pub mod compile;
 pub mod connection;
 pub mod door;
 pub mod fields;
@@ -16,5 +18,6 @@ pub mod proxy_protocol;
 pub mod routes;
 pub mod serve;
 pub mod snapshot;
+pub mod template;
 pub mod upstream;
 pub mod worker;

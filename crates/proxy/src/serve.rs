@@ -30,6 +30,7 @@ use crate::door::{self, Sender};
 use crate::fields::X_REQUEST_ID;
 use crate::node::Node;
 use crate::proxy_protocol::{self, ProxyProtocol, Source};
+use crate::routes::Wanted;
 use crate::upstream::incoming::IdleBody;
 use crate::worker;
 
@@ -130,22 +131,30 @@ async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: R
     let (mut call, refusal) = door::enter(node, sender, false, head, body);
     let pipeline = match refusal {
         Some(refusal) => refusing(refusal),
-        None => worker::find(call.request.host.as_str(), call.request.path.as_str())
-            .unwrap_or_else(|| refusing(Refusal::NoRoute)),
+        None => route(&mut call).unwrap_or_else(|| refusing(Refusal::NoRoute)),
     };
-    note_route(&mut call, &pipeline);
     let response = pipeline.run(&mut call).await;
     leave(call, response, received, watch, closes, is_head)
 }
 
-fn note_route(call: &mut Call, pipeline: &Pipeline) {
+/// Asks the snapshot, and notes in the call what it says.
+fn route(call: &mut Call) -> Option<Arc<Pipeline>> {
+    let (pipeline, matched) = worker::find(&Wanted {
+        host: call.request.host.as_str(),
+        path: call.request.path.as_str(),
+        method: &call.request.method,
+        headers: &call.request.headers,
+        query: call.request.query.as_deref(),
+    })?;
     if let Some(service) = &pipeline.route.service {
         call.record.note(|record| {
             record.service = Some(service.name.shared());
             record.version = Some(service.version.shared());
         });
     }
+    call.matched = matched;
     call.route = Some(Arc::clone(&pipeline.route));
+    Some(pipeline)
 }
 
 /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
@@ -234,6 +243,6 @@ fn refusing(refusal: Refusal) -> Arc<Pipeline> {
         }
     }
 
-    let facts = portcullis_core::call::RouteFacts { name: "".into(), service: None, prefix: 0 };
+    let facts = portcullis_core::call::RouteFacts { name: "".into(), service: None };
     Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Refuse(refusal))))
 }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::call::RouteFacts;
-use portcullis_core::model::{Problem, Service, ServiceId};
+use portcullis_core::model::ServiceId;
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
-use portcullis_policies::Parts;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::routes::{Meets, Routes};
-use crate::upstream::Upstreams;
+use crate::compile::CompiledRoute;
+use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Meets, Routes, Wanted};
 
 /// How long a publication waits for a worker that is busy before it goes on without its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,43 +35,45 @@ impl Snapshot {
     pub fn of_builtin(builtin_hosts: Vec<String>, builtin: Vec<Builtin>, steps: &[(&'static str, Step)]) -> Self {
         let mut routes = Routes::new(builtin_hosts);
         for route in builtin {
-            let facts = RouteFacts { name: route.path.into(), service: None, prefix: route.path.len() };
-            let pipeline = Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint);
-            routes.set(route.path, route.meets, true, Some(Arc::new(pipeline)));
+            let name: Arc<str> = route.path.into();
+            let facts = RouteFacts { name: Arc::clone(&name), service: None };
+            let pipeline = Arc::new(Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint));
+            let candidate = Candidate { name, meets: route.meets, conditions: Conditions::default(), pipeline };
+            routes.set_builtin(&DeclaredPath::plain(route.path, route.meets), candidate);
         }
         Self { routes }
     }
 
     /// Sets or takes out the default route of a service.
     pub fn set_service(&mut self, id: &ServiceId, pipeline: Option<Arc<Pipeline>>) {
-        self.routes.set(&id.path(), Meets::Below, false, pipeline);
+        let path = id.path();
+        let candidate = pipeline.map(|pipeline| Candidate {
+            name: path.as_str().into(),
+            meets: Meets::Below,
+            conditions: Conditions::default(),
+            pipeline,
+        });
+        self.routes.set(&[], &DeclaredPath::plain(&path, Meets::Below), &path, candidate.as_ref());
     }
 
-    /// The pipeline for a host and a canonical path.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Pipeline>> {
-        self.routes.find(host, path)
+    /// Puts a declared route in its place.
+    pub fn set_route(&mut self, route: &CompiledRoute) {
+        self.routes.set(&route.hosts, &route.path, &route.candidate.name, Some(&route.candidate));
     }
-}
 
-/// Compiles the default route of a service, or says everything that is wrong with it.
-pub fn compile_service(
-    id: &ServiceId,
-    service: &Service,
-    parts: &Arc<Parts>,
-    upstreams: &Upstreams,
-) -> Result<Arc<Pipeline>, Vec<Problem>> {
-    let steps = portcullis_policies::compile(id, service, parts);
-    let endpoint = upstreams.compile(&service.targets);
-    match (steps, endpoint) {
-        (Ok(steps), Ok(endpoint)) => {
-            let path = id.path();
-            let facts = RouteFacts { prefix: path.len(), name: path.into(), service: Some(id.clone()) };
-            Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
-        }
-        (steps, endpoint) => {
-            let found = steps.err().into_iter().chain(endpoint.err()).flatten();
-            Err(found.map(|problem| problem.under(&format!("services.{id}"))).collect())
-        }
+    /// Takes a declared route out of its place.
+    pub fn remove_route(&mut self, route: &CompiledRoute) {
+        self.routes.set(&route.hosts, &route.path, &route.candidate.name, None);
+    }
+
+    /// Whether a route's shape has room beside those that are there.
+    pub fn has_room(&self, route: &CompiledRoute) -> bool {
+        self.routes.has_room(&route.hosts, route.path.shape)
+    }
+
+    /// The route for a request.
+    pub fn find(&self, wanted: &Wanted<'_>) -> Option<Found<'_>> {
+        self.routes.find(wanted)
     }
 }
 

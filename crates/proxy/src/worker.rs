@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::connection::Watch;
 use crate::listen::Listener;
 use crate::node::Node;
+use crate::routes::Wanted;
 use crate::serve;
 use crate::snapshot::{Inbox, Snapshot, Update};
 use crate::upstream::pool;
@@ -40,9 +41,12 @@ pub fn is_draining() -> bool {
     DRAINING.get()
 }
 
-/// The pipeline this worker routes a host and a path to.
-pub fn find(host: &str, path: &str) -> Option<Arc<Pipeline>> {
-    SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref()?.find(host, path).cloned())
+/// The pipeline this worker routes a request to, and how many bytes of its path that has matched.
+pub fn find(wanted: &Wanted<'_>) -> Option<(Arc<Pipeline>, usize)> {
+    SNAPSHOT.with_borrow(|snapshot| {
+        let found = snapshot.as_ref()?.find(wanted)?;
+        Some((Arc::clone(found.pipeline), found.matched))
+    })
 }
 
 /// The watches on the connections of one worker.

@@ -33,7 +33,8 @@ use portcullis_identity::{
 };
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, Workshop};
-use portcullis_proxy::snapshot::{Publisher, Snapshot, compile_service};
+use portcullis_proxy::compile::compile_service;
+use portcullis_proxy::snapshot::{Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{self, Upstreams};
 use portcullis_telemetry::{AccessLogWriter, Counters};
@@ -157,7 +158,7 @@ impl House {
         });
         let service = TowerToHyperService::new(router(state.clone()));
         let endpoint = Arc::new(RegisterEndpoint::new(changes, Arc::new(Control), clock.clone()));
-        let facts = RouteFacts { name: "/-/register".into(), service: None, prefix: 0 };
+        let facts = RouteFacts { name: "/-/register".into(), service: None };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
         Self { state, registry, directory, clock, service, register, _log_directory: log_directory }
     }
@@ -295,6 +296,7 @@ fn call(method: Method, body: CallBody) -> Call {
         raw: RawRequest { target: "/-/register".parse().expect("a target"), removed: Vec::new() },
         dialect: Dialect::Http,
         route: None,
+        matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
     }

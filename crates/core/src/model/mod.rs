@@ -7,6 +7,7 @@ mod client;
 mod keys;
 mod names;
 mod problem;
+mod route;
 mod service;
 mod target_url;
 
@@ -14,5 +15,6 @@ pub use client::{Client, Grant};
 pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
 pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId};
 pub use problem::Problem;
+pub use route::{FixedAnswer, HostMode, Match, PathMatch, Redirect, Route};
 pub use service::{Owner, Service, Stored, Target, default_require};
 pub use target_url::{TargetUrl, TargetUrlError};

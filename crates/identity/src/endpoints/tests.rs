@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use portcullis_core::body::BodyError;
-use portcullis_core::call::{Caller, Dialect, Peer, RawRequest, Request, RequestId, RouteFacts};
+use portcullis_core::call::{Caller, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::jobs::{Job, QueueFull};
 use portcullis_core::ports::AccessLog;
@@ -104,6 +104,7 @@ impl Desk {
             raw: RawRequest { target: "/".parse().expect("a target"), removed: Vec::new() },
             dialect: Dialect::Http,
             route: None,
+            matched: 0,
             caller: Caller::default(),
             record: OpenRecord::new(record, Instant::now(), self.log.clone()),
         }
@@ -346,7 +347,7 @@ async fn keys_are_published_as_set_and_as_pem() {
     let pem = |file: String| {
         let prefix = "/.well-known/keys";
         let mut call = desk.call(Method::GET, &format!("{prefix}/{file}"), Body::empty());
-        call.route = Some(Arc::new(RouteFacts { name: "pem".into(), service: None, prefix: prefix.len() }));
+        call.matched = prefix.len();
         let endpoint = PemEndpoint::new(keys.clone());
         async move { endpoint.answer(&mut call).await }
     };

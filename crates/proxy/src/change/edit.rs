@@ -4,7 +4,7 @@ use std::fmt;
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Problem, Registration, Service, ServiceId,
+    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Problem, Registration, Route, Service, ServiceId,
 };
 use portcullis_core::ports::RegistryError;
 use thiserror::Error;
@@ -14,6 +14,8 @@ use thiserror::Error;
 pub enum Edit {
     /// A service.
     Service(ServiceId, Option<Service>),
+    /// A route.
+    Route(Name, Option<Box<Route>>),
     /// A client.
     Client(Label, Option<Client>),
     /// A client's secret, by client and a handle.

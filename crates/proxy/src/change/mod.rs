@@ -5,25 +5,24 @@
 //! commit. When [`Changes::submit`] returns, the change is on disk and every worker routes by it. The commit holds,
 //! beside the objects, what the audit trail says of each: who changed it ([`Changes::by`]), and from what into what.
 
+mod batch;
 mod edit;
 mod trail;
 mod view;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
-use portcullis_core::model::{Problem, Service, ServiceId};
-use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{Registry, RegistryError};
 use tokio::sync::{mpsc, oneshot};
 
+use batch::{Batch, Compiled};
 pub use edit::{ChangeError, Edit, Transaction};
 pub use view::View;
 
-use crate::snapshot::{Publisher, Snapshot, compile_service};
+use crate::snapshot::{Publisher, Snapshot};
 use crate::upstream::Upstreams;
 use portcullis_policies::Parts;
 
@@ -82,17 +81,7 @@ impl Pending {
     /// What does not compile is left out and told in the log; it stays in the registry.
     pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
         let view = View::load(workshop.registry.as_ref()).await?;
-        let mut snapshot = workshop.builtin.clone();
-        for (id, stored) in view.services() {
-            match compile_service(id, &stored.value, &workshop.parts, &workshop.upstreams) {
-                Ok(pipeline) => snapshot.set_service(id, Some(pipeline)),
-                Err(problems) => {
-                    for problem in problems {
-                        tracing::error!(service = %id, %problem, "a stored service does not compile and is not served");
-                    }
-                }
-            }
-        }
+        let compiled = Compiled::of(&workshop, &view);
         let mut entries = workshop.directory.copy();
         for (name, stored) in view.clients() {
             entries.set_client(name, Some(stored.value.clone()));
@@ -101,9 +90,9 @@ impl Pending {
             entries.set_key(*hash, Some(stored.value.owner.clone()));
         }
         workshop.directory.publish(entries);
-        workshop.publisher.publish(snapshot.clone()).await;
+        workshop.publisher.publish(compiled.snapshot.clone()).await;
         self.view.store(Arc::new(view));
-        tokio::spawn(work(workshop, snapshot, self.view, self.requests));
+        tokio::spawn(work(workshop, compiled, self.view, self.requests));
         Ok(())
     }
 }
@@ -148,24 +137,22 @@ impl Changes {
 
 async fn work(
     workshop: Workshop,
-    mut snapshot: Snapshot,
+    mut compiled: Compiled,
     view: Arc<ArcSwap<View>>,
     mut requests: mpsc::Receiver<Request>,
 ) {
     let mut waiting = Vec::with_capacity(BATCH);
     while requests.recv_many(&mut waiting, BATCH).await > 0 {
-        let mut batch = Batch { next: View::clone(&view.load()), ..Batch::default() };
+        let mut batch = Batch::on(View::clone(&view.load()), compiled.clone());
+        let mut done = Vec::with_capacity(waiting.len());
         for request in waiting.drain(..) {
             match batch.take(&workshop, &request.actor, request.decide) {
-                Ok(committed) => batch.done.push((request.done, committed)),
+                Ok(committed) => done.push((request.done, committed)),
                 Err(error) => {
                     // Whoever asked may have gone; nothing was changed.
                     let _ = request.done.send(Err(error));
                 }
             }
-        }
-        if batch.done.is_empty() {
-            continue;
         }
         let written = match std::mem::take(&mut batch.writes) {
             writes if writes.is_empty() => Ok(()),
@@ -173,27 +160,32 @@ async fn work(
         };
         if let Err(error) = written {
             tracing::error!(%error, "a change could not be written");
-            for (done, _) in batch.done {
+            for (done, _) in done {
                 let _ = done.send(Err(error.clone().into()));
             }
             continue;
         }
-        publish(&workshop, &mut snapshot, &batch).await;
+        publish(&workshop, &batch).await;
         view.store(Arc::new(batch.next));
-        for (done, committed) in batch.done {
+        compiled = batch.compiled;
+        for (done, committed) in done {
             let _ = done.send(Ok(committed));
         }
     }
 }
 
 /// Makes what was committed visible to calls: keys and clients first, so that a new route finds them.
-async fn publish(workshop: &Workshop, snapshot: &mut Snapshot, batch: &Batch) {
+async fn publish(workshop: &Workshop, batch: &Batch) {
     let mut entries = workshop.directory.copy();
-    let mut directory_changed = false;
+    let (mut directory_changed, mut routes_changed) = (false, false);
     for edit in &batch.edits {
         match edit {
             Edit::Client(name, client) => entries.set_client(name, client.clone()),
             Edit::ApiKey(hash, key) => entries.set_key(*hash, key.as_ref().map(|key| key.owner.clone())),
+            Edit::Service(..) | Edit::Route(..) => {
+                routes_changed = true;
+                continue;
+            }
             _ => continue,
         }
         directory_changed = true;
@@ -201,64 +193,7 @@ async fn publish(workshop: &Workshop, snapshot: &mut Snapshot, batch: &Batch) {
     if directory_changed {
         workshop.directory.publish(entries);
     }
-    if !batch.pipelines.is_empty() {
-        for (id, pipeline) in &batch.pipelines {
-            snapshot.set_service(id, pipeline.clone());
-        }
-        workshop.publisher.publish(snapshot.clone()).await;
+    if routes_changed {
+        workshop.publisher.publish(batch.compiled.snapshot.clone()).await;
     }
-}
-
-/// Changes that share one commit.
-#[derive(Default)]
-struct Batch {
-    next: View,
-    writes: Vec<portcullis_core::ports::Write>,
-    edits: Vec<Edit>,
-    pipelines: HashMap<ServiceId, Option<Arc<Pipeline>>>,
-    done: Vec<(oneshot::Sender<Result<Committed, ChangeError>>, Committed)>,
-}
-
-impl Batch {
-    /// Takes one change in, or leaves everything as it was.
-    fn take(&mut self, workshop: &Workshop, actor: &Actor, decide: Decide) -> Result<Committed, ChangeError> {
-        let transaction = decide(&self.next)?;
-        let mut problems = Vec::new();
-        let mut compiled = Vec::new();
-        for edit in &transaction.edits {
-            if let Edit::Service(id, service) = edit {
-                match compile_edit(workshop, id, service.as_ref()) {
-                    Ok(pipeline) => compiled.push((id.clone(), pipeline)),
-                    Err(found) => problems.extend(found),
-                }
-            }
-        }
-        if !problems.is_empty() {
-            return Err(ChangeError::Invalid(problems));
-        }
-        let mut next = self.next.clone();
-        let now = workshop.parts.clock.unix_millis();
-        let mut writes = Vec::with_capacity(transaction.edits.len() * 2);
-        let mut revisions = Vec::with_capacity(transaction.edits.len());
-        for edit in &transaction.edits {
-            let told = trail::told(&next, edit, actor, now)?;
-            let (write, revision) = next.apply(edit, transaction.owner)?;
-            writes.push(write);
-            writes.extend(told.map(|told| told.leading_to(revision)));
-            revisions.push(revision);
-        }
-        self.next = next;
-        self.writes.extend(writes);
-        self.edits.extend(transaction.edits);
-        self.pipelines.extend(compiled);
-        Ok(Committed { revisions })
-    }
-}
-
-fn compile_edit(
-    workshop: &Workshop,
-    id: &ServiceId,
-    service: Option<&Service>,
-) -> Result<Option<Arc<Pipeline>>, Vec<Problem>> {
-    service.map(|service| compile_service(id, service, &workshop.parts, &workshop.upstreams)).transpose()
 }

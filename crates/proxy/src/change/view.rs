@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Service, ServiceId, Stored,
+    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Route, Service, ServiceId, Stored,
 };
 use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
 use portcullis_core::table::Table;
@@ -17,6 +17,7 @@ use super::Edit;
 #[derive(Debug, Clone, Default)]
 pub struct View {
     services: Objects<ServiceId, Service>,
+    routes: Objects<Name, Route>,
     clients: Objects<Label, Client>,
     secrets: Objects<(Label, String), ClientSecret>,
     keys: Objects<KeyHash, ApiKey>,
@@ -24,6 +25,8 @@ pub struct View {
     enrolments: Objects<Label, Enrolment>,
     /// The keys of an owner, so that none has to be searched for.
     keys_of: Table<KeyOwner, Arc<Vec<KeyHash>>>,
+    /// The routes that lead to a service, likewise.
+    routes_to: Table<ServiceId, Arc<Vec<Name>>>,
     /// The versions of a service name, likewise.
     versions_of: Table<Name, Arc<Vec<Name>>>,
     /// The enrolment with a token's hash, likewise.
@@ -40,6 +43,9 @@ impl View {
         let mut view = Self::default();
         for row in registry.all(Kind::Service).await? {
             view.place(Edit::Service(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        }
+        for row in registry.all(Kind::Route).await? {
+            view.place(Edit::Route(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
         }
         for row in registry.all(Kind::Client).await? {
             view.place(Edit::Client(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
@@ -75,6 +81,21 @@ impl View {
     /// The versions a service name has.
     pub fn versions(&self, name: &Name) -> &[Name] {
         self.versions_of.get(name).map_or(&[], |versions| versions)
+    }
+
+    /// A route.
+    pub fn route(&self, name: &Name) -> Option<&Arc<Stored<Route>>> {
+        self.routes.get(name)
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = (&Name, &Arc<Stored<Route>>)> {
+        self.routes.iter()
+    }
+
+    /// The routes that lead to a service.
+    pub fn routes_to(&self, service: &ServiceId) -> &[Name] {
+        self.routes_to.get(service).map_or(&[], |routes| routes)
     }
 
     /// A client.
@@ -149,6 +170,7 @@ impl View {
         let expect = if before == 0 { Expect::Absent } else { Expect::Revision(before) };
         let body = match edit {
             Edit::Service(_, value) => json(value),
+            Edit::Route(_, value) => json(value),
             Edit::Client(_, value) => json(value),
             Edit::ClientSecret(_, _, value) => json(value),
             Edit::ApiKey(_, value) => json(value),
@@ -165,6 +187,15 @@ impl View {
             Edit::Service(id, value) => {
                 list_set(&mut self.versions_of, id.name.clone(), &id.version, value.is_some());
                 set(&mut self.services, id, value, owner, revision)
+            }
+            Edit::Route(name, value) => {
+                if let Some(service) = self.routes.get(&name).and_then(|former| former.value.service.clone()) {
+                    list_set(&mut self.routes_to, service, &name, false);
+                }
+                if let Some(service) = value.as_ref().and_then(|route| route.service.clone()) {
+                    list_set(&mut self.routes_to, service, &name, true);
+                }
+                set(&mut self.routes, name, value.map(|route| *route), owner, revision)
             }
             Edit::Client(name, value) => {
                 if let Some(access_key) = self.clients.get(&name).and_then(|former| former.value.access_key.clone()) {
@@ -240,6 +271,7 @@ where
 pub(super) fn address(edit: &Edit) -> (Kind, String) {
     match edit {
         Edit::Service(id, _) => (Kind::Service, id.to_string()),
+        Edit::Route(name, _) => (Kind::Route, name.to_string()),
         Edit::Client(name, _) => (Kind::Client, name.to_string()),
         Edit::ClientSecret(client, id, _) => (Kind::ClientSecret, format!("{client}/{id}")),
         Edit::ApiKey(hash, _) => (Kind::ApiKey, hash.to_hex()),

@@ -11,12 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Consumed, Response};
-use portcullis_core::model::TargetUrl;
+use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 
-use super::Settings;
 use super::incoming::IdleBody;
 use super::pool::{Lease, lend, take_back};
+use super::{ForwardPath, Forwarding, Settings};
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     has_other_coding, strip_response,
@@ -27,12 +27,17 @@ use crate::worker;
 ///
 /// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one
 /// it was sent over died without a byte of an answer.
-pub async fn forward(settings: &Arc<Settings>, call: &mut Call, target: &TargetUrl) -> Result<Response, Refusal> {
+pub async fn forward(
+    settings: &Arc<Settings>,
+    forwarding: &Forwarding,
+    call: &mut Call,
+    target: &TargetUrl,
+) -> Result<Response, Refusal> {
     call.record.note(|record| record.target = Some(Arc::clone(target.authority())));
     let mut lease = lend(settings, target, false).await?;
     let body = call.take_body();
     let repeatable = body.is_empty() && is_idempotent(&call.request.method);
-    let request = request(settings, call, target, body)?;
+    let request = request(settings, forwarding, call, target, body)?;
     let spare = (repeatable && lease.reused).then(|| spare(&request));
     let started = Instant::now();
     let mut sent = send(settings, lease, target, request).await;
@@ -57,10 +62,21 @@ fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
-fn request(settings: &Settings, call: &mut Call, target: &TargetUrl, body: Body) -> Result<Request<Body>, Refusal> {
-    let uri = uri(call, target)?;
+fn request(
+    settings: &Settings,
+    forwarding: &Forwarding,
+    call: &mut Call,
+    target: &TargetUrl,
+    body: Body,
+) -> Result<Request<Body>, Refusal> {
+    let uri = uri(&forwarding.path, call, target)?;
     let mut headers = std::mem::take(&mut call.request.headers);
-    write_fields(settings, call, target, &mut headers)?;
+    write_fields(settings, call, &mut headers)?;
+    let host = match forwarding.host {
+        HostMode::Target => value(target.authority().as_bytes())?,
+        HostMode::Preserve => call.request.host.header(),
+    };
+    headers.insert(HOST, host);
     write_framing(&call.request.method, &body, &mut headers);
     let mut request = Request::new(body);
     *request.method_mut() = call.request.method.clone();
@@ -77,9 +93,17 @@ fn spare(request: &Request<Body>) -> Request<Body> {
     spare
 }
 
-/// Base path, one slash, what is left of the path, query.
-fn uri(call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
-    let rest = call.rest();
+/// Base path, one slash, what the route makes of the path, query.
+fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
+    let filled;
+    let rest = match path {
+        ForwardPath::Rest => call.rest(),
+        ForwardPath::Whole => call.request.path.as_str(),
+        ForwardPath::Template(template) => {
+            filled = template.fill(call);
+            &filled
+        }
+    };
     let query = call.request.query.as_deref().unwrap_or_default();
     let mut text = Vec::with_capacity(target.base().len() + rest.len() + query.len() + 2);
     text.extend_from_slice(target.base().as_bytes());
@@ -95,8 +119,7 @@ fn uri(call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
 }
 
 /// What the backend is told besides what the caller said, and what it is not told.
-fn write_fields(settings: &Settings, call: &Call, target: &TargetUrl, headers: &mut HeaderMap) -> Result<(), Refusal> {
-    headers.insert(HOST, value(target.authority().as_bytes())?);
+fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Result<(), Refusal> {
     headers.remove(X_API_KEY);
     let Consumed { authorization } = call.caller.consumed;
     if authorization {

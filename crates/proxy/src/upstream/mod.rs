@@ -13,12 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::HeaderValue;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{Problem, Target};
+use portcullis_core::model::{HostMode, Problem, Target};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 
 use balance::Targets;
 use guard::Guard;
+
+use crate::template::Template;
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;
@@ -48,6 +50,26 @@ pub struct Settings {
     pub pseudonym: HeaderValue,
 }
 
+/// How a route's calls reach its service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarding {
+    /// What becomes of the path.
+    pub path: ForwardPath,
+    /// Which `Host` the target gets.
+    pub host: HostMode,
+}
+
+/// What of a call's path goes behind the target's base path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardPath {
+    /// What the route has not matched.
+    Rest,
+    /// All of it.
+    Whole,
+    /// A text filled from it.
+    Template(Template),
+}
+
 /// Makes upstream endpoints.
 #[derive(Debug, Clone)]
 pub struct Upstreams(Arc<Settings>);
@@ -58,8 +80,8 @@ impl Upstreams {
         Self(Arc::new(settings))
     }
 
-    /// The endpoint for a service's targets.
-    pub fn compile(&self, targets: &[Target]) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
+    /// The endpoint for a service's targets, on a route that forwards like this.
+    pub fn compile(&self, targets: &[Target], forwarding: Forwarding) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
         let mut problems = Vec::new();
         if targets.len() > MAX_TARGETS {
             problems.push(Problem::new("targets", format!("a service has at most {MAX_TARGETS} targets")));
@@ -70,7 +92,7 @@ impl Upstreams {
             problems.push(Problem::new(format!("targets[{position}].weight"), message));
         }
         if problems.is_empty() {
-            Ok(Arc::new(Upstream { targets: Targets::new(targets), settings: Arc::clone(&self.0) }))
+            Ok(Arc::new(Upstream { targets: Targets::new(targets), forwarding, settings: Arc::clone(&self.0) }))
         } else {
             Err(problems)
         }
@@ -80,6 +102,7 @@ impl Upstreams {
 /// Forwards calls to one of several targets.
 struct Upstream {
     targets: Targets,
+    forwarding: Forwarding,
     settings: Arc<Settings>,
 }
 
@@ -88,7 +111,7 @@ impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
         for target in self.targets.choose().take(TRIES) {
-            match forward::forward(&self.settings, call, target).await {
+            match forward::forward(&self.settings, &self.forwarding, call, target).await {
                 // Nothing has been sent to it: another instance may be there.
                 Err(refusal @ Refusal::UpstreamUnreachable { .. }) => refused = refusal,
                 done => return done,

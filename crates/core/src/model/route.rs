@@ -1,0 +1,131 @@
+//! A declared route: what a request must match, and what answers it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ServiceId;
+
+/// What of a path a route is about. Parameters stand for one segment each, like `{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum PathMatch {
+    /// This path alone, with or without a slash behind it.
+    Exact(String),
+    /// This path and everything below it.
+    Prefix(String),
+    /// A path with parameters, like `/users/{id}/orders`; with `/*` at its end also everything below it.
+    Pattern(String),
+}
+
+/// What a request must match. Every condition that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Hosts, without ports: exact, or `*.example.com` for every name below it. Any host, if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The path.
+    pub path: PathMatch,
+    /// Methods. Any, if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Header fields by name: the value one of its lines must have, or `*` for any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Query parameters by name: the value it must have, as sent, or `*` for any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, String>,
+}
+
+/// An answer that points elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Where to: a path or an absolute URL; `{name}` is a parameter, `{rest}` what is left of the path.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    #[serde(default = "permanent")]
+    pub status: u16,
+    /// Whether the query goes along.
+    #[serde(default = "yes")]
+    pub keep_query: bool,
+}
+
+fn permanent() -> u16 {
+    308
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An answer that is always the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedAnswer {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// Header fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body, at most 64 KiB.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+/// Which `Host` a backend is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostMode {
+    /// The target's own.
+    #[default]
+    Target,
+    /// The one the caller asked for.
+    Preserve,
+}
+
+impl HostMode {
+    /// Whether it is the default.
+    pub fn is_target(&self) -> bool {
+        *self == Self::Target
+    }
+}
+
+/// A declared route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// What a request must match.
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// The service it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
+    /// The place it points to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// The answer it gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<FixedAnswer>,
+    /// Whether the matched path is taken away before the rest goes to the service.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub strip: bool,
+    /// The path the service gets instead; `{name}` is a parameter, `{rest}` what is left of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<String>,
+    /// Which `Host` the service gets.
+    #[serde(default, skip_serializing_if = "HostMode::is_target")]
+    pub host: HostMode,
+    /// Which credentials a call needs; those of the service, if absent. A route without a service is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Vec<Vec<String>>>,
+    /// Settings of policies by kind, in place of the service's settings of the same kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Value>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}

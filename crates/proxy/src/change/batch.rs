@@ -1,0 +1,139 @@
+//! Changes that share one commit: each is applied to a copy of the declarations and compiled, or leaves no trace.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use portcullis_core::audit::Actor;
+use portcullis_core::model::{Name, Problem, ServiceId};
+use portcullis_core::ports::Write;
+use portcullis_core::table::Table;
+
+use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
+use crate::compile::{CompiledRoute, compile_route, compile_service};
+use crate::routes::MAX_SHAPES;
+use crate::snapshot::Snapshot;
+
+/// The declarations compiled, with what is needed to take a route out again.
+#[derive(Clone)]
+pub(super) struct Compiled {
+    pub(super) snapshot: Snapshot,
+    routes: Table<Name, Arc<CompiledRoute>>,
+}
+
+impl Compiled {
+    /// Compiles everything. What does not compile is left out and told in the log.
+    pub(super) fn of(workshop: &Workshop, view: &View) -> Self {
+        let mut compiled = Self { snapshot: workshop.builtin.clone(), routes: Table::default() };
+        let services = view.services().map(|(id, _)| compiled.compile_service(workshop, view, id)).collect::<Vec<_>>();
+        let routes = view.routes().map(|(name, _)| compiled.compile_route(workshop, view, name)).collect::<Vec<_>>();
+        for problem in services.into_iter().chain(routes).filter_map(Result::err).flatten() {
+            tracing::error!(%problem, "a stored declaration does not compile and is not served");
+        }
+        compiled
+    }
+
+    /// Compiles the default route of a service as it stands in the view, or takes it out.
+    fn compile_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
+        let pipeline = match view.service(id) {
+            Some(stored) => Some(compile_service(id, &stored.value, &workshop.parts, &workshop.upstreams)?),
+            None => None,
+        };
+        self.snapshot.set_service(id, pipeline);
+        Ok(())
+    }
+
+    /// Compiles a declared route as it stands in the view, or takes it out.
+    fn compile_route(&mut self, workshop: &Workshop, view: &View, name: &Name) -> Result<(), Vec<Problem>> {
+        let compiled = match view.route(name) {
+            None => None,
+            Some(stored) => {
+                let service = |id: &ServiceId| view.service(id).map(|stored| &stored.value);
+                Some(compile_route(name, &stored.value, service, &workshop.parts, &workshop.upstreams)?)
+            }
+        };
+        if let Some(former) = self.routes.remove(name) {
+            self.snapshot.remove_route(&former);
+        }
+        if let Some(route) = compiled {
+            if !self.snapshot.has_room(&route) {
+                let message = format!("routes of one host have at most {MAX_SHAPES} shapes of patterns");
+                return Err(vec![Problem::new(format!("routes.{name}.match.path"), message)]);
+            }
+            self.snapshot.set_route(&route);
+            self.routes.insert(name.clone(), Arc::new(route));
+        }
+        Ok(())
+    }
+}
+
+/// Changes that share one commit.
+pub(super) struct Batch {
+    /// The declarations after them.
+    pub(super) next: View,
+    /// The same compiled.
+    pub(super) compiled: Compiled,
+    /// What has to be written for them.
+    pub(super) writes: Vec<Write>,
+    /// What they consist of.
+    pub(super) edits: Vec<Edit>,
+}
+
+impl Batch {
+    /// No change yet, on these declarations.
+    pub(super) fn on(next: View, compiled: Compiled) -> Self {
+        Self { next, compiled, writes: Vec::new(), edits: Vec::new() }
+    }
+
+    /// Takes one change in, or leaves everything as it was.
+    pub(super) fn take(
+        &mut self,
+        workshop: &Workshop,
+        actor: &Actor,
+        decide: Decide,
+    ) -> Result<Committed, ChangeError> {
+        let transaction = decide(&self.next)?;
+        let mut next = self.next.clone();
+        let now = workshop.parts.clock.unix_millis();
+        let mut writes = Vec::with_capacity(transaction.edits.len() * 2);
+        let mut revisions = Vec::with_capacity(transaction.edits.len());
+        for edit in &transaction.edits {
+            let told = trail::told(&next, edit, actor, now)?;
+            let (write, revision) = next.apply(edit, transaction.owner)?;
+            writes.push(write);
+            writes.extend(told.map(|told| told.leading_to(revision)));
+            revisions.push(revision);
+        }
+        self.compiled = compile(workshop, &self.compiled, &next, &transaction.edits).map_err(ChangeError::Invalid)?;
+        self.next = next;
+        self.writes.extend(writes);
+        self.edits.extend(transaction.edits);
+        Ok(Committed { revisions })
+    }
+}
+
+/// Compiles what the edits touch: services, routes, and the routes that lead to those services.
+fn compile(workshop: &Workshop, before: &Compiled, view: &View, edits: &[Edit]) -> Result<Compiled, Vec<Problem>> {
+    let (mut services, mut routes) = (HashSet::new(), HashSet::new());
+    for edit in edits {
+        match edit {
+            Edit::Service(id, _) => {
+                services.insert(id);
+                routes.extend(view.routes_to(id));
+            }
+            Edit::Route(name, _) => {
+                routes.insert(name);
+            }
+            _ => {}
+        }
+    }
+    let mut compiled = before.clone();
+    let mut problems = Vec::new();
+    for id in services {
+        problems.extend(compiled.compile_service(workshop, view, id).err().into_iter().flatten());
+    }
+    for name in routes {
+        problems.extend(compiled.compile_route(workshop, view, name).err().into_iter().flatten());
+    }
+    problems.sort_by(|one, other| one.path.cmp(&other.path));
+    if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+}

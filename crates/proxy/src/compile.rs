@@ -1,0 +1,181 @@
+//! Declarations become pipelines here, or every problem with them is told. Nothing else decides what is valid.
+
+use std::sync::Arc;
+
+use portcullis_core::call::RouteFacts;
+use portcullis_core::model::{HostMode, Name, Problem, Route, Service, ServiceId};
+use portcullis_core::policy::Pipeline;
+use portcullis_policies::Parts;
+
+use crate::answers;
+use crate::routes::{Candidate, Conditions, DeclaredPath};
+use crate::template::Template;
+use crate::upstream::{ForwardPath, Forwarding, Upstreams};
+
+/// Hosts of one route at most.
+const MOST_HOSTS: usize = 64;
+
+/// A declared route, ready for the table.
+#[derive(Debug, Clone)]
+pub struct CompiledRoute {
+    /// The hosts it is for; none means every host.
+    pub hosts: Vec<String>,
+    /// Its path.
+    pub path: DeclaredPath,
+    /// What stands there.
+    pub candidate: Candidate,
+}
+
+/// Compiles the default route of a service, or says everything that is wrong with it.
+pub fn compile_service(
+    id: &ServiceId,
+    service: &Service,
+    parts: &Arc<Parts>,
+    upstreams: &Upstreams,
+) -> Result<Arc<Pipeline>, Vec<Problem>> {
+    let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target };
+    pipeline(id.path().into(), id, service, forwarding, parts, upstreams)
+        .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
+}
+
+/// Compiles a declared route over the service it leads to, or says everything that is wrong with it. `service` looks
+/// services up.
+pub fn compile_route<'a>(
+    name: &Name,
+    route: &Route,
+    service: impl FnOnce(&ServiceId) -> Option<&'a Service>,
+    parts: &Arc<Parts>,
+    upstreams: &Upstreams,
+) -> Result<CompiledRoute, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut keep = |found: Vec<Problem>| problems.extend(found);
+    let hosts = hosts(&route.matches.hosts).map_err(&mut keep).ok();
+    let conditions = Conditions::parse(&route.matches).map_err(&mut keep).ok();
+    let path = DeclaredPath::parse(&route.matches.path).map_err(|problem| keep(vec![problem])).ok();
+    let pipeline = path
+        .as_ref()
+        .and_then(|path| route_pipeline(name, route, path, service, parts, upstreams).map_err(&mut keep).ok());
+    match (hosts, conditions, path, pipeline) {
+        (Some(hosts), Some(conditions), Some(path), Some(pipeline)) if problems.is_empty() => {
+            let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
+            Ok(CompiledRoute { hosts, path, candidate })
+        }
+        _ => Err(problems.into_iter().map(|problem| problem.under(&format!("routes.{name}"))).collect()),
+    }
+}
+
+fn route_pipeline<'a>(
+    name: &Name,
+    route: &Route,
+    path: &DeclaredPath,
+    service: impl FnOnce(&ServiceId) -> Option<&'a Service>,
+    parts: &Arc<Parts>,
+    upstreams: &Upstreams,
+) -> Result<Arc<Pipeline>, Vec<Problem>> {
+    let id = match (&route.service, &route.redirect, &route.answer) {
+        (Some(id), None, None) => id,
+        (None, Some(redirect), None) => return answering(name, route, answers::redirect(redirect, path)),
+        (None, None, Some(answer)) => return answering(name, route, answers::fixed(answer)),
+        _ => return Err(vec![Problem::new("", "a route has exactly one of 'service', 'redirect' and 'answer'")]),
+    };
+    let Some(service) = service(id) else {
+        return Err(vec![Problem::new("service", format!("there is no service '{id}'"))]);
+    };
+    let forwarding = forwarding(route, path)?;
+    let mut effective = service.clone();
+    if let Some(require) = &route.require {
+        effective.require.clone_from(require);
+    }
+    effective.policies.extend(route.policies.clone());
+    pipeline(name.shared(), id, &effective, forwarding, parts, upstreams)
+}
+
+/// A route that answers by itself; it is open, and has nothing that policies could stand before.
+fn answering(
+    name: &Name,
+    route: &Route,
+    endpoint: Result<Arc<dyn portcullis_core::policy::Endpoint>, Vec<Problem>>,
+) -> Result<Arc<Pipeline>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    for (field, is_given) in [
+        ("require", route.require.as_ref().is_some_and(|require| !require.is_empty())),
+        ("policies", !route.policies.is_empty()),
+        ("strip", route.strip),
+        ("rewrite", route.rewrite.is_some()),
+        ("host", route.host != HostMode::Target),
+    ] {
+        if is_given {
+            problems.push(Problem::new(field, "only a route that leads to a service has this"));
+        }
+    }
+    match endpoint {
+        Ok(endpoint) if problems.is_empty() => {
+            let facts = RouteFacts { name: name.shared(), service: None };
+            Ok(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), endpoint)))
+        }
+        endpoint => {
+            problems.extend(endpoint.err().into_iter().flatten());
+            Err(problems)
+        }
+    }
+}
+
+fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Problem>> {
+    let forward = match (&route.rewrite, route.strip) {
+        (Some(_), true) => return Err(vec![Problem::new("strip", "a route has either 'strip' or 'rewrite'")]),
+        (Some(rewrite), false) => {
+            let plain = rewrite.replace(['{', '}'], "~");
+            let canonical =
+                portcullis_core::canonical::Path::parse(&plain, portcullis_core::canonical::EncodedSlash::Refuse);
+            if !canonical.is_ok_and(|canonical| canonical.as_str() == plain) {
+                return Err(vec![Problem::new("rewrite", "expected a canonical path like '/v2/{id}/{rest}'")]);
+            }
+            ForwardPath::Template(Template::parse(rewrite, path, "rewrite").map_err(|problem| vec![problem])?)
+        }
+        (None, true) => ForwardPath::Rest,
+        (None, false) => ForwardPath::Whole,
+    };
+    Ok(Forwarding { path: forward, host: route.host })
+}
+
+fn pipeline(
+    name: Arc<str>,
+    id: &ServiceId,
+    service: &Service,
+    forwarding: Forwarding,
+    parts: &Arc<Parts>,
+    upstreams: &Upstreams,
+) -> Result<Arc<Pipeline>, Vec<Problem>> {
+    let steps = portcullis_policies::compile(&name, id, service, parts);
+    let endpoint = upstreams.compile(&service.targets, forwarding);
+    match (steps, endpoint) {
+        (Ok(steps), Ok(endpoint)) => {
+            let facts = RouteFacts { name, service: Some(id.clone()) };
+            Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
+        }
+        (steps, endpoint) => Err(steps.err().into_iter().chain(endpoint.err()).flatten().collect()),
+    }
+}
+
+fn hosts(declared: &[String]) -> Result<Vec<String>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    if declared.len() > MOST_HOSTS {
+        problems.push(Problem::new("match.hosts", format!("at most {MOST_HOSTS}")));
+    }
+    for (position, host) in declared.iter().enumerate() {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_name = portcullis_core::canonical::Host::parse(name.as_bytes()).is_ok();
+        let has_port = name.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        if !is_name || has_port || name.contains('*') {
+            let message = format!("expected a host name without a port, or '*.' and one, found '{host}'");
+            problems.push(Problem::new(format!("match.hosts[{position}]"), message));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut hosts: Vec<String> = declared.iter().map(|host| host.to_ascii_lowercase()).collect();
+    hosts.sort();
+    hosts.dedup();
+    Ok(hosts)
+}

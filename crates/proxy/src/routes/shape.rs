@@ -1,0 +1,146 @@
+//! The shape of a declared path: how many segments it has and which of them are parameters.
+//!
+//! All paths of one shape stand in one hash table under a key in which `{}` stands for each parameter, so a
+//! request is looked up once for each shape that is declared, however many routes have it.
+
+use std::borrow::Cow;
+
+use portcullis_core::canonical::{EncodedSlash, Path};
+use portcullis_core::model::{PathMatch, Problem};
+
+use super::Meets;
+
+/// The deepest path a route can have, in segments.
+pub const MAX_DEPTH: usize = 16;
+
+/// Depth and parameters: bit `n` is set where segment `n` is a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Segments.
+    pub depth: usize,
+    /// Which of them are parameters.
+    pub mask: u16,
+}
+
+impl Shape {
+    /// What decides between shapes of one depth: fewer parameters first, then those further behind.
+    pub fn order(self) -> (u32, u16) {
+        (self.mask.count_ones(), self.mask.reverse_bits())
+    }
+}
+
+/// A declared path, ready for the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredPath {
+    /// Its shape.
+    pub shape: Shape,
+    /// Its key: segments, with `{}` for each parameter; empty for the root.
+    pub key: String,
+    /// How it must meet a request's path.
+    pub meets: Meets,
+    /// The names of the parameters, with the segment each stands for.
+    pub parameters: Vec<(String, usize)>,
+}
+
+impl DeclaredPath {
+    /// A path without parameters, as built-in and default routes have it.
+    pub fn plain(path: &str, meets: Meets) -> Self {
+        let key = path.trim_end_matches('/');
+        let depth = key.bytes().filter(|byte| *byte == b'/').count().min(MAX_DEPTH);
+        Self { shape: Shape { depth, mask: 0 }, key: key.to_owned(), meets, parameters: Vec::new() }
+    }
+
+    /// Reads a declared path, or says what is wrong with it.
+    pub fn parse(declared: &PathMatch) -> Result<Self, Problem> {
+        let (kind, text, meets) = match declared {
+            PathMatch::Exact(text) => ("exact", text.as_str(), Meets::Whole),
+            PathMatch::Prefix(text) => ("prefix", text.as_str(), Meets::Below),
+            PathMatch::Pattern(text) => match text.strip_suffix("/*") {
+                Some(text) => ("pattern", if text.is_empty() { "/" } else { text }, Meets::Below),
+                None => ("pattern", text.as_str(), Meets::Whole),
+            },
+        };
+        let problem = |message: String| Problem::new(format!("match.path.{kind}"), message);
+        let is_pattern = matches!(declared, PathMatch::Pattern(_));
+        // Braces are no path characters: they are swapped for a segment that is one while the rest is checked.
+        let plain: Cow<'_, str> = if is_pattern { text.replace(['{', '}'], "~").into() } else { text.into() };
+        let canonical = Path::parse(&plain, EncodedSlash::Refuse)
+            .map_err(|refusal| problem(refusal.facts().detail.into_owned()))?;
+        if canonical.as_str() != plain {
+            return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.as_str())));
+        }
+        let mut path = Self { shape: Shape { depth: 0, mask: 0 }, key: String::new(), meets, parameters: Vec::new() };
+        for segment in text.trim_end_matches('/').split('/').skip(1) {
+            let position = path.shape.depth;
+            if position == MAX_DEPTH {
+                return Err(problem(format!("a path has at most {MAX_DEPTH} segments")));
+            }
+            match parameter(segment, is_pattern) {
+                Ok(None) => path.key.extend(["/", segment]),
+                Ok(Some(name)) if path.parameters.iter().any(|(held, _)| held == name) => {
+                    return Err(problem(format!("the parameter '{name}' stands twice")));
+                }
+                Ok(Some(name)) => {
+                    path.key.push_str("/{}");
+                    path.shape.mask |= 1 << position;
+                    path.parameters.push((name.to_owned(), position));
+                }
+                Err(message) => return Err(problem(message)),
+            }
+            path.shape.depth += 1;
+        }
+        Ok(path)
+    }
+}
+
+/// The name of a segment that is a parameter.
+fn parameter(segment: &str, is_pattern: bool) -> Result<Option<&str>, String> {
+    if !is_pattern || !segment.contains(['{', '}']) {
+        return Ok(None);
+    }
+    let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or("");
+    let named =
+        !name.is_empty() && name != "rest" && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if named {
+        Ok(Some(name))
+    } else {
+        Err(format!("expected a whole segment like '{{id}}' as a parameter, found '{segment}'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_become_keys() {
+        let path =
+            DeclaredPath::parse(&PathMatch::Pattern("/users/{id}/orders/{order}/*".into())).expect("well formed");
+        assert_eq!(
+            (path.key.as_str(), path.shape, path.meets),
+            ("/users/{}/orders/{}", Shape { depth: 4, mask: 0b1010 }, Meets::Below)
+        );
+        assert_eq!(path.parameters, [("id".to_owned(), 1), ("order".to_owned(), 3)]);
+        let root = DeclaredPath::parse(&PathMatch::Prefix("/".into())).expect("well formed");
+        assert_eq!((root.key.as_str(), root.shape.depth), ("", 0));
+    }
+
+    #[test]
+    fn paths_that_no_request_could_meet_are_problems() {
+        for declared in [
+            PathMatch::Exact("a".into()),
+            PathMatch::Prefix("/a//b".into()),
+            PathMatch::Prefix("/a/../b".into()),
+            PathMatch::Prefix("/%61".into()),
+            PathMatch::Prefix("/a b".into()),
+            PathMatch::Pattern("/a/{id".into()),
+            PathMatch::Pattern("/a/x{id}".into()),
+            PathMatch::Pattern("/a/{}".into()),
+            PathMatch::Pattern("/{a}/{a}".into()),
+            PathMatch::Pattern("/{rest}".into()),
+            PathMatch::Exact("/a".repeat(17)),
+        ] {
+            assert!(DeclaredPath::parse(&declared).is_err(), "{declared:?}");
+        }
+    }
+}

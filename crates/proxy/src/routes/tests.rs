@@ -1,0 +1,166 @@
+//! Which route wins: data-driven, one table, many requests.
+
+use super::*;
+use async_trait::async_trait;
+use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::model::{Match, PathMatch};
+use portcullis_core::policy::Endpoint;
+use portcullis_core::refusal::Refusal;
+
+struct Nothing;
+
+#[async_trait]
+impl Endpoint for Nothing {
+    async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+        Err(Refusal::NoRoute)
+    }
+}
+
+fn candidate(name: &str, meets: Meets, conditions: Conditions) -> Candidate {
+    let facts = RouteFacts { name: name.into(), service: None };
+    let pipeline = Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Nothing)));
+    Candidate { name: name.into(), meets, conditions, pipeline }
+}
+
+fn declare(routes: &mut Routes, name: &str, hosts: &[&str], path: &PathMatch, conditions: &[(&str, &str)]) {
+    let mut declared = Match {
+        hosts: Vec::new(),
+        path: path.clone(),
+        methods: Vec::new(),
+        headers: Default::default(),
+        query: Default::default(),
+    };
+    for (kind, value) in conditions {
+        let (key, value) = value.split_once('=').unwrap_or((value, "*"));
+        match *kind {
+            "method" => declared.methods.push(key.to_owned()),
+            "header" => drop(declared.headers.insert(key.to_owned(), value.to_owned())),
+            _ => drop(declared.query.insert(key.to_owned(), value.to_owned())),
+        }
+    }
+    let path = DeclaredPath::parse(path).expect("well formed");
+    let conditions = Conditions::parse(&declared).expect("well formed");
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    routes.set(&hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
+}
+
+fn prefix(path: &str) -> PathMatch {
+    PathMatch::Prefix(path.to_owned())
+}
+
+fn pattern(path: &str) -> PathMatch {
+    PathMatch::Pattern(path.to_owned())
+}
+
+fn table() -> Routes {
+    let mut routes = Routes::new(vec!["gate.example".into()]);
+    for path in ["/orders/v1", "/orders/v2", "/orders/v1/special"] {
+        declare(&mut routes, path, &[], &prefix(path), &[]);
+    }
+    declare(&mut routes, "exact", &[], &PathMatch::Exact("/orders/v1/special".into()), &[]);
+    declare(&mut routes, "user", &[], &pattern("/users/{id}"), &[]);
+    declare(&mut routes, "me", &[], &PathMatch::Exact("/users/me".into()), &[]);
+    declare(&mut routes, "user-orders", &[], &pattern("/users/{id}/orders/*"), &[]);
+    declare(&mut routes, "beta", &[], &prefix("/app"), &[("header", "x-beta=1")]);
+    declare(&mut routes, "app", &[], &prefix("/app"), &[]);
+    declare(&mut routes, "app-post", &[], &prefix("/app"), &[("method", "POST")]);
+    declare(&mut routes, "app-v2", &[], &prefix("/app"), &[("query", "v=2"), ("query", "debug")]);
+    declare(&mut routes, "host", &["api.example"], &prefix("/"), &[]);
+    declare(&mut routes, "wild", &["*.example"], &prefix("/deep/er"), &[]);
+    let token = DeclaredPath::plain("/-/token", Meets::Whole);
+    routes.set_builtin(&token, candidate("token", Meets::Whole, Conditions::default()));
+    declare(&mut routes, "shadow", &["gate.example"], &PathMatch::Exact("/-/token".into()), &[]);
+    routes
+}
+
+fn found(
+    routes: &Routes,
+    method: &str,
+    url: &str,
+    fields: &[(&'static str, &'static str)],
+) -> Option<(String, String)> {
+    let (host, target) = url.split_at(url.find('/').expect("a path"));
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let headers =
+        fields.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
+    let method = method.parse().expect("a method");
+    let wanted = Wanted { host, path, method: &method, headers: &headers, query: query.map(str::as_bytes) };
+    let found = routes.find(&wanted)?;
+    Some((found.pipeline.route.name.as_ref().to_owned(), path[found.matched..].to_owned()))
+}
+
+#[test]
+fn the_longest_path_wins_then_the_host_then_conditions_then_the_name() {
+    let routes = table();
+    let deep = format!("any/orders/v1{}", "/a".repeat(40));
+    for (method, url, want) in [
+        ("GET", "any/orders/v1", Some(("/orders/v1", ""))),
+        ("GET", "any/orders/v1/", Some(("/orders/v1", "/"))),
+        ("GET", "any/orders/v1/7/items", Some(("/orders/v1", "/7/items"))),
+        ("GET", "any/orders/v1/special", Some(("exact", ""))),
+        ("GET", "any/orders/v1/special/7", Some(("/orders/v1/special", "/7"))),
+        ("GET", "any/orders/v1/specials", Some(("/orders/v1", "/specials"))),
+        ("GET", "any/orders/v10", None),
+        ("GET", "any/orders", None),
+        ("GET", "any/", None),
+        ("GET", deep.as_str(), Some(("/orders/v1", &deep[13..]))),
+        ("GET", "any/users/7", Some(("user", ""))),
+        ("GET", "any/users/me", Some(("me", ""))),
+        ("GET", "any/users/", None),
+        ("GET", "any/users/7/x", None),
+        ("GET", "any/users/me/orders", Some(("user-orders", ""))),
+        ("GET", "any/users/7/orders/9/x", Some(("user-orders", "/9/x"))),
+        ("GET", "any/app/x", Some(("app", "/x"))),
+        ("POST", "any/app/x", Some(("app-post", "/x"))),
+        ("POST", "any/app/x?v=2&debug=", Some(("app-v2", "/x"))),
+        ("GET", "any/app/x?v=3&debug", Some(("app", "/x"))),
+        ("GET", "any/app/x?v=22&debug", Some(("app", "/x"))),
+        ("GET", "api.example/", Some(("host", "/"))),
+        ("GET", "api.example:8080/x/y", Some(("host", "/x/y"))),
+        ("GET", "api.example/orders/v1/x", Some(("/orders/v1", "/x"))),
+        ("GET", "api.example/deep/er/x", Some(("wild", "/x"))),
+        ("GET", "a.b.example/deep/er", Some(("wild", ""))),
+        ("GET", "example/deep/er", None),
+        ("GET", "other.test/x", None),
+        ("GET", "gate.example/-/token", Some(("token", ""))),
+        ("GET", "gate.example:6500/-/token", Some(("token", ""))),
+        ("GET", "other.example/-/token", None),
+        ("GET", "gate.example/-/token/x", None),
+    ] {
+        let got = found(&routes, method, url, &[]);
+        let got = got.as_ref().map(|(name, rest)| (name.as_str(), rest.as_str()));
+        assert_eq!(got, want, "{method} {url}");
+    }
+    let beta = found(&routes, "GET", "any/app/x", &[("x-beta", "1")]);
+    assert_eq!(beta.map(|(name, _)| name).as_deref(), Some("beta"));
+}
+
+#[test]
+fn a_route_that_is_taken_out_is_gone_from_the_new_table_only() {
+    let before = table();
+    let mut after = before.clone();
+    let path = DeclaredPath::plain("/orders/v2", Meets::Below);
+    after.set(&[], &path, "/orders/v2", None);
+    assert!(found(&before, "GET", "any/orders/v2/x", &[]).is_some());
+    assert!(found(&after, "GET", "any/orders/v2/x", &[]).is_none());
+    after.set(&[], &path, "/orders/v2", None);
+    assert!(found(&after, "GET", "any/orders/v1/x", &[]).is_some());
+    let root = DeclaredPath::parse(&prefix("/")).expect("well formed");
+    after.set(&["api.example".to_owned()], &root, "host", None);
+    assert!(found(&after, "GET", "api.example/x", &[]).is_none());
+}
+
+#[test]
+fn shapes_are_bounded() {
+    let mut routes = Routes::default();
+    for mask in 1..=MAX_SHAPES {
+        let segments = (0..8).map(|bit| if mask & (1 << bit) == 0 { "/a".to_owned() } else { format!("/{{p{bit}}}") });
+        let path = segments.collect::<String>();
+        let parsed = DeclaredPath::parse(&pattern(&path)).expect("well formed");
+        assert!(routes.has_room(&[], parsed.shape), "{mask}");
+        declare(&mut routes, &path, &[], &pattern(&path), &[]);
+    }
+    let one_more = DeclaredPath::parse(&pattern("/{x}")).expect("well formed");
+    assert!(!routes.has_room(&[], one_more.shape));
+    assert!(routes.has_room(&[], Shape { depth: 3, mask: 0 }));
+}
