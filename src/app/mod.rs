@@ -3,7 +3,10 @@
 
 mod files;
 mod jobs;
+mod offline;
 mod supervisor;
+
+pub(crate) use offline::dry_run;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -29,8 +32,7 @@ use portcullis_identity::{
     SigningKeys, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
-use portcullis_proxy::change::{Changes, Edit, Transaction, Workshop};
-use portcullis_proxy::compile::compile_service;
+use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
 use portcullis_proxy::inherit::Inherited;
 use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::node::{Limits, Node, Timeouts};
@@ -151,9 +153,7 @@ impl Gateway {
 
         let state = Arc::new(AdminState {
             changes,
-            dry_run: Arc::new(move |id, service| {
-                compile_service(id, service, &parts, &upstreams).err().unwrap_or_default()
-            }),
+            dry_run: DryRun::new(parts, upstreams),
             users: identity.users,
             registry: Arc::clone(&registry),
             sessions: identity.sessions,

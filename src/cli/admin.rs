@@ -84,6 +84,28 @@ impl Admin {
         Err(Failure::failed("the gateway's list does not end"))
     }
 
+    /// Sends a text as it is, with what it is called and, where there is one, the ETag it is meant for.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        text: (&'static str, Bytes),
+        etag: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        self.exchange(method, path, Some(text), etag).await
+    }
+
+    /// Reads a text that is not JSON.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let request = self.request(Method::GET, path, None, None)?;
+        let (head, bytes) = exchange(&self.authority, request).await?.into_parts();
+        if !head.status.is_success() {
+            return Err(refusal(head.status, &serde_json::from_slice(&bytes).unwrap_or_default()));
+        }
+        let text = String::from_utf8(bytes.to_vec());
+        text.map_err(|_| Failure::failed(format!("http://{} did not answer in text", self.authority)))
+    }
+
     async fn call(
         &self,
         method: Method,
@@ -91,7 +113,18 @@ impl Admin {
         body: Option<&Value>,
         etag: Option<HeaderValue>,
     ) -> Result<Reply, Failure> {
-        let request = self.request(method, path, body, etag)?;
+        let text = body.map(|body| ("application/json", Bytes::from(body.to_string())));
+        self.exchange(method, path, text, etag).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        text: Option<(&'static str, Bytes)>,
+        etag: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let request = self.request(method, path, text, etag)?;
         let (head, bytes) = exchange(&self.authority, request).await?.into_parts();
         let body: Option<Value> = match bytes.as_ref() {
             [] => Some(Value::Null),
@@ -108,7 +141,7 @@ impl Admin {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        text: Option<(&'static str, Bytes)>,
         etag: Option<HeaderValue>,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
@@ -116,14 +149,14 @@ impl Admin {
             .uri(format!("{}/api/v1{path}", self.base))
             .header(HOST, &self.authority)
             .header(AUTHORIZATION, &self.token);
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        if let Some((kind, _)) = &text {
+            request = request.header(CONTENT_TYPE, *kind);
         }
         if let Some(etag) = etag {
             request = request.header(IF_MATCH, etag);
         }
-        let body = body.map(Value::to_string).unwrap_or_default();
-        request.body(Full::new(Bytes::from(body))).context("this cannot be asked").map_err(Failure::from)
+        let body = text.map(|(_, body)| body).unwrap_or_default();
+        request.body(Full::new(body)).context("this cannot be asked").map_err(Failure::from)
     }
 }
 
@@ -146,7 +179,7 @@ fn refusal(status: StatusCode, body: &Value) -> Failure {
     };
     let problem = |found: &Value| {
         let text = |field: &str| found.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Problem::new(text("path"), text("message"))
+        Problem::new(text("path"), text("message")).at(found.get("line").and_then(Value::as_u64))
     };
     let problems = body.get("problems").and_then(Value::as_array);
     Failure::Refused { detail, problems: problems.map(|all| all.iter().map(problem).collect()).unwrap_or_default() }

@@ -49,9 +49,23 @@ pub(crate) enum Command {
     /// Services: the backends that calls go to
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Routes: which paths lead to which service
+    /// Routes: which requests lead to which service, place or answer
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Make the gateway's declarations what a file says, all at once or not at all
+    Apply(Apply),
+    /// Say what a file would change: exit code 0 for nothing, 1 for something, 2 for trouble
+    Diff {
+        #[command(flatten)]
+        file: DeclarationFile,
+        /// Take over objects of other owners that the file declares otherwise
+        #[arg(long)]
+        adopt: bool,
+    },
+    /// Print the gateway's declarations
+    Export(Export),
+    /// Check a file of declarations without a gateway: exit code 0 if it is good, 1 if not, 2 if it cannot be read
+    Check(DeclarationFile),
     /// Clients: the apps and machines that call
     #[command(subcommand)]
     Client(ClientCommand),
@@ -131,8 +145,58 @@ pub(crate) struct PutService {
 /// `portcullis route`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RouteCommand {
-    /// List the path of every service, with the credentials it wants and its targets
+    /// List every route, the default ones of services too, with what it leads to
     List,
+    /// Show a declared route
+    Get {
+        /// The route's name
+        name: String,
+    },
+    /// Make or replace a route
+    Put {
+        /// The route's name
+        name: String,
+        /// The route as JSON; '-' is stdin
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Delete a route
+    Delete {
+        /// The route's name
+        name: String,
+    },
+}
+
+/// Which file of declarations.
+#[derive(Debug, Args)]
+pub(crate) struct DeclarationFile {
+    /// The declarations as YAML or JSON; '-' is stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `portcullis apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) file: DeclarationFile,
+    /// Do not ask, not even on a terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Take over objects of other owners that the file declares otherwise
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
+
+/// `portcullis export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// How they are written [default: yaml, or json with --json]
+    #[arg(short, long, value_name = "FORM", value_parser = ["yaml", "json"])]
+    pub(crate) output: Option<String>,
+    /// Only those of this owner [default: of all]
+    #[arg(long, value_name = "OWNER", value_parser = ["file", "api", "registration"])]
+    pub(crate) owner: Option<String>,
 }
 
 /// `portcullis client`.

@@ -24,6 +24,10 @@ pub(crate) enum Failure {
     },
     /// Something did not work. Exit code 1.
     Failed(anyhow::Error),
+    /// Any of these, where exit code 1 means something else. Exit code 2.
+    Trouble(Box<Failure>),
+    /// There are differences, and they have been told. Exit code 1.
+    Differs,
     /// Whoever read our output has seen enough. Exit code 0.
     Closed,
 }
@@ -37,8 +41,8 @@ impl Failure {
     /// What the process tells its parent.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) | Self::Config(_) => 2,
-            Self::Refused { .. } | Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Config(_) | Self::Trouble(_) => 2,
+            Self::Refused { .. } | Self::Failed(_) | Self::Differs => 1,
             Self::Closed => 0,
         })
     }
@@ -48,6 +52,7 @@ impl Failure {
         match self {
             Self::Config(error) => &error.problems,
             Self::Refused { problems, .. } => problems,
+            Self::Trouble(failure) => failure.problems(),
             _ => &[],
         }
     }
@@ -60,6 +65,8 @@ impl fmt::Display for Failure {
             Self::Config(error) => error.fmt(f),
             Self::Refused { detail, .. } => f.write_str(detail),
             Self::Failed(error) => write!(f, "{error:#}"),
+            Self::Trouble(failure) => failure.fmt(f),
+            Self::Differs => f.write_str("there are differences"),
             Self::Closed => f.write_str("the output was closed"),
         }
     }

@@ -5,12 +5,14 @@ mod admin;
 mod args;
 mod audit;
 mod client;
+mod declarations;
 mod enrolment;
 mod exchange;
 mod failure;
 mod json;
 mod logs;
 mod output;
+mod route;
 mod service;
 mod setting_flags;
 mod stdin;
@@ -35,7 +37,7 @@ pub(crate) use output::tests;
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
 use crate::demo;
-use args::{AuditCommand, Cli, Command, Global, RouteCommand, VerifyCommand};
+use args::{AuditCommand, Cli, Command, Global, VerifyCommand};
 
 /// Does what the process was started for.
 pub(crate) fn main() -> ExitCode {
@@ -78,6 +80,11 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
         }
         Command::Settings => output.line(reference().trim_end()),
+        Command::Check(check) => {
+            let config = Config::load(&flags, std::env::vars_os())?;
+            let work = declarations::check(&check.file, &config, output);
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+        }
         Command::Token { show } => token::run(&Config::load(&flags, std::env::vars_os())?, show, output),
         Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { offline: true }), .. }) => {
             let config = Config::load(&flags, std::env::vars_os())?;
@@ -111,7 +118,10 @@ async fn serve(config: Config, inherited: Inherited, output: &mut Output) -> Res
 async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Service(command) => service::run(command, admin, output).await,
-        Command::Route(RouteCommand::List) => service::routes(admin, output).await,
+        Command::Route(command) => route::run(command, admin, output).await,
+        Command::Apply(apply) => declarations::apply(&apply, admin, output).await,
+        Command::Diff { file, adopt } => declarations::diff(&file.file, adopt, admin, output).await,
+        Command::Export(export) => declarations::export(&export, admin, output).await,
         Command::Client(command) => client::run(command, admin, output).await,
         Command::User(command) => user::run(command, admin, output).await,
         Command::Enrolment(command) => enrolment::run(command, admin, output).await,
@@ -121,7 +131,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         }
         Command::Audit(command) => audit::list(&command, admin, output).await,
         Command::Openapi => output.json(&admin.get("/openapi.json").await?.body),
-        Command::Serve(_) | Command::Demo | Command::Settings | Command::Token { .. } => Ok(()),
+        Command::Serve(_) | Command::Demo | Command::Settings | Command::Token { .. } | Command::Check(_) => Ok(()),
     }
 }
 

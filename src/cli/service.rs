@@ -1,4 +1,4 @@
-//! `portcullis service` and `portcullis route`.
+//! `portcullis service`.
 
 use serde_json::{Map, Value, json};
 
@@ -30,18 +30,6 @@ pub(super) async fn run(command: ServiceCommand, admin: &Admin, output: &mut Out
             output.secret(&reply, "api_key", "This API key is shown once; keep it.")
         }
     }
-}
-
-/// `portcullis route list`.
-pub(super) async fn routes(admin: &Admin, output: &mut Output) -> Result<(), Failure> {
-    output.list(admin.all("/services").await?, |services| {
-        let mut table = Table::new(["path", "service", "require", "targets"]);
-        for service in services {
-            let id = id(service);
-            table.row([format!("/{id}"), id, require(service), targets(service)]);
-        }
-        table
-    })
 }
 
 fn table(services: &[Value]) -> Table {

@@ -4,6 +4,7 @@ mod admin_api;
 mod command_line;
 mod crash;
 mod data_plane;
+mod declarations;
 mod demo;
 mod deployment;
 mod hostile;

@@ -49,11 +49,14 @@ pub(crate) struct Mistake {
     pub(crate) path: String,
     /// What is wrong and what was expected.
     pub(crate) message: String,
+    /// The line it stands in, from 1, where the body's form has lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
 }
 
 impl From<Problem> for Mistake {
     fn from(problem: Problem) -> Self {
-        Self { path: problem.path, message: problem.message }
+        Self { path: problem.path, message: problem.message, line: problem.line }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -114,23 +115,28 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError
 
 async fn collect(request: Request) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
-    let collected = collected.map_err(|_| {
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")
-    })?;
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("a body may have {BODY_LIMIT} bytes");
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
-        }
-        Err(_) => return Err(ApiError::malformed("body_broken", "the body broke off")),
-    };
+    let bytes = collect_within(body, BODY_LIMIT).await?;
     if !bytes.is_empty() && !is_json(&parts.headers) {
         let detail = "expected 'Content-Type: application/json'";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
     Ok(bytes)
+}
+
+/// The whole of a body that has at most so many bytes and does not take too long.
+pub(crate) async fn collect_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
+    let collected = collected.map_err(|_| {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")
+    })?;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let detail = format!("a body may have {limit} bytes");
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
+        }
+        Err(_) => Err(ApiError::malformed("body_broken", "the body broke off")),
+    }
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {

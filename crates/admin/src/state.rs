@@ -4,20 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portcullis_core::directory::KeyHash;
-use portcullis_core::model::{Problem, Service, ServiceId};
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{MasterKey, Sessions, Users};
-use portcullis_proxy::change::Changes;
+use portcullis_proxy::change::{Changes, DryRun};
 use portcullis_telemetry::{AccessLogHandle, Counters, Recent};
-
-/// Compiles a service without putting it anywhere and says what is wrong with it.
-pub type DryRun = Arc<dyn Fn(&ServiceId, &Service) -> Vec<Problem> + Send + Sync>;
 
 /// What every request works with.
 pub struct AdminState {
     /// The declarations.
     pub changes: Changes,
-    /// Tells the problems of a service that was not read in full, so that all of them are told at once.
+    /// Tells the problems of what was not read in full, so that all of them are told at once.
     pub dry_run: DryRun,
     /// The people.
     pub users: Arc<Users>,

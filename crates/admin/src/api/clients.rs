@@ -64,6 +64,20 @@ pub(crate) struct ChangeClient {
     enabled: Option<bool>,
 }
 
+/// What a file declares of a client.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClientDeclaration {
+    /// What it may call: `*`, `name`, `name/*` or `name/version`.
+    #[schema(required = false, max_items = 1000)]
+    services: Vec<String>,
+    /// Its access key; if absent, it keeps the one it has, or gets a random one.
+    #[schema(max_length = 256)]
+    access_key: Option<String>,
+    /// Whether it may call at all.
+    #[schema(required = false, default = true)]
+    enabled: bool,
+}
+
 /// A client as it stands.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Client)]

@@ -3,8 +3,10 @@
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod clients;
+pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod logs;
+pub(crate) mod routes;
 pub(crate) mod services;
 pub(crate) mod status;
 pub(crate) mod users;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::auth::{DOCUMENT, HEALTH, door};
@@ -33,6 +35,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/services/{name}/{version}", get(services::show).put(services::put).delete(services::delete))
         .route("/api/v1/services/{name}/api-keys", get(api_keys::list_of_service).post(api_keys::create_for_service))
         .route("/api/v1/services/{name}/api-keys/{id}", delete(api_keys::delete_of_service))
+        .route("/api/v1/routes", get(routes::list))
+        .route("/api/v1/routes/{name}", get(routes::show).put(routes::put).delete(routes::delete))
+        .route("/api/v1/declarations", get(declarations::show).put(declarations::apply))
+        .route("/api/v1/declarations/plan", post(declarations::plan))
         .route("/api/v1/clients", get(clients::list).post(clients::create))
         .route("/api/v1/clients/{name}", get(clients::show).put(clients::change).delete(clients::delete))
         .route("/api/v1/clients/{name}/api-keys", get(api_keys::list_of_client).post(api_keys::create_for_client))

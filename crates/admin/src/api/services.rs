@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
 use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored};
-use portcullis_proxy::change::ChangeError;
+use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -159,6 +159,7 @@ pub(crate) async fn put(
     params(("name" = String, Path, description = "The name."), ("version" = String, Path, description = "The version."),
         ("If-Match" = Option<String>, Header, description = "The revision to delete.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
+        (status = 409, description = "A route leads to it."),
         (status = 412, description = "The service is in another revision.")))]
 pub(crate) async fn delete(
     State(state): State<Arc<AdminState>>,
@@ -178,7 +179,7 @@ fn find(names: &Names) -> Result<ServiceId, ApiError> {
 
 /// Reads a declaration with its names, or tells everything that is wrong with it.
 fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(ServiceId, Service), ApiError> {
-    let reading = declaration::read(body);
+    let reading = declaration::read_service(body);
     if reading.targets > MAX_TARGETS {
         return Err(too_many_targets().into());
     }
@@ -190,7 +191,8 @@ fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(ServiceId, S
         id => {
             // What could be read is compiled nevertheless, so that its problems are told along with the others.
             let id = id.unwrap_or_else(stand_in);
-            for problem in (state.dry_run)(&id, &reading.service) {
+            let edit = Edit::Service(id.clone(), Some(reading.service));
+            for problem in state.dry_run.problems(&View::default(), &[edit]) {
                 let problem = local(&id, problem);
                 if !declaration::shadowed(&problem, &problems) {
                     problems.push(problem);

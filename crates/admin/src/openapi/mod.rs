@@ -9,7 +9,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder, Server};
 use utoipa::{Modify, OpenApi};
 
-use crate::api::{api_keys, audit, clients, enrolments, logs, services, status, users};
+use crate::api::{api_keys, audit, clients, declarations, enrolments, logs, routes, services, status, users};
 use crate::problem::ProblemDetails;
 
 const DATA: &str = "http://127.0.0.1:6500";
@@ -19,6 +19,8 @@ const DATA: &str = "http://127.0.0.1:6500";
     info(title = "Portcullis", description = "The control plane's API, and the data plane's built-in endpoints."),
     paths(
         services::list, services::show, services::put, services::delete,
+        routes::list, routes::show, routes::put, routes::delete,
+        declarations::show, declarations::apply, declarations::plan,
         api_keys::create_for_service, api_keys::list_of_service, api_keys::delete_of_service,
         clients::create, clients::list, clients::show, clients::change, clients::delete,
         api_keys::create_for_client, api_keys::list_of_client, api_keys::delete_of_client,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 const DEFINITIONS: &str = "#/$defs/";
 
-/// Puts the schema of every policy's settings into the declaration of a service.
+/// Puts the schema of every policy's settings into the declarations of services and routes.
 pub(super) fn describe(document: &mut Value) {
     let mut definitions = Map::new();
     let mut properties = Map::new();
@@ -24,11 +24,13 @@ pub(super) fn describe(document: &mut Value) {
     }
     let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
     schemas.extend(definitions);
-    let declared = schemas.get_mut("ServiceDeclaration").and_then(|schema| schema.pointer_mut("/properties/policies"));
-    let Some(policies) = declared.and_then(Value::as_object_mut) else { return };
-    policies.remove("propertyNames");
-    policies.insert("additionalProperties".to_owned(), Value::Bool(false));
-    policies.insert("properties".to_owned(), Value::Object(properties));
+    for declaration in ["ServiceDeclaration", "RouteDeclaration"] {
+        let declared = schemas.get_mut(declaration).and_then(|schema| schema.pointer_mut("/properties/policies"));
+        let Some(policies) = declared.and_then(Value::as_object_mut) else { continue };
+        policies.remove("propertyNames");
+        policies.insert("additionalProperties".to_owned(), Value::Bool(false));
+        policies.insert("properties".to_owned(), Value::Object(properties.clone()));
+    }
 }
 
 /// The name of a policy's definition among all of the document.

@@ -72,7 +72,7 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
     if let Some(secret_key) = &new.secret_key {
         check_brought_key("secret_key", secret_key.expose())?;
     }
-    let access_key = new.access_key.unwrap_or_else(|| handle(ACCESS_KEY_DIGITS));
+    let access_key = new.access_key.unwrap_or_else(fresh_access_key);
     let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
     let sealed = master
         .seal(SECRET_PURPOSE, secret_key.expose().as_bytes())
@@ -148,6 +148,11 @@ pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> R
         Ok(Transaction { owner: Owner::Api, edits })
     };
     changes.submit(decide).await.map(|_| ())
+}
+
+/// A random access key.
+pub(super) fn fresh_access_key() -> String {
+    handle(ACCESS_KEY_DIGITS)
 }
 
 fn check_grants(grants: &[Grant]) -> Result<(), ChangeError> {

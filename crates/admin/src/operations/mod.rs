@@ -5,8 +5,10 @@
 
 pub mod api_keys;
 pub mod clients;
+pub mod declarations;
 pub mod enrolments;
 pub mod registering;
+pub mod routes;
 pub mod services;
 
 use portcullis_core::model::Problem;

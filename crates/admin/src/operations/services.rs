@@ -53,6 +53,13 @@ pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) ->
     let decide = move |view: &View| {
         let Some(former) = view.service(&id) else { return Err(missing(format!("service '{id}'"), &conditions)) };
         conditions.check(Some(former.revision))?;
+        if let [first, ..] = view.routes_to(&id) {
+            let routes = view.routes_to(&id).len();
+            let others = if routes > 1 { format!(" and {} more", routes - 1) } else { String::new() };
+            return Err(ChangeError::Conflict(format!(
+                "route '{first}'{others} leads to service '{id}'; delete it first"
+            )));
+        }
         let mut edits = Vec::new();
         if view.versions(&id.name).iter().all(|version| *version == id.version) {
             if view.registration(&id.name).is_some() {

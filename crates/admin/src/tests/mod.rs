@@ -2,10 +2,12 @@
 
 mod audit;
 mod clients;
+mod declarations;
 mod door;
 mod enrolments;
 mod logs;
 mod register;
+mod routes;
 mod server;
 mod services;
 mod users;
@@ -32,8 +34,7 @@ use portcullis_identity::{
     AccessTokens, Cost, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts};
-use portcullis_proxy::change::{Changes, Workshop};
-use portcullis_proxy::compile::compile_service;
+use portcullis_proxy::change::{Changes, DryRun, Workshop};
 use portcullis_proxy::snapshot::{Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{self, Upstreams};
@@ -141,9 +142,7 @@ impl House {
         let (log, recent) = AccessLogWriter::start(&settings, counters.clone()).expect("a log");
         let state = Arc::new(AdminState {
             changes: changes.clone(),
-            dry_run: Arc::new(move |id, service| {
-                compile_service(id, service, &parts, &upstreams).err().unwrap_or_default()
-            }),
+            dry_run: DryRun::new(parts, upstreams),
             users,
             registry: registry.clone(),
             sessions,

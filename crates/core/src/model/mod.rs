@@ -4,6 +4,7 @@
 //! Whether it *works* (policies known, settings valid) is what compiling it finds out.
 
 mod client;
+mod declarations;
 mod keys;
 mod names;
 mod problem;
@@ -12,6 +13,7 @@ mod service;
 mod target_url;
 
 pub use client::{Client, Grant};
+pub use declarations::{DECLARATIONS_VERSION, Declarations};
 pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
 pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId};
 pub use problem::Problem;

@@ -11,12 +11,22 @@ pub struct Problem {
     pub path: String,
     /// What is wrong and what was expected, in one sentence.
     pub message: String,
+    /// The line of the text it stands in, from 1, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
 }
 
 impl Problem {
     /// A problem at a path.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        Self { path: path.into(), message: message.into(), line: None }
+    }
+
+    /// The same problem in a line of a text.
+    #[must_use]
+    pub fn at(mut self, line: Option<u64>) -> Self {
+        self.line = line;
+        self
     }
 
     /// The same problem seen from one level further out.
@@ -32,6 +42,12 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
     }
 }

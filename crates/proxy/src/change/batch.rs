@@ -1,6 +1,5 @@
 //! Changes that share one commit: each is applied to a copy of the declarations and compiled, or leaves no trace.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use portcullis_core::audit::Actor;
@@ -8,6 +7,7 @@ use portcullis_core::model::{Name, Problem, ServiceId};
 use portcullis_core::ports::Write;
 use portcullis_core::table::Table;
 
+use super::touched::{Problems, Touched};
 use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
 use crate::compile::{CompiledRoute, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
@@ -99,7 +99,7 @@ impl Batch {
         for edit in &transaction.edits {
             let told = trail::told(&next, edit, actor, now)?;
             let (write, revision) = next.apply(edit, transaction.owner)?;
-            writes.push(write);
+            writes.extend(write);
             writes.extend(told.map(|told| told.leading_to(revision)));
             revisions.push(revision);
         }
@@ -113,27 +113,14 @@ impl Batch {
 
 /// Compiles what the edits touch: services, routes, and the routes that lead to those services.
 fn compile(workshop: &Workshop, before: &Compiled, view: &View, edits: &[Edit]) -> Result<Compiled, Vec<Problem>> {
-    let (mut services, mut routes) = (HashSet::new(), HashSet::new());
-    for edit in edits {
-        match edit {
-            Edit::Service(id, _) => {
-                services.insert(id);
-                routes.extend(view.routes_to(id));
-            }
-            Edit::Route(name, _) => {
-                routes.insert(name);
-            }
-            _ => {}
-        }
-    }
     let mut compiled = before.clone();
-    let mut problems = Vec::new();
-    for id in services {
-        problems.extend(compiled.compile_service(workshop, view, id).err().into_iter().flatten());
+    let mut problems = Problems::default();
+    let touched = Touched::by(view, edits);
+    for id in touched.services {
+        problems.of_service(id, compiled.compile_service(workshop, view, id));
     }
-    for name in routes {
-        problems.extend(compiled.compile_route(workshop, view, name).err().into_iter().flatten());
+    for name in touched.routes {
+        problems.of_route(view, name, compiled.compile_route(workshop, view, name));
     }
-    problems.sort_by(|one, other| one.path.cmp(&other.path));
-    if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    problems.none_or_all().map(|()| compiled)
 }

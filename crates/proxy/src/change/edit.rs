@@ -26,6 +26,47 @@ pub enum Edit {
     Registration(Name, Option<Registration>),
     /// An enrolment token.
     Enrolment(Label, Option<Enrolment>),
+    /// An object that is there belongs to the transaction's owner from now on. It stands before another edit of
+    /// the same object, with which it is written.
+    Adopt(Declared),
+}
+
+/// Which declared object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Declared {
+    /// A service.
+    Service(ServiceId),
+    /// A route.
+    Route(Name),
+    /// A client.
+    Client(Label),
+}
+
+impl Declared {
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "service",
+            Self::Route(_) => "route",
+            Self::Client(_) => "client",
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Service(id) => id.to_string(),
+            Self::Route(name) => name.to_string(),
+            Self::Client(name) => name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Declared {
+    /// Its place in the declarations: `services.orders/v1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s.{}", self.kind(), self.name())
+    }
 }
 
 /// Edits that happen together or not at all.

@@ -7,6 +7,8 @@
 
 mod batch;
 mod edit;
+pub mod plan;
+mod touched;
 mod trail;
 mod view;
 
@@ -19,7 +21,8 @@ use portcullis_core::ports::{Registry, RegistryError};
 use tokio::sync::{mpsc, oneshot};
 
 use batch::{Batch, Compiled};
-pub use edit::{ChangeError, Edit, Transaction};
+pub use edit::{ChangeError, Declared, Edit, Transaction};
+pub use touched::DryRun;
 pub use view::View;
 
 use crate::snapshot::{Publisher, Snapshot};

@@ -34,6 +34,8 @@ pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<
         Edit::Registration(name, after) => {
             sides(view.registration(name).map(|it| (it.revision, &it.value)), after.as_ref())
         }
+        // It is written with the edit of the same object that follows it, and told there.
+        Edit::Adopt(_) => return Ok(None),
         Edit::Enrolment(name, after) => sides(view.enrolment(name).map(|it| (it.revision, &it.value)), after.as_ref()),
     }?;
     let action = match (&before, &after) {

@@ -11,7 +11,7 @@ use portcullis_core::table::Table;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Edit;
+use super::{Declared, Edit};
 
 /// Everything that was declared or handed out, at one moment. Cheap to copy.
 #[derive(Debug, Clone, Default)]
@@ -162,10 +162,13 @@ impl View {
     }
 
     /// Applies an edit and says what has to be written for it, and the revision the object has now (0: gone).
-    pub(super) fn apply(&mut self, edit: &Edit, owner: Owner) -> Result<(Write, u64), RegistryError> {
+    pub(super) fn apply(&mut self, edit: &Edit, owner: Owner) -> Result<(Option<Write>, u64), RegistryError> {
+        if let Edit::Adopt(object) = edit {
+            return Ok((None, self.adopt(object, owner)));
+        }
         let (kind, key) = address(edit);
         let Some((before, revision, owner)) = self.place(edit.clone(), owner, None) else {
-            return Ok((Write::Delete { kind, key }, 0));
+            return Ok((Some(Write::Delete { kind, key }), 0));
         };
         let expect = if before == 0 { Expect::Absent } else { Expect::Revision(before) };
         let body = match edit {
@@ -176,8 +179,18 @@ impl View {
             Edit::ApiKey(_, value) => json(value),
             Edit::Registration(_, value) => json(value),
             Edit::Enrolment(_, value) => json(value),
+            Edit::Adopt(_) => return Ok((None, revision)),
         }?;
-        Ok((Write::Put { row: Row { kind, key, revision, owner, body }, expect }, revision))
+        Ok((Some(Write::Put { row: Row { kind, key, revision, owner, body }, expect }), revision))
+    }
+
+    /// Gives an object to an owner; returns its revision, 0 if it is not there.
+    fn adopt(&mut self, object: &Declared, owner: Owner) -> u64 {
+        match object {
+            Declared::Service(id) => give(&mut self.services, id, owner),
+            Declared::Route(name) => give(&mut self.routes, name, owner),
+            Declared::Client(name) => give(&mut self.clients, name, owner),
+        }
     }
 
     /// Puts the object of an edit in its place, with the indexes over it. Returns the revision before (0: none),
@@ -198,7 +211,9 @@ impl View {
                 set(&mut self.routes, name, value.map(|route| *route), owner, revision)
             }
             Edit::Client(name, value) => {
-                if let Some(access_key) = self.clients.get(&name).and_then(|former| former.value.access_key.clone()) {
+                if let Some(access_key) = self.clients.get(&name).and_then(|former| former.value.access_key.clone())
+                    && self.client_of.get(&access_key) == Some(&name)
+                {
                     self.client_of.remove(&access_key);
                 }
                 if let Some(access_key) = value.as_ref().and_then(|client| client.access_key.clone()) {
@@ -226,6 +241,10 @@ impl View {
                 }
                 set(&mut self.enrolments, name, value, owner, revision)
             }
+            Edit::Adopt(object) => {
+                self.adopt(&object, owner);
+                None
+            }
         }
     }
 }
@@ -248,6 +267,18 @@ where
     let revision = revision.unwrap_or(before + 1);
     table.insert(key, Arc::new(Stored { value, revision, owner }));
     Some((before, revision, owner))
+}
+
+fn give<K, V>(table: &mut Objects<K, V>, key: &K, owner: Owner) -> u64
+where
+    K: std::hash::Hash + Eq + Clone,
+    V: Clone,
+{
+    let Some(held) = table.get(key) else { return 0 };
+    let given = Stored { owner, ..held.as_ref().clone() };
+    let revision = given.revision;
+    table.insert(key.clone(), Arc::new(given));
+    revision
 }
 
 fn list_set<K, V>(table: &mut Table<K, Arc<Vec<V>>>, key: K, value: &V, present: bool)
@@ -277,6 +308,9 @@ pub(super) fn address(edit: &Edit) -> (Kind, String) {
         Edit::ApiKey(hash, _) => (Kind::ApiKey, hash.to_hex()),
         Edit::Registration(name, _) => (Kind::Registration, name.to_string()),
         Edit::Enrolment(name, _) => (Kind::Enrolment, name.to_string()),
+        Edit::Adopt(Declared::Service(id)) => (Kind::Service, id.to_string()),
+        Edit::Adopt(Declared::Route(name)) => (Kind::Route, name.to_string()),
+        Edit::Adopt(Declared::Client(name)) => (Kind::Client, name.to_string()),
     }
 }
 

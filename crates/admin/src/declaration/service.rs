@@ -1,11 +1,11 @@
 //! Reads a declared service by hand, so that every mistake in it is told at once, each with its place.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::str::FromStr;
 
 use portcullis_core::model::{Name, Problem, Service, Target, TargetUrl, default_require};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use super::fields::{expected, text, texts, unknown_fields};
 
 const FIELDS: [&str; 4] = ["targets", "require", "audiences", "policies"];
 const TARGET_FIELDS: [&str; 3] = ["url", "weight", "instance"];
@@ -55,13 +55,6 @@ pub(crate) fn read(body: &Value) -> Reading {
         Some(other) => problems.push(expected("policies", "an object of settings by kind", other)),
     }
     Reading { service, problems, targets: written }
-}
-
-/// Whether a problem is about a part of the body that `others` complain about too. What is left out of a
-/// reading shifts what is behind it, so a later look at such a part says nothing reliable.
-pub(crate) fn shadowed(problem: &Problem, others: &[Problem]) -> bool {
-    let part = |problem: &Problem| problem.path.split(['.', '[']).next().unwrap_or("").to_owned();
-    part(problem) != "policies" && others.iter().any(|other| part(other) == part(problem))
 }
 
 fn targets(items: &[Value], problems: &mut Vec<Problem>) -> Vec<Target> {
@@ -117,7 +110,7 @@ fn weight(value: &Value) -> Option<u16> {
     (1..=MAX_WEIGHT).contains(&weight).then_some(weight)
 }
 
-fn require(value: &Value, problems: &mut Vec<Problem>) -> Vec<Vec<String>> {
+pub(super) fn require(value: &Value, problems: &mut Vec<Problem>) -> Vec<Vec<String>> {
     const WANTED: &str = "a list of alternatives, each a list of credential kinds";
     let Some(alternatives) = value.as_array() else {
         problems.push(expected("require", WANTED, value));
@@ -156,45 +149,6 @@ fn audiences(value: &Value, problems: &mut Vec<Problem>) -> Vec<String> {
         }
     }
     read
-}
-
-fn texts(items: &[Value], path: &str, problems: &mut Vec<Problem>) -> Vec<String> {
-    let mut read = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        match item.as_str() {
-            Some(text) => read.push(text.to_owned()),
-            None => problems.push(expected(&format!("{path}[{index}]"), "a text", item)),
-        }
-    }
-    read
-}
-
-fn text<T: FromStr<Err: Display>>(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Option<T> {
-    let Some(text) = value.as_str() else {
-        problems.push(expected(path, "a text", value));
-        return None;
-    };
-    text.parse().map_err(|error: T::Err| problems.push(Problem::new(path, error.to_string()))).ok()
-}
-
-fn unknown_fields(fields: &Map<String, Value>, known: &[&str], path: &str, problems: &mut Vec<Problem>) {
-    for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
-        let message = format!("is not known; expected one of {}", known.join(", "));
-        let place = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };
-        problems.push(Problem::new(place, message));
-    }
-}
-
-fn expected(path: &str, wanted: &str, found: &Value) -> Problem {
-    let found = match found {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => "true or false".to_owned(),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(_) => "a text".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    };
-    Problem::new(path, format!("expected {wanted}, found {found}"))
 }
 
 #[cfg(test)]
@@ -274,14 +228,5 @@ mod tests {
                 "policies",
             ],
         );
-    }
-
-    #[test]
-    fn a_later_look_is_left_out_where_parts_were_left_out() {
-        let others = [Problem::new("targets[0].url", "")];
-        assert!(shadowed(&Problem::new("targets", ""), &others));
-        assert!(!shadowed(&Problem::new("require[0]", ""), &others));
-        let others = [Problem::new("policies", "")];
-        assert!(!shadowed(&Problem::new("policies.cors", ""), &others));
     }
 }

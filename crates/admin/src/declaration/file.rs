@@ -1,0 +1,227 @@
+//! Reads a whole file of declarations, as YAML or JSON: everything that is wrong with it, with the lines.
+
+use portcullis_core::model::{DECLARATIONS_VERSION, Declarations, Problem};
+use serde_json::{Map, Value};
+
+use super::fields::{expected, unknown_fields};
+use super::syntax::{self, Syntax};
+use super::{client, route, service};
+
+const FIELDS: [&str; 4] = ["version", "services", "routes", "clients"];
+/// Bytes of a file of declarations.
+pub const LARGEST: usize = 16 << 20;
+
+/// Declarations as far as they could be read, and everything that is wrong with their form.
+#[derive(Debug)]
+pub struct Reading {
+    /// What could be read; what could not is left out or has its default.
+    pub declarations: Declarations,
+    /// What is wrong, without lines.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a file. A text that is neither YAML nor JSON is a single problem.
+pub fn read(text: &[u8], syntax: Syntax) -> Result<Reading, Problem> {
+    if text.len() > LARGEST {
+        return Err(Problem::new("", format!("a file of declarations has at most {LARGEST} bytes")));
+    }
+    Ok(read_value(&syntax::parse(text, syntax)?))
+}
+
+/// Writes declarations as YAML, in the order of their names.
+pub fn to_yaml(declarations: &Declarations) -> Result<String, String> {
+    serde_saphyr::to_string(declarations).map_err(|error| error.to_string())
+}
+
+/// Gives problems the lines of the text they stand in.
+pub fn with_lines(problems: Vec<Problem>, text: &[u8]) -> Vec<Problem> {
+    let lines = syntax::lines(text);
+    problems
+        .into_iter()
+        .map(|problem| {
+            let line = nearest(&problem.path, &lines);
+            problem.at(line)
+        })
+        .collect()
+}
+
+/// The line of a place, or of the nearest thing around it that is there.
+fn nearest(path: &str, lines: &std::collections::HashMap<String, u64>) -> Option<u64> {
+    let mut path = path;
+    loop {
+        if let Some(line) = lines.get(path) {
+            return Some(*line);
+        }
+        path = &path[..path.rfind(['.', '['])?];
+    }
+}
+
+fn read_value(body: &Value) -> Reading {
+    let mut reading = Reading { declarations: Declarations::default(), problems: Vec::new() };
+    let problems = &mut reading.problems;
+    let Some(fields) = body.as_object() else {
+        problems.push(expected("", "an object with 'version'", body));
+        return reading;
+    };
+    unknown_fields(fields, &FIELDS, "", problems);
+    match fields.get("version") {
+        Some(Value::Number(number)) if number.as_u64() == Some(DECLARATIONS_VERSION) => {}
+        None => problems.push(Problem::new("version", format!("is missing: expected {DECLARATIONS_VERSION}"))),
+        Some(other) => problems.push(expected("version", &format!("the number {DECLARATIONS_VERSION}"), other)),
+    }
+    let declared = &mut reading.declarations;
+    for (name, body) in section(fields, "services", problems) {
+        let read = service::read(body);
+        let place = format!("services.{name}");
+        problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
+        if read.targets > crate::operations::services::MAX_TARGETS {
+            let message =
+                format!("expected at most {}, found {}", crate::operations::services::MAX_TARGETS, read.targets);
+            problems.push(Problem::new(format!("{place}.targets"), message));
+        }
+        if let Some(id) = named(name, &place, problems) {
+            declared.services.insert(id, read.service);
+        }
+    }
+    for (name, body) in section(fields, "routes", problems) {
+        let read = route::read(body);
+        let place = format!("routes.{name}");
+        problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
+        if let (Some(name), Some(route)) = (named(name, &place, problems), read.route) {
+            declared.routes.insert(name, route);
+        }
+    }
+    for (name, body) in section(fields, "clients", problems) {
+        let place = format!("clients.{name}");
+        let mut found = Vec::new();
+        let client = client::read(body, &mut found);
+        problems.extend(found.into_iter().map(|problem| problem.under(&place)));
+        if let Some(name) = named(name, &place, problems) {
+            declared.clients.insert(name, client);
+        }
+    }
+    reading
+}
+
+/// The objects of one kind by name.
+fn section<'a>(
+    fields: &'a Map<String, Value>,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    let objects = match fields.get(name) {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(objects)) => Some(objects),
+        Some(other) => {
+            problems.push(expected(name, "an object of declarations by name", other));
+            None
+        }
+    };
+    objects.into_iter().flatten()
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &str,
+    place: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    name.parse().map_err(|error: T::Err| problems.push(Problem::new(place, error.to_string()))).ok()
+}
+
+/// Whether a problem that compiling found is about a part that could not be read in full.
+pub(crate) fn is_shadowed(problem: &Problem, problems: &[Problem]) -> bool {
+    let Some((object, part)) = parts(&problem.path) else { return false };
+    let (object, part) = (object.to_owned(), part.to_owned());
+    if part == "policies" {
+        return false;
+    }
+    problems.iter().any(|other| parts(&other.path).is_some_and(|(of, field)| of == object && field == part))
+}
+
+/// The object a path leads to and the field in it. Names of clients may have dots; clients are not compiled.
+fn parts(path: &str) -> Option<(&str, &str)> {
+    let (section, rest) = path.split_once('.')?;
+    let end = rest.find('.').map_or(path.len(), |at| section.len() + 1 + at);
+    let field = path.get(end + 1..).unwrap_or("");
+    Some((&path[..end], field.split(['.', '[']).next().unwrap_or("")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r"# a file
+version: 2
+servces: {}
+services:
+  orders/v1:
+    targets:
+      - url: ftp://a
+      - url: http://b
+        weight: 0
+    polices: {}
+  oauth/v1:
+    targets: [{url: http://c}]
+routes:
+  users:
+    match: {path: {prefix: /api}}
+    service: users
+    strip: often
+clients:
+  ada@example.com:
+    services: [a/b/c]
+";
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let reading = read(FILE.as_bytes(), Syntax::Yaml).expect("YAML");
+        let found = with_lines(reading.problems, FILE.as_bytes());
+        let places: Vec<_> =
+            found.iter().map(|problem| (problem.path.as_str(), problem.line.expect("a line"))).collect();
+        assert_eq!(
+            places,
+            [
+                ("servces", 3),
+                ("version", 2),
+                ("services.oauth/v1", 11),
+                ("services.orders/v1.polices", 10),
+                ("services.orders/v1.targets[0].url", 7),
+                ("services.orders/v1.targets[1].weight", 9),
+                ("routes.users.service", 16),
+                ("routes.users.strip", 17),
+                ("clients.ada@example.com.services[0]", 20),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_declared() {
+        let text = r"
+version: 1
+services:
+  orders/v1: {targets: [{url: 'http://127.0.0.1:1'}], require: []}
+clients:
+  shop: {services: ['*']}
+";
+        let reading = read(text.as_bytes(), Syntax::Yaml).expect("YAML");
+        assert_eq!(reading.problems, []);
+        let json = serde_json::to_string(&reading.declarations).expect("JSON");
+        let again = read(json.as_bytes(), Syntax::Json).expect("JSON");
+        assert_eq!((again.problems, again.declarations), (Vec::new(), reading.declarations));
+    }
+
+    #[test]
+    fn an_empty_section_is_none() {
+        let reading = read(b"version: 1\nservices:\nroutes: {}\n", Syntax::Yaml).expect("YAML");
+        assert_eq!((reading.problems, reading.declarations), (Vec::new(), Declarations::default()));
+        assert_eq!(read(b"[1]", Syntax::Json).expect("JSON").problems.len(), 1);
+    }
+
+    #[test]
+    fn problems_of_parts_that_were_not_read_are_not_repeated() {
+        let told = [Problem::new("services.a/v1.targets[0].url", ""), Problem::new("routes.x", "")];
+        let shadowed = |path: &str| is_shadowed(&Problem::new(path, ""), &told);
+        assert!(shadowed("services.a/v1.targets") && shadowed("routes.x"));
+        assert!(!shadowed("services.a/v1.require[0]") && !shadowed("services.b/v1.targets"));
+    }
+}

@@ -1,0 +1,125 @@
+//! All declarations at once: what they are, what a file of them would change, and changing it in one transaction.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use portcullis_core::model::{Declarations, Label, Name, Owner, Problem, ServiceId};
+use portcullis_identity::DEFAULT_CLIENT;
+use portcullis_proxy::change::plan::{Plan, Rules, plan};
+use portcullis_proxy::change::{ChangeError, Changes, DryRun, Transaction, View};
+use serde::Serialize;
+
+use super::clients::fresh_access_key;
+use super::services::MAX_VERSIONS;
+use super::submit;
+use crate::conditions::Conditions;
+use crate::declaration::{Reading, is_shadowed};
+
+/// The declarations of one owner, or of all.
+pub fn declared(view: &View, owner: Option<Owner>) -> Declarations {
+    let is_meant = |of: Owner| owner.is_none_or(|owner| owner == of);
+    let services = view.services().filter(|(_, stored)| is_meant(stored.owner));
+    let routes = view.routes().filter(|(_, stored)| is_meant(stored.owner));
+    let clients = view.clients().filter(|(_, stored)| is_meant(stored.owner));
+    Declarations {
+        services: services.map(|(id, stored)| (id.clone(), stored.value.clone())).collect(),
+        routes: routes.map(|(name, stored)| (name.clone(), stored.value.clone())).collect(),
+        clients: clients.map(|(name, stored)| (name.clone(), stored.value.clone())).collect(),
+        ..Declarations::default()
+    }
+}
+
+/// A number that is another one when any declaration is: a part of the SHA-256 over all of them with their
+/// revisions and owners.
+pub fn fingerprint(view: &View) -> u64 {
+    #[derive(Serialize)]
+    struct Entry<'a, T> {
+        name: String,
+        revision: u64,
+        owner: Owner,
+        value: &'a T,
+    }
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    let mut note = |kind: &str, entry: Result<Vec<u8>, serde_json::Error>| {
+        entries.push([kind.as_bytes(), &entry.unwrap_or_default()].concat());
+    };
+    macro_rules! all {
+        ($kind:literal, $objects:expr) => {
+            for (name, stored) in $objects {
+                let (revision, owner) = (stored.revision, stored.owner);
+                note(
+                    $kind,
+                    serde_json::to_vec(&Entry { name: name.to_string(), revision, owner, value: &stored.value }),
+                );
+            }
+        };
+    }
+    all!("service", view.services());
+    all!("route", view.routes());
+    all!("client", view.clients());
+    entries.sort_unstable();
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for entry in entries {
+        hash.update(&entry);
+        hash.update(b"\n");
+    }
+    hash.finish().as_ref().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// What a file would change. Everything that is wrong with it is in the plan's problems.
+pub fn planned(view: &View, reading: &Reading, adopt: bool, dry_run: &DryRun) -> Plan {
+    let mut plan = decide(view, &reading.declarations, adopt);
+    let compiled = dry_run.problems(view, &plan.edits);
+    let mut problems = reading.problems.clone();
+    problems.append(&mut plan.problems);
+    let new: Vec<_> = compiled.into_iter().filter(|problem| !is_shadowed(problem, &problems)).collect();
+    problems.extend(new);
+    plan.problems = problems;
+    plan
+}
+
+/// Makes the declarations what a file says, in one transaction, or changes nothing and tells everything that is
+/// wrong. The sessions of the clients it removes are the caller's to end.
+pub async fn apply(
+    changes: &Changes,
+    reading: Reading,
+    adopt: bool,
+    conditions: Conditions,
+    dry_run: DryRun,
+) -> Result<Plan, ChangeError> {
+    let (_, plan) = submit(changes, move |view| {
+        if !conditions.is_empty() {
+            conditions.check(Some(fingerprint(view)))?;
+        }
+        let mut plan = decide(view, &reading.declarations, adopt);
+        if !plan.problems.is_empty() || !reading.problems.is_empty() {
+            return Err(ChangeError::Invalid(planned(view, &reading, adopt, &dry_run).problems));
+        }
+        let edits = std::mem::take(&mut plan.edits);
+        Ok((Transaction { owner: Owner::File, edits }, plan))
+    })
+    .await?;
+    Ok(plan)
+}
+
+fn decide(view: &View, declared: &Declarations, adopt: bool) -> Plan {
+    let builtin: Label = DEFAULT_CLIENT.parse().expect("a word is a label");
+    let rules = Rules { owner: Owner::File, adopt, builtin_client: &builtin, access_key: &fresh_access_key };
+    let mut plan = plan(view, declared, &rules);
+    let mut versions: BTreeMap<&Name, usize> = BTreeMap::new();
+    for id in declared.services.keys() {
+        // Those that are there and stay are counted once, with the first that is declared.
+        let stay = |name| view.versions(name).iter().filter(|held| !declares(declared, name, held)).count();
+        let count = versions.entry(&id.name).or_insert_with(|| stay(&id.name));
+        *count += 1;
+        if *count == MAX_VERSIONS + 1 {
+            let message = format!("a service has at most {MAX_VERSIONS} versions");
+            plan.problems.push(Problem::new(format!("services.{id}"), message));
+        }
+    }
+    plan
+}
+
+fn declares(declared: &Declarations, name: &Name, version: &Name) -> bool {
+    declared.services.contains_key(&ServiceId { name: name.clone(), version: version.clone() })
+}

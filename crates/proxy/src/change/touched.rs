@@ -1,0 +1,118 @@
+//! What edits touch and so has to be compiled, every problem with it, and the trial that changes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use portcullis_core::model::{Name, Owner, Problem, ServiceId};
+use portcullis_policies::Parts;
+
+use super::{Edit, View};
+use crate::compile::{compile_route, compile_service};
+use crate::upstream::Upstreams;
+
+/// The services and routes that edits change, and the routes that lead to those services.
+pub(super) struct Touched<'a> {
+    pub(super) services: HashSet<&'a ServiceId>,
+    pub(super) routes: HashSet<&'a Name>,
+}
+
+impl<'a> Touched<'a> {
+    /// What the edits touch that led to this view.
+    pub(super) fn by(view: &'a View, edits: &'a [Edit]) -> Self {
+        let mut touched = Self { services: HashSet::new(), routes: HashSet::new() };
+        for edit in edits {
+            match edit {
+                Edit::Service(id, _) => {
+                    touched.services.insert(id);
+                    touched.routes.extend(view.routes_to(id));
+                }
+                Edit::Route(name, _) => {
+                    touched.routes.insert(name);
+                }
+                _ => {}
+            }
+        }
+        touched
+    }
+}
+
+/// Problems as they are found: those of services first, then those of routes.
+#[derive(Default)]
+pub(super) struct Problems<'a> {
+    all: Vec<Problem>,
+    of_services: HashMap<&'a ServiceId, Vec<Problem>>,
+}
+
+impl<'a> Problems<'a> {
+    /// Keeps what is wrong with a service.
+    pub(super) fn of_service<T>(&mut self, id: &'a ServiceId, compiled: Result<T, Vec<Problem>>) {
+        let Err(found) = compiled else { return };
+        self.all.extend(found.iter().cloned());
+        self.of_services.insert(id, found);
+    }
+
+    /// Keeps what is wrong with a route, except for what is wrong with its service and told there.
+    pub(super) fn of_route<T>(&mut self, view: &View, name: &Name, compiled: Result<T, Vec<Problem>>) {
+        let Err(found) = compiled else { return };
+        let service = view.route(name).and_then(|stored| stored.value.service.as_ref());
+        let told = service.and_then(|id| Some((id, self.of_services.get(id)?)));
+        let (own, base) = (format!("routes.{name}"), told.map(|(id, _)| format!("services.{id}")));
+        let is_told = |problem: &Problem| {
+            let (Some((_, told)), Some(base)) = (told, &base) else { return false };
+            let place = problem.path.strip_prefix(&own);
+            told.iter().any(|other| other.path.strip_prefix(base) == place && other.message == problem.message)
+        };
+        let new: Vec<_> = found.into_iter().filter(|problem| !is_told(problem)).collect();
+        self.all.extend(new);
+    }
+
+    /// Everything that was found, by its place.
+    pub(super) fn none_or_all(mut self) -> Result<(), Vec<Problem>> {
+        self.all.sort_by(|one, other| one.path.cmp(&other.path));
+        if self.all.is_empty() { Ok(()) } else { Err(self.all) }
+    }
+}
+
+/// Compiles edits without putting anything anywhere, and says what is wrong with them.
+#[derive(Clone)]
+pub struct DryRun {
+    parts: Arc<Parts>,
+    upstreams: Upstreams,
+}
+
+impl DryRun {
+    /// A trial with what policies and upstream endpoints are built from.
+    pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
+        Self { parts, upstreams }
+    }
+
+    /// Every problem the edits would have on these declarations.
+    pub fn problems(&self, view: &View, edits: &[Edit]) -> Vec<Problem> {
+        let mut next = view.clone();
+        for edit in edits {
+            if let Err(error) = next.apply(edit, Owner::Api) {
+                return vec![Problem::new("", error.to_string())];
+            }
+        }
+        let mut problems = Problems::default();
+        let touched = Touched::by(&next, edits);
+        for id in touched.services {
+            if let Some(stored) = next.service(id) {
+                problems.of_service(id, compile_service(id, &stored.value, &self.parts, &self.upstreams));
+            }
+        }
+        for name in touched.routes {
+            let Some(stored) = next.route(name) else { continue };
+            let service = |id: &ServiceId| next.service(id).map(|stored| &stored.value);
+            let compiled = compile_route(name, &stored.value, service, &self.parts, &self.upstreams);
+            problems.of_route(&next, name, compiled);
+        }
+        problems.none_or_all().err().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for DryRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DryRun").finish_non_exhaustive()
+    }
+}

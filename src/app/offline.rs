@@ -1,0 +1,39 @@
+//! Compiles declarations where no gateway runs: the same parts, on a registry that is forgotten with the process.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use portcullis_core::directory::Directory;
+use portcullis_core::memory::MemoryRegistry;
+use portcullis_core::ports::{Clock, Registry, SystemClock};
+use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
+use portcullis_policies::{Limiters, Parts};
+use portcullis_proxy::change::DryRun;
+use portcullis_proxy::upstream::Upstreams;
+
+use super::jobs::ControlJobs;
+use super::{SESSION_BYTES, upstream_settings};
+use crate::config::Config;
+
+/// A trial as the gateway with this configuration would make it.
+pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+    // Nothing that is made with it is seen by anybody.
+    let master = MasterKey::from_bytes(&[0; 32]);
+    let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await?;
+    let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into();
+    let parts = Parts {
+        directory: Arc::new(Directory::default()),
+        tokens: Arc::new(AccessTokens::new(Arc::new(keys), Arc::clone(&issuer), Arc::clone(&clock))),
+        issuer,
+        sessions: Arc::new(Sessions::new(registry, SESSION_BYTES)),
+        jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
+        clock,
+        body_limit: config.limits.body_bytes,
+        limiters: Arc::new(Limiters::default()),
+    };
+    let own = vec![config.listen, config.admin_listen];
+    let pseudonym = HeaderValue::from_static("portcullis");
+    Ok(DryRun::new(Arc::new(parts), Upstreams::new(upstream_settings(config, &pseudonym, own))))
+}
