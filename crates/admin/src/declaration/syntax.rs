@@ -261,7 +261,7 @@ mod tests {
             ("a: 1\na: 2\n", Syntax::Yaml, 2),
             ("a: 1\nb: [1\n", Syntax::Yaml, 2),
             ("a: &x [1]\nb: {<<: *x}\n", Syntax::Yaml, 2),
-            ("a: 1\n---\nb: 1\n", Syntax::Yaml, 3),
+            ("a: 1\n---\nb: 1\n", Syntax::Yaml, 2),
         ] {
             let problem = parse(text.as_bytes(), syntax).expect_err(text);
             assert_eq!(problem.line, Some(line), "{text:?}: {problem}");
