@@ -94,7 +94,9 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         }
         command => {
             let config = Config::load(&flags, std::env::vars_os())?;
-            let admin = connect(&global, &config)?;
+            let is_diff = matches!(command, Command::Diff { .. });
+            let trouble = |failure| if is_diff { Failure::Trouble(Box::new(failure)) } else { failure };
+            let admin = connect(&global, &config).map_err(trouble)?;
             let work = ask(command, &admin, output);
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
         }

@@ -1,5 +1,7 @@
 //! Reads a whole file of declarations, as YAML or JSON: everything that is wrong with it, with the lines.
 
+use std::collections::{HashMap, HashSet};
+
 use portcullis_core::model::{DECLARATIONS_VERSION, Declarations, Problem};
 use serde_json::{Map, Value};
 
@@ -46,7 +48,7 @@ pub fn with_lines(problems: Vec<Problem>, text: &[u8]) -> Vec<Problem> {
 }
 
 /// The line of a place, or of the nearest thing around it that is there.
-fn nearest(path: &str, lines: &std::collections::HashMap<String, u64>) -> Option<u64> {
+fn nearest(path: &str, lines: &HashMap<String, u64>) -> Option<u64> {
     let mut path = path;
     loop {
         if let Some(line) = lines.get(path) {
@@ -128,14 +130,12 @@ fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
     name.parse().map_err(|error: T::Err| problems.push(Problem::new(place, error.to_string()))).ok()
 }
 
-/// Whether a problem that compiling found is about a part that could not be read in full.
-pub(crate) fn is_shadowed(problem: &Problem, problems: &[Problem]) -> bool {
-    let Some((object, part)) = parts(&problem.path) else { return false };
-    let (object, part) = (object.to_owned(), part.to_owned());
-    if part == "policies" {
-        return false;
-    }
-    problems.iter().any(|other| parts(&other.path).is_some_and(|(of, field)| of == object && field == part))
+/// What compiling found, without what is about parts that could not be read in full and are told already.
+pub(crate) fn unshadowed(found: Vec<Problem>, told: &[Problem]) -> Vec<Problem> {
+    let told: HashSet<_> = told.iter().filter_map(|problem| parts(&problem.path)).collect();
+    let is_new =
+        |problem: &Problem| parts(&problem.path).is_none_or(|place| place.1 == "policies" || !told.contains(&place));
+    found.into_iter().filter(is_new).collect()
 }
 
 /// The object a path leads to and the field in it. Names of clients may have dots; clients are not compiled.
@@ -220,7 +220,7 @@ clients:
     #[test]
     fn problems_of_parts_that_were_not_read_are_not_repeated() {
         let told = [Problem::new("services.a/v1.targets[0].url", ""), Problem::new("routes.x", "")];
-        let shadowed = |path: &str| is_shadowed(&Problem::new(path, ""), &told);
+        let shadowed = |path: &str| unshadowed(vec![Problem::new(path, "")], &told).is_empty();
         assert!(shadowed("services.a/v1.targets") && shadowed("routes.x"));
         assert!(!shadowed("services.a/v1.require[0]") && !shadowed("services.b/v1.targets"));
     }

@@ -9,7 +9,7 @@ mod syntax;
 
 use portcullis_core::model::Problem;
 
-pub(crate) use file::is_shadowed;
+pub(crate) use file::unshadowed;
 pub use file::{LARGEST, Reading, read, to_yaml, with_lines};
 pub(crate) use route::read as read_route;
 pub(crate) use service::read as read_service;

@@ -13,7 +13,7 @@ use super::clients::fresh_access_key;
 use super::services::MAX_VERSIONS;
 use super::submit;
 use crate::conditions::Conditions;
-use crate::declaration::{Reading, is_shadowed};
+use crate::declaration::{Reading, unshadowed};
 
 /// The declarations of one owner, or of all.
 pub fn declared(view: &View, owner: Option<Owner>) -> Declarations {
@@ -72,7 +72,7 @@ pub fn planned(view: &View, reading: &Reading, adopt: bool, dry_run: &DryRun) ->
     let compiled = dry_run.problems(view, &plan.edits);
     let mut problems = reading.problems.clone();
     problems.append(&mut plan.problems);
-    let new: Vec<_> = compiled.into_iter().filter(|problem| !is_shadowed(problem, &problems)).collect();
+    let new = unshadowed(compiled, &problems);
     problems.extend(new);
     plan.problems = problems;
     plan
@@ -87,12 +87,16 @@ pub async fn apply(
     conditions: Conditions,
     dry_run: DryRun,
 ) -> Result<Plan, ChangeError> {
+    if !reading.problems.is_empty() {
+        // What cannot be read does not keep other changes waiting.
+        return Err(ChangeError::Invalid(planned(&changes.view(), &reading, adopt, &dry_run).problems));
+    }
     let (_, plan) = submit(changes, move |view| {
         if !conditions.is_empty() {
             conditions.check(Some(fingerprint(view)))?;
         }
         let mut plan = decide(view, &reading.declarations, adopt);
-        if !plan.problems.is_empty() || !reading.problems.is_empty() {
+        if !plan.problems.is_empty() {
             return Err(ChangeError::Invalid(planned(view, &reading, adopt, &dry_run).problems));
         }
         let edits = std::mem::take(&mut plan.edits);

@@ -85,7 +85,7 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
     }
     let gone = sorted(view.services(), rules, |id| declared.services.contains_key(id));
     for id in &gone {
-        plan.removal(Declared::Service(id.clone()), Edit::Service(id.clone(), None));
+        plan.removal(&Declared::Service(id.clone()), Edit::Service(id.clone(), None));
     }
     plan.forget_names(view, declared, &gone);
     for (name, route) in &declared.routes {
@@ -93,7 +93,7 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
         plan.object(rules, Declared::Route(name.clone()), view.route(name), route, edit);
     }
     for name in sorted(view.routes(), rules, |name| declared.routes.contains_key(name)) {
-        plan.removal(Declared::Route(name.clone()), Edit::Route(name, None));
+        plan.removal(&Declared::Route(name.clone()), Edit::Route(name, None));
     }
     plan.clients(view, declared, rules);
     plan.policies(view);
@@ -146,8 +146,8 @@ impl Plan {
         }
     }
 
-    fn removal(&mut self, object: Declared, edit: Edit) {
-        self.step(Action::Remove, &object, Vec::new(), vec![edit]);
+    fn removal(&mut self, object: &Declared, edit: Edit) {
+        self.step(Action::Remove, object, Vec::new(), vec![edit]);
     }
 
     fn step(&mut self, action: Action, object: &Declared, fields: Vec<String>, edits: Vec<Edit>) {
@@ -189,7 +189,7 @@ impl Plan {
             let keys = view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None));
             let secrets = view.secrets(&name).map(|(id, _)| Edit::ClientSecret(name.clone(), id.to_owned(), None));
             self.edits.extend(keys.chain(secrets));
-            self.removal(Declared::Client(name.clone()), Edit::Client(name.clone(), None));
+            self.removal(&Declared::Client(name.clone()), Edit::Client(name.clone(), None));
             self.removed_clients.push(name);
         }
         for (name, client) in &declared.clients {

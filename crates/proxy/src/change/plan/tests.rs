@@ -113,7 +113,7 @@ fn objects_of_others_are_taken_over_only_when_asked_for() {
     let adopted = plan_of(&view, declared, true);
     assert_eq!(adopted.problems, []);
     assert_eq!(steps(&adopted), ["Change service other/v1 require+owner", "Change service same/v1 owner"]);
-    let mut next = view.clone();
+    let mut next = view;
     for edit in &adopted.edits {
         next.apply(edit, Owner::File).expect("applied");
     }
