@@ -56,11 +56,6 @@ impl Pipeline {
         Self { route, steps: steps.into_boxed_slice(), endpoint }
     }
 
-    /// The kinds of its steps, in the order they are walked.
-    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
-        self.steps.iter().map(|(kind, _)| *kind)
-    }
-
     /// Walks the call from the first step to the endpoint and back.
     pub async fn run(&self, call: &mut Call) -> Response {
         Next { pipeline: self, position: 0 }.run(call).await

@@ -115,11 +115,6 @@ impl Watch {
         }
     }
 
-    /// Ends it at once.
-    pub fn close(&self) {
-        self.decide(CLOSE);
-    }
-
     fn decide(&self, verdict: u8) {
         self.verdict.store(verdict, Relaxed);
         self.waker.wake();

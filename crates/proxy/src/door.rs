@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request, RequestId};
@@ -167,11 +167,6 @@ fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Host, R
 /// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
 pub fn is_framed_twice(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-}
-
-/// Whether the client asked for another protocol. It gets an ordinary answer; the wish ends here.
-pub fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && headers.contains_key(CONNECTION)
 }
 
 fn root() -> Path {
