@@ -158,7 +158,7 @@ impl Host {
         let text = std::str::from_utf8(raw).map_err(|_| bad())?;
         let authority: Authority = text.parse().map_err(|_| bad())?;
         let host = authority.host();
-        let port = &text[text.rfind(host).map_or(0, |at| at + host.len()).min(text.len())..];
+        let port = text.strip_prefix(host).ok_or_else(bad)?;
         let name_fine = if host.starts_with('[') {
             host.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok()
         } else {
@@ -261,7 +261,23 @@ mod tests {
         {
             assert_eq!(Host::parse(raw.as_bytes()).expect(raw).as_str(), want);
         }
-        for bad in ["", "a b", "a/b", "u@a", "a:", "a:x", "a:99999", "[::1", "a,b", "a\"b", "a:80:80", "%41", "[zz]"] {
+        for bad in [
+            "",
+            "a b",
+            "a/b",
+            "u@a",
+            "a:",
+            "a:x",
+            "a:99999",
+            "[::1",
+            "a,b",
+            "a\"b",
+            "a:80:80",
+            "%41",
+            "[zz]",
+            "a:za",
+            "a.b:,c,a.b",
+        ] {
             assert!(Host::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

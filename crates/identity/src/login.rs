@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use portcullis_core::directory::Directory;
 use portcullis_core::model::Label;
-use portcullis_core::ports::{Clock, Registry, Rotate, Rotation, Session, SessionId};
+use portcullis_core::ports::{Clock, Kind, Registry, Rotate, Rotation, Session, SessionId};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_core::secret::Secret;
 use serde::{Serialize, Serializer};
@@ -178,6 +178,11 @@ impl Login {
         let session = parts.registry.session(shown.session).await.map_err(refuse_registry)?;
         let session = session.ok_or_else(|| refused("the session has ended"))?;
         self.check_client(&session.client)?;
+        // A user's sessions end with the user; should that have been cut short, they end here.
+        if parts.registry.get(Kind::User, session.user.as_str()).await.map_err(refuse_registry)?.is_none() {
+            self.end(session.id).await?;
+            return Err(refused("the user is gone"));
+        }
         let now = parts.clock.unix_millis();
         let rotate = Rotate {
             id: shown.session,

@@ -82,6 +82,12 @@ fn route_pipeline<'a>(
         return Err(vec![Problem::new("service", format!("there is no service '{id}'"))]);
     };
     let forwarding = forwarding(route, path)?;
+    // Rules over paths are written for the paths the service gets; they would see others here, and let them pass.
+    let has_rules = service.policies.get("acl").is_some_and(|acl| acl.get("rules").is_some());
+    if has_rules && forwarding.path != ForwardPath::Rest && !route.policies.contains_key("acl") {
+        let message = "the service has rules over paths, and this route changes which paths they see: declare its own";
+        return Err(vec![Problem::new("policies.acl", message)]);
+    }
     let mut effective = service.clone();
     if let Some(require) = &route.require {
         effective.require.clone_from(require);

@@ -1,6 +1,6 @@
 //! Logins, rotation, grace and reuse over the registry in memory.
 
-use portcullis_core::ports::Kind;
+use portcullis_core::ports::{Kind, Write};
 use serde_json::json;
 
 use super::*;
@@ -202,6 +202,16 @@ async fn a_user_has_so_many_sessions_and_the_oldest_ends() {
 }
 
 #[tokio::test]
+async fn a_session_that_outlived_its_user_ends_at_the_next_refresh() {
+    let house = house().await;
+    let reply = house.ada().await;
+    let gone = Write::Delete { kind: Kind::User, key: "ada".into() };
+    house.parts.registry.commit(vec![gone]).await.expect("deleted");
+    assert!(refused(house.refresh(&reply.refresh_token).await).is_some());
+    assert!(!house.lives(house.session(&reply)).await);
+}
+
+#[tokio::test]
 async fn a_deleted_user_has_no_sessions_left() {
     let house = house().await;
     let reply = house.ada().await;
@@ -240,7 +250,7 @@ async fn a_user_that_cannot_be_read_is_a_fault_and_no_wrong_password() {
     let house = house().await;
     let mut row = house.parts.registry.get(Kind::User, "ada").await.expect("read").expect("there");
     row.body = "{}".to_owned();
-    let write = portcullis_core::ports::Write::Put { row, expect: portcullis_core::ports::Expect::Any };
+    let write = Write::Put { row, expect: portcullis_core::ports::Expect::Any };
     house.parts.registry.commit(vec![write]).await.expect("written");
     let found = house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await;
     assert_eq!(found.expect_err("a fault").code(), "internal");

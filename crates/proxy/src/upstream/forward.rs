@@ -43,7 +43,12 @@ pub async fn forward(
     let mut sent = send(settings, lease, target, request).await;
     let died = matches!(sent, Err(Failure::NoAnswer(_)));
     if let Some(request) = spare.filter(|_| died) {
-        lease = lend(settings, target, true).await?;
+        // It may have acted on the call: no other target is tried after this one.
+        let gone = |refusal: Refusal| match refusal {
+            Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
+            other => other,
+        };
+        lease = lend(settings, target, true).await.map_err(gone)?;
         sent = send(settings, lease, target, request).await;
     }
     call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
