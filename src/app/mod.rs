@@ -33,6 +33,7 @@ use portcullis_identity::{
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
+use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
 use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::node::{Limits, Node, Timeouts};
@@ -136,6 +137,7 @@ impl Gateway {
         });
         let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
 
+        let explainer = Explainer::new(&node, publisher.clone());
         let (changes, pending) = Changes::prepare();
         let builtin = identity.builtin(&jobs, &clock, &changes, stage_seen);
         let steps: Vec<(&'static str, Step)> =
@@ -154,6 +156,7 @@ impl Gateway {
         let state = Arc::new(AdminState {
             changes,
             dry_run: DryRun::new(parts, upstreams),
+            explainer,
             users: identity.users,
             registry: Arc::clone(&registry),
             sessions: identity.sessions,

@@ -1,5 +1,6 @@
 //! The command line: every command with its arguments, and the help texts.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -81,6 +82,8 @@ pub(crate) enum Command {
         #[arg(long)]
         show: bool,
     },
+    /// Say what would become of a call and why: its route, each policy's verdict, its target. Nothing is sent or spent
+    Explain(Explain),
     /// Read the access log
     Logs(LogsCommand),
     /// Read the audit trail: who changed what, when and from where
@@ -94,6 +97,27 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
+}
+
+/// `portcullis explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The method
+    pub(crate) method: String,
+    /// A path with its query, or an absolute URL; with https the call comes over TLS
+    pub(crate) url: String,
+    /// A header field; once for each
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// A client: as if the call showed an API key of it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client: Option<String>,
+    /// A user: as if the call showed a token of theirs
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// The address the connection comes from [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// `portcullis service`.

@@ -8,6 +8,7 @@ mod client;
 mod declarations;
 mod enrolment;
 mod exchange;
+mod explain;
 mod failure;
 mod json;
 mod logs;
@@ -127,6 +128,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::Client(command) => client::run(command, admin, output).await,
         Command::User(command) => user::run(command, admin, output).await,
         Command::Enrolment(command) => enrolment::run(command, admin, output).await,
+        Command::Explain(question) => explain::run(&question, admin, output).await,
         Command::Logs(command) => logs::run(&command, admin, output).await,
         Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { .. }), .. }) => {
             audit::verify(admin, output).await

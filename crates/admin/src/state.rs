@@ -7,6 +7,7 @@ use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{MasterKey, Sessions, Users};
 use portcullis_proxy::change::{Changes, DryRun};
+use portcullis_proxy::explain::Explainer;
 use portcullis_telemetry::{AccessLogHandle, Counters, Recent};
 
 /// What every request works with.
@@ -15,6 +16,8 @@ pub struct AdminState {
     pub changes: Changes,
     /// Tells the problems of what was not read in full, so that all of them are told at once.
     pub dry_run: DryRun,
+    /// Tells what would become of a call.
+    pub explainer: Explainer,
     /// The people.
     pub users: Arc<Users>,
     /// The durable store, for the sessions of clients.

@@ -15,6 +15,7 @@ use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::model::ServiceId;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
+use crate::trial::Trial;
 
 /// An answer on its way back.
 pub type Response = http::Response<Body>;
@@ -186,6 +187,8 @@ pub struct Call {
     pub caller: Caller,
     /// What is recorded.
     pub record: OpenRecord,
+    /// Set where the call is only tried.
+    pub trial: Option<Box<Trial>>,
 }
 
 impl fmt::Debug for Call {
@@ -205,8 +208,14 @@ impl Call {
         std::mem::replace(&mut self.request.body, Body::empty())
     }
 
+    /// Does this for a call that is only tried.
+    pub(crate) fn tried<T>(&mut self, note: impl FnOnce(&mut Trial) -> T) -> Option<T> {
+        self.trial.as_mut().map(|trial| note(trial))
+    }
+
     /// Writes a refusal for this caller and notes it in the record.
     pub(crate) fn refuse(&mut self, refusal: &Refusal) -> Response {
+        self.tried(|trial| _ = trial.refusal.get_or_insert_with(|| refusal.clone()));
         self.record.note(|record| {
             record.refusal = Some(refusal.code());
             record.reason = refusal.private().map(Into::into);

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::body::Body;
 use crate::call::{Call, Response, RouteFacts};
 use crate::refusal::Refusal;
+use crate::trial::{Destination, Trial};
 
 /// A step that wraps what comes after it: it answers, refuses, or hands the call on with [`Next::run`].
 #[async_trait]
@@ -31,6 +33,11 @@ pub trait Check: Send + Sync {
 pub trait Endpoint: Send + Sync {
     /// Answers the call.
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal>;
+
+    /// What would become of the call, as far as that can be told without sending or spending anything.
+    fn preview(&self, _: &Call) -> Result<Destination, Refusal> {
+        Ok(Destination::Gateway)
+    }
 }
 
 /// One step of a pipeline.
@@ -54,6 +61,11 @@ impl Pipeline {
     /// Joins named steps, in the order they are walked, and the endpoint behind them.
     pub fn new(route: Arc<RouteFacts>, steps: Vec<(&'static str, Step)>, endpoint: Arc<dyn Endpoint>) -> Self {
         Self { route, steps: steps.into_boxed_slice(), endpoint }
+    }
+
+    /// The names of its steps, in the order they are walked.
+    pub fn steps(&self) -> impl Iterator<Item = &'static str> {
+        self.steps.iter().map(|(name, _)| *name)
     }
 
     /// Walks the call from the first step to the endpoint and back.
@@ -83,6 +95,9 @@ impl Next<'_> {
     }
 
     async fn walk(mut self, call: &mut Call) -> Result<Response, Refusal> {
+        if call.trial.is_some() {
+            return Box::pin(self.try_out(call)).await;
+        }
         while let Some((_, step)) = self.pipeline.steps.get(self.position) {
             self.position += 1;
             match step {
@@ -91,5 +106,29 @@ impl Next<'_> {
             }
         }
         self.pipeline.endpoint.answer(call).await
+    }
+
+    /// The same walk for a call that is only tried: what each step says is noted, and the endpoint is not reached.
+    async fn try_out(mut self, call: &mut Call) -> Result<Response, Refusal> {
+        call.tried(Trial::hand_on);
+        while let Some((name, step)) = self.pipeline.steps.get(self.position) {
+            self.position += 1;
+            match step {
+                Step::Check(check) => {
+                    let said = check.check(call);
+                    call.tried(|trial| trial.checked(name, &said));
+                    said?;
+                }
+                Step::Policy(policy) => {
+                    let trying = call.tried(|trial| trial.begin(name));
+                    let said = policy.handle(call, self).await;
+                    call.tried(|trial| trying.map(|trying| trial.end(&trying, &said)));
+                    return said;
+                }
+            }
+        }
+        let destination = self.pipeline.endpoint.preview(call)?;
+        call.tried(|trial| trial.destination = Some(destination));
+        Ok(Response::new(Body::empty()))
     }
 }

@@ -207,6 +207,17 @@ impl Limiters {
         verdict
     }
 
+    /// What [`Self::take`] would say. Nothing is taken, and the key is no more recent than before.
+    pub(crate) fn look(&self, key: Key, pace: Pace, units: u32, now: u64) -> Verdict {
+        let shard = self.shard(key);
+        let entry = shard.index.get(&key).map(|at| &shard.entries[*at as usize]);
+        let horizon = entry.map_or(0, |entry| match entry.pace == pace {
+            true => entry.horizon,
+            false => pace.take_over(entry.horizon, entry.pace, now),
+        });
+        pace.decide(horizon, units, now)
+    }
+
     /// Gives back what an admitted call has taken, unless the key has been used since.
     pub(crate) fn give_back(&self, key: Key, verdict: &Verdict) {
         let mut shard = self.shard(key);
@@ -320,6 +331,24 @@ mod tests {
         assert_eq!(now.load(SeqCst), 16 * SECOND / 10);
         let admitted = admitted.load(SeqCst);
         assert!((1_500..=1_650).contains(&admitted), "{admitted}");
+    }
+
+    #[test]
+    fn looking_says_what_taking_would_and_takes_nothing() {
+        let limiters = Limiters::with_budget(0);
+        let (narrow, wide) = (pace(1, 1, 2), pace(1, 1, 4));
+        let (one, other) = (key(&limiters, &["one"]), key(&limiters, &["other"]));
+        for round in 0..4 {
+            for pace in [narrow, wide] {
+                let seen = limiters.look(one, pace, 1, SECOND);
+                assert_eq!(seen, limiters.look(one, pace, 1, SECOND), "a look changes nothing");
+                let taken = limiters.take(one, pace, 1, SECOND);
+                assert_eq!(seen, taken, "{round}");
+            }
+        }
+        let known = limiters.keys();
+        assert!(limiters.look(other, narrow, 1, SECOND).admitted);
+        assert_eq!(limiters.keys(), known, "a key that is only looked at is not remembered");
     }
 
     proptest! {

@@ -40,7 +40,7 @@ struct Limiting {
 #[async_trait]
 impl Policy for Limiting {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        let state = self.take(call)?;
+        let state = self.hold(call)?;
         let mut response = next.run(call).await;
         // Beside what the target, or another policy of limits, says of its own.
         response.headers_mut().append(RATELIMIT_POLICY, self.policy.clone());
@@ -57,21 +57,24 @@ impl Limiting {
         Self { limits, policy, limiters: Arc::clone(limiters), clock: Arc::clone(clock) }
     }
 
-    /// Takes from every limit, or from none.
-    fn take(&self, call: &Call) -> Result<HeaderValue, Refusal> {
+    /// Takes from every limit, or from none. Of a call that is only tried nothing is taken.
+    fn hold(&self, call: &Call) -> Result<HeaderValue, Refusal> {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let mut taken: [Option<(Key, Verdict)>; limit::MOST] = [None; limit::MOST];
         let mut state = String::with_capacity(self.limits.len() * 40);
         let mut refused = None;
         for (limit, slot) in self.limits.iter().zip(&mut taken) {
             let key = key(&self.limiters, limit, call);
-            let verdict = self.limiters.take(key, limit.pace, limit.cost, now);
+            let verdict = match call.trial {
+                None => self.limiters.take(key, limit.pace, limit.cost, now),
+                Some(_) => self.limiters.look(key, limit.pace, limit.cost, now),
+            };
             note(&mut state, limit, &verdict);
             if !verdict.admitted {
                 refused = Some((limit, verdict.wait));
                 break;
             }
-            *slot = Some((key, verdict));
+            *slot = call.trial.is_none().then_some((key, verdict));
         }
         let state = HeaderValue::try_from(state).map_err(|_| Refusal::internal("a limit's name that is no text"))?;
         let Some((limit, wait)) = refused else { return Ok(state) };

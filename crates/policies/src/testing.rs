@@ -70,6 +70,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
+        trial: None,
     }
 }
 

@@ -11,6 +11,7 @@ use portcullis_core::call::{Call, Response};
 use portcullis_core::model::{FixedAnswer, Problem, Redirect};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Destination;
 
 use crate::routes::DeclaredPath;
 use crate::template::Template;
@@ -53,9 +54,8 @@ struct Redirecting {
     keep_query: bool,
 }
 
-#[async_trait]
-impl Endpoint for Redirecting {
-    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+impl Redirecting {
+    fn location(&self, call: &Call) -> Result<HeaderValue, Refusal> {
         let mut to = self.to.fill(call).into_bytes();
         if to.starts_with(b"//") {
             // An empty first parameter must not turn a path into another host.
@@ -65,12 +65,22 @@ impl Endpoint for Redirecting {
             to.push(if to.contains(&b'?') { b'&' } else { b'?' });
             to.extend_from_slice(query);
         }
-        let location =
-            HeaderValue::from_bytes(&to).map_err(|_| Refusal::internal("a location that is no header value"))?;
+        HeaderValue::from_bytes(&to).map_err(|_| Refusal::internal("a location that is no header value"))
+    }
+}
+
+#[async_trait]
+impl Endpoint for Redirecting {
+    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
-        response.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(LOCATION, self.location(call)?);
         Ok(response)
+    }
+
+    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
+        let location = String::from_utf8_lossy(self.location(call)?.as_bytes()).into_owned();
+        Ok(Destination::Answer { status: self.status.as_u16(), location: Some(location) })
     }
 }
 
@@ -119,5 +129,8 @@ impl Endpoint for Fixed {
         *response.status_mut() = self.status;
         response.headers_mut().clone_from(&self.headers);
         Ok(response)
+    }
+    fn preview(&self, _: &Call) -> Result<Destination, Refusal> {
+        Ok(Destination::Answer { status: self.status.as_u16(), location: None })
     }
 }

@@ -92,6 +92,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
         matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record, started, Arc::clone(&node.log)),
+        trial: None,
     };
     (call, refusal)
 }

@@ -8,6 +8,7 @@ pub mod change;
 pub mod compile;
 pub mod connection;
 pub mod door;
+pub mod explain;
 pub mod fields;
 pub mod forwarded;
 pub mod inherit;

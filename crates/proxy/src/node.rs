@@ -64,6 +64,7 @@ impl Default for Timeouts {
 }
 
 /// What every call on this node shares.
+#[derive(Clone)]
 pub struct Node {
     /// The name this node goes by in `Via`; a call that carries it already goes in a circle.
     pub pseudonym: HeaderValue,

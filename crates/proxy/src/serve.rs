@@ -22,6 +22,7 @@ use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::{Call, Response};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Destination;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -129,23 +130,21 @@ async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: R
     let is_head = head.method == Method::HEAD;
 
     let (mut call, refusal) = door::enter(node, sender, false, head, body);
-    let pipeline = match refusal {
-        Some(refusal) => refusing(refusal),
-        None => route(&mut call).unwrap_or_else(|| refusing(Refusal::NoRoute)),
-    };
+    let pipeline = pipeline(&mut call, refusal, worker::find);
     let response = pipeline.run(&mut call).await;
     leave(call, response, received, watch, closes, is_head)
 }
 
-/// Asks the snapshot, and notes in the call what it says.
-fn route(call: &mut Call) -> Option<Arc<Pipeline>> {
-    let (pipeline, matched) = worker::find(&Wanted {
-        host: call.request.host.as_str(),
-        path: call.request.path.as_str(),
-        method: &call.request.method,
-        headers: &call.request.headers,
-        query: call.request.query.as_deref(),
-    })?;
+/// What a call that has entered walks through: the pipeline of its route, or one that only refuses.
+pub fn pipeline(
+    call: &mut Call,
+    refusal: Option<Refusal>,
+    find: impl FnOnce(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+) -> Arc<Pipeline> {
+    if let Some(refusal) = refusal {
+        return refusing(refusal);
+    }
+    let Some((pipeline, matched)) = find(&Wanted::of(call)) else { return refusing(Refusal::NoRoute) };
     if let Some(service) = &pipeline.route.service {
         call.record.note(|record| {
             record.service = Some(service.name.shared());
@@ -154,7 +153,7 @@ fn route(call: &mut Call) -> Option<Arc<Pipeline>> {
     }
     call.matched = matched;
     call.route = Some(Arc::clone(&pipeline.route));
-    Some(pipeline)
+    pipeline
 }
 
 /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
@@ -239,6 +238,10 @@ fn refusing(refusal: Refusal) -> Arc<Pipeline> {
     #[async_trait]
     impl Endpoint for Refuse {
         async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+            Err(self.0.clone())
+        }
+
+        fn preview(&self, _: &Call) -> Result<Destination, Refusal> {
             Err(self.0.clone())
         }
     }

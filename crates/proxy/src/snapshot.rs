@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use portcullis_core::call::RouteFacts;
 use portcullis_core::model::ServiceId;
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::CompiledRoute;
-use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Meets, Routes, Wanted};
+use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Meets, Routes, Wanted, Weighed};
 
 /// How long a publication waits for a worker that is busy before it goes on without its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -71,6 +72,11 @@ impl Snapshot {
         self.routes.has_room(&route.hosts, route.path.shape)
     }
 
+    /// Why each route was or was not chosen for a request, nearest first.
+    pub fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
+        self.routes.weigh(wanted, most)
+    }
+
     /// The route for a request.
     pub fn find(&self, wanted: &Wanted<'_>) -> Option<Found<'_>> {
         self.routes.find(wanted)
@@ -87,7 +93,10 @@ pub struct Update {
 
 /// Carries snapshots to the workers.
 #[derive(Clone)]
-pub struct Publisher(Vec<mpsc::UnboundedSender<Update>>);
+pub struct Publisher {
+    workers: Vec<mpsc::UnboundedSender<Update>>,
+    latest: Arc<ArcSwapOption<Snapshot>>,
+}
 
 /// Where a worker gets its snapshots from.
 pub type Inbox = mpsc::UnboundedReceiver<Update>;
@@ -96,14 +105,14 @@ impl Publisher {
     /// A publisher to so many workers, and their inboxes. One update at a time is under way, so they stay short.
     pub fn new(workers: usize) -> (Self, Vec<Inbox>) {
         let (senders, inboxes) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-        (Self(senders), inboxes)
+        (Self { workers: senders, latest: Arc::default() }, inboxes)
     }
 
     /// Gives every worker the snapshot and waits until all route by it.
     pub async fn publish(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
         let waiting: Vec<_> = self
-            .0
+            .workers
             .iter()
             .filter_map(|worker| {
                 let (done, taken) = oneshot::channel();
@@ -119,5 +128,11 @@ impl Publisher {
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
             tracing::warn!("a worker is slow to take up a change");
         }
+        self.latest.store(Some(snapshot));
+    }
+
+    /// What the workers route by; none before the first publication.
+    pub fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.latest.load_full()
     }
 }

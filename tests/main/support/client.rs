@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::agreement;
+
 /// How long any test waits for bytes before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -72,7 +74,9 @@ pub(crate) fn call(address: SocketAddr, method: &str, target: &str, headers: &[(
     head += "Connection: close\r\n\r\n";
     let mut stream = connect(address);
     stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
-    read_answer(&mut stream, method == "HEAD")
+    let answer = read_answer(&mut stream, method == "HEAD");
+    agreement::hold(address, head.as_bytes(), &answer);
+    answer
 }
 
 /// Sends bytes as they are and reads until the other side closes; a reset after some bytes is an end too.
@@ -80,7 +84,11 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
     // The gateway may have answered and closed before it has read everything.
     let _ = stream.write_all(bytes);
-    read_to_close(&mut stream)
+    let answered = read_to_close(&mut stream);
+    if let Some(answer) = first_answer(&answered) {
+        agreement::hold(address, bytes, &answer);
+    }
+    answered
 }
 
 /// Reads until the other side closes.
@@ -178,4 +186,14 @@ pub(crate) fn answers(mut bytes: &[u8]) -> Vec<Answer> {
         all.push(read_answer(&mut bytes, false));
     }
     all
+}
+
+/// The first answer in some bytes, if there is a whole one that says how long it is.
+fn first_answer(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let (status, headers) = parse_head(&bytes[..end]);
+    let mut answer = Answer { status, headers, body: Vec::new() };
+    let length: usize = answer.header("content-length")?.parse().ok()?;
+    answer.body = bytes.get(end..end + length)?.to_vec();
+    Some(answer)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::agreement;
 use super::client::{Answer, call};
 
 /// A running gateway. It is killed when it is dropped.
@@ -61,13 +62,9 @@ impl Gateway {
             rest.split_whitespace().next().expect("an address").trim_end_matches(',').parse().expect("an address")
         };
         let token = std::fs::read_to_string(directory.path().join("admin.token")).expect("a token");
-        Self {
-            data: address("calls"),
-            admin: address("admin"),
-            token: token.trim().to_owned(),
-            child,
-            directory: Some(directory),
-        }
+        let (data, admin, token) = (address("calls"), address("admin"), token.trim().to_owned());
+        agreement::begin(data, admin, &token);
+        Self { data, admin, token, child, directory: Some(directory) }
     }
 
     /// Its data directory.
@@ -147,6 +144,7 @@ impl Gateway {
 
     /// Kills it without warning and returns its directory.
     pub(crate) fn kill(mut self) -> TempDir {
+        agreement::end(self.data);
         self.child.kill().expect("killed");
         self.child.wait().expect("it ends");
         self.directory.take().expect("kept while it runs")
@@ -166,6 +164,7 @@ impl Drop for Gateway {
             // Whoever reads about the failed test wants to know; that nobody does changes nothing.
             let _ = writeln!(std::io::stderr(), "the gateway said:\n{}", self.stderr());
         }
+        agreement::end(self.data);
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

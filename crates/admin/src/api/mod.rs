@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
+pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod routes;
 pub(crate) mod services;
@@ -28,6 +29,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route(HEALTH, get(status::health))
         .route(DOCUMENT, get(status::document))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/explain", post(explain::explain))
         .route("/api/v1/logs", get(logs::search))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/verify", get(audit::verify))

@@ -196,7 +196,7 @@ fn refuse_change(error: UserError, expected: Option<u64>, username: &Label) -> A
     }
 }
 
-fn refuse(error: UserError) -> ApiError {
+pub(super) fn refuse(error: UserError) -> ApiError {
     match error {
         UserError::Taken | UserError::Stale => ApiError::conflict(error.to_string()),
         UserError::Unknown => ApiError::not_found("the user"),

@@ -35,6 +35,9 @@ use portcullis_identity::{
 };
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, DryRun, Workshop};
+use portcullis_proxy::explain::Explainer;
+use portcullis_proxy::node::{Limits, Node, Timeouts};
+use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::snapshot::{Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{self, Upstreams};
@@ -127,12 +130,14 @@ impl House {
             body_limit: 0,
         });
         let upstreams = upstreams();
+        let (publisher, _) = Publisher::new(0);
+        let explainer = Explainer::new(&node(&clock), publisher.clone());
         let workshop = Workshop {
             registry: registry.clone(),
             directory: directory.clone(),
             parts: parts.clone(),
             upstreams: upstreams.clone(),
-            publisher: Publisher::new(0).0,
+            publisher,
             builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
         };
         let changes = Changes::start(workshop).await.expect("started");
@@ -143,6 +148,7 @@ impl House {
         let state = Arc::new(AdminState {
             changes: changes.clone(),
             dry_run: DryRun::new(parts, upstreams),
+            explainer,
             users,
             registry: registry.clone(),
             sessions,
@@ -248,6 +254,20 @@ fn upstreams() -> Upstreams {
     })
 }
 
+fn node(clock: &Arc<ManualClock>) -> Node {
+    Node {
+        pseudonym: HeaderValue::from_static("gate"),
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+        trusted_proxies: Vec::new(),
+        forwarded_hosts: Vec::new(),
+        proxy_protocol: ProxyProtocol::Off,
+        log: Arc::new(NoLog),
+        clock: clock.clone(),
+        counters: Arc::default(),
+    }
+}
+
 struct NoLog;
 
 impl AccessLog for NoLog {
@@ -298,6 +318,7 @@ fn call(method: Method, body: CallBody) -> Call {
         matched: 0,
         caller: Caller::default(),
         record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
+        trial: None,
     }
 }
 

@@ -107,6 +107,7 @@ impl Desk {
             matched: 0,
             caller: Caller::default(),
             record: OpenRecord::new(record, Instant::now(), self.log.clone()),
+            trial: None,
         }
     }
 

@@ -59,8 +59,7 @@ struct Bearer {
 
 impl Verifier for Bearer {
     fn is_shown(&self, call: &Call) -> bool {
-        let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
-        in_header || (self.query && query_token(call).is_some())
+        self.is_sent(call) || is_believed(call)
     }
 
     fn missing(&self) -> Refusal {
@@ -68,6 +67,11 @@ impl Verifier for Bearer {
     }
 
     fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+        if is_believed(call) && !self.is_sent(call) {
+            self.takes_users()?;
+            believe(call);
+            return Ok(Verdict::Good);
+        }
         let token = self.take_token(call)?;
         if self.parts.tokens.is_ours(&token) {
             let claims = self.parts.tokens.verify(&token).map_err(|error| invalid(error.to_string()))?;
@@ -95,6 +99,20 @@ impl Verifier for Bearer {
 }
 
 impl Bearer {
+    fn is_sent(&self, call: &Call) -> bool {
+        let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
+        in_header || (self.query && query_token(call).is_some())
+    }
+
+    fn takes_users(&self) -> Result<(), Refusal> {
+        match self.subject {
+            Subject::Client => {
+                Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The one token that is shown. One from the query is cut out of it; one from the header stays if it is to travel.
     fn take_token(&self, call: &mut Call) -> Result<String, Refusal> {
         let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
@@ -118,9 +136,7 @@ impl Bearer {
         if !self.audiences.iter().any(|audience| claims.aud.contains(audience)) {
             return Err(invalid("a token for another audience"));
         }
-        if self.subject == Subject::Client {
-            return Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() });
-        }
+        self.takes_users()?;
         if let Some(session) = self.parts.sessions.cached(claims.sid) {
             speak_for(&self.parts, &session)?(call);
             return Ok(Verdict::Good);
@@ -147,9 +163,7 @@ impl Bearer {
             Subject::User if of_client => {
                 return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
             }
-            Subject::Client if !of_client => {
-                return Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() });
-            }
+            _ if !of_client => self.takes_users()?,
             _ => {}
         }
         let subject: Arc<str> = claims.sub.as_str().into();
@@ -177,6 +191,18 @@ fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Finding, Refusal> {
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
     }))
+}
+
+/// Whether a call that is only tried is believed to come from a user.
+fn is_believed(call: &Call) -> bool {
+    call.trial.as_ref().is_some_and(|trial| trial.user.is_some())
+}
+
+/// Takes the user of a tried call for its caller, through the client it is believed to come from.
+fn believe(call: &mut Call) {
+    let trial = call.trial.as_ref();
+    call.caller.token_client = trial.and_then(|trial| trial.client.clone());
+    call.caller.user = trial.and_then(|trial| trial.user.clone());
 }
 
 fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

@@ -58,16 +58,42 @@ impl Conditions {
     /// Whether a request meets all of them.
     pub fn hold(&self, method: &Method, headers: &HeaderMap, query: Option<&[u8]>) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
-            && self.headers.iter().all(|(name, value)| match value {
-                None => headers.contains_key(name),
-                Some(value) => headers.get_all(name).into_iter().any(|found| found == value),
-            })
+            && self.headers.iter().all(|(name, value)| has_field(headers, name, value.as_ref()))
             && self.query.iter().all(|(name, value)| has_parameter(query.unwrap_or_default(), name, value.as_deref()))
+    }
+
+    /// The first of them that a request does not meet, in words.
+    pub fn failing(&self, method: &Method, headers: &HeaderMap, query: Option<&[u8]>) -> Option<String> {
+        if !self.methods.is_empty() && !self.methods.contains(method) {
+            let declared: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+            return Some(format!("the method is none of {}", declared.join(", ")));
+        }
+        if let Some((name, value)) = self.headers.iter().find(|(name, value)| !has_field(headers, name, value.as_ref()))
+        {
+            return Some(value.as_ref().map_or_else(
+                || format!("there is no field '{name}'"),
+                |value| format!("no field '{name}' is '{}'", String::from_utf8_lossy(value.as_bytes())),
+            ));
+        }
+        let query = query.unwrap_or_default();
+        self.query.iter().find(|(name, value)| !has_parameter(query, name, value.as_deref())).map(|(name, value)| {
+            value.as_ref().map_or_else(
+                || format!("there is no query parameter '{name}'"),
+                |value| format!("no query parameter '{name}' is '{value}'"),
+            )
+        })
     }
 }
 
 fn wanted(value: &str) -> Option<&str> {
     (value != "*").then_some(value)
+}
+
+fn has_field(headers: &HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) -> bool {
+    match value {
+        None => headers.contains_key(name),
+        Some(value) => headers.get_all(name).into_iter().any(|found| found == value),
+    }
 }
 
 fn has_parameter(query: &[u8], name: &str, value: Option<&str>) -> bool {

@@ -7,17 +7,20 @@
 
 mod conditions;
 mod shape;
+mod weigh;
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
+use portcullis_core::call::Call;
 use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::table::Table;
 
 pub use conditions::Conditions;
 pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
+pub use weigh::{Weighed, Weight};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;
@@ -59,6 +62,20 @@ pub struct Wanted<'a> {
     pub headers: &'a HeaderMap,
     /// The query, as sent.
     pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What routing looks at of a call.
+    pub fn of(call: &'a Call) -> Self {
+        let request = &call.request;
+        Self {
+            host: request.host.as_str(),
+            path: request.path.as_str(),
+            method: &request.method,
+            headers: &request.headers,
+            query: request.query.as_deref(),
+        }
+    }
 }
 
 /// The route that was found.

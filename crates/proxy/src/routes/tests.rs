@@ -85,7 +85,12 @@ fn found(
         fields.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
     let method = method.parse().expect("a method");
     let wanted = Wanted { host, path, method: &method, headers: &headers, query: query.map(str::as_bytes) };
-    let found = routes.find(&wanted)?;
+    let found = routes.find(&wanted);
+    let weighed = routes.weigh(&wanted, usize::MAX);
+    let chosen = weighed.routes.iter().find(|(_, weight)| *weight == Weight::Chosen).map(|(name, _)| name.clone());
+    let name = found.as_ref().map(|found| Arc::clone(&found.pipeline.route.name));
+    assert_eq!(chosen, name, "what is told is what happens: {url}");
+    let found = found?;
     Some((found.pipeline.route.name.as_ref().to_owned(), path[found.matched..].to_owned()))
 }
 
@@ -163,4 +168,56 @@ fn shapes_are_bounded() {
     let one_more = DeclaredPath::parse(&pattern("/{x}")).expect("well formed");
     assert!(!routes.has_room(&[], one_more.shape));
     assert!(routes.has_room(&[], Shape { depth: 3, mask: 0 }));
+}
+
+#[test]
+fn what_is_told_of_routes_is_what_happens() {
+    let routes = table();
+    let segments = ["", "/-", "/token", "/orders", "/v1", "/special", "/users", "/me", "/app", "/deep", "/er"];
+    for host in ["any", "api.example", "gate.example", "a.b.example:80"] {
+        for (one, other, last) in segments
+            .iter()
+            .flat_map(|one| segments.iter().map(move |other| (one, other)))
+            .flat_map(|(one, other)| ["", "/special", "/orders"].map(move |last| (one, other, last)))
+        {
+            let path = format!("{one}{other}{last}");
+            let path = if path.is_empty() { "/" } else { &path };
+            for (method, query) in [("GET", ""), ("POST", "?v=2&debug")] {
+                found(&routes, method, &format!("{host}{path}{query}"), &[("x-beta", "2")]);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_route_is_told_what_stands_against_it() {
+    let routes = table();
+    let (headers, method) = (HeaderMap::new(), Method::GET);
+    let wanted = Wanted { host: "any", path: "/app/x", method: &method, headers: &headers, query: None };
+    let told = routes.weigh(&wanted, 6);
+    let shown: Vec<_> = told.routes.iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
+    let condition = |text: &str| Weight::Condition(text.to_owned());
+    assert_eq!(
+        shown,
+        [
+            ("app", Weight::Chosen),
+            ("app-post", condition("the method is none of POST")),
+            ("app-v2", condition("there is no query parameter 'debug'")),
+            ("beta", condition("no field 'x-beta' is '1'")),
+            ("host", Weight::Host("it is for the host 'api.example'".to_owned())),
+            ("/orders/v1", Weight::Path("the path does not begin with '/orders/v1'".to_owned())),
+        ]
+    );
+    assert_eq!(told.left_out, 8, "what is left out is counted");
+    let wanted = Wanted { path: "/orders/v1/special", ..wanted };
+    let told = routes.weigh(&wanted, 3);
+    let outranked: Vec<_> = told.routes[1..].iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
+    let behind = Weight::Outranked;
+    assert_eq!(
+        outranked,
+        [
+            ("/orders/v1/special", behind("an exact path goes first")),
+            ("/orders/v1", behind("a longer path goes first"))
+        ]
+    );
 }

@@ -36,12 +36,21 @@ impl Targets {
 
     /// The target whose turn it is, then the others in the order they were declared.
     pub fn choose(&self) -> impl Iterator<Item = &TargetUrl> {
+        self.from(self.turn.fetch_add(1, Relaxed))
+    }
+
+    /// What [`Self::choose`] would give now; the turn stays where it is.
+    pub fn peek(&self) -> impl Iterator<Item = &TargetUrl> {
+        self.from(self.turn.load(Relaxed))
+    }
+
+    fn from(&self, turn: u32) -> impl Iterator<Item = &TargetUrl> {
         let total = self.sums.last().copied().unwrap_or(0);
         let first = if total == 0 {
             0
         } else {
-            let turn = u64::from(self.turn.fetch_add(1, Relaxed));
-            let at = u32::try_from(turn * u64::from(self.stride) % u64::from(total)).unwrap_or(0);
+            let turn = u64::from(turn) * u64::from(self.stride);
+            let at = u32::try_from(turn % u64::from(total)).unwrap_or(0);
             self.sums.partition_point(|sum| *sum <= at)
         };
         let (before, after) = self.urls.split_at(first.min(self.urls.len()));
@@ -76,7 +85,9 @@ mod tests {
         let chooser = Targets::new(&targets);
         let mut counts = vec![0; weights.len()];
         for _ in 0..calls {
+            let next = chooser.peek().next().cloned();
             let chosen = chooser.choose().next().expect("a target");
+            assert_eq!(next.as_ref(), Some(chosen), "what a look says is what is chosen next");
             counts[targets.iter().position(|target| target.url == *chosen).expect("one of them")] += 1;
         }
         counts

@@ -52,12 +52,22 @@ pub async fn connect(settings: &Settings, target: &TargetUrl, slot: Slot) -> Res
     Ok(Connection { sender, read, written_at })
 }
 
+/// Refuses a target whose URL itself names an address that is not connected to. Names are judged by what they
+/// resolve to, when it is time.
+pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Refusal> {
+    match literal(target) {
+        Some(address) if !settings.guard.admits(address) => Err(forbidden(target, address)),
+        _ => Ok(()),
+    }
+}
+
 async fn open(settings: &Settings, target: &TargetUrl) -> Result<TcpStream, Refusal> {
     let addresses = resolve(target).await?;
     let allowed: Vec<_> = addresses.iter().copied().filter(|address| settings.guard.admits(*address)).collect();
     if allowed.is_empty() {
-        let found = addresses.first().map(ToString::to_string).unwrap_or_default();
-        return Err(Refusal::UpstreamForbidden { private: format!("{target} is at {found}").into() });
+        return Err(addresses
+            .first()
+            .map_or_else(|| unreachable(target, "no address"), |found| forbidden(target, *found)));
     }
     let mut last = None;
     for address in allowed {
@@ -78,12 +88,22 @@ async fn open(settings: &Settings, target: &TargetUrl) -> Result<TcpStream, Refu
 }
 
 async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Refusal> {
-    if let Ok(ip) = target.host().parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, target.port())]);
+    if let Some(address) = literal(target) {
+        return Ok(vec![address]);
     }
     let found = tokio::net::lookup_host((target.host(), target.port())).await;
     // A name with very many addresses is not tried to its end.
     found.map(|addresses| addresses.take(16).collect()).map_err(|error| unreachable(target, error))
+}
+
+/// The address of a target that is not a name.
+fn literal(target: &TargetUrl) -> Option<SocketAddr> {
+    let ip = target.host().parse::<IpAddr>().ok()?;
+    Some(SocketAddr::new(ip, target.port()))
+}
+
+fn forbidden(target: &TargetUrl, found: SocketAddr) -> Refusal {
+    Refusal::UpstreamForbidden { private: format!("{target} is at {found}").into() }
 }
 
 fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {

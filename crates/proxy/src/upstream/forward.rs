@@ -13,6 +13,7 @@ use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Consumed, Response};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Destination;
 
 use super::incoming::IdleBody;
 use super::pool::{Lease, lend, take_back};
@@ -77,17 +78,30 @@ fn request(
     let uri = uri(&forwarding.path, call, target)?;
     let mut headers = std::mem::take(&mut call.request.headers);
     write_fields(settings, call, &mut headers)?;
-    let host = match forwarding.host {
-        HostMode::Target => value(target.authority().as_bytes())?,
-        HostMode::Preserve => call.request.host.header(),
-    };
-    headers.insert(HOST, host);
+    headers.insert(HOST, host(forwarding, call, target)?);
     write_framing(&call.request.method, &body, &mut headers);
     let mut request = Request::new(body);
     *request.method_mut() = call.request.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Where a call would go, and under which `Host`.
+pub fn preview(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<Destination, Refusal> {
+    let host = host(forwarding, call, target)?;
+    Ok(Destination::Target {
+        target: target.to_string(),
+        url: format!("http://{}{}", target.authority(), uri(&forwarding.path, call, target)?),
+        host: String::from_utf8_lossy(host.as_bytes()).into_owned(),
+    })
+}
+
+fn host(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<HeaderValue, Refusal> {
+    match forwarding.host {
+        HostMode::Target => value(target.authority().as_bytes()),
+        HostMode::Preserve => Ok(call.request.host.header()),
+    }
 }
 
 fn spare(request: &Request<Body>) -> Request<Body> {

@@ -16,6 +16,7 @@ use portcullis_core::call::{Call, Response};
 use portcullis_core::model::{HostMode, Problem, Target};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Destination;
 
 use balance::Targets;
 use guard::Guard;
@@ -118,5 +119,10 @@ impl Endpoint for Upstream {
             }
         }
         Err(refused)
+    }
+    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
+        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
+        connect::admit(&self.settings, target)?;
+        forward::preview(&self.forwarding, call, target)
     }
 }

@@ -1,0 +1,221 @@
+//! What would become of a request, told step by step: the very way of a call, walked by one that is only tried.
+//! Nothing is sent, spent or recorded.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::body::{Body, BodyError};
+use portcullis_core::call::{Call, RouteFacts, UserFacts};
+use portcullis_core::directory::ClientEntry;
+use portcullis_core::model::Problem;
+use portcullis_core::policy::Pipeline;
+use portcullis_core::ports::AccessLog;
+use portcullis_core::record::Record;
+use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::{Destination, Trial, Tried};
+
+use crate::door::{self, Sender};
+use crate::node::Node;
+use crate::routes::{Wanted, Weighed};
+use crate::serve;
+use crate::snapshot::Publisher;
+
+/// Routes that are told about at most.
+const MOST_ROUTES: usize = 50;
+
+/// A request that is asked about.
+#[derive(Debug)]
+pub struct Question {
+    /// The method.
+    pub method: String,
+    /// A path, or an absolute URL: its authority is the host, and with `https` the call comes over TLS. With `Host` among
+    /// the fields an absolute URL is a target in absolute form.
+    pub url: String,
+    /// Header fields, in order.
+    pub headers: Vec<(String, String)>,
+    /// The address it comes from.
+    pub from: IpAddr,
+    /// Who is believed to call, as if an API key of it had been shown.
+    pub client: Option<Arc<ClientEntry>>,
+    /// Who is believed to call, as if a token of theirs had been shown.
+    pub user: Option<UserFacts>,
+}
+
+/// What would become of it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The canonical path.
+    pub path: String,
+    /// The host it is for.
+    pub host: String,
+    /// `http` or `https`, as the caller sees it.
+    pub scheme: &'static str,
+    /// The address it counts as coming from.
+    pub client_ip: IpAddr,
+    /// The route that was chosen.
+    pub route: Option<Arc<RouteFacts>>,
+    /// All routes and what stands for or against each, nearest first. Empty where the request cannot be read.
+    pub weighed: Weighed,
+    /// What each step said, up to the first that did not hand the call on.
+    pub steps: Vec<Tried>,
+    /// The steps behind it.
+    pub not_reached: Vec<&'static str>,
+    /// How it ends.
+    pub end: End,
+    /// The status the caller would get from the gateway; none where somebody else decides on it.
+    pub status: Option<u16>,
+}
+
+/// How a call would end.
+#[derive(Debug)]
+pub enum End {
+    /// The gateway says no.
+    Refused(Refusal),
+    /// A policy answers, like a preflight.
+    Answered,
+    /// It comes to the end of its pipeline.
+    Reached(Destination),
+}
+
+/// Explains requests on one node.
+#[derive(Clone)]
+pub struct Explainer {
+    node: Arc<Node>,
+    publisher: Publisher,
+}
+
+impl Explainer {
+    /// For calls to this node, by what this publisher has published last.
+    pub fn new(node: &Node, publisher: Publisher) -> Self {
+        let node = Node { log: Arc::new(Nowhere), counters: Arc::default(), ..node.clone() };
+        Self { node: Arc::new(node), publisher }
+    }
+
+    /// What would become of a request, or what makes the question no HTTP request.
+    pub async fn explain(&self, question: Question) -> Result<Explanation, Vec<Problem>> {
+        let (request, tls) = request(&question)?;
+        let sender = Sender { address: SocketAddr::new(question.from, 0), is_proxy: self.node.trusts(question.from) };
+        let (head, body) = request.into_parts();
+        let (mut call, refusal) = door::enter(&self.node, sender, tls, head, body);
+        call.trial = Some(Box::new(Trial::of(question.client, question.user)));
+
+        let snapshot = self.publisher.latest();
+        let was_read = refusal.is_none();
+        let weighed = match &snapshot {
+            Some(snapshot) if was_read => snapshot.weigh(&Wanted::of(&call), MOST_ROUTES),
+            _ => Weighed::default(),
+        };
+        let pipeline = serve::pipeline(&mut call, refusal, |wanted| {
+            let found = snapshot.as_ref()?.find(wanted)?;
+            Some((Arc::clone(found.pipeline), found.matched))
+        });
+        let status = pipeline.run(&mut call).await.status().as_u16();
+        Ok(tell(call, &pipeline, weighed, status, if was_read { None } else { Some(question.url) }))
+    }
+}
+
+fn tell(mut call: Call, pipeline: &Pipeline, weighed: Weighed, status: u16, unread: Option<String>) -> Explanation {
+    let Trial { steps, refusal, destination, .. } = *call.trial.take().unwrap_or_default();
+    let not_reached = pipeline.steps().skip(steps.len()).collect();
+    let (end, status) = match (refusal, destination) {
+        (Some(refusal), _) => (End::Refused(refusal), Some(status)),
+        (None, Some(destination)) => {
+            let status = match &destination {
+                Destination::Answer { status, .. } => Some(*status),
+                _ => None,
+            };
+            (End::Reached(destination), status)
+        }
+        (None, None) => (End::Answered, Some(status)),
+    };
+    Explanation {
+        path: unread.unwrap_or_else(|| call.request.path.as_str().to_owned()),
+        host: call.request.host.as_str().to_owned(),
+        scheme: call.peer.scheme,
+        client_ip: call.peer.client_ip,
+        route: call.route.take(),
+        weighed,
+        steps,
+        not_reached,
+        end,
+        status,
+    }
+}
+
+/// The question as a request, as it would have come off the wire, and whether that was over TLS.
+fn request(question: &Question) -> Result<(Request<Body>, bool), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let method = Method::from_bytes(question.method.as_bytes());
+    let method = method.map_err(|_| problems.push(Problem::new("method", "expected a method, like GET"))).ok();
+    let uri = question.url.parse::<Uri>().ok().filter(|uri| uri.path_and_query().is_some());
+    let scheme = uri.as_ref().and_then(Uri::scheme);
+    let names_host = question.headers.iter().any(|(name, _)| HOST == *name.to_ascii_lowercase());
+    if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) && !names_host || uri.is_none()
+    {
+        problems.push(Problem::new("url", "expected a path like '/orders/v1/7?full=1', or an absolute URL"));
+    }
+    let mut headers = HeaderMap::new();
+    for (position, (name, value)) in question.headers.iter().enumerate() {
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+            (Ok(name), Ok(value)) => _ = headers.append(name, value),
+            _ => problems.push(Problem::new(format!("headers[{position}]"), "expected the name and value of a field")),
+        }
+    }
+    let (Some(method), Some(uri), true) = (method, uri, problems.is_empty()) else { return Err(problems) };
+    if !names_host {
+        let host = uri.authority().map_or("localhost", |authority| authority.as_str());
+        let host =
+            HeaderValue::from_str(host).map_err(|_| vec![Problem::new("url", "expected a host that is text")])?;
+        headers.insert(HOST, host);
+    }
+    let tls = uri.scheme() == Some(&Scheme::HTTPS);
+    // A client that is given a URL sends its path; the authority goes into Host. Where that is given too, the URL
+    // stands as a target in absolute form (RFC 9112 section 3.2.2).
+    let uri = if names_host { uri } else { uri.path_and_query().cloned().map(Uri::from).unwrap_or_default() };
+    let mut request = Request::new(body(&headers));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    Ok((request, tls))
+}
+
+/// A body as long as the fields say. Nobody reads it.
+fn body(headers: &HeaderMap) -> Body {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match (headers.contains_key(TRANSFER_ENCODING), length) {
+        (true, _) => Body::stream(Announced(None)),
+        (false, Some(length)) if length > 0 => Body::stream(Announced(Some(length))),
+        _ => Body::empty(),
+    }
+}
+
+/// A body that is announced and never comes.
+struct Announced(Option<u64>);
+
+impl HttpBody for Announced {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(Some(Err(BodyError::Broken("it was only announced".into()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Where the records of calls go that never were.
+struct Nowhere;
+
+impl AccessLog for Nowhere {
+    fn write(&self, _: Box<Record>) {}
+}
