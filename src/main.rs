@@ -4,6 +4,8 @@ mod app;
 mod cli;
 mod config;
 mod demo;
+mod reference;
+mod security;
 
 use std::process::ExitCode;
 

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::setting_flags::SettingFlags;
+use crate::reference::Page;
+use crate::security::Severity;
 
 /// A secure API gateway and token issuer in one binary.
 #[derive(Debug, Parser)]
@@ -65,8 +67,9 @@ pub(crate) enum Command {
     },
     /// Print the gateway's declarations
     Export(Export),
-    /// Check a file of declarations without a gateway: exit code 0 if it is good, 1 if not, 2 if it cannot be read
-    Check(DeclarationFile),
+    /// Check a file of declarations without a gateway, or audit a configuration with --security: exit code 0 if it is
+    /// good, 1 if not, 2 if it cannot be read
+    Check(Check),
     /// Clients: the apps and machines that call
     #[command(subcommand)]
     Client(ClientCommand),
@@ -90,6 +93,29 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Print the OpenAPI document of the admin API
     Openapi,
+    /// Print what a shell needs to complete commands, options and their values
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, for man
+    Man,
+    /// Print a page of the reference as Markdown
+    Reference {
+        /// Which one
+        page: Page,
+    },
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// Bash 4.4 or later.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
 }
 
 /// `portcullis serve`.
@@ -197,6 +223,23 @@ pub(crate) struct DeclarationFile {
     /// The declarations as YAML or JSON; '-' is stdin
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// `portcullis check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The declarations as YAML or JSON; '-' is stdin
+    #[arg(short, long, value_name = "FILE", required_unless_present = "security")]
+    pub(crate) file: Option<PathBuf>,
+    /// Look at settings, files and declarations as an auditor would
+    #[arg(long)]
+    pub(crate) security: bool,
+    /// Look at the declarations of the running gateway instead of a file's
+    #[arg(long, requires = "security", conflicts_with = "file")]
+    pub(crate) live: bool,
+    /// From which severity on findings are a failure [default: high]
+    #[arg(long, value_name = "SEVERITY", requires = "security")]
+    pub(crate) fail_on: Option<Severity>,
 }
 
 /// `portcullis apply`.
@@ -416,6 +459,10 @@ mod tests {
             "portcullis audit --limit 0",
             "portcullis audit --kind service verify",
             "portcullis serve extra",
+            "portcullis check",
+            "portcullis check -f x --live",
+            "portcullis check --security -f x --live",
+            "portcullis check --security --fail-on never",
         ] {
             assert_eq!(refused(line).exit_code(), 2, "{line}");
         }

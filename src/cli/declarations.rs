@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use portcullis_admin::declaration::{LARGEST, Syntax, read, with_lines};
 use portcullis_admin::operations::declarations::planned;
-use portcullis_core::model::{Problem, Service, TargetUrl};
+use portcullis_core::model::{Declarations, Problem, Service, TargetUrl};
 use portcullis_proxy::change::View;
 use serde_json::{Value, json};
 
@@ -70,12 +70,26 @@ pub(super) async fn export(export: &Export, admin: &Admin, output: &mut Output) 
 
 /// `portcullis check`: everything that is wrong with a file, as far as that can be known without a gateway.
 pub(super) async fn check(file: &Path, config: &Config, output: &mut Output) -> Result<(), Failure> {
+    examine(file, config, output).await?;
+    match output.is_json() {
+        true => output.json(&json!({"problems": []})),
+        false => output.note(&format!("{} is good", file.display())),
+    }
+}
+
+/// What a good file declares, and its text. Every problem of another one is told.
+pub(super) async fn examine(
+    file: &Path,
+    config: &Config,
+    output: &mut Output,
+) -> Result<(Declarations, Bytes), Failure> {
     let (kind, bytes) = body(file).map_err(|failure| Failure::Trouble(Box::new(failure)))?;
     let syntax = if kind == JSON { Syntax::Json } else { Syntax::Yaml };
     let mut reading = match read(&bytes, syntax) {
         Ok(reading) => reading,
-        Err(problem) => return bad(file, vec![problem], output),
+        Err(problem) => return Err(bad(file, vec![problem], output)?),
     };
+    let found = reading.declarations.clone();
     let elsewhere: TargetUrl = ELSEWHERE.parse().map_err(Failure::failed)?;
     let declared = &mut reading.declarations;
     let mut absent = Vec::new();
@@ -90,18 +104,15 @@ pub(super) async fn check(file: &Path, config: &Config, output: &mut Output) -> 
     let dry_run = app::dry_run(config).await?;
     let problems = planned(&View::default(), &reading, false, &dry_run).problems;
     if !problems.is_empty() {
-        return bad(file, with_lines(problems, &bytes), output);
+        return Err(bad(file, with_lines(problems, &bytes), output)?);
     }
     for id in absent {
         output.note(&format!("note: service {id} is not declared here; the gateway must have it already"))?;
     }
-    match output.is_json() {
-        true => output.json(&json!({"problems": []})),
-        false => output.note(&format!("{} is good", file.display())),
-    }
+    Ok((found, bytes))
 }
 
-fn bad(file: &Path, mut problems: Vec<Problem>, output: &mut Output) -> Result<(), Failure> {
+fn bad(file: &Path, mut problems: Vec<Problem>, output: &mut Output) -> Result<Failure, Failure> {
     problems.sort_by_key(|problem| problem.line);
     let count = problems.len();
     let detail = format!("{} has {count} {}", file.display(), if count == 1 { "problem" } else { "problems" });
@@ -109,7 +120,7 @@ fn bad(file: &Path, mut problems: Vec<Problem>, output: &mut Output) -> Result<(
         output.json(&json!({"problems": problems}))?;
         problems.clear();
     }
-    Err(Failure::Refused { detail, problems })
+    Ok(Failure::Refused { detail, problems })
 }
 
 const JSON: &str = "application/json";

@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Trouble(Box<Failure>),
     /// There are differences, and they have been told. Exit code 1.
     Differs,
+    /// There are findings that count, and they have been told. Exit code 1.
+    Found,
     /// Whoever read our output has seen enough. Exit code 0.
     Closed,
 }
@@ -42,7 +44,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) | Self::Config(_) | Self::Trouble(_) => 2,
-            Self::Refused { .. } | Self::Failed(_) | Self::Differs => 1,
+            Self::Refused { .. } | Self::Failed(_) | Self::Differs | Self::Found => 1,
             Self::Closed => 0,
         })
     }
@@ -67,6 +69,7 @@ impl fmt::Display for Failure {
             Self::Failed(error) => write!(f, "{error:#}"),
             Self::Trouble(failure) => failure.fmt(f),
             Self::Differs => f.write_str("there are differences"),
+            Self::Found => f.write_str("there are findings"),
             Self::Closed => f.write_str("the output was closed"),
         }
     }

@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod audit;
 mod client;
+mod completions;
 mod declarations;
 mod enrolment;
 mod exchange;
@@ -14,6 +15,7 @@ mod json;
 mod logs;
 mod output;
 mod route;
+mod security;
 mod service;
 mod setting_flags;
 mod stdin;
@@ -23,7 +25,7 @@ mod user;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use portcullis_core::secret::Secret;
 use portcullis_proxy::inherit::{Inherited, inherited};
 use tracing_subscriber::EnvFilter;
@@ -81,10 +83,21 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
         }
         Command::Settings => output.line(reference().trim_end()),
+        Command::Completions { shell } => completions::script(shell, Cli::command(), output),
+        Command::Man => completions::manual(Cli::command(), output),
+        Command::Reference { page } => output.line(crate::reference::page(page, Cli::command()).trim_end()),
         Command::Check(check) => {
             let config = Config::load(&flags, std::env::vars_os())?;
-            let work = declarations::check(&check.file, &config, output);
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            match &check.file {
+                Some(file) if !check.security => runtime.block_on(declarations::check(file, &config, output)),
+                _ => {
+                    let trouble = |failure| Failure::Trouble(Box::new(failure));
+                    let admin = if check.live { Some(connect(&global, &config).map_err(trouble)?) } else { None };
+                    let place = config.file(&flags);
+                    runtime.block_on(security::run(&check, &config, place, admin.as_ref(), output))
+                }
+            }
         }
         Command::Token { show } => token::run(&Config::load(&flags, std::env::vars_os())?, show, output),
         Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { offline: true }), .. }) => {
@@ -135,7 +148,14 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         }
         Command::Audit(command) => audit::list(&command, admin, output).await,
         Command::Openapi => output.json(&admin.get("/openapi.json").await?.body),
-        Command::Serve(_) | Command::Demo | Command::Settings | Command::Token { .. } | Command::Check(_) => Ok(()),
+        Command::Serve(_)
+        | Command::Demo
+        | Command::Settings
+        | Command::Token { .. }
+        | Command::Check(_)
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Reference { .. } => Ok(()),
     }
 }
 

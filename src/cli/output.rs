@@ -104,7 +104,7 @@ impl Output {
 
     /// Tells why the command ended early: one line, and one for each problem. That stderr is gone changes nothing.
     pub(crate) fn failure(&mut self, failure: &Failure) {
-        if matches!(failure, Failure::Closed | Failure::Differs) {
+        if matches!(failure, Failure::Closed | Failure::Differs | Failure::Found) {
             return;
         }
         let detail = failure.to_string();

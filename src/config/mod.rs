@@ -88,7 +88,7 @@ impl Config {
         let mut config = Self::with_data_dir(data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into()));
 
         let named = flags.config.clone().or_else(|| lookup(ENV_CONFIG).map(PathBuf::from));
-        let file = named.clone().unwrap_or_else(|| config.data_dir.join(FILE_NAME));
+        let file = config.file_named(named.as_deref());
         match read_file(&file, named.is_some()) {
             Ok(Some(text)) => config.apply_file(&file, &text, &mut problems),
             Ok(None) => {}
@@ -117,6 +117,16 @@ impl Config {
             problems.push(Problem::new("proxy_protocol", message));
         }
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// The file the settings are read from, whether or not it is there.
+    pub(crate) fn file(&self, flags: &Flags) -> PathBuf {
+        let named = flags.config.clone().or_else(|| std::env::var_os(ENV_CONFIG).map(PathBuf::from));
+        self.file_named(named.as_deref())
+    }
+
+    fn file_named(&self, named: Option<&Path>) -> PathBuf {
+        named.map_or_else(|| self.data_dir.join(FILE_NAME), Path::to_owned)
     }
 
     /// The hosts this gateway is known by, in lower case and without ports: those of its own endpoints, and that of its

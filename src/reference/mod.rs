@@ -1,0 +1,35 @@
+//! The pages of the reference that are written from the program's own tables, so that they cannot go stale.
+
+mod command_line;
+mod policies;
+mod settings;
+
+use clap::{Command, ValueEnum};
+
+/// A page of `docs/reference`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    /// Every command with its arguments.
+    Cli,
+    /// Every policy with its settings.
+    PolicySettings,
+    /// What `portcullis check --security` looks for.
+    SecurityFindings,
+    /// Every setting.
+    Settings,
+}
+
+/// A page as Markdown.
+pub(crate) fn page(page: Page, command_line: Command) -> String {
+    match page {
+        Page::Cli => command_line::page(command_line),
+        Page::PolicySettings => policies::page(),
+        Page::SecurityFindings => crate::security::reference(),
+        Page::Settings => settings::page(),
+    }
+}
+
+/// A text as it stands in the cell of a table.
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}

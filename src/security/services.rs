@@ -1,0 +1,131 @@
+//! What is wrong with who may call a service, how often, and where it is.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::sites::{Site, objects, sites};
+use super::{Place, Subject};
+
+fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Place>) -> Vec<Place> {
+    subject.declared.map(|declared| sites(declared).iter().flat_map(look).collect()).unwrap_or_default()
+}
+
+pub(super) fn open(subject: &Subject<'_>) -> Vec<Place> {
+    each(subject, |site| match site.require() {
+        Some((path, [])) => vec![Place::new(path, "require is []")],
+        _ => Vec::new(),
+    })
+}
+
+pub(super) fn open_without_limit(subject: &Subject<'_>) -> Vec<Place> {
+    each(subject, |site| match site.require() {
+        Some((path, [])) if site.is_known() && site.limits().is_empty() => {
+            vec![Place::new(path, "neither throttle nor rate_limit")]
+        }
+        _ => Vec::new(),
+    })
+}
+
+pub(super) fn without_limit(subject: &Subject<'_>) -> Vec<Place> {
+    each(subject, |site| {
+        let is_found = site.says_limits() && site.is_open() == Some(false) && site.limits().is_empty();
+        let place = || Place::new(format!("{}.policies", site.path), "neither throttle nor rate_limit");
+        is_found.then(place).into_iter().collect()
+    })
+}
+
+/// Limits an anonymous caller escapes: all of them count by a field the caller writes.
+pub(super) fn limits_of_the_callers_choice(subject: &Subject<'_>) -> Vec<Place> {
+    let is_chosen = |limit: &Value| {
+        let parts = limit.get("key").and_then(Value::as_array);
+        parts.is_some_and(|parts| {
+            parts.iter().any(|part| part.as_str().is_some_and(|part| part.starts_with("header:") || part == "path"))
+        })
+    };
+    each(subject, |site| {
+        let limits = match site.is_open() {
+            Some(true) => site.limits(),
+            _ => site.early_limits(),
+        };
+        if limits.is_empty() || !limits.iter().all(|(_, limit)| is_chosen(limit)) {
+            return Vec::new();
+        }
+        limits.into_iter().map(|(path, _)| Place::new(format!("{path}.key"), "no limit counts without it")).collect()
+    })
+}
+
+/// An alternative that asks for less than another one makes that other one idle.
+pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Place> {
+    let kinds = |alternative: &Value| -> Vec<String> {
+        let kinds = alternative.as_array().into_iter().flatten();
+        kinds.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    // What is no list of kinds asks for nothing that is known here.
+    let asks_less = |less: &[String], more: &[String]| {
+        !less.is_empty() && less.len() < more.len() && less.iter().all(|kind| more.contains(kind))
+    };
+    each(subject, |site| {
+        let Some((path, alternatives)) = site.require() else { return Vec::new() };
+        let alternatives: Vec<_> = alternatives.iter().map(kinds).collect();
+        let mut found = Vec::new();
+        for (at, less) in alternatives.iter().enumerate() {
+            let more = alternatives.iter().find(|more| asks_less(less, more));
+            if let Some(more) = more {
+                let detail = format!("'{}' is enough, so '{}' is never needed", less.join("+"), more.join("+"));
+                found.push(Place::new(format!("{path}[{at}]"), detail));
+            }
+        }
+        found
+    })
+}
+
+/// A target with its place and its host, where it is spoken to in clear.
+fn plain_targets(subject: &Subject<'_>) -> Vec<(String, String)> {
+    let services = subject.declared.into_iter().flat_map(|declared| objects(declared, "services"));
+    services
+        .flat_map(|(name, service)| {
+            let targets = service.get("targets").and_then(Value::as_array).into_iter().flatten().enumerate();
+            targets.filter_map(move |(at, target)| {
+                let uri: http::Uri = target.get("url")?.as_str()?.parse().ok()?;
+                let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let is_plain = uri.scheme_str() == Some("http") && !is_loopback(&host);
+                is_plain.then(|| (format!("services.{name}.targets[{at}].url"), host))
+            })
+        })
+        .collect()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+pub(super) fn plain_target(subject: &Subject<'_>) -> Vec<Place> {
+    let targets = plain_targets(subject).into_iter().filter(|(_, host)| !is_public(host));
+    targets.map(|(path, host)| Place::new(path, format!("http to {host}"))).collect()
+}
+
+pub(super) fn plain_public_target(subject: &Subject<'_>) -> Vec<Place> {
+    let targets = plain_targets(subject).into_iter().filter(|(_, host)| is_public(host));
+    targets.map(|(path, host)| Place::new(path, format!("http to {host}"))).collect()
+}
+
+/// An address that is certainly not of a network of one's own.
+fn is_public(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            let [first, second, ..] = ip.octets();
+            !(ip.is_private() || ip.is_link_local() || first == 100 && (64..128).contains(&second))
+        }
+        Ok(IpAddr::V6(ip)) => !ip.is_unique_local() && !ip.is_unicast_link_local(),
+        Err(_) => false,
+    }
+}
+
+/// Redirects that lead from TLS to clear text.
+pub(super) fn plain_redirect(subject: &Subject<'_>) -> Vec<Place> {
+    let routes = subject.declared.into_iter().flat_map(|declared| objects(declared, "routes"));
+    let to = |route: &Value| Some(route.get("redirect")?.get("to")?.as_str()?.to_owned());
+    let found = routes.filter_map(|(name, route)| Some((name, to(route).filter(|to| to.starts_with("http://"))?)));
+    found.map(|(name, to)| Place::new(format!("routes.{name}.redirect.to"), to)).collect()
+}

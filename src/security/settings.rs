@@ -1,0 +1,169 @@
+//! What is wrong with the settings.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portcullis_proxy::proxy_protocol::ProxyProtocol;
+
+use super::{Place, Subject};
+use crate::config::AllowTarget;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// A body that takes up a disk or a memory: 1 GiB.
+const LARGE_BODY: u64 = 1 << 30;
+/// The largest header block anybody needs: 1 MiB.
+const LARGE_HEAD: u64 = 1 << 20;
+/// Where machines of large clouds tell their secrets.
+const METADATA: [&str; 3] = ["169.254.169.254", "fd00:ec2::254", "192.0.0.192"];
+/// Networks that are nobody's in public.
+const PRIVATE: [&str; 8] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "127.0.0.0/8",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// A place at the key of a setting, if there is something to say of it.
+fn at(key: &str, is_found: bool, detail: impl Into<String>) -> Vec<Place> {
+    if is_found { vec![Place::new(key, detail)] } else { Vec::new() }
+}
+
+fn longer(key: &str, time: Duration, most: Duration) -> Vec<Place> {
+    at(key, time > most, format!("{} s, and more than {} s", time.as_secs(), most.as_secs()))
+}
+
+pub(super) fn clear_listener(subject: &Subject<'_>) -> Vec<Place> {
+    let config = subject.config;
+    let is_clear = !config.listen.ip().is_loopback() && config.trusted_proxies.is_empty();
+    at("listen", is_clear, format!("{} with no trusted_proxies", config.listen))
+}
+
+pub(super) fn listener_beside_proxy(subject: &Subject<'_>) -> Vec<Place> {
+    let config = subject.config;
+    let can_be_passed = config.listen.ip().is_unspecified()
+        && !config.trusted_proxies.is_empty()
+        && config.proxy_protocol != ProxyProtocol::Required;
+    at("listen", can_be_passed, config.listen.to_string())
+}
+
+fn trusted(subject: &Subject<'_>, is_meant: impl Fn(&IpNet) -> bool) -> Vec<Place> {
+    let networks = subject.config.trusted_proxies.iter().filter(|network| is_meant(network));
+    networks.map(|network| Place::new("trusted_proxies", network.to_string())).collect()
+}
+
+pub(super) fn trusts_everybody(subject: &Subject<'_>) -> Vec<Place> {
+    trusted(subject, |network| network.prefix_len() == 0)
+}
+
+pub(super) fn trusts_public_network(subject: &Subject<'_>) -> Vec<Place> {
+    let is_private = |network: &IpNet| {
+        PRIVATE.iter().filter_map(|text| text.parse::<IpNet>().ok()).any(|private| private.contains(network))
+    };
+    let is_wide = |network: &IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < 16,
+        IpNet::V6(network) => network.prefix_len() < 32,
+    };
+    trusted(subject, |network| network.prefix_len() > 0 && is_wide(network) && !is_private(network))
+}
+
+pub(super) fn optional_proxy_protocol(subject: &Subject<'_>) -> Vec<Place> {
+    let is_wide = |network: &IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < 24,
+        IpNet::V6(network) => network.prefix_len() < 64,
+    };
+    let config = subject.config;
+    let wide = config.trusted_proxies.iter().find(|network| is_wide(network));
+    match wide {
+        Some(network) if config.proxy_protocol == ProxyProtocol::Optional => {
+            vec![Place::new("proxy_protocol", format!("optional for all of {network}"))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn metadata_targets(subject: &Subject<'_>) -> Vec<Place> {
+    let addresses: Vec<IpAddr> = METADATA.iter().filter_map(|text| text.parse().ok()).collect();
+    let networks = subject.config.allow_targets.iter().filter_map(|allow| match allow {
+        AllowTarget::Network(network) => Some(network),
+        _ => None,
+    });
+    let reached = networks.filter_map(|network| Some((network, addresses.iter().find(|ip| network.contains(*ip))?)));
+    reached.map(|(network, ip)| Place::new("allow_targets", format!("{network} has {ip} in it"))).collect()
+}
+
+pub(super) fn no_public_url(subject: &Subject<'_>) -> Vec<Place> {
+    let config = subject.config;
+    let is_missing = config.public_url.is_none() && !config.trusted_proxies.is_empty();
+    at("public_url", is_missing, "not set, though there are trusted_proxies")
+}
+
+pub(super) fn plain_public_url(subject: &Subject<'_>) -> Vec<Place> {
+    let Some(url) = &subject.config.public_url else { return Vec::new() };
+    let host = url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    at("public_url", url.starts_with("http://") && !is_local, url)
+}
+
+pub(super) fn long_access_token(subject: &Subject<'_>) -> Vec<Place> {
+    longer("tokens.access_ttl", subject.config.tokens.access_ttl, HOUR)
+}
+
+pub(super) fn long_refresh_token(subject: &Subject<'_>) -> Vec<Place> {
+    longer("tokens.refresh_ttl", subject.config.tokens.refresh_ttl, 90 * DAY)
+}
+
+pub(super) fn long_grace(subject: &Subject<'_>) -> Vec<Place> {
+    longer("tokens.refresh_grace", subject.config.tokens.refresh_grace, MINUTE)
+}
+
+pub(super) fn slow_callers(subject: &Subject<'_>) -> Vec<Place> {
+    let timeouts = &subject.config.timeouts;
+    let waits = [
+        ("timeouts.first_byte", timeouts.first_byte),
+        ("timeouts.head", timeouts.head),
+        ("timeouts.body_idle", timeouts.body_idle),
+    ];
+    waits.into_iter().flat_map(|(key, time)| longer(key, time, 2 * MINUTE)).collect()
+}
+
+pub(super) fn slow_targets(subject: &Subject<'_>) -> Vec<Place> {
+    let timeouts = &subject.config.timeouts;
+    let mut found = longer("timeouts.connect", timeouts.connect, MINUTE);
+    found.extend(longer("timeouts.upstream_first_byte", timeouts.upstream_first_byte, 10 * MINUTE));
+    found
+}
+
+pub(super) fn unlimited_body(subject: &Subject<'_>) -> Vec<Place> {
+    match subject.config.limits.body_bytes {
+        0 => at("limits.body_bytes", true, "0 is no limit"),
+        bytes => at("limits.body_bytes", bytes > LARGE_BODY, format!("{bytes} bytes")),
+    }
+}
+
+pub(super) fn large_heads(subject: &Subject<'_>) -> Vec<Place> {
+    let limits = &subject.config.limits;
+    let sizes =
+        [("limits.header_bytes", limits.header_bytes), ("limits.request_line_bytes", limits.request_line_bytes)];
+    sizes.into_iter().flat_map(|(key, bytes)| at(key, bytes > LARGE_HEAD, format!("{bytes} bytes"))).collect()
+}
+
+pub(super) fn one_peer_takes_all(subject: &Subject<'_>) -> Vec<Place> {
+    let limits = &subject.config.limits;
+    let is_all = limits.connections_per_peer >= limits.connections;
+    at("limits.connections_per_peer", is_all, format!("{} of {}", limits.connections_per_peer, limits.connections))
+}
+
+pub(super) fn no_log(subject: &Subject<'_>) -> Vec<Place> {
+    let log = &subject.config.log;
+    let mut found = at("log.log_queue_bytes", log.log_queue_bytes < 64 << 10, format!("{} bytes", log.log_queue_bytes));
+    found.extend(at("log.access_log_keep", log.access_log_keep == 0, "0 rotated files are kept"));
+    found
+}
