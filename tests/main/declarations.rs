@@ -314,38 +314,3 @@ fn two_hundred_changes_under_load_fail_no_call() {
     let dots = String::from_utf8_lossy(&answer).matches("1\r\n.\r\n").count();
     assert_eq!(dots, ticked);
 }
-
-#[test]
-fn the_commands_of_the_guide_work() {
-    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/how-to/declare-everything-in-a-file.md");
-    let guide = std::fs::read_to_string(guide).expect("there");
-    let blocks = |kind: &str| -> Vec<String> {
-        let begin = format!("```{kind}\n");
-        let blocks = guide.split(begin.as_str()).skip(1);
-        blocks.map(|rest| rest.split("```").next().expect("an end").trim().to_owned()).collect()
-    };
-    let gateway = Gateway::start();
-    let [declared] = blocks("yaml").try_into().expect("one file");
-    let (_, name) = file(&gateway, "gate.yaml", &declared);
-    let mut codes = Vec::new();
-    for line in blocks("sh") {
-        let words: Vec<_> = line.split_whitespace().map(|word| word.replace("gate.yaml", &name)).collect();
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let done = match words.as_slice() {
-            ["portcullis", "--data-dir", "DIR", "export", ">", into] => {
-                let done = cli(&gateway, &["export"], "");
-                assert_eq!((*into, stdout(&done).starts_with("version: 1\n")), (name.as_str(), true));
-                done
-            }
-            ["portcullis", "--data-dir", "DIR", rest @ ..] | ["portcullis", rest @ ..] => cli(&gateway, rest, ""),
-            _ => panic!("{line}"),
-        };
-        codes.push(done.status.code().expect("a code"));
-    }
-    assert_eq!(codes, [0, 0, 1, 0, 0], "export, check, diff, apply, adopt");
-    let shown = gateway.admin_ok("GET", "/declarations?owner=file", None, 200);
-    assert!(
-        shown["routes"]["users"]["host"] == "preserve" && shown["services"]["user-service/v1"].is_object(),
-        "{shown}"
-    );
-}

@@ -7,6 +7,7 @@ mod data_plane;
 mod declarations;
 mod demo;
 mod deployment;
+mod docs;
 mod explain;
 mod hostile;
 mod login;

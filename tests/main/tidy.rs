@@ -5,6 +5,7 @@
 
 mod arrows;
 mod files;
+mod papers;
 mod walls;
 
 use std::path::Path;
@@ -79,6 +80,15 @@ fn policies_do_not_know_one_another() {
 #[test]
 fn refusals_become_answers_in_one_place() {
     each_rust_file(walls::writes_no_refusal);
+}
+
+#[test]
+fn every_command_in_the_papers_is_run_or_says_why_not() {
+    let objections: Objections = tree()
+        .iter()
+        .flat_map(|(path, bytes)| papers::runs_its_commands(path, &String::from_utf8_lossy(bytes)))
+        .collect();
+    none(&objections);
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! What the papers tell readers to type: every block of shell commands in `README.md` and `docs` is run, in order, by a
+//! real shell with the real binary, or says in a comment why not.
+//!
+//! In front of a block, a comment of Markdown can say more about it; readers do not see it:
+//!
+//! - `<!-- not run: REASON -->`: it is not run here
+//! - `<!-- run first: COMMANDS -->`: what the reader has done already
+//! - `<!-- exit: CODE -->`: what its last command ends with, if not 0
+//! - `<!-- shows: TEXT -->`: what stands in its output
+//! - `<!-- file: NAME -->`: a block that is no commands is saved under this name
+//!
+//! Each page has an address of its own out of 127.0.0.0/8 in place of 127.0.0.1, so that the ports it names are free.
+
+mod page;
+mod shell;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use page::{Block, blocks};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The pages by their path from the root.
+fn pages() -> Vec<String> {
+    let mut found = vec!["README.md".to_owned()];
+    let mut left = vec![PathBuf::from("docs")];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(Path::new(ROOT).join(&directory)).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let path = directory.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(page: &str) -> Vec<Block> {
+    let text = std::fs::read_to_string(Path::new(ROOT).join(page)).expect(page);
+    blocks(&text).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+#[test]
+fn what_the_papers_say_to_type_works() {
+    let pages: Vec<_> = pages().into_iter().map(|page| (read(&page), page)).collect();
+    let with_commands: Vec<_> =
+        pages.into_iter().filter(|(blocks, _)| blocks.iter().any(|block| block.is_run())).collect();
+    let running: Vec<_> = with_commands
+        .into_iter()
+        .enumerate()
+        .map(|(number, (blocks, page))| {
+            std::thread::spawn(move || {
+                let count = blocks.iter().filter(|block| block.is_run()).count();
+                shell::run(&page, &blocks, number).map(|()| (page, count))
+            })
+        })
+        .collect();
+    let ended: Vec<_> = running.into_iter().map(|page| page.join().expect("no panic")).collect();
+    let wrong: Vec<_> = ended.iter().filter_map(|page| page.as_ref().err()).map(String::as_str).collect();
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n\n"));
+    let run: Vec<_> = ended.into_iter().flatten().collect();
+    for page in ["README.md", "docs/tutorial.md", "docs/how-to/declare-everything-in-a-file.md"] {
+        assert!(run.iter().any(|(name, count)| name == page && *count >= 4), "{page}: {run:?}");
+    }
+}
+
+#[test]
+fn a_block_that_does_not_work_is_told() {
+    let wrong = |text: &str, number: usize| {
+        let blocks = blocks(text).expect("a page");
+        shell::run("a page", &blocks, number).expect_err(text)
+    };
+    assert!(wrong("```sh\ntrue\n\nfalse | cat\ntrue\n```\n", 200).contains("line 1: 'cat' ended with 1"));
+    assert!(wrong("```sh\nportcullis settngs\n```\n", 201).contains("ended with 2"));
+    assert!(wrong("<!-- exit: 3 -->\n```sh\ntrue\n```\n", 202).contains("ended with 0, expected 3"));
+    assert!(wrong("<!-- shows: sixpence -->\n```sh\necho a song\n```\n", 203).contains("'sixpence'"));
+    assert!(wrong("```sh\ntrue\n```\n\n```sh\nif\n```\n", 204).contains("syntax error"));
+    let fine = "<!-- file: a -->\n```text\nof\n```\n<!-- run first: x=1 -->\n```sh\ntrue\n```\n<!-- exit: 4 -->\n\
+                <!-- shows: of 1 -->\n```sh\necho $(cat a) $x; (exit 4)\n```\n";
+    shell::run("a page", &blocks(fine).expect("a page"), 205).expect("fine");
+}
