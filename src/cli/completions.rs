@@ -1,6 +1,6 @@
 //! `portcullis completions` and `portcullis man`, from the one table of arguments.
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_complete::{generate, shells};
 use clap_mangen::Man;
 
@@ -55,13 +55,21 @@ fn section(command: &Command, parent: &str, page: &mut Vec<u8>) -> Result<(), Fa
             continue;
         }
         let written = escaped(&argument.to_string());
-        let help = escaped(&argument.get_help().map(ToString::to_string).unwrap_or_default());
+        let help = escaped(&help(argument));
         page.extend_from_slice(format!(".TP\n\\fB{written}\\fR\n{help}\n").as_bytes());
     }
     for subcommand in command.get_subcommands() {
         section(subcommand, &name, page)?;
     }
     Ok(())
+}
+
+/// What is said of an argument, with the values it takes where these are few.
+fn help(argument: &Arg) -> String {
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let takes = argument.get_num_args().is_some_and(|range| range.takes_values());
+    let values: Vec<_> = argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    if values.is_empty() || !takes { help } else { format!("{help} [possible values: {}]", values.join(", ")) }
 }
 
 /// A text in which roff finds no command.

@@ -1,4 +1,4 @@
-//! The files in `deploy` and what the how-tos say to write: they speak of settings, flags and names that exist.
+//! The files in `deploy`: they speak of settings, flags and names that exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -77,22 +77,4 @@ fn systemd_understands_the_units() {
     let said = String::from_utf8_lossy(&output.stderr);
     let ours: Vec<_> = said.lines().filter(|line| line.contains("portcullis.s")).collect();
     assert!(output.status.success() && ours.is_empty(), "{said}");
-}
-
-#[test]
-fn settings_in_how_tos_are_good() {
-    for file in ["docs/how-to/behind-nginx.md", "docs/how-to/systemd.md"] {
-        let text = read(file);
-        for block in text.split("```toml\n").skip(1) {
-            let directory = tempfile::tempdir().expect("a directory");
-            let block = block.split("```").next().expect("an end");
-            std::fs::write(directory.path().join("portcullis.toml"), block).expect("written");
-            std::fs::write(directory.path().join("admin.token"), "there").expect("written");
-            printed(directory.path(), &["token"]);
-        }
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(Path::new(ROOT).join("docs/how-to").join(link).exists(), "{file}: {link}");
-        }
-    }
-    assert!(read("docs/how-to/behind-nginx.md").contains("```toml"), "there are settings to look at");
 }

@@ -129,6 +129,7 @@ fn the_manual_page_is_one_and_says_every_command() {
         "portcullis service put",
         "--limits-body-bytes",
         "--fail-on",
+        "low, medium, high, critical",
     ] {
         assert!(text.contains(words), "{words}");
     }

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use page::{Block, blocks};
 
+use crate::support::gateway::command;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The pages by their path from the root.
@@ -66,6 +68,55 @@ fn what_the_papers_say_to_type_works() {
     for page in ["README.md", "docs/tutorial.md", "docs/how-to/declare-everything-in-a-file.md"] {
         assert!(run.iter().any(|(name, count)| name == page && *count >= 4), "{page}: {run:?}");
     }
+}
+
+#[test]
+fn files_the_papers_show_are_good() {
+    let (mut settings, mut declarations) = (0, 0);
+    for page in pages() {
+        for block in read(&page) {
+            let directory = tempfile::tempdir().expect("a directory");
+            let file = directory.path().join("portcullis.toml");
+            let mut binary = command(directory.path());
+            match block.language.as_str() {
+                "toml" => {
+                    settings += 1;
+                    std::fs::write(&file, &block.text).expect("written");
+                    std::fs::write(directory.path().join("admin.token"), "there").expect("written");
+                    binary.arg("token");
+                }
+                "yaml" if block.text.starts_with("version:") => {
+                    declarations += 1;
+                    std::fs::write(&file, "").expect("written");
+                    let declared = directory.path().join("gate.yaml");
+                    std::fs::write(&declared, &block.text).expect("written");
+                    binary.args(["check", "-f"]).arg(&declared);
+                }
+                _ => continue,
+            }
+            let output = binary.output().expect("it runs");
+            assert!(output.status.success(), "{page}:{}: {}", block.line, String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    assert!(settings >= 2 && declarations >= 2, "{settings}, {declarations}");
+}
+
+#[test]
+fn links_in_the_papers_lead_somewhere() {
+    let mut count = 0;
+    for page in pages() {
+        let path = Path::new(ROOT).join(&page);
+        let text = std::fs::read_to_string(&path).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let place = link.split('#').next().expect("a place");
+            if place.is_empty() || place.contains("://") || place.contains(' ') {
+                continue;
+            }
+            count += 1;
+            assert!(path.parent().expect("a directory").join(place).exists(), "{page}: {link}");
+        }
+    }
+    assert!(count > 20, "{count}");
 }
 
 #[test]
