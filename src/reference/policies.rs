@@ -20,12 +20,11 @@ pub(super) fn page() -> String {
             text.push_str("\nA field of the service or route itself, not one of its `policies`.\n");
         }
         let schema = (kind.schema)();
-        describe(&mut text, &schema);
-        for (name, definition) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            if is_described(definition) {
-                let _ = write!(text, "\n### {name} of `{}`\n", kind.name);
-                describe(&mut text, definition);
-            }
+        let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+        describe(&mut text, &schema, &definitions);
+        for (name, definition) in definitions.iter().filter(|(_, definition)| is_described(definition)) {
+            let _ = write!(text, "\n### {name} of `{}`\n", kind.name);
+            describe(&mut text, definition, &definitions);
         }
     }
     text
@@ -40,21 +39,21 @@ fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
     ["anyOf", "oneOf"].iter().find_map(|word| schema.get(word).and_then(Value::as_array))
 }
 
-fn describe(text: &mut String, schema: &Value) {
+fn describe(text: &mut String, schema: &Value, definitions: &Map<String, Value>) {
     if let Some(fields) = schema.get("properties").and_then(Value::as_object) {
-        fields_of(text, schema, fields);
+        fields_of(text, schema, fields, definitions);
     } else if let Some(several) = alternatives(schema) {
-        let shapes: Vec<_> = several.iter().map(kind_of).collect();
+        let shapes: Vec<_> = several.iter().map(|one| kind_of(one, definitions)).collect();
         let _ = write!(text, "\nEither {}.\n", shapes.join(" or "));
-        several.iter().filter(|one| one.get("properties").is_some()).for_each(|one| describe(text, one));
+        several.iter().filter(|one| one.get("properties").is_some()).for_each(|one| describe(text, one, definitions));
     } else if schema.get("type").is_some_and(|kind| kind != "object") {
-        let _ = write!(text, "\nIts form: {}.\n", kind_of(schema));
+        let _ = write!(text, "\nIts form: {}.\n", kind_of(schema, definitions));
     } else {
         text.push_str("\nIt has no settings.\n");
     }
 }
 
-fn fields_of(text: &mut String, schema: &Value, fields: &Map<String, Value>) {
+fn fields_of(text: &mut String, schema: &Value, fields: &Map<String, Value>, definitions: &Map<String, Value>) {
     let required: Vec<_> = schema.get("required").and_then(Value::as_array).into_iter().flatten().collect();
     text.push_str("\n| setting | form | default | meaning |\n|---|---|---|---|\n");
     for (name, field) in fields {
@@ -64,14 +63,24 @@ fn fields_of(text: &mut String, schema: &Value, fields: &Map<String, Value>) {
             Some(default) => format!("`{default}`"),
         };
         let meaning = field.get("description").and_then(Value::as_str).unwrap_or_default();
-        let _ = writeln!(text, "| `{name}` | {} | {} | {} |", cell(&kind_of(field)), cell(&default), cell(meaning));
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {} | {} |",
+            cell(&kind_of(field, definitions)),
+            cell(&default),
+            cell(meaning)
+        );
     }
 }
 
 /// The form of a value in words.
-fn kind_of(schema: &Value) -> String {
+fn kind_of(schema: &Value, definitions: &Map<String, Value>) -> String {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        return reference.rsplit('/').next().unwrap_or(reference).to_owned();
+        let name = reference.rsplit('/').next().unwrap_or(reference);
+        return match definitions.get(name).filter(|definition| !is_described(definition)) {
+            Some(small) => kind_of(small, definitions),
+            None => name.to_owned(),
+        };
     }
     if let Some(one) = schema.get("const") {
         return format!("`{one}`");
@@ -80,7 +89,7 @@ fn kind_of(schema: &Value) -> String {
         return values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     }
     if let Some(several) = alternatives(schema) {
-        let shapes = several.iter().map(kind_of).filter(|shape| shape != "null");
+        let shapes = several.iter().map(|one| kind_of(one, definitions)).filter(|shape| shape != "null");
         return shapes.collect::<Vec<_>>().join(" or ");
     }
     let kinds: Vec<_> = match schema.get("type") {
@@ -93,9 +102,9 @@ fn kind_of(schema: &Value) -> String {
         _ => String::new(),
     };
     match (kinds.as_slice(), schema.get("items")) {
-        (["array"], Some(items)) => format!("list of {}", kind_of(items)),
+        (["array"], Some(items)) => format!("list of {}", kind_of(items, definitions)),
         (["object"], _) => match schema.get("additionalProperties").filter(|more| more.is_object()) {
-            Some(values) => format!("object of {}", kind_of(values)),
+            Some(values) => format!("object of {}", kind_of(values, definitions)),
             None => "object".to_owned(),
         },
         _ => format!("{}{bounds}", kinds.join(" or ")),

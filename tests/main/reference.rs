@@ -43,7 +43,12 @@ fn the_pages_say_everything() {
         assert!(cli.contains(words), "{words}");
     }
     let policies = printed(&["reference", "policy-settings"]);
-    for words in ["## `throttle`", "## `acl`", "| `forward_credentials` | boolean | `false` |"] {
+    for words in [
+        "## `throttle`",
+        "## `acl`",
+        "| `forward_credentials` | boolean | `false` |",
+        "| `effect` | `\"allow\"` or `\"deny\"` |",
+    ] {
         assert!(policies.contains(words), "{words}");
     }
 }
