@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use portcullis_core::directory::Directory;
-use portcullis_core::memory::MemoryRegistry;
+use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
 use portcullis_core::ports::{Clock, Registry, SystemClock};
 use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 use portcullis_policies::{Limiters, Parts};
@@ -29,6 +29,7 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         issuer,
         sessions: Arc::new(Sessions::new(registry, SESSION_BYTES)),
         jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
+        captures: Arc::new(MemoryCaptures::new(0)),
         clock,
         body_limit: config.limits.body_bytes,
         limiters: Arc::new(Limiters::default()),

@@ -14,6 +14,7 @@ use crate::model::{Label, Name};
 
 mod redact;
 
+pub(crate) use redact::is_secret;
 pub use redact::{narrowed, redacted};
 
 /// The hash that the first entry names as that of the one before it.

@@ -97,6 +97,14 @@ impl Body {
         matches!(self.kind, Kind::Empty)
     }
 
+    /// The bytes of a body that is one piece, already there.
+    pub fn piece(&self) -> Option<&Bytes> {
+        match &self.kind {
+            Kind::Full(bytes) => Some(bytes),
+            Kind::Empty | Kind::Stream(_) => None,
+        }
+    }
+
     /// Wraps the stream inside, keeping the hooks where they are. Bodies that are already here stay as they are.
     #[must_use]
     pub fn map_stream<B>(mut self, wrap: impl FnOnce(Stream) -> B) -> Self

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod body;
 pub mod call;
 pub mod canonical;
+pub mod capture;
 pub mod directory;
 pub mod fields;
 pub mod jobs;

@@ -1,14 +1,17 @@
 //! The ports in memory: a registry that forgets everything with the process, and a clock that is set by hand.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Verdict, Walk};
+use crate::capture::{Budget, Capture, Exchange};
 use crate::ports::{
-    Clock, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+    Captures, Clock, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf,
+    Write,
 };
 
 #[derive(Debug, Default)]
@@ -158,6 +161,41 @@ impl Registry for MemoryRegistry {
         state.trail.iter().for_each(|found| walk.step(Some(found.clone())));
         let kept = state.trail.last().map(ChainedEntry::head);
         Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head)))))
+    }
+}
+
+/// Captured exchanges in memory, as they would be kept.
+#[derive(Debug)]
+pub struct MemoryCaptures {
+    budget: Arc<Budget>,
+    kept: Mutex<Vec<Capture>>,
+    lost: AtomicU64,
+}
+
+impl MemoryCaptures {
+    /// With so many bytes for exchanges on their way.
+    pub fn new(budget: usize) -> Self {
+        Self { budget: Budget::new(budget), kept: Mutex::default(), lost: AtomicU64::new(0) }
+    }
+
+    /// Takes out what was kept so far, and how many could not be copied.
+    pub fn take(&self) -> (Vec<Capture>, u64) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        (kept, self.lost.swap(0, Relaxed))
+    }
+}
+
+impl Captures for MemoryCaptures {
+    fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    fn keep(&self, exchange: Box<Exchange>) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(exchange.shown());
+    }
+
+    fn lost(&self) {
+        self.lost.fetch_add(1, Relaxed);
     }
 }
 

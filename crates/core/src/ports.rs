@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::audit::{AuditEntry, AuditQuery, ChainedEntry, Verdict};
+use crate::capture::{Budget, Exchange};
 use crate::directory::KeyHash;
 use crate::model::{Label, Owner};
 use crate::record::Record;
@@ -223,6 +224,16 @@ pub enum SessionsOf {
 pub trait AccessLog: Send + Sync {
     /// Takes a record.
     fn write(&self, record: Box<Record>);
+}
+
+/// Where captured exchanges go. Keeping never waits and never fails; what cannot be kept is counted.
+pub trait Captures: Send + Sync {
+    /// What exchanges on their way may take.
+    fn budget(&self) -> &Arc<Budget>;
+    /// Takes an exchange.
+    fn keep(&self, exchange: Box<Exchange>);
+    /// Counts an exchange that could not be copied, because there was no budget left.
+    fn lost(&self);
 }
 
 /// The time of day, and a time that only ever moves on.

@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod api_key;
 pub mod bearer;
+pub mod capture;
 pub mod cors;
 pub mod credential;
 mod gcra;
@@ -29,7 +30,7 @@ use portcullis_core::directory::Directory;
 use portcullis_core::jobs::Jobs;
 use portcullis_core::model::{Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
-use portcullis_core::ports::Clock;
+use portcullis_core::ports::{Captures, Clock};
 use portcullis_identity::{AccessTokens, Sessions};
 
 use credential::Verifier;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub jobs: Arc<dyn Jobs>,
     /// What limits remember; it outlives what is compiled.
     pub limiters: Arc<Limiters>,
+    /// Where captured exchanges go.
+    pub captures: Arc<dyn Captures>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Bytes a request body may have where the route does not say otherwise; 0: no limit.
@@ -76,10 +79,16 @@ impl Site<'_> {
 }
 
 /// Every kind of policy in the order in which a call meets them.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
+    Kind {
+        name: "capture",
+        reason: "outermost: it copies what the caller sends and gets, preflights and every refusal too",
+        schema: capture::schema,
+        build: Build::Step(capture::build),
+    },
     Kind {
         name: "cors",
-        reason: "outermost: a preflight carries no credentials, and a refusal must be readable to the page as well",
+        reason: "outermost of those that decide: a preflight carries no credentials, and a refusal must be readable to the page as well",
         schema: cors::schema,
         build: Build::Step(cors::build),
     },

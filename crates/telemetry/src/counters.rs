@@ -71,6 +71,10 @@ pub struct Counters {
     pub log_write_errors: Counter,
     /// Lines missing in the log's file because writing failed for too long.
     pub log_lines_lost: Counter,
+    /// Captured exchanges that were written.
+    pub captures_written: Counter,
+    /// Captured exchanges dropped because too many were under way, or because they could not be written.
+    pub captures_dropped: Counter,
 }
 
 impl Counters {
@@ -90,6 +94,8 @@ impl Counters {
             records_dropped: self.records_dropped.get(),
             log_write_errors: self.log_write_errors.get(),
             log_lines_lost: self.log_lines_lost.get(),
+            captures_written: self.captures_written.get(),
+            captures_dropped: self.captures_dropped.get(),
         }
     }
 }
@@ -107,6 +113,8 @@ pub struct Snapshot {
     pub records_dropped: u64,
     pub log_write_errors: u64,
     pub log_lines_lost: u64,
+    pub captures_written: u64,
+    pub captures_dropped: u64,
 }
 
 /// Connections that ended before there was a call, by what was wrong.
@@ -138,6 +146,8 @@ mod tests {
             &counters.records_dropped,
             &counters.log_write_errors,
             &counters.log_lines_lost,
+            &counters.captures_written,
+            &counters.captures_dropped,
         ];
         for (counter, number) in all.into_iter().zip(1..) {
             counter.add(number);
@@ -152,7 +162,8 @@ mod tests {
             "{\"connections_accepted\":2,\"connections_open\":1,\"connections_refused_peer\":3,\
              \"connections_refused_limit\":4,\
              \"protocol_errors\":{\"malformed\":5,\"timed_out\":6,\"too_large\":7},\
-             \"records_written\":8,\"records_dropped\":9,\"log_write_errors\":10,\"log_lines_lost\":11}"
+             \"records_written\":8,\"records_dropped\":9,\"log_write_errors\":10,\"log_lines_lost\":11,\
+             \"captures_written\":12,\"captures_dropped\":13}"
         );
     }
 }

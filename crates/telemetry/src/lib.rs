@@ -1,4 +1,4 @@
-//! The access log and the counters of the gateway.
+//! The access log, the captured exchanges and the counters of the gateway.
 //!
 //! ```text
 //! workers ──write──►  queue, bounded by bytes  ──►  one thread  ──►  access.log, access.log.1 …
@@ -8,6 +8,7 @@
 //! Nothing on a call's way waits for the log: a record is pushed or counted as dropped, and that is all.
 
 mod access_log;
+mod captures;
 mod counters;
 mod file;
 mod filter;
@@ -16,6 +17,7 @@ mod recent;
 mod writer;
 
 pub use access_log::{AccessLogHandle, AccessLogWriter, Settings, StartError};
+pub use captures::{CaptureFilter, CaptureSettings, CaptureStore};
 pub use counters::{Counter, Counters, Gauge, ProtocolErrors, Snapshot};
 pub use filter::{Filter, FilterError, ServiceMatch, StatusMatch};
 pub use recent::{CursorError, DEFAULT_LIMIT, Entry, MAX_LIMIT, Page, Recent};

@@ -66,7 +66,8 @@ fn blacken(value: &mut Value) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether secrets are kept under this name; its case and punctuation do not matter.
+pub(crate) fn is_secret(name: &str) -> bool {
     let bare: String =
         name.chars().filter(|letter| letter.is_alphanumeric()).map(|letter| letter.to_ascii_lowercase()).collect();
     !PUBLIC.contains(&bare.as_str())

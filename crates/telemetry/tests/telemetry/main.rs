@@ -1,5 +1,6 @@
 //! The access log from the outside: its file, its bounds, its searches.
 
+mod captures;
 mod log;
 mod overload;
 mod search;
