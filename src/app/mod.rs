@@ -44,7 +44,9 @@ use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{Settings as UpstreamSettings, Upstreams};
 use portcullis_proxy::worker::{self, Admission, Stage};
 use portcullis_store::SqliteRegistry;
-use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, Counters, Settings as LogSettings};
+use portcullis_telemetry::{
+    AccessLogHandle, AccessLogWriter, CaptureSettings, CaptureStore, Counters, Settings as LogSettings,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -55,6 +57,10 @@ use supervisor::Supervisor;
 
 /// The file of the registry, in the data directory.
 const DATABASE: &str = "portcullis.db";
+/// The directory of captured exchanges, in the data directory.
+const CAPTURES: &str = "captures";
+/// Memory for captured exchanges that are under way or wait to be written.
+const CAPTURE_QUEUE: usize = 64 << 20;
 /// Memory for sessions that were seen on this node.
 const SESSION_BYTES: u64 = 64 << 20;
 /// The most sessions one user has.
@@ -77,6 +83,7 @@ pub(crate) struct Gateway {
     workers: Vec<JoinHandle<()>>,
     admin: tokio::task::JoinHandle<()>,
     log: Arc<AccessLogHandle>,
+    captures: Arc<CaptureStore>,
     registry: Arc<SqliteRegistry>,
     _data: DataDir,
 }
@@ -100,6 +107,9 @@ impl Gateway {
 
         let counters = Arc::new(Counters::default());
         let (log, recent) = AccessLogWriter::start(&log_settings(&config), Arc::clone(&counters))?;
+        let settings = capture_settings(&config);
+        let captures = CaptureStore::start(&settings, Arc::clone(&clock), Arc::clone(&counters))
+            .with_context(|| format!("opening the captured exchanges in {}", settings.directory.display()))?;
         let (stage, stage_seen) = watch::channel(Stage::Serving);
         let jobs: Arc<dyn Jobs> = Arc::new(ControlJobs::on(tokio::runtime::Handle::current()));
         let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| format!("http://{data_addr}")).into();
@@ -112,6 +122,7 @@ impl Gateway {
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
             limiters: Arc::new(Limiters::default()),
+            captures: Arc::clone(&captures) as _,
             clock: Arc::clone(&clock),
             body_limit: config.limits.body_bytes,
         });
@@ -166,6 +177,7 @@ impl Gateway {
             hosts: Vec::new(),
             log: Arc::clone(&log),
             recent,
+            captures: Arc::clone(&captures),
             counters,
             started,
         });
@@ -184,6 +196,7 @@ impl Gateway {
             workers,
             admin,
             log,
+            captures,
             registry: sqlite,
             _data: data,
         })
@@ -212,7 +225,7 @@ impl Gateway {
 
     /// Stops: tells, goes on accepting for `drain_delay`, finishes what is in flight within `drain_limit`, closes.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { config, stage, workers, admin, log, registry, .. } = self;
+        let Self { config, stage, workers, admin, log, captures, registry, .. } = self;
         tracing::info!("stopping");
         stage.send_replace(Stage::Draining);
         tokio::time::sleep(config.timeouts.drain_delay).await;
@@ -229,7 +242,11 @@ impl Gateway {
         }
         admin.await?;
         registry.close().await?;
-        tokio::task::spawn_blocking(move || log.flush_and_stop()).await?;
+        tokio::task::spawn_blocking(move || {
+            captures.flush_and_stop();
+            log.flush_and_stop();
+        })
+        .await?;
         Ok(())
     }
 }
@@ -420,6 +437,15 @@ fn log_settings(config: &Config) -> LogSettings {
         recent_bytes: usize::try_from(config.log.recent_log_bytes).unwrap_or(usize::MAX),
         file_bytes: config.log.access_log_max_bytes,
         kept_files: u32::try_from(config.log.access_log_keep).unwrap_or(u32::MAX),
+    }
+}
+
+fn capture_settings(config: &Config) -> CaptureSettings {
+    CaptureSettings {
+        directory: config.data_dir.join(CAPTURES),
+        max_bytes: config.captures.max_bytes,
+        max_age: config.captures.max_age,
+        queue_bytes: CAPTURE_QUEUE,
     }
 }
 

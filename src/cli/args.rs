@@ -89,6 +89,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Read the access log
     Logs(LogsCommand),
+    /// Captured exchanges: whole calls of routes with the policy 'capture'
+    #[command(subcommand)]
+    Captures(CapturesCommand),
     /// Read the audit trail: who changed what, when and from where
     Audit(AuditCommand),
     /// Print the OpenAPI document of the admin API
@@ -402,6 +405,35 @@ pub(crate) struct LogsCommand {
     pub(crate) limit: Option<u64>,
 }
 
+/// `portcullis captures`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CapturesCommand {
+    /// List captured exchanges, the newest first
+    List(ListCaptures),
+    /// Show the captured exchange of a call; that it was read goes to the audit trail
+    Show {
+        /// The id of the call
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Delete every captured exchange
+    Clear,
+}
+
+/// `portcullis captures list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListCaptures {
+    /// Only calls of this service: NAME or NAME/VERSION
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Only calls of this route
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: Option<String>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+}
+
 /// `portcullis audit`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -456,6 +488,7 @@ mod tests {
             "portcullis service put orders/v1 --target http://a --open --require bearer",
             "portcullis client grant shop",
             "portcullis logs --limit 0",
+            "portcullis captures list --limit 0",
             "portcullis audit --limit 0",
             "portcullis audit --kind service verify",
             "portcullis serve extra",

@@ -4,6 +4,7 @@
 mod admin;
 mod args;
 mod audit;
+mod captures;
 mod client;
 mod completions;
 mod declarations;
@@ -146,6 +147,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::Audit(AuditCommand { command: Some(VerifyCommand::Verify { .. }), .. }) => {
             audit::verify(admin, output).await
         }
+        Command::Captures(command) => captures::run(command, admin, output).await,
         Command::Audit(command) => audit::list(&command, admin, output).await,
         Command::Openapi => output.json(&admin.get("/openapi.json").await?.body),
         Command::Serve(_)

@@ -134,6 +134,13 @@ settings! {
         /// Memory for records on their way to the log; beyond it they are dropped and counted.
         log_queue_bytes: u64 = BYTES("64MiB"),
     }
+    /// Captured exchanges, of routes whose declaration says so.
+    captures: Captures {
+        /// Bytes of all of them on disk; the oldest go first.
+        max_bytes: u64 = BYTES("256MiB"),
+        /// How long they are kept.
+        max_age: Duration = TIME("24h"),
+    }
     /// What one caller, and all together, may take.
     limits: Limits {
         /// The longest request line; a longer one is 414.

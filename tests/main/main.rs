@@ -1,6 +1,7 @@
 //! The integration tests, all in one binary, because every test binary links the whole gateway again.
 
 mod admin_api;
+mod captures;
 mod command_line;
 mod crash;
 mod data_plane;

@@ -8,7 +8,7 @@ use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{MasterKey, Sessions, Users};
 use portcullis_proxy::change::{Changes, DryRun};
 use portcullis_proxy::explain::Explainer;
-use portcullis_telemetry::{AccessLogHandle, Counters, Recent};
+use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
 
 /// What every request works with.
 pub struct AdminState {
@@ -36,6 +36,8 @@ pub struct AdminState {
     pub log: Arc<AccessLogHandle>,
     /// The newest records.
     pub recent: Arc<Recent>,
+    /// The captured exchanges.
+    pub captures: Arc<CaptureStore>,
     /// What happened on this node.
     pub counters: Arc<Counters>,
     /// When the process started.

@@ -68,6 +68,8 @@ pub enum Action {
     Changed,
     /// It is gone.
     Deleted,
+    /// It was looked at, and holds what people have sent.
+    Read,
 }
 
 impl Action {
@@ -77,12 +79,13 @@ impl Action {
             Self::Created => "created",
             Self::Changed => "changed",
             Self::Deleted => "deleted",
+            Self::Read => "read",
         }
     }
 
     /// The action a stored word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Created, Self::Changed, Self::Deleted].into_iter().find(|action| action.as_str() == word)
+        [Self::Created, Self::Changed, Self::Deleted, Self::Read].into_iter().find(|action| action.as_str() == word)
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct TrailQuery {
     cursor: Option<String>,
     /// The number of an entry, or `0`: entries in the order they came, those after it only.
     after: Option<String>,
-    /// A kind of object: `service`, `client`, `client_secret`, `api_key`, `registration`, `enrolment` or `user`.
+    /// A kind of object: `service`, `client`, `client_secret`, `api_key`, `registration`, `enrolment`, `user` or
+    /// `capture`.
     kind: Option<String>,
     /// What the object is called; `orders` finds `orders/v1` too.
     key: Option<String>,
@@ -52,7 +53,7 @@ pub(crate) struct EntryObject {
     /// The address it came from; null for the gateway's own changes.
     #[schema(required)]
     address: Option<String>,
-    /// `created`, `changed` or `deleted`.
+    /// `created`, `changed`, `deleted` or `read`.
     action: &'static str,
     /// The kind of the object.
     kind: String,

@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod captures;
 pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
@@ -31,6 +32,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/explain", post(explain::explain))
         .route("/api/v1/logs", get(logs::search))
+        .route("/api/v1/captures", get(captures::list).delete(captures::clear))
+        .route("/api/v1/captures/{request_id}", get(captures::show))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/verify", get(audit::verify))
         .route("/api/v1/services", get(services::list))

@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder, Server};
 use utoipa::{Modify, OpenApi};
 
-use crate::api::{api_keys, audit, clients, declarations, enrolments, explain, logs, routes, services, status, users};
+use crate::api::{
+    api_keys, audit, captures, clients, declarations, enrolments, explain, logs, routes, services, status, users,
+};
 use crate::problem::ProblemDetails;
 
 const DATA: &str = "http://127.0.0.1:6500";
@@ -26,7 +28,8 @@ const DATA: &str = "http://127.0.0.1:6500";
         api_keys::create_for_client, api_keys::list_of_client, api_keys::delete_of_client,
         enrolments::create, enrolments::list, enrolments::show, enrolments::delete,
         users::create, users::list, users::show, users::change, users::delete,
-        logs::search, audit::list, audit::verify, explain::explain, status::status, status::document, status::health,
+        logs::search, captures::list, captures::show, captures::clear, audit::list, audit::verify,
+        explain::explain, status::status, status::document, status::health,
         data_plane::register, data_plane::token, data_plane::refresh, data_plane::revoke,
     ),
     components(schemas(ProblemDetails)),

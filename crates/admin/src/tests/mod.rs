@@ -1,6 +1,7 @@
 //! The control plane in one piece, over a registry in memory, as requests meet it.
 
 mod audit;
+mod captures;
 mod clients;
 mod declarations;
 mod door;
@@ -26,7 +27,7 @@ use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request as 
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_core::record::{OpenRecord, Record};
@@ -41,7 +42,7 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::snapshot::{Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{self, Upstreams};
-use portcullis_telemetry::{AccessLogWriter, Counters};
+use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use serde_json::Value;
 
 use crate::{AdminState, RegisterEndpoint, router};
@@ -126,6 +127,7 @@ impl House {
             sessions: sessions.clone(),
             jobs: Arc::new(Control),
             limiters: Arc::new(Limiters::default()),
+            captures: Arc::new(MemoryCaptures::new(0)),
             clock: clock.clone(),
             body_limit: 0,
         });
@@ -145,6 +147,13 @@ impl House {
         let log_directory = tempfile::tempdir().expect("a directory");
         let settings = portcullis_telemetry::Settings::in_directory(log_directory.path());
         let (log, recent) = AccessLogWriter::start(&settings, counters.clone()).expect("a log");
+        let settings = CaptureSettings {
+            directory: log_directory.path().join("captures"),
+            max_bytes: 1 << 20,
+            max_age: Duration::from_secs(60),
+            queue_bytes: 1 << 20,
+        };
+        let captures = CaptureStore::start(&settings, clock.clone(), counters.clone()).expect("captures");
         let state = Arc::new(AdminState {
             changes: changes.clone(),
             dry_run: DryRun::new(parts, upstreams),
@@ -158,6 +167,7 @@ impl House {
             hosts: vec!["gate.example".to_owned()],
             log,
             recent,
+            captures,
             counters,
             started: Instant::now(),
         });

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue};
 
 use crate::audit::is_secret;
@@ -46,7 +47,8 @@ impl Redaction {
     pub(super) fn header(&self, name: &HeaderName, value: &HeaderValue) -> String {
         let text = String::from_utf8_lossy(value.as_bytes());
         let lower = text.trim_start().to_ascii_lowercase();
-        let is_credential = SCHEMES.iter().any(|scheme| lower.starts_with(scheme));
+        // A challenge begins with a scheme too, and asks for credentials only.
+        let is_credential = *name != WWW_AUTHENTICATE && SCHEMES.iter().any(|scheme| lower.starts_with(scheme));
         if self.headers.contains(name) || self.hides(name.as_str()) || is_credential || has_user_info(&text) {
             return REDACTED.to_owned();
         }
@@ -208,11 +210,11 @@ mod tests {
         header("location", "https://a/b?x=1&access_token=s3cret&y", "https://a/b?x=1&access_token=[redacted]");
         header("referer", "https://a/b?access%5Ftoken=s3cret", REDACTED);
         header("location", "https://ada:s3cret@a/b", REDACTED);
-        header("www-authenticate", "Bearer error=\"invalid_token\"", REDACTED);
         for (name, value) in [
             ("access-control-allow-headers", "authorization, x-api-key"),
             ("content-type", "application/json; charset=utf-8"),
             ("accept", "*/*"),
+            ("www-authenticate", "Bearer error=\"invalid_token\""),
             ("location", "https://a/b@c?x=1"),
             ("date", "Sat, 21 Nov 2026 12:22:41 GMT"),
         ] {
