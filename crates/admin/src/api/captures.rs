@@ -34,7 +34,7 @@ pub(crate) struct CaptureQuery {
     cursor: Option<String>,
     /// A service: `name` or `name/version`.
     service: Option<String>,
-    /// The name of a route; of a service's own it is `name/version`.
+    /// The name of a route; of a service's own it is `/name/version`.
     route: Option<String>,
     /// The id of a call.
     request_id: Option<String>,

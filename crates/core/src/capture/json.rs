@@ -8,6 +8,9 @@ use super::redaction::{REDACTED, Redaction};
 /// Nested deeper, it ends.
 const DEPTH: usize = 256;
 
+/// Bytes of an escape: two halves of a letter, each as `\u0000`.
+const LONGEST_ESCAPE: usize = 12;
+
 /// What is left of a text.
 pub(super) struct Shown {
     /// The text.
@@ -155,8 +158,14 @@ impl Reader<'_> {
     /// Whether a text holds a secret itself: JSON in JSON, a query in an address.
     fn is_telling(&self, end: usize, is_whole: bool) -> bool {
         let raw = &self.input[self.at..end];
-        let read: Option<String> = if is_whole { serde_json::from_slice(raw).ok() } else { None };
-        self.redaction.is_telling(&read.unwrap_or_else(|| String::from_utf8_lossy(raw).into_owned()))
+        let Some(text) = (if is_whole { serde_json::from_slice(raw).ok() } else { read_cut(raw) }) else {
+            return self.redaction.is_telling(&String::from_utf8_lossy(raw));
+        };
+        let text: String = text;
+        // Every level of texts in texts costs more escapes, so there are few.
+        let holds_json = text.trim_ascii_start().starts_with(['{', '[']);
+        self.redaction.is_telling(&text)
+            || holds_json && redacted(text.as_bytes(), self.redaction).text != text.as_bytes()
     }
 
     fn close(&mut self, byte: u8) -> Result<Next, Broken> {
@@ -201,6 +210,13 @@ impl Reader<'_> {
     }
 }
 
+/// A string that is cut, without the escape it may be cut in.
+fn read_cut(raw: &[u8]) -> Option<String> {
+    let shorter = (0..=LONGEST_ESCAPE).map_while(|less| raw.get(..raw.len().checked_sub(less)?));
+    let mut read = shorter.filter_map(|part| serde_json::from_slice(&[part, b"\"".as_slice()].concat()).ok());
+    read.next()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -227,6 +243,9 @@ mod tests {
                 r#"{"token":"[redacted]","secret":"[redacted]","n":-1.5e3}"#,
             ),
             (r#"{"a":"{\"password\":\"Z\"}"}"#, r#"{"a":"[redacted]"}"#),
+            (r#"{"a":"{\"p\\u0061ssword\":\"Z\"}"}"#, r#"{"a":"[redacted]"}"#),
+            (r#"["{\"p\\u0061ssword\":\"Z\\u00"#, r#"["[redacted]""#),
+            (r#"["{\"a\":1}","[1, 2]","\u00e9"]"#, r#"["{\"a\":1}","[1, 2]","\u00e9"]"#),
             (r#"{"password":"a\"Z","b":"\\"}"#, r#"{"password":"[redacted]","b":"\\"}"#),
             ("{\"a\":1}\n{\"pin\":7}\n", "{\"a\":1}\n{\"pin\":\"[redacted]\"}\n"),
             (r#"["password","Z"]"#, r#"["password","Z"]"#),

@@ -208,7 +208,7 @@ mod tests {
         header("x-other", "Bearer s3cret", REDACTED);
         header("x-other", "basic s3cret", REDACTED);
         header("location", "https://a/b?x=1&access_token=s3cret&y", "https://a/b?x=1&access_token=[redacted]");
-        header("referer", "https://a/b?access%5Ftoken=s3cret", REDACTED);
+        header("referer", "https://a/b?access_tok%65n=s3cret", REDACTED);
         header("location", "https://ada:s3cret@a/b", REDACTED);
         for (name, value) in [
             ("access-control-allow-headers", "authorization, x-api-key"),

@@ -168,15 +168,15 @@ impl Policy for Capture {
             open.forget();
             return Ok(response);
         }
-        let (headers, fields) = (wanted.headers.then_some(response.headers()), response.headers());
-        let body = (wanted.body && !is_head).then(|| Copied::of(fields));
+        let headers = response.headers();
+        // What would be the body of an answer to HEAD is never sent.
+        let is_copied = wanted.body && !is_head;
         open.answered(status, |message, lease| {
-            let bytes = headers.map_or(0, |headers| message.copy_headers(headers.iter(), self.settings.header_bytes));
-            message.body = body;
-            lease.take(bytes)
+            message.body = is_copied.then(|| Copied::of(headers));
+            let cap = self.settings.header_bytes;
+            lease.take(if wanted.headers { message.copy_headers(headers.iter(), cap) } else { 0 })
         });
         let body = std::mem::replace(response.body_mut(), Body::empty());
-        let is_copied = wanted.body && !is_head;
         let body = if is_copied { open.copy(body, Side::Response, self.settings.body_bytes) } else { body };
         *response.body_mut() = body.on_end(move |_| drop(open));
         Ok(response)

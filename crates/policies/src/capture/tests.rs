@@ -1,7 +1,7 @@
 //! What is copied of exchanges, and what becomes of it.
 
 use portcullis_core::body::Body;
-use portcullis_core::capture::{Budget, Capture as Kept};
+use portcullis_core::capture::Capture as Kept;
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
 use serde_json::json;
 
@@ -90,7 +90,6 @@ async fn what_finds_no_room_is_given_up_and_counted() {
         assert_eq!((found.len(), lost), (usize::from(is_kept), u64::from(!is_kept)), "{budget}");
         assert_eq!(captures.budget().taken(), 0);
     }
-    drop(Budget::new(0));
 }
 
 #[tokio::test]
