@@ -210,6 +210,12 @@ impl Writer {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        // What a call has handed over in the moment of the stop.
+        for message in messages.try_iter() {
+            if let Message::Exchange(exchange) = message {
+                self.write(&exchange);
+            }
+        }
     }
 
     fn prune(&self) {

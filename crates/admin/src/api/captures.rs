@@ -2,6 +2,7 @@
 #![expect(unused_qualifications, reason = "what describes the query names its type in full")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json as Body;
 use axum::extract::State;
@@ -21,6 +22,8 @@ use crate::state::AdminState;
 
 /// Exchanges that are listed where nothing else is wished.
 const DEFAULT_LIMIT: usize = 100;
+/// How long a request waits for what has ended already to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which exchanges are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -177,7 +180,7 @@ pub(crate) async fn list(
         None => (None, None),
     };
     let filter = CaptureFilter { service, version, route: query.route, request_id: query.request_id };
-    state.captures.flushed().await;
+    wait(&state).await;
     let mut found = state.captures.list(&filter, limit + 1, before);
     let more = found.len() > limit;
     found.truncate(limit);
@@ -197,7 +200,7 @@ pub(crate) async fn show(
     names: Names,
 ) -> Result<Body<CaptureObject>, ApiError> {
     let id = names.text("request_id").to_owned();
-    state.captures.flushed().await;
+    wait(&state).await;
     let (captures, wanted) = (Arc::clone(&state.captures), id.clone());
     let read = tokio::task::spawn_blocking(move || captures.read(&wanted)).await.map_err(ApiError::internal)?;
     let Some(capture) = read.map_err(ApiError::internal)? else {
@@ -218,6 +221,11 @@ pub(crate) async fn clear(
     let before = serde_json::json!({ "exchanges": cleared }).to_string();
     tell(&state, actor, Action::Deleted, "all".to_owned(), Some(before)).await?;
     Ok(Body(ClearedObject { cleared }))
+}
+
+/// A writer that is behind by more than this is not waited for.
+async fn wait(state: &AdminState) {
+    let _ = tokio::time::timeout(PATIENCE, state.captures.flushed()).await;
 }
 
 async fn tell(

@@ -136,10 +136,8 @@ fn value_after(bytes: &[u8], end: usize, in_tag: bool) -> Option<usize> {
     let separator = end + bytes[end..].iter().take(GAP).take_while(gap).count();
     match bytes.get(separator) {
         Some(b':' | b'=') => Some(separator + 1),
-        _ if in_tag => {
-            let close = bytes[end..].iter().position(|byte| *byte == b'>')?;
-            Some(end + close + 1)
-        }
+        // What its attributes say goes too.
+        _ if in_tag => Some(end),
         _ => None,
     }
 }
@@ -244,10 +242,7 @@ mod tests {
         for (given, expected) in [
             ("user: ada\npassword: s3cret\nx: y", "user: ada\npassword:[redacted]\nx: y"),
             ("password =\n  s3cret\nx", "password =[redacted]\nx"),
-            (
-                "<a><password type='x'>s3cret</password><b>1</b></a>",
-                "<a><password type='x'>[redacted]</password><b>1</b></a>",
-            ),
+            ("<a><password type='x'>s3cret</password><b>1</b></a>", "<a><password[redacted]</password><b>1</b></a>"),
             ("data: {\"id\": 1, \"apiKey\": \"s3cret\"}\ndata: 2", "data: {\"id\": 1, \"apiKey\":[redacted]\ndata: 2"),
             ("the password is wrong", "the password is wrong"),
             ("password", "password"),

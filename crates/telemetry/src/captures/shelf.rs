@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -168,7 +168,10 @@ fn summary_of(path: &Path) -> io::Result<(u64, Summary)> {
     let mut line = Vec::new();
     file.by_ref().take(LONGEST_SUMMARY).read_until(b'\n', &mut line)?;
     let summary = serde_json::from_slice(&line)?;
-    if read(path)?.is_none() {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last != [b'\n'] || bytes == line.len() as u64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok((bytes, summary))
