@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::command;
-use crate::support::scene::client;
+use crate::support::scene::{client, until};
 use crate::support::{Backend, Gateway, Scene};
 
 fn ask(gateway: &Gateway, question: &Value) -> Value {
@@ -91,6 +91,25 @@ fn limits_are_read_and_not_taken_from() {
     assert!(told["outcome"]["retry_after"].as_u64().is_some_and(|wait| wait > 60), "{told}");
     let elsewhere = json!({"method": "GET", "url": "/orders/v1", "from": "192.0.2.9"});
     assert_eq!(ask(&scene.gateway, &elsewhere)["outcome"]["kind"], "forwarded", "another address has its own");
+}
+
+#[test]
+fn nothing_of_a_question_is_captured() {
+    let scene = Scene::open(Backend::echo(), "");
+    let captured = json!({
+        "targets": [{"url": scene.backend.url()}], "require": [],
+        "policies": {"capture": {"request": {"headers": true}, "response": {"body": true}}},
+    });
+    scene.declare(&captured);
+    let told = ask(&scene.gateway, &json!({"method": "GET", "url": "/orders/v1"}));
+    assert_eq!(verdict(&told, "capture"), "passed");
+    assert_eq!(scene.gateway.call("GET", "/orders/v1/real", &[], b"").status, 200);
+    until("the call is captured", || !captures(&scene.gateway).is_empty());
+    assert_eq!(captures(&scene.gateway).len(), 1);
+}
+
+fn captures(gateway: &Gateway) -> Vec<Value> {
+    gateway.admin_ok("GET", "/captures", None, 200)["items"].as_array().expect("a list").clone()
 }
 
 #[test]
