@@ -67,6 +67,8 @@ pub struct Peer {
     pub socket: SocketAddr,
     /// The address the call came from; the socket's, unless a trusted proxy says otherwise.
     pub client_ip: IpAddr,
+    /// Whether that looks like the address of a proxy which does not say, or is not believed about, whose the call is.
+    pub shared: bool,
     /// `http` or `https`.
     pub scheme: &'static str,
 }

@@ -54,7 +54,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
     };
     Call {
         id,
-        peer: Peer { socket: "192.0.2.1:4711".parse().expect("an address"), client_ip, scheme: "http" },
+        peer: Peer { socket: "192.0.2.1:4711".parse().expect("an address"), client_ip, shared: false, scheme: "http" },
         request: Request {
             method,
             path,

@@ -16,7 +16,7 @@ use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
 
 use crate::fields::{X_REQUEST_ID, has_other_coding, strip_request};
-use crate::forwarded::{Origin, Scheme};
+use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::node::Node;
 
 /// Bytes of a path that cannot be made canonical that are kept for the record.
@@ -44,6 +44,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
     let peer = socket.ip().to_canonical();
     let origin = if trusted { Origin::told(peer, |hop| node.trusts(hop), &removed) } else { Origin::unsaid(peer) };
     let client_ip = origin.client;
+    let shared = if trusted { origin.cut || node.trusts(client_ip) } else { speaks_for_others(peer, &removed) };
     let https = origin.scheme.map_or(tls, |scheme| scheme == Scheme::Https);
     let from_proxy =
         |name: HeaderName| removed.iter().filter(move |(found, _)| trusted && *found == name).map(|(_, value)| value);
@@ -76,7 +77,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
     let path = path.unwrap_or_else(root);
     let call = Call {
         id,
-        peer: Peer { socket, client_ip, scheme: if https { "https" } else { "http" } },
+        peer: Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" } },
         dialect: Dialect::of(path.as_str()),
         request: Request {
             method,

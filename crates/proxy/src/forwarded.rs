@@ -34,12 +34,32 @@ pub struct Origin {
     pub scheme: Option<Scheme>,
     /// The host it was for, where a proxy says so.
     pub host: Option<Host>,
+    /// Whether the chain goes on behind an address that is none of the internet's: it is another proxy's, then, and
+    /// not the caller's. What stands left of an address of the internet may have been made up there, and says nothing.
+    pub cut: bool,
+}
+
+/// Whether a peer that is not trusted is a proxy all the same: it says that it speaks for somebody, and is not on the
+/// internet, where anybody could say so to gain by it.
+pub fn speaks_for_others(peer: IpAddr, removed: &[(HeaderName, HeaderValue)]) -> bool {
+    removed.iter().any(|(name, _)| *name == X_FORWARDED_FOR || *name == FORWARDED) && is_inside(peer)
+}
+
+/// Loopback, private, link-local and carrier-side addresses (RFC 1918, 3927, 4193, 4291, 6598).
+fn is_inside(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || (first == 100 && second & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
 }
 
 impl Origin {
     /// A call whose peer's word does not count, or that says nothing.
     pub fn unsaid(peer: IpAddr) -> Self {
-        Self { client: peer, scheme: None, host: None }
+        Self { client: peer, scheme: None, host: None, cut: false }
     }
 
     /// What the fields of a call from a trusted peer say; `removed` are the fields that were taken away at the door.
@@ -51,7 +71,10 @@ impl Origin {
         let mut origin = Self::unsaid(peer);
         if lines(X_FORWARDED_FOR).next().is_none() && lines(FORWARDED).next().is_some() {
             for element in lines(FORWARDED).flat_map(Elements).take(HOPS) {
-                let Some(element) = Element::parse(element).filter(|_| trusts(origin.client)) else { break };
+                let Some(element) = Element::parse(element).filter(|_| trusts(origin.client)) else {
+                    origin.cut = is_inside(origin.client);
+                    break;
+                };
                 // Each element is the word of the proxy that received the call, about the connection it received.
                 origin.scheme = element.proto.or(origin.scheme);
                 origin.host = element.host.or(origin.host);
@@ -61,7 +84,10 @@ impl Origin {
             return origin;
         }
         for hop in lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(|byte| *byte == b',')).take(HOPS) {
-            let Some(address) = address(hop).filter(|_| trusts(origin.client)) else { break };
+            let Some(address) = address(hop).filter(|_| trusts(origin.client)) else {
+                origin.cut = is_inside(origin.client);
+                break;
+            };
             origin.client = address;
         }
         // These two have no chain: the word of the nearest proxy counts.
@@ -239,6 +265,36 @@ mod tests {
     fn client(name: &str, lines: &[&str], want: &str) {
         let lines: Vec<_> = lines.iter().map(|line| (name, line.as_bytes())).collect();
         assert_eq!(told(&lines).client.to_string(), want, "{lines:?}");
+    }
+
+    #[test]
+    fn a_chain_that_goes_on_behind_an_inner_address_is_cut() {
+        for (name, line, cut) in [
+            ("x-forwarded-for", "203.0.113.9", false),
+            ("x-forwarded-for", "192.168.0.9", false),
+            ("x-forwarded-for", "203.0.113.9, 192.168.0.9", true),
+            ("x-forwarded-for", "nobody, fd00::9", true),
+            ("x-forwarded-for", "6.6.6.6, 203.0.113.9", false),
+            ("x-forwarded-for", "192.168.0.9, 203.0.113.9, 10.0.0.7", false),
+            ("forwarded", "for=203.0.113.9, for=192.168.0.9", true),
+            ("forwarded", "for=192.168.0.9, for=203.0.113.9", false),
+        ] {
+            assert_eq!(told(&[(name, line.as_bytes())]).cut, cut, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_a_peer_inside_speaks_for_others_without_being_trusted() {
+        let field = |name| [(name, HeaderValue::from_static("for=203.0.113.9"))];
+        let speaks = |peer: &str, name| speaks_for_others(peer.parse().expect("an address"), &field(name));
+        for peer in ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.0.1", "100.64.0.1", "::1"] {
+            assert!(speaks(peer, X_FORWARDED_FOR) && speaks(peer, FORWARDED), "{peer}");
+            assert!(!speaks(peer, X_FORWARDED_PROTO), "{peer}");
+        }
+        assert!(speaks("fd00::1", FORWARDED) && speaks("fe80::1", FORWARDED) && speaks("::ffff:10.0.0.1", FORWARDED));
+        for peer in ["203.0.113.9", "100.128.0.1", "172.32.0.1", "2001:db8::1", "::ffff:203.0.113.9"] {
+            assert!(!speaks(peer, X_FORWARDED_FOR) && !speaks(peer, FORWARDED), "{peer}");
+        }
     }
 
     #[test]

@@ -309,7 +309,7 @@ fn record(path: &str, status: u16) -> Record {
 /// A call to `/-/register`.
 fn call(method: Method, body: CallBody) -> Call {
     let path = Path::parse("/-/register", EncodedSlash::Refuse).expect("a path");
-    let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), client_ip: HERE, scheme: "http" };
+    let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), client_ip: HERE, shared: false, scheme: "http" };
     Call {
         id: RequestId::from_random([1; 16]),
         peer,

@@ -91,7 +91,7 @@ impl Desk {
         };
         Call {
             id: RequestId::from_random([1; 16]),
-            peer: Peer { socket, client_ip: HERE, scheme: "http" },
+            peer: Peer { socket, client_ip: HERE, shared: false, scheme: "http" },
             request: Request {
                 method,
                 path,
