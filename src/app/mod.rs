@@ -28,8 +28,8 @@ use portcullis_core::secret::Secret;
 use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint, RevokeEndpoint, TokenEndpoint};
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
-    AccessTokens, Cost, DEFAULT_CLIENT, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
-    SigningKeys, Users, hash_key,
+    AccessTokens, Cost, DEFAULT_CLIENT, Lockout, LockoutSettings, Login, LoginSettings, MasterKey, PasswordLimits,
+    Passwords, Sessions, SigningKeys, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
@@ -171,6 +171,7 @@ impl Gateway {
             users: identity.users,
             registry: Arc::clone(&registry),
             sessions: identity.sessions,
+            lockout: identity.lockout,
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
@@ -258,6 +259,7 @@ struct Identity {
     tokens: Arc<AccessTokens>,
     sessions: Arc<Sessions>,
     users: Arc<Users>,
+    lockout: Arc<Lockout>,
     login: Arc<Login>,
 }
 
@@ -286,10 +288,12 @@ impl Identity {
             Arc::clone(&sessions),
             Arc::clone(clock),
         ));
+        let lockout = Arc::new(Lockout::new(&lockout_settings(config), Arc::clone(clock)));
         let parts = LoginParts {
             registry: Arc::clone(registry),
             users: Arc::clone(&users),
             passwords,
+            lockout: Arc::clone(&lockout),
             tokens: Arc::clone(&tokens),
             sessions: Arc::clone(&sessions),
             master: Arc::clone(master),
@@ -303,7 +307,7 @@ impl Identity {
             sessions_per_user: SESSIONS_PER_USER,
         };
         let login = Arc::new(Login::new(parts, settings));
-        Ok(Self { directory, keys, tokens, sessions, users, login })
+        Ok(Self { directory, keys, tokens, sessions, users, lockout, login })
     }
 
     /// The routes that are there without having been declared.
@@ -456,6 +460,20 @@ fn limits(config: &Config) -> Limits {
         header_count: config.limits.header_count,
         connections: config.limits.connections,
         connections_per_peer: config.limits.connections_per_peer,
+    }
+}
+
+fn lockout_settings(config: &Config) -> LockoutSettings {
+    let lockout = &config.lockout;
+    LockoutSettings {
+        failures: lockout.failures,
+        first_wait: lockout.first_wait,
+        longest_wait: lockout.longest_wait,
+        user_failures: lockout.user_failures,
+        user_wait: lockout.user_wait,
+        address_failures: lockout.address_failures,
+        address_wait: lockout.address_wait,
+        entries: lockout.entries,
     }
 }
 

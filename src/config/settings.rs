@@ -197,4 +197,24 @@ settings! {
         /// Hashes that wait for their turn; beyond it, 503.
         queue: usize = POSITIVE("128"),
     }
+    /// How guessing passwords is made slow.
+    lockout: Lockout {
+        /// Wrong passwords of one user from one address (of IPv6, its /64) at which the first wait begins.
+        failures: usize = POSITIVE("10"),
+        /// The first wait; each further wrong password doubles it.
+        first_wait: Duration = POSITIVE_TIME("1s"),
+        /// The longest wait; in as much time one failure is forgotten.
+        longest_wait: Duration = POSITIVE_TIME("15m"),
+        /// Wrong passwords of one user from addresses it never logged in from, beyond which such an address waits before
+        /// its first try.
+        user_failures: usize = POSITIVE("50"),
+        /// For how long it waits.
+        user_wait: Duration = POSITIVE_TIME("15s"),
+        /// Wrong passwords of one address with any users at which it has to wait.
+        address_failures: usize = POSITIVE("100"),
+        /// The longest wait of an address; in as much time one failure is forgotten.
+        address_wait: Duration = POSITIVE_TIME("1m"),
+        /// Counters of each kind that are remembered, some 200 bytes each; the longest unused go first.
+        entries: usize = POSITIVE("65536"),
+    }
 }

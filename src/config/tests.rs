@@ -49,6 +49,10 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!((limits.connections, limits.connections_per_peer), (100_000, 1_000));
     assert_eq!(config.tokens.access_ttl, Duration::from_secs(300));
     assert_eq!(config.tokens.refresh_ttl, Duration::from_secs(86_400));
+    let lockout = &config.lockout;
+    assert_eq!((lockout.failures, lockout.user_failures, lockout.address_failures), (10, 50, 100));
+    let waits = [lockout.first_wait, lockout.longest_wait, lockout.user_wait, lockout.address_wait];
+    assert_eq!(waits.map(|wait| wait.as_secs()), [1, 900, 15, 60]);
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 

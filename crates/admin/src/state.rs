@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::{Clock, Registry};
-use portcullis_identity::{MasterKey, Sessions, Users};
+use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
 use portcullis_proxy::change::{Changes, DryRun};
 use portcullis_proxy::explain::Explainer;
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
@@ -24,6 +24,8 @@ pub struct AdminState {
     pub registry: Arc<dyn Registry>,
     /// The sessions this node remembers.
     pub sessions: Arc<Sessions>,
+    /// Who has to wait before the next guess at a password.
+    pub lockout: Arc<Lockout>,
     /// Seals the secrets of clients.
     pub master: Arc<MasterKey>,
     /// The time of day.

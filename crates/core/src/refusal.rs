@@ -92,6 +92,13 @@ pub enum Refusal {
         /// What the caller is told about its limits.
         fields: Box<LimitFields>,
     },
+    /// Too many wrong passwords: this one was not looked at. Whether there is such a user makes no difference.
+    LoginLocked {
+        /// What has too many, for the operator only.
+        private: &'static str,
+        /// When a new try makes sense.
+        retry_after: Duration,
+    },
     /// The service has no target that could be called.
     NoTarget,
     /// No connection to the target.
@@ -216,6 +223,12 @@ impl Refusal {
                 "Too many requests",
                 format!("more calls than the limit '{limit}' admits").into(),
             ),
+            Self::LoginLocked { .. } => (
+                429,
+                "login_locked",
+                "Too many failed logins",
+                "too many logins have failed; wait before the next try".into(),
+            ),
             Self::NoTarget => (503, "no_target", "No target", "the service has no instance to call".into()),
             Self::UpstreamUnreachable { .. } => {
                 (502, "upstream_unreachable", "Bad gateway", "the service cannot be reached".into())
@@ -251,7 +264,7 @@ impl Refusal {
             retry_after: match self {
                 Self::Overloaded { retry_after, .. } => Some(retry_after.as_secs().max(1)),
                 // Rounded up: a caller that waits as long as it is told to is admitted.
-                Self::TooManyRequests { retry_after, .. } => {
+                Self::TooManyRequests { retry_after, .. } | Self::LoginLocked { retry_after, .. } => {
                     Some((retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)).max(1))
                 }
                 Self::UpstreamBusy | Self::NoTarget => Some(1),
@@ -276,7 +289,7 @@ impl Refusal {
             | Self::UpstreamBroken { private }
             | Self::UpstreamForbidden { private }
             | Self::Internal { private } => Some(private),
-            Self::Overloaded { private, .. } => Some(private),
+            Self::Overloaded { private, .. } | Self::LoginLocked { private, .. } => Some(private),
             Self::TooManyRequests { limit, .. } => Some(limit),
             _ => None,
         }

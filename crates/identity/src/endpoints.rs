@@ -24,6 +24,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::keys::hash_key;
+use crate::lockout::Whence;
 use crate::login::{DEFAULT_CLIENT, Login, TokenReply};
 use crate::signing_keys::SigningKeys;
 use json_body::read_json;
@@ -81,7 +82,8 @@ impl Endpoint for TokenEndpoint {
         let client = self.client(call)?;
         let expected = "expected a JSON object with the texts 'username' and 'password'";
         let Credentials { username, password } = read_json(call, expected).await?;
-        let (login, from) = (Arc::clone(&self.login), call.peer.client_ip);
+        let (login, from) =
+            (Arc::clone(&self.login), Whence { address: call.peer.client_ip, shared: call.peer.shared });
         let logged_in = async move { login.log_in(from, client, &username, password).await };
         tokens(call, &jobs::run(&self.jobs, logged_in).await??)
     }

@@ -5,7 +5,6 @@
 //! the same successor for a short grace, because answers get lost and browsers have two tabs.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::access_tokens::AccessTokens;
 use crate::error::{refuse_fault, refuse_registry};
+use crate::lockout::{Lockout, Whence};
 use crate::master::MasterKey;
 use crate::passwords::Passwords;
 use crate::random::random;
@@ -88,6 +88,8 @@ pub struct LoginParts {
     pub users: Arc<Users>,
     /// Password verification.
     pub passwords: Arc<Passwords>,
+    /// Who has to wait before the next guess.
+    pub lockout: Arc<Lockout>,
     /// Access tokens.
     pub tokens: Arc<AccessTokens>,
     /// The sessions this node remembers.
@@ -119,26 +121,30 @@ impl Login {
     }
 
     /// Opens a session for a user through a client. An unknown user and a wrong password look the same and
-    /// cost the same.
+    /// cost the same. Whoever has guessed too often is refused before anything is looked at.
     pub async fn log_in(
         &self,
-        from: IpAddr,
+        from: impl Into<Whence>,
         client: Label,
         username: &str,
         password: Secret,
     ) -> Result<TokenReply, Refusal> {
         let Login { parts, settings } = self;
         self.check_client(&client)?;
+        let from = from.into();
+        let attempt = parts.lockout.admit(username, from)?;
         let user: Option<Label> = username.parse().ok();
         let stored = match &user {
             Some(user) => parts.users.stored(user).await?,
             None => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
-        let verified = parts.passwords.verify(from, hash, password).await?;
+        let verified = parts.passwords.verify(from.address, hash, password).await?;
         let (Some(user), Some(stored), true) = (user, stored, verified) else {
+            attempt.failed();
             return Err(refused("unknown user or wrong password"));
         };
+        attempt.succeeded();
 
         let now = parts.clock.unix_millis();
         let token = RefreshToken::first(SessionId(random()));

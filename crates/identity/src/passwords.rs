@@ -186,7 +186,7 @@ impl Drop for Place<'_> {
 }
 
 /// Whoever has one IPv6 address has its whole /64; an IPv4 address counts alone, also in its mapped form.
-fn neighbourhood(from: IpAddr) -> IpAddr {
+pub(crate) fn neighbourhood(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::access_tokens::AccessTokens;
 use crate::keys::hash_key;
+use crate::lockout::{Lockout, LockoutSettings};
 use crate::login::{DEFAULT_CLIENT, Login, LoginParts, LoginSettings};
 use crate::master::MasterKey;
 use crate::passwords::{Cost, PasswordLimits, Passwords};
@@ -82,6 +83,7 @@ impl House {
             registry,
             users: Arc::new(users),
             passwords,
+            lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
             tokens: Arc::new(AccessTokens::new(keys.clone(), "http://gate", clock.clone())),
             sessions,
             master,

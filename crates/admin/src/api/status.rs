@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use portcullis_identity::LockoutReport;
 use portcullis_telemetry::Snapshot;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,6 +29,10 @@ pub(crate) struct Status {
     /// What was counted since the start: connections, protocol errors, records written and dropped.
     #[schema(value_type = Object)]
     counters: Snapshot,
+    /// What became of logins since the start: `failed`, `refused` because of too many failures, and those that came
+    /// through a proxy which is not trusted, for which lock-out by address is off.
+    #[schema(value_type = Object)]
+    logins: LockoutReport,
 }
 
 /// That the process lives.
@@ -55,6 +60,7 @@ pub(crate) async fn status(State(state): State<Arc<AdminState>>) -> Body<Status>
         services: view.services().count(),
         clients: view.clients().count(),
         counters: state.counters.snapshot(),
+        logins: state.lockout.report(),
     })
 }
 

@@ -32,7 +32,8 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
-    AccessTokens, Cost, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users, hash_key,
+    AccessTokens, Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users,
+    hash_key,
 };
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, DryRun, Workshop};
@@ -161,6 +162,7 @@ impl House {
             users,
             registry: registry.clone(),
             sessions,
+            lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),
