@@ -4,6 +4,7 @@
 mod files;
 mod jobs;
 mod offline;
+mod settings;
 mod supervisor;
 
 pub(crate) use offline::dry_run;
@@ -28,39 +29,33 @@ use portcullis_core::secret::Secret;
 use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint, RevokeEndpoint, TokenEndpoint};
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
-    AccessTokens, Cost, DEFAULT_CLIENT, Lockout, LockoutSettings, Login, LoginSettings, MasterKey, PasswordLimits,
-    Passwords, Sessions, SigningKeys, Users, hash_key,
+    AccessTokens, Cost, DEFAULT_CLIENT, Lockout, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
+    SigningKeys, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
 use portcullis_proxy::listen::{self, Listener};
-use portcullis_proxy::node::{Limits, Node, Timeouts};
+use portcullis_proxy::node::Node;
 use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::routes::Meets;
 use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot};
-use portcullis_proxy::upstream::guard::{Allow, Guard};
-use portcullis_proxy::upstream::{Settings as UpstreamSettings, Upstreams};
+use portcullis_proxy::upstream::Upstreams;
 use portcullis_proxy::worker::{self, Admission, Stage};
 use portcullis_store::SqliteRegistry;
-use portcullis_telemetry::{
-    AccessLogHandle, AccessLogWriter, CaptureSettings, CaptureStore, Counters, Settings as LogSettings,
-};
+use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{AllowTarget, Config};
+use crate::config::Config;
 use files::DataDir;
 use jobs::ControlJobs;
+use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
 use supervisor::Supervisor;
 
 /// The file of the registry, in the data directory.
 const DATABASE: &str = "portcullis.db";
-/// The directory of captured exchanges, in the data directory.
-const CAPTURES: &str = "captures";
-/// Memory for captured exchanges that are under way or wait to be written.
-const CAPTURE_QUEUE: usize = 64 << 20;
 /// Memory for sessions that were seen on this node.
 const SESSION_BYTES: u64 = 64 << 20;
 /// The most sessions one user has.
@@ -431,77 +426,5 @@ async fn prune(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
         if let Err(error) = registry.prune_sessions(clock.unix_millis()).await {
             tracing::warn!(%error, "expired sessions could not be forgotten");
         }
-    }
-}
-
-fn log_settings(config: &Config) -> LogSettings {
-    LogSettings {
-        directory: config.data_dir.clone(),
-        queue_bytes: usize::try_from(config.log.log_queue_bytes).unwrap_or(usize::MAX),
-        recent_bytes: usize::try_from(config.log.recent_log_bytes).unwrap_or(usize::MAX),
-        file_bytes: config.log.access_log_max_bytes,
-        kept_files: u32::try_from(config.log.access_log_keep).unwrap_or(u32::MAX),
-    }
-}
-
-fn capture_settings(config: &Config) -> CaptureSettings {
-    CaptureSettings {
-        directory: config.data_dir.join(CAPTURES),
-        max_bytes: config.captures.max_bytes,
-        max_age: config.captures.max_age,
-        queue_bytes: CAPTURE_QUEUE,
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        request_line: usize::try_from(config.limits.request_line_bytes).unwrap_or(usize::MAX),
-        header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
-        header_count: config.limits.header_count,
-        connections: config.limits.connections,
-        connections_per_peer: config.limits.connections_per_peer,
-    }
-}
-
-fn lockout_settings(config: &Config) -> LockoutSettings {
-    let lockout = &config.lockout;
-    LockoutSettings {
-        failures: lockout.failures,
-        first_wait: lockout.first_wait,
-        longest_wait: lockout.longest_wait,
-        user_failures: lockout.user_failures,
-        user_wait: lockout.user_wait,
-        address_failures: lockout.address_failures,
-        address_wait: lockout.address_wait,
-        entries: lockout.entries,
-    }
-}
-
-fn timeouts(config: &Config) -> Timeouts {
-    Timeouts {
-        first_byte: config.timeouts.first_byte,
-        head: config.timeouts.head,
-        body_idle: config.timeouts.body_idle,
-        keep_alive: config.timeouts.keep_alive,
-    }
-}
-
-fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: Vec<SocketAddr>) -> UpstreamSettings {
-    let allow = config.allow_targets.iter().map(|allow| match allow {
-        AllowTarget::Loopback => Allow::Loopback,
-        AllowTarget::Private => Allow::Private,
-        AllowTarget::Public => Allow::Public,
-        AllowTarget::Network(network) => Allow::Network(*network),
-    });
-    UpstreamSettings {
-        guard: Guard::new(allow.collect(), own),
-        per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
-        queue_wait: config.timeouts.upstream_queue_wait,
-        connect_timeout: config.timeouts.connect,
-        first_byte: config.timeouts.upstream_first_byte,
-        body_idle: config.timeouts.body_idle,
-        keep_alive: config.timeouts.upstream_keep_alive,
-        answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
-        pseudonym: pseudonym.clone(),
     }
 }

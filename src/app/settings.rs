@@ -1,0 +1,89 @@
+//! What the configuration says, in the words of each room.
+
+use std::net::SocketAddr;
+
+use http::HeaderValue;
+use portcullis_identity::LockoutSettings;
+use portcullis_proxy::node::{Limits, Timeouts};
+use portcullis_proxy::upstream::Settings as UpstreamSettings;
+use portcullis_proxy::upstream::guard::{Allow, Guard};
+use portcullis_telemetry::{CaptureSettings, Settings as LogSettings};
+
+use crate::config::{AllowTarget, Config};
+
+/// The directory of captured exchanges, in the data directory.
+const CAPTURES: &str = "captures";
+/// Memory for captured exchanges that are under way or wait to be written.
+const CAPTURE_QUEUE: usize = 64 << 20;
+
+pub(super) fn log_settings(config: &Config) -> LogSettings {
+    LogSettings {
+        directory: config.data_dir.clone(),
+        queue_bytes: usize::try_from(config.log.log_queue_bytes).unwrap_or(usize::MAX),
+        recent_bytes: usize::try_from(config.log.recent_log_bytes).unwrap_or(usize::MAX),
+        file_bytes: config.log.access_log_max_bytes,
+        kept_files: u32::try_from(config.log.access_log_keep).unwrap_or(u32::MAX),
+    }
+}
+
+pub(super) fn capture_settings(config: &Config) -> CaptureSettings {
+    CaptureSettings {
+        directory: config.data_dir.join(CAPTURES),
+        max_bytes: config.captures.max_bytes,
+        max_age: config.captures.max_age,
+        queue_bytes: CAPTURE_QUEUE,
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        request_line: usize::try_from(config.limits.request_line_bytes).unwrap_or(usize::MAX),
+        header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
+        header_count: config.limits.header_count,
+        connections: config.limits.connections,
+        connections_per_peer: config.limits.connections_per_peer,
+    }
+}
+
+pub(super) fn lockout_settings(config: &Config) -> LockoutSettings {
+    let lockout = &config.lockout;
+    LockoutSettings {
+        failures: lockout.failures,
+        first_wait: lockout.first_wait,
+        longest_wait: lockout.longest_wait,
+        user_failures: lockout.user_failures,
+        user_wait: lockout.user_wait,
+        address_failures: lockout.address_failures,
+        address_wait: lockout.address_wait,
+        entries: lockout.entries,
+    }
+}
+
+pub(super) fn timeouts(config: &Config) -> Timeouts {
+    Timeouts {
+        first_byte: config.timeouts.first_byte,
+        head: config.timeouts.head,
+        body_idle: config.timeouts.body_idle,
+        keep_alive: config.timeouts.keep_alive,
+    }
+}
+
+pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: Vec<SocketAddr>) -> UpstreamSettings {
+    let allow = config.allow_targets.iter().map(|allow| match allow {
+        AllowTarget::Loopback => Allow::Loopback,
+        AllowTarget::Private => Allow::Private,
+        AllowTarget::Public => Allow::Public,
+        AllowTarget::Network(network) => Allow::Network(*network),
+    });
+    UpstreamSettings {
+        guard: Guard::new(allow.collect(), own),
+        per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
+        queue_wait: config.timeouts.upstream_queue_wait,
+        connect_timeout: config.timeouts.connect,
+        first_byte: config.timeouts.upstream_first_byte,
+        body_idle: config.timeouts.body_idle,
+        keep_alive: config.timeouts.upstream_keep_alive,
+        answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
+        pseudonym: pseudonym.clone(),
+    }
+}
