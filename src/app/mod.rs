@@ -30,7 +30,7 @@ use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint,
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
     AccessTokens, Cost, DEFAULT_CLIENT, Lockout, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
-    SigningKeys, Users, hash_key,
+    SigningKeys, Standing, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
@@ -131,6 +131,11 @@ impl Gateway {
             forwarded_hosts: config.own_hosts(),
             proxy_protocol: config.proxy_protocol,
             log: Arc::clone(&log) as _,
+            welcome: Arc::new(Standing::new(
+                Arc::clone(&identity.directory),
+                Arc::clone(&identity.sessions),
+                Arc::clone(&jobs),
+            )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
         });

@@ -65,6 +65,7 @@ pub(super) fn timeouts(config: &Config) -> Timeouts {
         head: config.timeouts.head,
         body_idle: config.timeouts.body_idle,
         keep_alive: config.timeouts.keep_alive,
+        tunnel_idle: config.timeouts.tunnel_idle,
     }
 }
 

@@ -172,6 +172,9 @@ settings! {
         upstream_first_byte: Duration = POSITIVE_TIME("60s"),
         /// For the next request on a connection of a caller; then it is closed.
         keep_alive: Duration = POSITIVE_TIME("75s"),
+        /// For something to pass, either way, through a connection that has switched protocols, like a WebSocket; then it
+        /// is closed.
+        tunnel_idle: Duration = POSITIVE_TIME("1h"),
         /// How long an idle connection to a target is kept.
         upstream_keep_alive: Duration = POSITIVE_TIME("4s"),
         /// For a free connection to a target; then 503.

@@ -23,3 +23,4 @@ mod security;
 mod socket_activation;
 mod support;
 mod tidy;
+mod tunnels;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::support::client::{PATIENCE, parse_head};
 use super::support::scene::until;
-use super::support::{Backend, Scene};
+use super::support::{Backend, Scene, python};
 
 const CONFIGURATION: &str = include_str!("../../deploy/nginx/portcullis.conf");
 const HOST: &str = "api.example.com";
@@ -302,4 +302,31 @@ fn calls_in_clear_are_sent_to_tls() {
     let (status, headers, _) = nginx.call(&format!("http://{HOST}:{}/orders/v1/x?y", nginx.http), &[]);
     let location = headers.iter().find(|(name, _)| name == "Location").map(|(_, value)| value.as_str());
     assert_eq!((status, location), (301, Some("https://api.example.com/orders/v1/x?y")));
+}
+
+#[test]
+fn a_websocket_passes_nginx_and_the_gateway() {
+    let mut server = Command::new(python())
+        .args(["-c", include_str!("tunnels/echo_server.py")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("a port");
+    let scene = Scene::open(Backend::echo(), SETTINGS);
+    let target = format!("http://127.0.0.1:{}", line.trim());
+    scene.declare(&serde_json::json!({"targets": [{"url": target}], "require": []}));
+    let nginx = Nginx::before(&scene);
+    let output = Command::new(python())
+        .args(["-c", include_str!("tunnels/through_nginx.py"), HOST, &nginx.https.to_string()])
+        .arg(nginx.directory.path().join("cert.pem"))
+        .arg(CALLER)
+        .output()
+        .expect("runs");
+    drop(server.stdin.take());
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), errors(nginx.directory.path()));
+    server.wait().expect("it ends");
+    let record = scene.gateway.record("status=101", |_| true);
+    assert_eq!(record["client_ip"], CALLER, "{record}");
 }

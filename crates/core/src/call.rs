@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::canonical::{Host, Path};
+use crate::directory::KeyHash;
 use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
-use crate::model::ServiceId;
+use crate::model::{Label, ServiceId};
+use crate::ports::SessionId;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 use crate::trial::Trial;
@@ -110,6 +112,16 @@ pub struct RawRequest {
     pub removed: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// A wish to go on in another protocol over what has been the connection of a request (RFC 9110 section 7.8). If the
+/// endpoint grants it with 101, what the caller sends from then on is a body, and so is what it is sent.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The protocols that are wished for, as sent.
+    pub protocols: HeaderValue,
+    /// What the caller sends after the switch.
+    pub from_caller: Body,
+}
+
 /// What a compiled route tells about itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteFacts {
@@ -148,8 +160,28 @@ pub struct Caller {
     pub token_subject: Option<Arc<str>>,
     /// The user a verified token speaks for.
     pub user: Option<UserFacts>,
+    /// What stands for the caller as long as the call goes on.
+    pub ties: Ties,
     /// Which credentials were used up here and do not travel on.
     pub consumed: Consumed,
+}
+
+/// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Ties {
+    /// The API key.
+    pub key: Option<KeyHash>,
+    /// The session behind a token.
+    pub session: Option<SessionId>,
+    /// The client a token was issued to.
+    pub client: Option<Label>,
+}
+
+impl Ties {
+    /// Whether there are none: the caller has shown nothing that can be taken back.
+    pub fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Credentials that a policy has used.
@@ -181,6 +213,8 @@ pub struct Call {
     pub raw: RawRequest,
     /// How refusals are written.
     pub dialect: Dialect,
+    /// Set where the caller wishes to go on in another protocol.
+    pub upgrade: Option<Box<Upgrade>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path the route has matched.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::audit::{AuditEntry, AuditQuery, ChainedEntry, Verdict};
+use crate::call::Ties;
 use crate::capture::{Budget, Exchange};
 use crate::directory::KeyHash;
 use crate::model::{Label, Owner};
@@ -180,6 +181,13 @@ pub enum Rotation {
     Reused,
     /// There is no such session any more.
     Gone,
+}
+
+/// Whether those who were let in are still welcome.
+#[async_trait]
+pub trait Welcome: Send + Sync {
+    /// Whether nothing a caller was let in by has been taken back. What cannot be told now counts as standing.
+    async fn stands(&self, ties: &Ties) -> bool;
 }
 
 /// The durable store: declarations, keys, users, sessions, and the audit trail of their changes.

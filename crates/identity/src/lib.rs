@@ -17,6 +17,7 @@ mod random;
 mod refresh_tokens;
 pub mod sessions;
 pub mod signing_keys;
+mod standing;
 #[cfg(test)]
 mod testing;
 pub mod users;
@@ -32,4 +33,5 @@ pub use master::{MasterKey, SealError};
 pub use passwords::{Cost, PasswordLimits, Passwords};
 pub use sessions::{LiveSession, Sessions};
 pub use signing_keys::SigningKeys;
+pub use standing::Standing;
 pub use users::{User, UserChange, UserError, Users};

@@ -71,6 +71,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         caller: Caller::default(),
         record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
         trial: None,
+        upgrade: None,
     }
 }
 

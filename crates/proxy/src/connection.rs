@@ -5,8 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use portcullis_core::call::Ties;
+
 use crate::node::Timeouts;
+use crate::tunnel::Tunnel;
 
 /// What is written to a caller whose request head did not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -35,6 +38,8 @@ pub enum Phase {
     Idle = 3,
     /// Everything is written; what still comes is read to nowhere.
     Closing = 4,
+    /// It goes on in another protocol.
+    Tunnel = 5,
 }
 
 /// How long what still comes is read to nowhere, and how many bytes of it.
@@ -61,6 +66,11 @@ pub struct Watch {
     verdict: AtomicU8,
     framed_twice: AtomicBool,
     waker: AtomicWaker,
+    /// What the connection becomes when its last answer has granted a switch.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// What the caller of a call that may go on for long was let in by.
+    ties: Mutex<Option<Arc<Ties>>>,
+    revoked: AtomicBool,
 }
 
 impl Watch {
@@ -76,7 +86,8 @@ impl Watch {
             1 => Phase::Head,
             2 => Phase::Busy,
             3 => Phase::Idle,
-            _ => Phase::Closing,
+            4 => Phase::Closing,
+            _ => Phase::Tunnel,
         }
     }
 
@@ -95,14 +106,15 @@ impl Watch {
         };
         let since = self.since.load(Relaxed);
         let stuck = self.stuck_since.load(Relaxed);
-        let is_draining = self.verdict.load(Relaxed) == DRAIN;
+        let is_draining = self.is_draining();
         let verdict = match self.phase() {
             Phase::New if over(since, timeouts.first_byte) => CLOSE,
             Phase::New if is_draining && over(since, LAST_CALL) => CLOSE,
             Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
             Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
             Phase::Closing if over(since, LINGER) => CLOSE,
-            Phase::Busy if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
+            Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
+            Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
             _ => return,
         };
         self.decide(verdict);
@@ -127,6 +139,58 @@ impl Watch {
             GO_ON => Ending::None,
             DRAIN => Ending::Drain,
             _ => Ending::Close,
+        }
+    }
+
+    /// Whether it was asked to end when it can.
+    pub fn is_draining(&self) -> bool {
+        self.verdict.load(Relaxed) == DRAIN
+    }
+
+    /// Leaves the tunnel that the connection becomes.
+    pub fn leave_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
+    }
+
+    /// Takes the tunnel that the connection becomes, if it does.
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Ties the connection to what its caller was let in by, until the call under way has ended.
+    pub fn tie(&self, ties: Ties) {
+        if !ties.are_none() {
+            *self.ties.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ties));
+        }
+    }
+
+    /// The call under way has ended.
+    pub fn untie(&self) {
+        self.ties.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// What it is tied to.
+    pub fn ties(&self) -> Option<Arc<Ties>> {
+        self.ties.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its caller was let in by has been taken back: it ends, unless another call is under way by now.
+    pub fn revoke(&self, ties: &Arc<Ties>) {
+        if self.ties().is_some_and(|held| Arc::ptr_eq(&held, ties)) {
+            self.revoked.store(true, Relaxed);
+            self.decide(CLOSE);
+        }
+    }
+
+    /// Whether it has ended because of that.
+    pub fn was_revoked(&self) -> bool {
+        self.revoked.load(Relaxed)
+    }
+
+    /// Something has passed through the tunnel.
+    fn stir(&self, tick: u32) {
+        if self.phase() == Phase::Tunnel {
+            self.since.store(tick, Relaxed);
         }
     }
 
@@ -208,6 +272,7 @@ impl AsyncRead for Watched {
             if matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }
+            watched.watch.stir((watched.tick)());
             if watched.lines.scan(new) {
                 watched.watch.framed_twice.store(true, Relaxed);
             }
@@ -223,7 +288,10 @@ impl Watched {
                 self.watch.stuck_since.store((self.tick)().max(1), Relaxed);
             }
             Poll::Pending => {}
-            Poll::Ready(_) => self.watch.stuck_since.store(0, Relaxed),
+            Poll::Ready(_) => {
+                self.watch.stuck_since.store(0, Relaxed);
+                self.watch.stir((self.tick)());
+            }
         }
     }
 }

@@ -94,6 +94,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
         caller: Caller::default(),
         record: OpenRecord::new(record, started, Arc::clone(&node.log)),
         trial: None,
+        upgrade: None,
     };
     (call, refusal)
 }

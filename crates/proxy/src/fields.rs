@@ -80,6 +80,11 @@ pub fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a list of tokens has this one, in any case.
+pub fn lists_token(list: &HeaderValue, token: &str) -> bool {
+    list.as_bytes().split(|byte| *byte == b',').any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
 fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(CONNECTION).into_iter();
     let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

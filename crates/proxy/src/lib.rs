@@ -20,5 +20,6 @@ pub mod routes;
 pub mod serve;
 pub mod snapshot;
 pub mod template;
+pub mod tunnel;
 pub mod upstream;
 pub mod worker;

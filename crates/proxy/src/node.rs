@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 use portcullis_core::canonical::Host;
-use portcullis_core::ports::{AccessLog, Clock};
+use portcullis_core::ports::{AccessLog, Clock, Welcome};
 use portcullis_telemetry::Counters;
 
 use crate::proxy_protocol::ProxyProtocol;
@@ -38,6 +38,8 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// Between two requests on a connection.
     pub keep_alive: Duration,
+    /// How long nothing passes through a tunnel.
+    pub tunnel_idle: Duration,
 }
 
 impl Default for Limits {
@@ -59,6 +61,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            tunnel_idle: Duration::from_secs(3_600),
         }
     }
 }
@@ -80,6 +83,8 @@ pub struct Node {
     pub proxy_protocol: ProxyProtocol,
     /// Where records go.
     pub log: Arc<dyn AccessLog>,
+    /// Whether those who were let in are still welcome.
+    pub welcome: Arc<dyn Welcome>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What happens outside of calls.

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Request};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, Outcome};
-use portcullis_core::call::{Call, Response};
+use portcullis_core::call::{Call, Response, Upgrade};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -28,10 +28,11 @@ use tokio::net::TcpStream;
 
 use crate::connection::{Ending, Phase, Watch, Watched};
 use crate::door::{self, Sender};
-use crate::fields::X_REQUEST_ID;
+use crate::fields::{X_REQUEST_ID, lists_token};
 use crate::node::Node;
 use crate::proxy_protocol::{self, ProxyProtocol, Source};
 use crate::routes::Wanted;
+use crate::tunnel::{self, Wish};
 use crate::upstream::incoming::IdleBody;
 use crate::worker;
 
@@ -58,6 +59,7 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
             .max_buf_size(node.limits.header_block.max(8_192))
             .auto_date_header(true)
             .serve_connection(io, service)
+            .with_upgrades()
     );
     let mut draining = false;
     let ended = std::future::poll_fn(|context| {
@@ -77,6 +79,10 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
         connection.as_mut().poll(context).map(Some)
     })
     .await;
+    if let Some(tunnel) = watch.take_tunnel() {
+        tunnel.run(watch).await;
+        return;
+    }
     match ended {
         Some(Err(error)) if error.is_parse() => node.counters.protocol_malformed.add_one(),
         None => node.counters.protocol_timed_out.add_one(),
@@ -121,18 +127,35 @@ async fn watched<T>(watch: &Watch, work: impl Future<Output = Option<T>>) -> Opt
 }
 
 /// Walks one request through its pipeline and opens the way back.
-async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
+async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request: Request<Incoming>) -> Response {
     watch.enter(Phase::Busy, worker::tick());
+    let wished = tunnel::wished(&request).map(|protocols| (protocols, Wish::of(&mut request)));
     let (head, incoming) = request.into_parts();
     let closes = door::is_framed_twice(&head.headers) || watch.was_framed_twice();
-    let received = Received::new(&incoming);
+    let received = if wished.is_some() { Received::through_tunnel() } else { Received::new(&incoming) };
     let body = received.count(IdleBody::wrap(incoming, node.timeouts.body_idle));
     let is_head = head.method == Method::HEAD;
 
     let (mut call, refusal) = door::enter(node, sender, false, head, body);
+    let wish = wished.map(|(protocols, (wish, from_caller))| {
+        call.upgrade = Some(Box::new(Upgrade { protocols, from_caller: received.count(from_caller) }));
+        wish
+    });
     let pipeline = pipeline(&mut call, refusal, worker::find);
     let response = pipeline.run(&mut call).await;
-    leave(call, response, received, watch, closes, is_head)
+    let response = leave(call, response, received, watch, closes, is_head);
+    match wish {
+        Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let (head, to_caller) = response.into_parts();
+            watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
+            Response::from_parts(head, Body::empty())
+        }
+        _ => response,
+    }
+}
+
+fn says_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
 }
 
 /// What a call that has entered walks through: the pipeline of its route, or one that only refuses.
@@ -165,17 +188,23 @@ fn leave(
     closes: bool,
     is_head: bool,
 ) -> Response {
-    let Call { id, record, request, .. } = call;
+    let Call { id, record, request, caller, .. } = call;
     // A body nobody has taken is not worth reading to its end after a refusal.
     let unread = !request.body.is_empty();
     drop(request);
+    let status = response.status();
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
-    if closes || unread || received.is_under_way() || worker::is_draining() {
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let status = response.status();
     let watch = Arc::clone(watch);
+    // What has no length may go on for ever: nobody who was sent away listens on.
+    let is_tied = response.body().size_hint().exact().is_none();
+    if is_tied {
+        watch.tie(caller.ties);
+    }
     let mut record = record;
     record.note(|record| record.status = status.as_u16());
     if is_head {
@@ -194,9 +223,13 @@ fn leave(
                 match &end.outcome {
                     Outcome::Complete => {}
                     Outcome::Error(_) => record.refusal = Some("upstream_broken"),
+                    Outcome::Dropped if watch.was_revoked() => record.refusal = Some("revoked"),
                     Outcome::Dropped => record.refusal = Some("client_closed_request"),
                 }
             });
+            if is_tied {
+                watch.untie();
+            }
             watch.enter(Phase::Idle, worker::tick());
         })
     })
@@ -208,6 +241,11 @@ struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
 impl Received {
     fn new(incoming: &Incoming) -> Self {
         Self((!incoming.is_end_stream()).then(Default::default))
+    }
+
+    /// What comes through a tunnel is counted, and is no part of the request.
+    fn through_tunnel() -> Self {
+        Self(Some((Arc::default(), Arc::new(AtomicBool::new(true)))))
     }
 
     fn count(&self, body: Body) -> Body {

@@ -23,12 +23,15 @@ use crate::upstream::pool;
 
 /// How often a worker looks at its connections.
 const LOOK: Duration = Duration::from_millis(200);
+/// At which of these looks it asks whether callers of long calls are still welcome.
+const ASK: u32 = 5;
 
 thread_local! {
     static SNAPSHOT: RefCell<Option<Arc<Snapshot>>> = const { RefCell::new(None) };
     static CONNECTIONS: RefCell<Connections> = RefCell::default();
     static TICK: Cell<u32> = const { Cell::new(1) };
     static DRAINING: Cell<bool> = const { Cell::new(false) };
+    static ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This worker's time in milliseconds, as of its last look around.
@@ -273,6 +276,7 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
 /// Moves this worker's clock on, and ends what has taken too long.
 async fn look_around(node: Arc<Node>) {
     let start = Instant::now();
+    let mut looks = 0_u32;
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -282,6 +286,30 @@ async fn look_around(node: Arc<Node>) {
         let now = (start.elapsed().as_millis() as u32).max(1);
         TICK.set(now);
         for_each_connection(|watch| watch.judge(now, &node.timeouts));
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(ASK) {
+            ask_who_stands(&node);
+        }
         pool::sweep();
     }
+}
+
+/// Asks for every call that goes on for long whether its caller still stands, and ends those that do not.
+fn ask_who_stands(node: &Arc<Node>) {
+    let tied = CONNECTIONS.with_borrow(|connections| {
+        let held = connections.held.iter().flatten();
+        held.filter_map(|watch| Some((Arc::clone(watch), watch.ties()?))).collect::<Vec<_>>()
+    });
+    if tied.is_empty() || ASKING.replace(true) {
+        return;
+    }
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        for (watch, ties) in tied {
+            if !node.welcome.stands(&ties).await {
+                watch.revoke(&ties);
+            }
+        }
+        ASKING.set(false);
+    });
 }

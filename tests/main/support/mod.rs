@@ -11,3 +11,11 @@ pub(crate) use backend::Backend;
 pub(crate) use client::{Answer, call};
 pub(crate) use gateway::Gateway;
 pub(crate) use scene::Scene;
+
+/// A Python with the packages of `tests/python/requirements.txt`, as `./check` installs it.
+pub(crate) fn python() -> std::path::PathBuf {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_portcullis"));
+    let python = binary.ancestors().nth(2).expect("a target directory").join("tools/python/bin/python3");
+    assert!(python.is_file(), "{} is not there; `./check` installs it", python.display());
+    python
+}

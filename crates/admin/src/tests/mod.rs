@@ -32,8 +32,8 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
-    AccessTokens, Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys, Users,
-    hash_key,
+    AccessTokens, Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys,
+    Standing, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, DryRun, Workshop};
@@ -133,8 +133,9 @@ impl House {
             body_limit: 0,
         });
         let upstreams = upstreams();
+        let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control));
         let (publisher, _) = Publisher::new(0);
-        let explainer = Explainer::new(&node(&clock), publisher.clone());
+        let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
         let workshop = Workshop {
             registry: registry.clone(),
             directory: directory.clone(),
@@ -266,7 +267,7 @@ fn upstreams() -> Upstreams {
     })
 }
 
-fn node(clock: &Arc<ManualClock>) -> Node {
+fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
     Node {
         pseudonym: HeaderValue::from_static("gate"),
         limits: Limits::default(),
@@ -275,6 +276,7 @@ fn node(clock: &Arc<ManualClock>) -> Node {
         forwarded_hosts: Vec::new(),
         proxy_protocol: ProxyProtocol::Off,
         log: Arc::new(NoLog),
+        welcome: Arc::new(standing),
         clock: clock.clone(),
         counters: Arc::default(),
     }
@@ -331,6 +333,7 @@ fn call(method: Method, body: CallBody) -> Call {
         caller: Caller::default(),
         record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
         trial: None,
+        upgrade: None,
     }
 }
 

@@ -108,6 +108,7 @@ impl Desk {
             caller: Caller::default(),
             record: OpenRecord::new(record, Instant::now(), self.log.clone()),
             trial: None,
+            upgrade: None,
         }
     }
 

@@ -67,6 +67,7 @@ impl Verifier for ApiKey {
         let hash = hash_key(key);
         let holder = self.directory.read(|entries| entries.holder(&hash)).ok_or_else(|| wrong("an unknown key"))?;
         accept(call, holder);
+        call.caller.ties.key = Some(hash);
         Ok(Verdict::Good)
     }
 

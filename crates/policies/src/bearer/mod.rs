@@ -183,11 +183,14 @@ fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Finding, Refusal> {
     let client = parts.directory.read(|entries| entries.client(&session.client).cloned());
     let client = client.ok_or_else(|| invalid("the client of the session is gone or disabled"))?;
     let user = UserFacts { name: Arc::clone(&session.user), user_json: session.user_json.clone() };
+    let id = session.id;
     Ok(Box::new(move |call| {
         call.record.note(|record| {
             record.user = Some(Arc::clone(&user.name));
             record.client = Some(client.name.shared());
         });
+        call.caller.ties.session = Some(id);
+        call.caller.ties.client = Some(client.name.clone());
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
     }))

@@ -14,6 +14,7 @@ use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::Settings;
 use super::pool::Slot;
@@ -27,6 +28,8 @@ pub struct Connection {
     pub read: Arc<AtomicU64>,
     /// The worker's tick at the last write: since when an answer can be waited for.
     pub written_at: Arc<AtomicU32>,
+    /// Keeps the connection counted as open, also when it goes on in another protocol.
+    pub open: oneshot::Sender<()>,
 }
 
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
@@ -44,12 +47,15 @@ pub async fn connect(settings: &Settings, target: &TargetUrl, slot: Slot) -> Res
         .handshake(io)
         .await
         .map_err(|error| unreachable(target, error))?;
+    let (open, closed) = oneshot::channel();
     tokio::spawn(async move {
         // What went wrong is told to the call that waits for an answer.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
+        // Nothing is ever sent: whoever has the connection, or the tunnel it has become, has dropped it.
+        let _ = closed.await;
         drop(slot);
     });
-    Ok(Connection { sender, read, written_at })
+    Ok(Connection { sender, read, written_at, open })
 }
 
 /// Refuses a target whose URL itself names an address that is not connected to. Names are judged by what they

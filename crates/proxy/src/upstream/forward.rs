@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, VIA};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
-use portcullis_core::call::{Call, Consumed, Response};
+use portcullis_core::call::{Call, Consumed, Response, Upgrade};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
 use super::incoming::IdleBody;
 use super::pool::{Lease, lend, take_back};
-use super::{ForwardPath, Forwarding, Settings};
+use super::{ForwardPath, Forwarding, Settings, switched};
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     has_other_coding, strip_response,
@@ -41,7 +41,7 @@ pub async fn forward(
     let request = request(settings, forwarding, call, target, body)?;
     let spare = (repeatable && lease.reused).then(|| spare(&request));
     let started = Instant::now();
-    let mut sent = send(settings, lease, target, request).await;
+    let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
     let died = matches!(sent, Err(Failure::NoAnswer(_)));
     if let Some(request) = spare.filter(|_| died) {
         // It may have acted on the call: no other target is tried after this one.
@@ -50,14 +50,16 @@ pub async fn forward(
             other => other,
         };
         lease = lend(settings, target, true).await.map_err(gone)?;
-        sent = send(settings, lease, target, request).await;
+        sent = send(settings, lease, target, request, &mut call.upgrade).await;
     }
     call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
     let mut response = sent.map_err(Failure::into_refusal)?;
-    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Refusal::UpstreamBroken { private: "switched protocols without being asked to".into() });
-    }
+    let switched_to = response.headers_mut().remove(UPGRADE);
     strip_response(response.headers_mut());
+    if let Some(protocol) = switched_to.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
     response.headers_mut().append(VIA, via(settings, Version::HTTP_11));
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
@@ -80,6 +82,10 @@ fn request(
     write_fields(settings, call, &mut headers)?;
     headers.insert(HOST, host(forwarding, call, target)?);
     write_framing(&call.request.method, &body, &mut headers);
+    if let Some(upgrade) = &call.upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, upgrade.protocols.clone());
+    }
     let mut request = Request::new(body);
     *request.method_mut() = call.request.method.clone();
     *request.uri_mut() = uri;
@@ -248,6 +254,7 @@ async fn send(
     lease: Lease,
     target: &TargetUrl,
     request: Request<Body>,
+    upgrade: &mut Option<Box<Upgrade>>,
 ) -> Result<Response, Failure> {
     let Lease { mut connection, .. } = lease;
     let before = connection.read.load(Relaxed);
@@ -275,6 +282,12 @@ async fn send(
     };
     if has_other_coding(response.headers()) {
         return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(upgrade) = upgrade.take() else {
+            return Err(Failure::Broken("switched protocols without being asked to".to_owned()));
+        };
+        return switched::tunnel(response, *upgrade, connection.open).await.map_err(Failure::Broken);
     }
     let authority = Arc::clone(target.authority());
     Ok(response.map(|incoming| {

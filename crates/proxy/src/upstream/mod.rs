@@ -6,6 +6,7 @@ pub mod forward;
 pub mod guard;
 pub mod incoming;
 pub mod pool;
+pub mod switched;
 
 use std::sync::Arc;
 use std::time::Duration;

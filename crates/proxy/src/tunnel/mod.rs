@@ -1,0 +1,189 @@
+//! A connection that goes on in another protocol than HTTP: WebSocket, or whatever a service and its caller agree on
+//! (RFC 9110 section 7.8).
+//!
+//! To everything between the two a tunnel is two bodies: what the caller sends is the body of
+//! [`portcullis_core::call::Upgrade`], what it is sent is that of the answer. So the call's record is closed when the
+//! answer's body has ended, as always. This file is the caller's side; the service's is
+//! [`crate::upstream::switched`].
+
+mod frames;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Method, Request, Version};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyStream;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use portcullis_core::body::{Body, BodyError};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
+use tokio::sync::mpsc;
+
+use crate::connection::{Ending, Phase, Watch};
+use crate::fields::lists_token;
+use crate::worker;
+use frames::Boundaries;
+
+/// Bytes read from a caller at once.
+const PIECE: usize = 8 << 10;
+/// Pieces that wait for a service that reads slowly. Then nothing more is read from the caller.
+const PIECES: usize = 2;
+/// The most protocols a caller may wish for, in bytes.
+const LONGEST: usize = 256;
+/// Going away (RFC 6455 section 7.4.1), as a whole frame from a server.
+const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xE9];
+
+/// What a caller wishes for, where the request may switch at all: a GET in HTTP/1.1 without a body.
+///
+/// A wish for HTTP/2 or TLS on this connection is not heard: that is a matter of the gateway, not of services, and a
+/// request may always be answered without a switch.
+pub fn wished(request: &Request<Incoming>) -> Option<HeaderValue> {
+    let fits = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let mut wishes = request.headers().get_all(UPGRADE).into_iter();
+    let (Some(wish), None, true) = (wishes.next(), wishes.next(), fits) else { return None };
+    let connection = request.headers().get_all(CONNECTION).into_iter();
+    let named = connection.into_iter().any(|options| lists_token(options, "upgrade"));
+    let foreign = ["h2c", "h2", "tls/1.0"].iter().any(|token| lists_token(wish, token));
+    let empty = request.body().is_end_stream() && wish.len() <= LONGEST;
+    (named && empty && !foreign).then(|| wish.clone())
+}
+
+/// The caller's end of a tunnel that may be.
+pub struct Wish {
+    switched: OnUpgrade,
+    pieces: mpsc::Sender<Bytes>,
+}
+
+impl Wish {
+    /// The caller's end, and the body that brings what it will send.
+    pub fn of(request: &mut Request<Incoming>) -> (Self, Body) {
+        let (pieces, arriving) = mpsc::channel(PIECES);
+        let wish = Self { switched: hyper::upgrade::on(request), pieces };
+        (wish, Body::stream(Arriving(arriving)))
+    }
+
+    /// The tunnel, once the switch was granted; `to_caller` is what the service sends.
+    pub fn granted(self, to_caller: Body, is_websocket: bool) -> Tunnel {
+        Tunnel { wish: self, to_caller, is_websocket }
+    }
+}
+
+/// What a caller sends through a tunnel, piece by piece.
+struct Arriving(mpsc::Receiver<Bytes>);
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// A tunnel that was granted.
+pub struct Tunnel {
+    wish: Wish,
+    to_caller: Body,
+    is_websocket: bool,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").field("is_websocket", &self.is_websocket).finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    /// Carries bytes both ways until either side has ended it, nothing has passed for too long, or the connection is to
+    /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
+    pub async fn run(self, watch: Arc<Watch>) {
+        let Self { wish: Wish { switched, pieces }, to_caller, is_websocket } = self;
+        // The caller was gone before it was answered, or the connection has failed.
+        let Ok(upgraded) = switched.await else { return };
+        watch.enter(Phase::Tunnel, worker::tick());
+        let (from_caller, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+        let reading = read(from_caller, pieces);
+        let writing = write(to_caller, &mut writer, &watch, is_websocket);
+        let closed = std::future::poll_fn(|context| match watch.poll(context) {
+            Ending::Close => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        let carried = async {
+            let mut reading = std::pin::pin!(reading);
+            let mut writing = std::pin::pin!(writing);
+            tokio::select! {
+                () = &mut writing => {}
+                () = &mut reading => writing.await,
+            }
+        };
+        tokio::select! {
+            () = carried => {}
+            () = closed => {}
+        }
+        // The connection ends with this, whether or not the caller hears of it.
+        let _ = writer.shutdown().await;
+    }
+}
+
+/// From the caller to the service, until the caller has ended its side or nobody takes it any more.
+async fn read(mut from_caller: ReadHalf<TokioIo<hyper::upgrade::Upgraded>>, pieces: mpsc::Sender<Bytes>) {
+    let mut buffer = BytesMut::new();
+    loop {
+        let Ok(room) = pieces.reserve().await else { return };
+        buffer.reserve(PIECE);
+        match from_caller.read_buf(&mut buffer).await {
+            Ok(1..) => room.send(buffer.split().freeze()),
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+/// From the service to the caller.
+async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &Watch, is_websocket: bool) {
+    let mut frames = BodyStream::new(to_caller);
+    let mut boundaries = Boundaries::default();
+    loop {
+        let next = std::future::poll_fn(|context| {
+            if is_websocket && boundaries.is_between_frames() && watch.poll(context) == Ending::Drain {
+                return Poll::Ready(Next::Stop);
+            }
+            frames.poll_next_unpin(context).map(|frame| frame.map_or(Next::End, Next::Frame))
+        });
+        match next.await {
+            Next::Frame(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                let passes =
+                    if is_websocket && watch.is_draining() { boundaries.up_to_boundary(&data) } else { data.len() };
+                boundaries.pass(&data[..passes]);
+                if writer.write_all(&data[..passes]).await.is_err() || writer.flush().await.is_err() {
+                    return;
+                }
+            }
+            Next::Stop => {
+                let told = writer.write_all(&GOING_AWAY).await.is_ok() && writer.flush().await.is_ok();
+                if told {
+                    // The caller closes; its close frame goes to the service, whose answer nobody waits for any more.
+                    while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+                }
+                return;
+            }
+            Next::Frame(Err(_)) | Next::End => return,
+        }
+    }
+}
+
+enum Next {
+    Frame(Result<Frame<Bytes>, BodyError>),
+    Stop,
+    End,
+}

@@ -1,0 +1,84 @@
+//! The service's side of a tunnel: a connection to a target that goes on in another protocol than HTTP.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::header::UPGRADE;
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyStream;
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use portcullis_core::body::{Body, BodyError};
+use portcullis_core::call::{Response, Upgrade};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
+
+use crate::fields::lists_token;
+
+/// Bytes read from a target at once.
+const PIECE: usize = 8 << 10;
+
+type Stream = TokioIo<Upgraded>;
+
+/// Makes a tunnel of an answer that switches protocols: its body is what the target sends from now on, and what the
+/// caller sends goes to the target until one of the two has ended. `open` keeps the connection counted.
+pub async fn tunnel(
+    mut answer: http::Response<Incoming>,
+    upgrade: Upgrade,
+    open: oneshot::Sender<()>,
+) -> Result<Response, String> {
+    let wished = |protocol: &[u8]| std::str::from_utf8(protocol).is_ok_and(|it| lists_token(&upgrade.protocols, it));
+    let mut chosen = answer.headers().get_all(UPGRADE).into_iter();
+    match (chosen.next(), chosen.next()) {
+        (Some(protocol), None) if wished(protocol.as_bytes().trim_ascii()) => {}
+        _ => return Err("switched to a protocol that nobody has asked for".to_owned()),
+    }
+    let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|error| error.to_string())?;
+    let (from_target, to_target) = tokio::io::split(TokioIo::new(upgraded));
+    tokio::spawn(send(upgrade.from_caller, to_target));
+    let buffer = vec![0; PIECE].into_boxed_slice();
+    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, _open: open })))
+}
+
+/// From the caller to the target, until there is nothing more.
+async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>) {
+    let mut frames = BodyStream::new(from_caller);
+    while let Some(Ok(frame)) = frames.next().await {
+        let Ok(data) = frame.into_data() else { continue };
+        if to_target.write_all(&data).await.is_err() || to_target.flush().await.is_err() {
+            return;
+        }
+    }
+    // The target may have gone before.
+    let _ = to_target.shutdown().await;
+}
+
+/// What a target sends through a tunnel.
+struct FromTarget {
+    from_target: ReadHalf<Stream>,
+    buffer: Box<[u8]>,
+    _open: oneshot::Sender<()>,
+}
+
+impl HttpBody for FromTarget {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { from_target, buffer, .. } = &mut *self;
+        let mut read = ReadBuf::new(buffer);
+        let polled: io::Result<()> = ready!(Pin::new(from_target).poll_read(context, &mut read));
+        Poll::Ready(match polled {
+            Ok(()) if read.filled().is_empty() => None,
+            Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(read.filled())))),
+            Err(error) => Some(Err(BodyError::Broken(error.to_string().into()))),
+        })
+    }
+}
