@@ -127,7 +127,7 @@ fn claims_do_not_come_in_through_trailers() {
 fn what_speaks_of_one_connection_ends_there() {
     let scene = Scene::new();
     let fields = "Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip, trailers;q=1\r\n\
-        Proxy-Authorization: Basic eHg6eXk=\r\nProxy-Authenticate: Basic\r\nUpgrade: x/1\r\nX-Private: 1\r\nX-Other: 2\r\n\
+        Proxy-Authorization: Basic eHg6eXk=\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\nX-Private: 1\r\nX-Other: 2\r\n\
         X-Kept: 3\r\nConnection: X-Private,,Upgrade , \"x\"\r\nConnection: x-other, close\r\n";
     let request = format!("GET /orders/v1/x HTTP/1.1\r\nHost: a\r\n{}{fields}\r\n", scene.credentials());
     assert_eq!(statuses(&send(&scene.gateway, request)), [200]);
