@@ -40,6 +40,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         request_line: usize::try_from(config.limits.request_line_bytes).unwrap_or(usize::MAX),
         header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
         header_count: config.limits.header_count,
+        http2_streams: u32::try_from(config.limits.http2_streams).unwrap_or(u32::MAX),
         connections: config.limits.connections,
         connections_per_peer: config.limits.connections_per_peer,
     }

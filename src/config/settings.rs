@@ -155,6 +155,8 @@ settings! {
         connections: usize = POSITIVE("100000"),
         /// Connections from one peer address; more are closed.
         connections_per_peer: usize = POSITIVE("1000"),
+        /// Calls at once on one connection in HTTP/2; a caller learns the number and waits.
+        http2_streams: usize = POSITIVE("128"),
         /// Connections to one target of a service, over all workers.
         upstream_connections: usize = POSITIVE("256"),
     }

@@ -11,6 +11,7 @@ mod deployment;
 mod docs;
 mod explain;
 mod hostile;
+mod http2;
 mod lockout;
 mod login;
 mod nginx;

@@ -39,6 +39,11 @@ pub enum Refusal {
     },
     /// No route matches.
     NoRoute,
+    /// More header fields than are read. 431.
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// A route matches, but not with this method.
     MethodNotAllowed {
         /// The methods it has, as the `Allow` header writes them.
@@ -187,6 +192,12 @@ impl Refusal {
             Self::TargetTooLong { limit } => {
                 (414, "target_too_long", "URI too long", format!("a request target may have {limit} bytes").into())
             }
+            Self::TooManyFields { limit } => (
+                431,
+                "too_many_fields",
+                "Request header fields too large",
+                format!("a request may have {limit} header fields").into(),
+            ),
             Self::NoRoute => (404, "no_route", "Not found", "no route matches this host and path".into()),
             Self::MethodNotAllowed { allow } => {
                 (405, "method_not_allowed", "Method not allowed", format!("this path answers {allow}").into())

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,8 +15,6 @@ use futures_util::task::AtomicWaker;
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-
-use portcullis_core::call::Ties;
 
 use crate::node::Timeouts;
 use crate::tunnel::Tunnel;
@@ -65,12 +63,15 @@ pub struct Watch {
     stuck_since: AtomicU32,
     verdict: AtomicU8,
     framed_twice: AtomicBool,
+    /// Whether HTTP/2 is spoken: many calls at once, and what comes between them begins no head.
+    is_http2: AtomicBool,
+    /// Calls under way.
+    calls: AtomicU32,
+    /// For each answer under way over HTTP/2 the tick at which its last piece was taken; 0 while one is waited for.
+    handed: Mutex<Vec<Weak<AtomicU32>>>,
     waker: AtomicWaker,
     /// What the connection becomes when its last answer has granted a switch.
     tunnel: Mutex<Option<Box<Tunnel>>>,
-    /// What the caller of a call that may go on for long was let in by.
-    ties: Mutex<Option<Arc<Ties>>>,
-    revoked: AtomicBool,
 }
 
 impl Watch {
@@ -97,6 +98,36 @@ impl Watch {
         self.since.store(tick, Relaxed);
     }
 
+    /// A call begins; it ends when what is returned is dropped.
+    pub fn begin(self: &Arc<Self>, tick: fn() -> u32) -> UnderWay {
+        self.calls.fetch_add(1, Relaxed);
+        self.enter(Phase::Busy, tick());
+        UnderWay { watch: Arc::clone(self), tick }
+    }
+
+    /// HTTP/2 is spoken from now on.
+    pub fn speak_http2(&self, tick: u32) {
+        self.is_http2.store(true, Relaxed);
+        self.enter(Phase::Idle, tick);
+    }
+
+    /// Looks from now on how long the pieces of an answer are in the caller's way who takes no more of them.
+    fn hand(&self) -> Arc<AtomicU32> {
+        let handed = Arc::default();
+        let mut all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|held| held.strong_count() > 0);
+        all.push(Arc::downgrade(&handed));
+        handed
+    }
+
+    fn any_handed(&self, over: impl Fn(u32) -> bool) -> bool {
+        if !self.is_http2.load(Relaxed) {
+            return false;
+        }
+        let all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).map(|handed| handed.load(Relaxed)).any(|since| since != 0 && over(since))
+    }
+
     /// Looks whether its time is up. `tick` counts milliseconds.
     pub fn judge(&self, tick: u32, timeouts: &Timeouts) {
         let over = |since: u32, limit: Duration| {
@@ -115,6 +146,7 @@ impl Watch {
             Phase::Closing if over(since, LINGER) => CLOSE,
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
+            Phase::Busy if self.any_handed(|since| over(since, timeouts.body_idle)) => CLOSE,
             _ => return,
         };
         self.decide(verdict);
@@ -157,46 +189,35 @@ impl Watch {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Ties the connection to what its caller was let in by, until the call under way has ended.
-    pub fn tie(&self, ties: Ties) {
-        if !ties.are_none() {
-            *self.ties.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ties));
-        }
-    }
-
-    /// The call under way has ended.
-    pub fn untie(&self) {
-        self.ties.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    /// What it is tied to.
-    pub fn ties(&self) -> Option<Arc<Ties>> {
-        self.ties.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What its caller was let in by has been taken back: it ends, unless another call is under way by now.
-    pub fn revoke(&self, ties: &Arc<Ties>) {
-        if self.ties().is_some_and(|held| Arc::ptr_eq(&held, ties)) {
-            self.revoked.store(true, Relaxed);
-            self.decide(CLOSE);
-        }
-    }
-
-    /// Whether it has ended because of that.
-    pub fn was_revoked(&self) -> bool {
-        self.revoked.load(Relaxed)
-    }
-
     /// Something has passed through the tunnel.
-    fn stir(&self, tick: u32) {
-        if self.phase() == Phase::Tunnel {
-            self.since.store(tick, Relaxed);
-        }
+    pub fn stir(&self, tick: u32) {
+        self.since.store(tick, Relaxed);
     }
 
     /// Whether a head came with `Transfer-Encoding` before `Content-Length`: hyper hides the latter.
     pub fn was_framed_twice(&self) -> bool {
         self.framed_twice.load(Relaxed)
+    }
+}
+
+/// A call under way on a connection.
+pub struct UnderWay {
+    watch: Arc<Watch>,
+    tick: fn() -> u32,
+}
+
+impl UnderWay {
+    /// Has the connection looked at for how long the pieces of this call's answer are not taken any further.
+    pub fn hand(&self) -> Arc<AtomicU32> {
+        self.watch.hand()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.watch.calls.fetch_sub(1, Relaxed) == 1 {
+            self.watch.enter(Phase::Idle, (self.tick)());
+        }
     }
 }
 
@@ -269,11 +290,11 @@ impl AsyncRead for Watched {
         };
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
-            if matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
+            let begins = !watched.watch.is_http2.load(Relaxed);
+            if begins && matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }
-            watched.watch.stir((watched.tick)());
-            if watched.lines.scan(new) {
+            if begins && watched.lines.scan(new) {
                 watched.watch.framed_twice.store(true, Relaxed);
             }
         }
@@ -288,10 +309,7 @@ impl Watched {
                 self.watch.stuck_since.store((self.tick)().max(1), Relaxed);
             }
             Poll::Pending => {}
-            Poll::Ready(_) => {
-                self.watch.stuck_since.store(0, Relaxed);
-                self.watch.stir((self.tick)());
-            }
+            Poll::Ready(_) => self.watch.stuck_since.store(0, Relaxed),
         }
     }
 }

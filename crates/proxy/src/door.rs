@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA};
-use http::{HeaderMap, HeaderName, Method, Uri, Version, request};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
@@ -38,6 +38,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
     let started = Instant::now();
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
+    join_cookies(version, &mut headers);
     let removed = strip_request(&mut headers);
 
     let Sender { address: socket, is_proxy: trusted } = sender;
@@ -125,6 +126,10 @@ fn read(
         return Err(Refusal::malformed("bad_target", "the request target is a path or an absolute URL"));
     }
     let path = Path::parse(if uri.path().is_empty() { "/" } else { uri.path() }, EncodedSlash::Refuse)?;
+    // Over HTTP/1.1 the parser counts.
+    if headers.len() > node.limits.header_count {
+        return Err(Refusal::TooManyFields { limit: node.limits.header_count });
+    }
     if has_other_coding(headers) {
         return Err(Refusal::UnknownTransferCoding);
     }
@@ -135,11 +140,22 @@ fn read(
         return Err(Refusal::malformed("bad_length", "a request has one Content-Length"));
     }
     let own = node.pseudonym.as_bytes();
-    let visited = |value: &http::HeaderValue| value.as_bytes().windows(own.len()).any(|part| part == own);
+    let visited = |value: &HeaderValue| value.as_bytes().windows(own.len()).any(|part| part == own);
     if headers.get_all(VIA).into_iter().any(visited) {
         return Err(Refusal::Loop);
     }
     Ok((Some(path), Some(host)))
+}
+
+/// Over HTTP/2 a caller may send each cookie in a field of its own; to HTTP/1.1 it is one (RFC 9113 section 8.2.3).
+fn join_cookies(version: Version, headers: &mut HeaderMap) {
+    if version < Version::HTTP_2 || headers.get_all(COOKIE).into_iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// The host a request is for: that of an absolute target, else the one `Host` field (RFC 9112 section 3.2).
@@ -151,14 +167,20 @@ fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Host, R
     }
     let field = match field {
         Some(field) => Some(Host::parse(field.as_bytes())?),
-        None if version >= Version::HTTP_11 => {
-            return Err(Refusal::malformed("missing_host", "an HTTP/1.1 request names its host"));
+        None if version == Version::HTTP_11 || (version >= Version::HTTP_2 && uri.authority().is_none()) => {
+            return Err(Refusal::malformed("missing_host", "a request names its host"));
         }
         None => None,
     };
     match (uri.authority(), field) {
         (Some(authority), _) if uri.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") => {
             Err(Refusal::malformed("bad_target", format!("the scheme of '{authority}' is not http or https")))
+        }
+        // Over HTTP/2 both are the same host, or one of them is meant for somebody else (RFC 9113 section 8.3.1).
+        (Some(authority), Some(field)) if version >= Version::HTTP_2 => {
+            let host = Host::parse(authority.as_str().as_bytes())?;
+            let same = host.as_str() == field.as_str();
+            same.then_some(host).ok_or_else(|| Refusal::malformed("bad_host", "':authority' and 'host' differ"))
         }
         (Some(authority), _) => Host::parse(authority.as_str().as_bytes()),
         (None, Some(field)) => Ok(field),
@@ -203,6 +225,11 @@ thread_local! {
 
 /// An id that no other call has; unpredictable enough not to be met by chance, but no secret.
 fn fresh_id() -> RequestId {
+    RequestId::from_random(fresh_bytes())
+}
+
+/// 16 bytes that no other call has; no secret.
+pub fn fresh_bytes() -> [u8; 16] {
     let (start, count) = IDS.with(|(start, count)| {
         count.set(count.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
         (*start, count.get())
@@ -210,5 +237,5 @@ fn fresh_id() -> RequestId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&start.to_be_bytes());
     id[8..].copy_from_slice(&count.to_be_bytes());
-    RequestId::from_random(id)
+    id
 }

@@ -21,6 +21,8 @@ pub struct Limits {
     pub header_block: usize,
     /// Header fields of a request. Beyond: 431.
     pub header_count: usize,
+    /// Calls under way at once on one connection over HTTP/2. Beyond: refused before they are looked at.
+    pub http2_streams: u32,
     /// Connections on the listener. Beyond: not accepted.
     pub connections: usize,
     /// Connections of one peer address. Beyond: closed. Trusted proxies carry many callers and are not counted.
@@ -48,6 +50,7 @@ impl Default for Limits {
             request_line: 16 << 10,
             header_block: 64 << 10,
             header_count: 128,
+            http2_streams: 128,
             connections: 100_000,
             connections_per_peer: 1_000,
         }

@@ -12,10 +12,10 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, Outcome};
@@ -26,12 +26,14 @@ use portcullis_core::trial::Destination;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::connection::{Ending, Phase, Watch, Watched};
+use crate::connection::{Ending, Phase, UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::fields::{X_REQUEST_ID, lists_token};
+use crate::http2::{self, Handed};
 use crate::node::Node;
 use crate::proxy_protocol::{self, ProxyProtocol, Source};
 use crate::routes::Wanted;
+use crate::tie::{Tie, Tied};
 use crate::tunnel::{self, Wish};
 use crate::upstream::incoming::IdleBody;
 use crate::worker;
@@ -43,13 +45,22 @@ const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nCo
 pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>) {
     let mut stream = Watched::new(stream, Arc::clone(&watch), worker::tick);
     let Some(sender) = watched(&watch, introduce(&node, &mut stream, peer)).await else { return };
+    match watched(&watch, http2::begins(&mut stream)).await {
+        Some(false) => http1(node, stream, sender, watch).await,
+        Some(true) => http2::serve(node, stream, sender, watch).await,
+        None => {}
+    }
+}
+
+/// Serves a connection on which HTTP/1.1 is spoken.
+async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
     let io = TokioIo::new(stream);
     let service = service_fn(|request| {
         let (node, watch) = (Arc::clone(&node), Arc::clone(&watch));
         async move { Ok::<_, Infallible>(answer(&node, sender, &watch, request).await) }
     });
     let mut connection = pin!(
-        http1::Builder::new()
+        Builder::new()
             .keep_alive(true)
             .half_close(false)
             .title_case_headers(true)
@@ -127,8 +138,16 @@ async fn watched<T>(watch: &Watch, work: impl Future<Output = Option<T>>) -> Opt
 }
 
 /// Walks one request through its pipeline and opens the way back.
-async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request: Request<Incoming>) -> Response {
-    watch.enter(Phase::Busy, worker::tick());
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    sender: Sender,
+    watch: &Arc<Watch>,
+    mut request: Request<Incoming>,
+) -> Response {
+    if request.method() == Method::CONNECT {
+        return http2::connect(node, sender, watch, request).await;
+    }
+    let under_way = watch.begin(worker::tick);
     let wished = tunnel::wished(&request).map(|protocols| (protocols, Wish::of(&mut request)));
     let (head, incoming) = request.into_parts();
     let closes = door::is_framed_twice(&head.headers) || watch.was_framed_twice();
@@ -143,7 +162,7 @@ async fn answer(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut reques
     });
     let pipeline = pipeline(&mut call, refusal, worker::find);
     let response = pipeline.run(&mut call).await;
-    let response = leave(call, response, received, watch, closes, is_head);
+    let response = leave(call, response, received, under_way, closes, is_head);
     match wish {
         Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let (head, to_caller) = response.into_parts();
@@ -180,31 +199,28 @@ pub fn pipeline(
 }
 
 /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
-fn leave(
+pub(crate) fn leave(
     call: Call,
     mut response: Response,
     received: Received,
-    watch: &Arc<Watch>,
+    under_way: UnderWay,
     closes: bool,
     is_head: bool,
 ) -> Response {
     let Call { id, record, request, caller, .. } = call;
     // A body nobody has taken is not worth reading to its end after a refusal.
     let unread = !request.body.is_empty();
-    drop(request);
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    if !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
+    let is_http1 = request.version < Version::HTTP_2;
+    if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let watch = Arc::clone(watch);
     // What has no length may go on for ever: nobody who was sent away listens on.
-    let is_tied = response.body().size_hint().exact().is_none();
-    if is_tied {
-        watch.tie(caller.ties);
-    }
+    let is_endless = response.body().size_hint().exact().is_none();
+    let tie = Tie::of(caller.ties).filter(|_| is_endless);
     let mut record = record;
     record.note(|record| record.status = status.as_u16());
     if is_head {
@@ -215,28 +231,32 @@ fn leave(
         }
     }
     response.map(|body| {
-        let body = if is_head { Body::empty() } else { body };
+        let mut body = if is_head { Body::empty() } else { body };
+        if let Some(tie) = &tie {
+            let tie = Arc::clone(tie);
+            body = body.map_stream(|stream| Tied::new(stream, tie));
+        }
+        if !is_http1 {
+            body = body.map_stream(|stream| Handed::new(stream, under_way.hand()));
+        }
         body.on_end(move |end| {
             record.close(|record| {
                 record.bytes_in = received.bytes();
                 record.bytes_out = end.bytes;
                 match &end.outcome {
                     Outcome::Complete => {}
+                    Outcome::Error(_) if tie.is_some_and(|tie| tie.is_cut()) => record.refusal = Some("revoked"),
                     Outcome::Error(_) => record.refusal = Some("upstream_broken"),
-                    Outcome::Dropped if watch.was_revoked() => record.refusal = Some("revoked"),
                     Outcome::Dropped => record.refusal = Some("client_closed_request"),
                 }
             });
-            if is_tied {
-                watch.untie();
-            }
-            watch.enter(Phase::Idle, worker::tick());
+            drop(under_way);
         })
     })
 }
 
 /// How much has come in of a request body, where there is one, and whether all of it has.
-struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
+pub(crate) struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
 
 impl Received {
     fn new(incoming: &Incoming) -> Self {
@@ -244,11 +264,11 @@ impl Received {
     }
 
     /// What comes through a tunnel is counted, and is no part of the request.
-    fn through_tunnel() -> Self {
+    pub(crate) fn through_tunnel() -> Self {
         Self(Some((Arc::default(), Arc::new(AtomicBool::new(true)))))
     }
 
-    fn count(&self, body: Body) -> Body {
+    pub(crate) fn count(&self, body: Body) -> Body {
         match &self.0 {
             None => body,
             Some((counter, done)) => {

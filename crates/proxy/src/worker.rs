@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::routes::Wanted;
 use crate::serve;
 use crate::snapshot::{Inbox, Snapshot, Update};
+use crate::tie;
 use crate::upstream::pool;
 
 /// How often a worker looks at its connections.
@@ -31,7 +32,6 @@ thread_local! {
     static CONNECTIONS: RefCell<Connections> = RefCell::default();
     static TICK: Cell<u32> = const { Cell::new(1) };
     static DRAINING: Cell<bool> = const { Cell::new(false) };
-    static ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This worker's time in milliseconds, as of its last look around.
@@ -59,8 +59,15 @@ struct Connections {
     free: Vec<usize>,
 }
 
+/// A watch that this worker looks at, from now until the place is dropped.
+pub fn watch() -> (Arc<Watch>, Place) {
+    let watch = Watch::new(tick());
+    let place = Place::take(&watch);
+    (watch, place)
+}
+
 /// A place among them; given back when it is dropped.
-struct Place(usize);
+pub struct Place(usize);
 
 impl Place {
     fn take(watch: &Arc<Watch>) -> Self {
@@ -264,8 +271,7 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
     }
-    let watch = Watch::new(tick());
-    let place = Place::take(&watch);
+    let (watch, place) = watch();
     let node = Arc::clone(node);
     tokio::spawn(async move {
         serve::connection(node, stream, peer, watch).await;
@@ -288,28 +294,8 @@ async fn look_around(node: Arc<Node>) {
         for_each_connection(|watch| watch.judge(now, &node.timeouts));
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
-            ask_who_stands(&node);
+            tie::ask(&node);
         }
         pool::sweep();
     }
-}
-
-/// Asks for every call that goes on for long whether its caller still stands, and ends those that do not.
-fn ask_who_stands(node: &Arc<Node>) {
-    let tied = CONNECTIONS.with_borrow(|connections| {
-        let held = connections.held.iter().flatten();
-        held.filter_map(|watch| Some((Arc::clone(watch), watch.ties()?))).collect::<Vec<_>>()
-    });
-    if tied.is_empty() || ASKING.replace(true) {
-        return;
-    }
-    let node = Arc::clone(node);
-    tokio::spawn(async move {
-        for (watch, ties) in tied {
-            if !node.welcome.stands(&ties).await {
-                watch.revoke(&ties);
-            }
-        }
-        ASKING.set(false);
-    });
 }

@@ -20,7 +20,7 @@ use http::{Method, Request, Version};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
@@ -112,7 +112,7 @@ impl Tunnel {
         let Ok(upgraded) = switched.await else { return };
         watch.enter(Phase::Tunnel, worker::tick());
         let (from_caller, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-        let reading = read(from_caller, pieces);
+        let reading = read(from_caller, pieces, &watch);
         let writing = write(to_caller, &mut writer, &watch, is_websocket);
         let closed = std::future::poll_fn(|context| match watch.poll(context) {
             Ending::Close => Poll::Ready(()),
@@ -136,13 +136,16 @@ impl Tunnel {
 }
 
 /// From the caller to the service, until the caller has ended its side or nobody takes it any more.
-async fn read(mut from_caller: ReadHalf<TokioIo<hyper::upgrade::Upgraded>>, pieces: mpsc::Sender<Bytes>) {
+async fn read(mut from_caller: ReadHalf<TokioIo<Upgraded>>, pieces: mpsc::Sender<Bytes>, watch: &Watch) {
     let mut buffer = BytesMut::new();
     loop {
         let Ok(room) = pieces.reserve().await else { return };
         buffer.reserve(PIECE);
         match from_caller.read_buf(&mut buffer).await {
-            Ok(1..) => room.send(buffer.split().freeze()),
+            Ok(1..) => {
+                watch.stir(worker::tick());
+                room.send(buffer.split().freeze());
+            }
             Ok(0) | Err(_) => return,
         }
     }
@@ -164,6 +167,7 @@ async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &
                 let Ok(data) = frame.into_data() else { continue };
                 let passes =
                     if is_websocket && watch.is_draining() { boundaries.up_to_boundary(&data) } else { data.len() };
+                watch.stir(worker::tick());
                 boundaries.pass(&data[..passes]);
                 if writer.write_all(&data[..passes]).await.is_err() || writer.flush().await.is_err() {
                     return;

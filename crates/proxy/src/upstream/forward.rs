@@ -189,7 +189,11 @@ fn says_trailers(value: &HeaderValue) -> bool {
 
 /// The received protocol's version and this node's name (RFC 9110 section 7.6.3).
 fn via(settings: &Settings, received: Version) -> HeaderValue {
-    let version: &[u8] = if received == Version::HTTP_10 { b"1.0 " } else { b"1.1 " };
+    let version: &[u8] = match received {
+        Version::HTTP_10 => b"1.0 ",
+        Version::HTTP_2 => b"2.0 ",
+        _ => b"1.1 ",
+    };
     HeaderValue::from_bytes(&[version, settings.pseudonym.as_bytes()].concat())
         .unwrap_or_else(|_| settings.pseudonym.clone())
 }

@@ -1,0 +1,104 @@
+//! Calls that go on for long end when what their caller was let in by is taken back: an event stream, a WebSocket.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::body::BodyError;
+use portcullis_core::call::Ties;
+
+use crate::node::Node;
+
+thread_local! {
+    /// Those of this worker.
+    static TIED: RefCell<Vec<Weak<Tie>>> = RefCell::default();
+    static ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What one answer without a length is tied to.
+#[derive(Debug)]
+pub struct Tie {
+    ties: Ties,
+    is_cut: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Tie {
+    /// A tie of the call under way on this worker; none where its caller has shown nothing that can be taken back.
+    pub fn of(ties: Ties) -> Option<Arc<Self>> {
+        (!ties.are_none()).then(|| Arc::new(Self { ties, is_cut: AtomicBool::new(false), waker: AtomicWaker::new() }))
+    }
+
+    /// Whether it was taken back.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed)
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Relaxed);
+        self.waker.wake();
+    }
+}
+
+/// A body that breaks off when its tie is cut.
+pub struct Tied<B> {
+    body: B,
+    tie: Arc<Tie>,
+}
+
+impl<B> Tied<B> {
+    /// Ties a body, from now on.
+    pub fn new(body: B, tie: Arc<Tie>) -> Self {
+        TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(&tie)));
+        Self { body, tie }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Tied<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.tie.waker.register(context.waker());
+        if self.tie.is_cut() {
+            return Poll::Ready(Some(Err(BodyError::Broken("its caller was sent away".into()))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Asks for every tied call of this worker whether its caller still stands, and cuts those that do not.
+pub fn ask(node: &Arc<Node>) {
+    let tied: Vec<Arc<Tie>> = TIED.with_borrow_mut(|tied| {
+        tied.retain(|tie| tie.strong_count() > 0);
+        tied.iter().filter_map(Weak::upgrade).collect()
+    });
+    if tied.is_empty() || ASKING.replace(true) {
+        return;
+    }
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        for tie in tied {
+            if !node.welcome.stands(&tie.ties).await {
+                tie.cut();
+            }
+        }
+        ASKING.set(false);
+    });
+}

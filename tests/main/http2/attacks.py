@@ -1,0 +1,252 @@
+"""What a hostile client can say in HTTP/2, written frame by frame. Each attack must end within its bounds; the program
+says what the gateway has answered."""
+
+import socket
+import struct
+import sys
+import time
+
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+host, port = sys.argv[2].rsplit(":", 1)
+PATIENCE = 30
+
+
+class Connection:
+    def __init__(self, settings=None):
+        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.encoder = Encoder()
+        self.buffer = b""
+        self.socket.sendall(PREFACE + SettingsFrame(settings=settings or {}).serialize())
+
+    def send(self, *frames):
+        self.socket.sendall(b"".join(frame.serialize() for frame in frames))
+
+    def headers(self, path="/orders/v1/x", method="GET", extra=(), pseudo=None):
+        fields = pseudo or [(":method", method), (":scheme", "http"), (":authority", "gate"), (":path", path)]
+        return self.encoder.encode([*fields, *extra])
+
+    def request(self, stream, end=True, **how):
+        frame = HeadersFrame(stream, data=self.headers(**how), flags=["END_HEADERS"])
+        if end:
+            frame.flags.add("END_STREAM")
+        return frame
+
+    def frames(self):
+        """What comes, until the other side closes."""
+        while True:
+            while len(self.buffer) >= 9:
+                frame, length = Frame.parse_frame_header(memoryview(self.buffer[:9]))
+                if len(self.buffer) < 9 + length:
+                    break
+                frame.parse_body(memoryview(self.buffer[9 : 9 + length]))
+                self.buffer = self.buffer[9 + length :]
+                yield frame
+            try:
+                piece = self.socket.recv(65536)
+            except ConnectionResetError:
+                return
+            if not piece:
+                return
+            self.buffer += piece
+
+    def ends(self):
+        """How it ends: the code of a GOAWAY, or 'closed'."""
+        for frame in self.frames():
+            if isinstance(frame, GoAwayFrame) and frame.error_code != 0:
+                return f"goaway {frame.error_code}"
+        return "closed"
+
+    def until(self, kind, stream):
+        for frame in self.frames():
+            if isinstance(frame, GoAwayFrame) and frame.error_code != 0:
+                return frame
+            if isinstance(frame, kind) and frame.stream_id == stream:
+                return frame
+        return None
+
+
+def flood(connection, make, most):
+    """Sends what `make` makes until the other side has had enough."""
+    connection.socket.settimeout(2)
+    try:
+        for number in range(most):
+            connection.socket.sendall(make(number))
+        connection.send(PingFrame(0, opaque_data=b"are you?"))
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        pass
+    connection.socket.settimeout(PATIENCE)
+    for frame in connection.frames():
+        if isinstance(frame, GoAwayFrame) and frame.error_code != 0:
+            return f"goaway {frame.error_code}"
+        if isinstance(frame, PingFrame) and frame.opaque_data == b"are you?":
+            return "open"
+    return "closed"
+
+
+def rapid_reset():
+    connection = Connection()
+
+    def make(number):
+        stream = 2 * number + 1
+        return connection.request(stream).serialize() + RstStreamFrame(stream, error_code=8).serialize()
+
+    return flood(connection, make, 20_000)
+
+
+def made_you_reset():
+    connection = Connection()
+
+    def make(number):
+        stream = 2 * number + 1
+        # A window of nothing is a fault of the stream, so that the other side resets it.
+        return connection.request(stream).serialize() + struct.pack(">HBBBII", 0, 4, 8, 0, stream, 0)
+
+    return flood(connection, make, 20_000)
+
+
+def continuation_flood():
+    connection = Connection()
+    connection.send(HeadersFrame(1, data=connection.headers()))
+    filler = ContinuationFrame(1, data=connection.encoder.encode([("x-filler", "y" * 8_000)])).serialize()
+    return flood(connection, lambda _: filler, 20_000)
+
+
+def empty_continuations():
+    connection = Connection()
+    connection.send(HeadersFrame(1, data=connection.headers()))
+    filler = ContinuationFrame(1).serialize() * 100
+    return flood(connection, lambda _: filler, 10_000)
+
+
+def settings_flood():
+    connection = Connection()
+    filler = SettingsFrame(settings={3: 100}).serialize() * 100
+    return flood(connection, lambda _: filler, 2_000)
+
+
+def ping_flood():
+    connection = Connection()
+    filler = PingFrame(0, opaque_data=b"12345678").serialize() * 100
+    return flood(connection, lambda _: filler, 2_000)
+
+
+def empty_data_flood():
+    connection = Connection()
+    connection.send(connection.request(1, end=False, method="POST"))
+    filler = DataFrame(1).serialize() * 100
+    return flood(connection, lambda _: filler, 2_000)
+
+
+def hpack_bomb():
+    connection = Connection()
+    block = connection.headers(extra=[("x-large", "z" * 3_900)])
+    # The same large field again and again, each time as one byte.
+    bomb = block + b"\xbe" * 10_000
+    connection.send(HeadersFrame(1, data=bomb, flags=["END_HEADERS", "END_STREAM"]))
+    frame = connection.until((RstStreamFrame, HeadersFrame), 1)
+    return type(frame).__name__
+
+
+def too_many_streams():
+    connection = Connection()
+    connection.send(*(connection.request(2 * number + 1, end=False, method="POST") for number in range(400)))
+    refused = 0
+    for frame in connection.frames():
+        if isinstance(frame, RstStreamFrame) and frame.error_code == 7:
+            refused += 1
+            if refused == 400 - 128:
+                return "refused 272"
+        if isinstance(frame, GoAwayFrame):
+            return f"goaway {frame.error_code}"
+
+
+def zero_window():
+    """Asks for much and takes nothing."""
+    connection = Connection(settings={4: 0})
+    connection.send(*(connection.request(2 * number + 1, path="/orders/v1/large") for number in range(50)))
+    started = time.monotonic()
+    ended = connection.ends()
+    return ended if time.monotonic() - started < PATIENCE else "open"
+
+
+def malformed():
+    """Requests that are none (RFC 9113 section 8.1.1): each is refused or reset, and the service sees none of them."""
+    good = [(":method", "GET"), (":scheme", "http"), (":authority", "gate"), (":path", "/orders/v1/malformed")]
+    cases = [
+        good + [("X-Upper", "1")],
+        good + [("connection", "close")],
+        good + [("transfer-encoding", "chunked")],
+        good + [("te", "gzip")],
+        good + [("upgrade", "websocket")],
+        good + [(":path", "/orders/v1/twice")],
+        good + [("x-a", "1"), (":late", "1")],
+        good[:3],
+        good[1:],
+        good[:3] + [(":path", "")],
+        good[:3] + [(":path", "orders/v1/x")],
+        good[:3] + [(":path", "/orders/v1/a b")],
+        good[:3] + [(":path", "/orders/v1/\\x")],
+        good + [("host", "other")],
+        good + [("x-line", "a\r\nb: c")],
+        good + [("x-nul", "a\0b")],
+        good + [("content-length", "5")],
+        [(":method", "CONNECT"), (":authority", "gate:443")],
+        [(":method", "CONNECT"), (":protocol", "other"), *good[1:]],
+    ]
+    answers = []
+    for fields in cases:
+        connection = Connection()
+        connection.send(HeadersFrame(1, data=connection.encoder.encode(fields), flags=["END_HEADERS", "END_STREAM"]))
+        connection.socket.settimeout(PATIENCE)
+        seen = None
+        decoder_frames = connection.until((RstStreamFrame, HeadersFrame), 1)
+        if decoder_frames is None:
+            seen = "closed"
+        elif isinstance(decoder_frames, HeadersFrame):
+            from hpack import Decoder
+
+            status = dict(Decoder().decode(decoder_frames.data)).get(":status")
+            seen = status
+        elif isinstance(decoder_frames, GoAwayFrame):
+            seen = "goaway"
+        else:
+            seen = "reset"
+        answers.append(seen)
+        connection.socket.close()
+    bad = [(cases[at], seen) for at, seen in enumerate(answers) if seen not in ("closed", "goaway", "reset", "400", "405")]
+    assert not bad, bad
+    return "refused all"
+
+
+def wrong_length():
+    """A body that is longer or shorter than it was said to be does not pass for a whole one."""
+    for length, body in [(5, b"1234567"), (9, b"1234567")]:
+        connection = Connection()
+        connection.send(
+            connection.request(1, end=False, method="POST", path="/orders/v1/wrong", extra=[("content-length", str(length))]),
+            DataFrame(1, data=body, flags=["END_STREAM"]),
+        )
+        frame = connection.until((RstStreamFrame, HeadersFrame), 1)
+        if isinstance(frame, HeadersFrame):
+            from hpack import Decoder
+
+            status = dict(Decoder().decode(frame.data)).get(":status")
+            assert status in ("400", "502"), status
+    return "refused all"
+
+
+print(globals()[sys.argv[1]]())
