@@ -10,5 +10,7 @@ mod security;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // The one there is; nothing has been able to install another before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli::main()
 }

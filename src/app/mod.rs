@@ -1,15 +1,17 @@
 //! The wiring: the only room that knows every other. Opens what lasts, starts the workers and the control
 //! plane, and brings everything down in order.
 
+mod certificates;
 mod files;
 mod jobs;
+mod listening;
 mod offline;
 mod settings;
 mod supervisor;
 
 pub(crate) use offline::dry_run;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,11 +38,11 @@ use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
-use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::node::Node;
 use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::routes::Meets;
 use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot};
+use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::upstream::Upstreams;
 use portcullis_proxy::worker::{self, Admission, Stage};
 use portcullis_store::SqliteRegistry;
@@ -51,6 +53,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use files::DataDir;
 use jobs::ControlJobs;
+use listening::{Listening, admin_listener, data_listeners, own_url, redirect};
 use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
 use supervisor::Supervisor;
 
@@ -67,10 +70,14 @@ const PRUNE: Duration = Duration::from_secs(600);
 
 /// A running gateway.
 pub(crate) struct Gateway {
-    /// Where calls go.
-    pub(crate) data_addr: SocketAddr,
+    /// Where calls go in clear.
+    pub(crate) data_addr: Option<SocketAddr>,
+    /// Where calls go over TLS.
+    pub(crate) tls_addr: Option<SocketAddr>,
     /// Where the admin API is.
     pub(crate) admin_addr: SocketAddr,
+    /// How it is spoken to: `http` or `https`.
+    pub(crate) admin_scheme: &'static str,
     /// The admin token.
     pub(crate) admin_token: Secret,
     config: Config,
@@ -80,6 +87,8 @@ pub(crate) struct Gateway {
     log: Arc<AccessLogHandle>,
     captures: Arc<CaptureStore>,
     registry: Arc<SqliteRegistry>,
+    /// Orders to read the certificates anew.
+    reread: watch::Sender<()>,
     _data: DataDir,
 }
 
@@ -96,9 +105,21 @@ impl Gateway {
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;
 
-        let (data_addr, listeners) = data_listeners(&config, inherited.data)?;
+        let Listening { data: data_addr, tls: tls_addr, of_workers } =
+            data_listeners(&config, inherited.data, inherited.tls)?;
         let admin_listener = admin_listener(&config, inherited.admin).await?;
         let admin_addr = admin_listener.local_addr()?;
+        let tls = match tls_addr {
+            Some(_) => certificates::of_data_plane(&config, &clock)?,
+            None => None,
+        };
+        let admin_tls = certificates::of_admin(&config, &clock)?;
+        let reread = watch::Sender::new(());
+        for (tls, listener) in [(&tls, "data plane"), (&admin_tls, "admin API")] {
+            if let Some(tls) = tls {
+                tokio::spawn(certificates::follow(Arc::clone(tls), listener, reread.subscribe()));
+            }
+        }
 
         let counters = Arc::new(Counters::default());
         let (log, recent) = AccessLogWriter::start(&log_settings(&config), Arc::clone(&counters))?;
@@ -107,7 +128,7 @@ impl Gateway {
             .with_context(|| format!("opening the captured exchanges in {}", settings.directory.display()))?;
         let (stage, stage_seen) = watch::channel(Stage::Serving);
         let jobs: Arc<dyn Jobs> = Arc::new(ControlJobs::on(tokio::runtime::Handle::current()));
-        let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| format!("http://{data_addr}")).into();
+        let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| own_url(data_addr, tls_addr)).into();
         let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer)).await?;
 
         let parts = Arc::new(Parts {
@@ -119,10 +140,12 @@ impl Gateway {
             limiters: Arc::new(Limiters::default()),
             captures: Arc::clone(&captures) as _,
             clock: Arc::clone(&clock),
+            client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
             body_limit: config.limits.body_bytes,
         });
         let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
-        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, vec![data_addr, admin_addr]));
+        let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
+        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, own));
         let node = Arc::new(Node {
             pseudonym,
             limits: limits(&config),
@@ -130,6 +153,9 @@ impl Gateway {
             trusted_proxies: config.trusted_proxies.clone(),
             forwarded_hosts: config.own_hosts(),
             proxy_protocol: config.proxy_protocol,
+            tls,
+            strict_transport: config.strict_transport().map(HeaderValue::try_from).transpose()?,
+            redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
             log: Arc::clone(&log) as _,
             welcome: Arc::new(Standing::new(
                 Arc::clone(&identity.directory),
@@ -140,11 +166,11 @@ impl Gateway {
             counters: Arc::clone(&counters),
         });
 
-        let (publisher, inboxes) = Publisher::new(listeners.len());
+        let (publisher, inboxes) = Publisher::new(of_workers.len());
         let admission = Arc::new(Admission::default());
-        let workers = listeners.into_iter().zip(inboxes).enumerate().map(|(number, (listener, inbox))| {
+        let workers = of_workers.into_iter().zip(inboxes).enumerate().map(|(number, (listeners, inbox))| {
             let (node, admission) = (Arc::clone(&node), Arc::clone(&admission));
-            worker::start(format!("worker-{number}"), node, listener, admission, inbox, stage_seen.clone())
+            worker::start(format!("worker-{number}"), node, listeners, admission, inbox, stage_seen.clone())
         });
         let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
 
@@ -176,6 +202,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
             hosts: Vec::new(),
+            tls: admin_tls.clone(),
             log: Arc::clone(&log),
             recent,
             captures: Arc::clone(&captures),
@@ -190,7 +217,9 @@ impl Gateway {
         tokio::spawn(prune(registry, clock));
         Ok(Self {
             data_addr,
+            tls_addr,
             admin_addr,
+            admin_scheme: if admin_tls.is_some() { "https" } else { "http" },
             admin_token,
             config,
             stage,
@@ -199,11 +228,13 @@ impl Gateway {
             log,
             captures,
             registry: sqlite,
+            reread,
             _data: data,
         })
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops. SIGHUP opens the access log anew.
+    /// Runs until SIGTERM or SIGINT, then stops. SIGHUP opens the access log anew, and reads
+    /// the certificates anew.
     pub(crate) async fn run_until_signal(self) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -217,6 +248,7 @@ impl Gateway {
                 _ = hang_up.recv() => {
                     tracing::info!("opening the access log anew");
                     self.log.reopen();
+                    self.reread.send_replace(());
                 }
             }
         }
@@ -367,30 +399,6 @@ pub(crate) async fn verify_audit(directory: &Path) -> anyhow::Result<serde_json:
         shown["first_broken"] = place.into();
     }
     Ok(shown)
-}
-
-/// The listeners of the workers.
-fn data_listeners(config: &Config, passed: Option<TcpListener>) -> anyhow::Result<(SocketAddr, Vec<Listener>)> {
-    match passed {
-        Some(socket) => listen::share(&socket, config.workers).context("the data plane cannot use its socket"),
-        None => listen::bind(config.listen, config.workers).with_context(|| taken(config.listen, "the data plane")),
-    }
-}
-
-async fn admin_listener(config: &Config, passed: Option<TcpListener>) -> anyhow::Result<tokio::net::TcpListener> {
-    let Some(socket) = passed else {
-        let bound = tokio::net::TcpListener::bind(config.admin_listen).await;
-        return bound.with_context(|| taken(config.admin_listen, "the admin API"));
-    };
-    let (address, _) = listen::share(&socket, 1).context("the admin API cannot use its socket")?;
-    if !address.ip().is_loopback() {
-        bail!("the socket for the admin API is on {address}: expected a loopback address, because it has no TLS yet");
-    }
-    Ok(tokio::net::TcpListener::from_std(socket)?)
-}
-
-fn taken(address: SocketAddr, what: &str) -> String {
-    format!("{what} cannot listen on {address}")
 }
 
 /// The registry belongs to one master key: what it holds sealed could not be opened with another.

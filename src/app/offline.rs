@@ -9,9 +9,11 @@ use portcullis_core::ports::{Clock, Registry, SystemClock};
 use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::DryRun;
+use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::upstream::Upstreams;
 
 use super::jobs::ControlJobs;
+use super::listening::own_url;
 use super::{SESSION_BYTES, upstream_settings};
 use crate::config::Config;
 
@@ -22,7 +24,8 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     // Nothing that is made with it is seen by anybody.
     let master = MasterKey::from_bytes(&[0; 32]);
     let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await?;
-    let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into();
+    let issuer: Arc<str> =
+        config.public_url.clone().unwrap_or_else(|| own_url(config.listen, config.tls_listen)).into();
     let parts = Parts {
         directory: Arc::new(Directory::default()),
         tokens: Arc::new(AccessTokens::new(Arc::new(keys), Arc::clone(&issuer), Arc::clone(&clock))),
@@ -31,10 +34,11 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
         captures: Arc::new(MemoryCaptures::new(0)),
         clock,
+        client_certificates: config.tls.client_certificates != ClientCertificates::Off,
         body_limit: config.limits.body_bytes,
         limiters: Arc::new(Limiters::default()),
     };
-    let own = vec![config.listen, config.admin_listen];
+    let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = HeaderValue::from_static("portcullis");
     Ok(DryRun::new(Arc::new(parts), Upstreams::new(upstream_settings(config, &pseudonym, own))))
 }

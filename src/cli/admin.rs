@@ -1,5 +1,7 @@
 //! The admin API as commands see it: one request at a time over HTTP/1.1, with the admin token.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH};
@@ -9,15 +11,16 @@ use portcullis_core::model::Problem;
 use portcullis_core::secret::Secret;
 use serde_json::Value;
 
-use super::exchange::exchange;
+use super::exchange::{Peer, exchange};
 use super::failure::Failure;
+use super::trust;
 
 /// No list has more pages; one that does goes in a circle.
 const PAGES: usize = 100_000;
 
 /// Where the admin API is, and the token to show there.
 pub(crate) struct Admin {
-    authority: String,
+    peer: Peer,
     base: String,
     token: HeaderValue,
 }
@@ -32,20 +35,23 @@ pub(crate) struct Reply {
 }
 
 impl Admin {
-    /// Speaks to the admin API under a URL like `http://127.0.0.1:6501`.
-    pub(crate) fn new(url: &str, token: &Secret) -> Result<Self, Failure> {
+    /// Speaks to the admin API under a URL like `http://127.0.0.1:6501`. Over `https` it is trusted by the roots of a
+    /// file, else by those of the system.
+    pub(crate) fn new(url: &str, token: &Secret, roots: Option<&Path>) -> Result<Self, Failure> {
         let bad = |reason: &str| Failure::Usage(format!("'{url}' is no URL of an admin API: {reason}"));
         let uri: Uri = url.parse().map_err(|_| bad("it cannot be read"))?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or_else(|| bad("it has no host of its own"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(bad("only http:// is spoken here; use a tunnel to reach another machine"));
-        }
+        let tls = match uri.scheme_str() {
+            Some("https") => Some(trust::client(roots)?),
+            Some("http") => None,
+            _ => return Err(bad("expected http:// or https://")),
+        };
         let mut token = HeaderValue::try_from(format!("Bearer {}", token.expose()))
             .map_err(|_| Failure::failed("the admin token has characters no token has"))?;
         token.set_sensitive(true);
         let base = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { authority: authority.as_str().to_owned(), base, token })
+        Ok(Self { peer: Peer { authority: authority.as_str().to_owned(), tls }, base, token })
     }
 
     /// Reads an object.
@@ -98,12 +104,12 @@ impl Admin {
     /// Reads a text that is not JSON.
     pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
         let request = self.request(Method::GET, path, None, None)?;
-        let (head, bytes) = exchange(&self.authority, request).await?.into_parts();
+        let (head, bytes) = exchange(&self.peer, request).await?.into_parts();
         if !head.status.is_success() {
             return Err(refusal(head.status, &serde_json::from_slice(&bytes).unwrap_or_default()));
         }
         let text = String::from_utf8(bytes.to_vec());
-        text.map_err(|_| Failure::failed(format!("http://{} did not answer in text", self.authority)))
+        text.map_err(|_| Failure::failed(format!("{} did not answer in text", self.peer)))
     }
 
     async fn call(
@@ -125,7 +131,7 @@ impl Admin {
         etag: Option<HeaderValue>,
     ) -> Result<Reply, Failure> {
         let request = self.request(method, path, text, etag)?;
-        let (head, bytes) = exchange(&self.authority, request).await?.into_parts();
+        let (head, bytes) = exchange(&self.peer, request).await?.into_parts();
         let body: Option<Value> = match bytes.as_ref() {
             [] => Some(Value::Null),
             bytes => serde_json::from_slice(bytes).ok(),
@@ -133,7 +139,7 @@ impl Admin {
         if !head.status.is_success() {
             return Err(refusal(head.status, &body.unwrap_or_default()));
         }
-        let body = body.ok_or_else(|| Failure::failed(format!("http://{} did not answer in JSON", self.authority)))?;
+        let body = body.ok_or_else(|| Failure::failed(format!("{} did not answer in JSON", self.peer)))?;
         Ok(Reply { body, etag: head.headers.get(ETAG).cloned() })
     }
 
@@ -147,7 +153,7 @@ impl Admin {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}/api/v1{path}", self.base))
-            .header(HOST, &self.authority)
+            .header(HOST, &self.peer.authority)
             .header(AUTHORIZATION, &self.token);
         if let Some((kind, _)) = &text {
             request = request.header(CONTENT_TYPE, *kind);
@@ -235,7 +241,7 @@ pub(super) mod tests {
                 );
             }
         });
-        (Admin::new(&url, &Secret::from("t0ken")).expect("a URL"), seen)
+        (Admin::new(&url, &Secret::from("t0ken"), None).expect("a URL"), seen)
     }
 
     #[tokio::test]
@@ -282,13 +288,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_admin_url_is_plain_http_with_a_host() {
+    fn an_admin_url_is_http_with_a_host() {
         let token = Secret::from("t");
-        assert!(Admin::new("http://localhost:6501", &token).is_ok());
-        for bad in ["localhost", "/api", "https://localhost", "http://user@localhost", ""] {
-            assert!(matches!(Admin::new(bad, &token), Err(Failure::Usage(_))), "{bad}");
+        assert!(Admin::new("http://localhost:6501", &token, None).is_ok());
+        for bad in ["localhost", "/api", "ftp://localhost", "http://user@localhost", ""] {
+            assert!(matches!(Admin::new(bad, &token, None), Err(Failure::Usage(_))), "{bad}");
         }
-        assert!(matches!(Admin::new("http://a", &Secret::from("a\nb")), Err(Failure::Failed(_))));
+        assert!(matches!(Admin::new("http://a", &Secret::from("a\nb"), None), Err(Failure::Failed(_))));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(crate) struct Global {
     /// The admin API to talk to [env: PORTCULLIS_ADMIN_URL] [default: the local gateway's]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) admin: Option<String>,
+    /// A PEM file with the roots to trust an admin API on https by [env: PORTCULLIS_ADMIN_CA] [default: the system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) admin_ca: Option<PathBuf>,
     /// Write results as JSON, as the admin API gives them
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -86,7 +86,7 @@ impl From<io::Error> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
+        error.downcast::<ConfigError>().map_or_else(Self::Failed, Self::Config)
     }
 }
 

@@ -22,6 +22,7 @@ mod setting_flags;
 mod stdin;
 mod table;
 mod token;
+mod trust;
 mod user;
 
 use std::process::ExitCode;
@@ -32,14 +33,14 @@ use portcullis_proxy::inherit::{Inherited, inherited};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use admin::Admin;
-pub(crate) use exchange::exchange;
+pub(crate) use exchange::{Peer, exchange};
 pub(crate) use failure::Failure;
 pub(crate) use output::Output;
 #[cfg(test)]
 pub(crate) use output::tests;
 
 use crate::app::{Gateway, verify_audit};
-use crate::config::{Config, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
+use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
 use crate::demo;
 use args::{AuditCommand, Cli, Command, Global, VerifyCommand};
 
@@ -123,7 +124,10 @@ async fn serve(config: Config, inherited: Inherited, output: &mut Output) -> Res
     let token = token::path(&config.data_dir);
     let gateway = Gateway::start(config, inherited).await?;
     tracing::info!(token = %token.display(), "the admin token is in this file");
-    let ready = format!("ready: calls http://{}, admin http://{}", gateway.data_addr, gateway.admin_addr);
+    let plain = gateway.data_addr.map(|address| format!("http://{address}"));
+    let secured = gateway.tls_addr.map(|address| format!("https://{address}"));
+    let calls = plain.into_iter().chain(secured).collect::<Vec<_>>().join(" and ");
+    let ready = format!("ready: calls {calls}, admin {}://{}", gateway.admin_scheme, gateway.admin_addr);
     if output.line(&ready).is_err() {
         // That nobody reads stdout is no reason not to serve.
         tracing::warn!("stdout cannot be written to; {ready}");
@@ -169,7 +173,11 @@ fn connect(global: &Global, config: &Config) -> Result<Admin, Failure> {
         Ok(token) if !token.is_empty() => Secret::from(token),
         _ => token::read(&config.data_dir)?,
     };
-    Admin::new(&url, &token)
+    let roots = global.admin_ca.clone().or_else(|| {
+        let named = std::env::var_os(ENV_ADMIN_CA).filter(|file| !file.is_empty());
+        named.map(Into::into)
+    });
+    Admin::new(&url, &token, roots.as_deref())
 }
 
 /// What the process has to say of itself goes to stderr.

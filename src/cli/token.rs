@@ -43,7 +43,8 @@ pub(super) fn read(data_dir: &Path) -> Result<Secret, Failure> {
 
 /// The admin API of the gateway with this configuration, on this machine.
 pub(super) fn local_url(config: &Config) -> String {
-    format!("http://{}", reachable(config.admin_listen))
+    let scheme = if config.admin_certificate().is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(config.admin_listen))
 }
 
 /// The file with the token of the gateway with this data directory.
@@ -63,6 +64,7 @@ fn missing(path: &Path, reason: &str) -> Failure {
 mod tests {
     use super::*;
     use crate::cli::output::tests::output;
+    use crate::config::AdminTls;
 
     #[test]
     fn the_token_is_shown_only_when_asked_for() {
@@ -89,5 +91,7 @@ mod tests {
             config.admin_listen = listen.parse().expect("an address");
             assert_eq!(local_url(&config), url);
         }
+        config.admin_tls = AdminTls { certificate: Some("a".into()), key: Some("b".into()) };
+        assert_eq!(local_url(&config), "https://10.0.0.1:7");
     }
 }

@@ -11,9 +11,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_core::model::Problem;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
+use portcullis_proxy::tls::{CertificateFiles, ClientCertificates};
 
 pub(crate) use read::{AllowTarget, duration};
 pub(crate) use reference::reference;
@@ -33,10 +35,13 @@ pub(crate) const ENV_LOG: &str = "PORTCULLIS_LOG";
 pub(crate) const ENV_ADMIN_URL: &str = "PORTCULLIS_ADMIN_URL";
 /// The admin token commands show.
 pub(crate) const ENV_ADMIN_TOKEN: &str = "PORTCULLIS_ADMIN_TOKEN";
+/// The roots that commands trust the admin API by.
+pub(crate) const ENV_ADMIN_CA: &str = "PORTCULLIS_ADMIN_CA";
 /// The password of a user that is made.
 pub(crate) const ENV_PASSWORD: &str = "PORTCULLIS_PASSWORD";
 /// Variables that are no settings of the gateway.
-const OTHER_ENV: [&str; 6] = [ENV_DATA_DIR, ENV_CONFIG, ENV_LOG, ENV_ADMIN_URL, ENV_ADMIN_TOKEN, ENV_PASSWORD];
+const OTHER_ENV: [&str; 7] =
+    [ENV_DATA_DIR, ENV_CONFIG, ENV_LOG, ENV_ADMIN_URL, ENV_ADMIN_TOKEN, ENV_ADMIN_CA, ENV_PASSWORD];
 
 /// The name of the file in the data directory.
 const FILE_NAME: &str = "portcullis.toml";
@@ -102,21 +107,75 @@ impl Config {
         for (setting, value) in &flags.settings {
             config.apply(setting, &Raw::Text(value), &format!("--{}", setting.flag()), &mut problems);
         }
-        if config.listen == config.admin_listen && config.listen.port() != 0 {
-            problems.push(Problem::new("admin_listen", format!("{} is also the address of 'listen'", config.listen)));
-        }
-        if !config.admin_listen.ip().is_loopback() {
-            let message = format!(
-                "{} can be reached from other machines, and the admin API has no TLS yet: expected a loopback address",
-                config.admin_listen
-            );
-            problems.push(Problem::new("admin_listen", message));
-        }
+        config.check_addresses(&mut problems);
+        config.check_tls(&mut problems);
         if config.proxy_protocol != ProxyProtocol::Off && config.trusted_proxies.is_empty() {
             let message = "is believed from trusted proxies only: expected 'trusted_proxies' to name them";
             problems.push(Problem::new("proxy_protocol", message));
         }
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Every address has one use, and each use that is needed has an address.
+    fn check_addresses(&self, problems: &mut Vec<Problem>) {
+        let all = [("listen", self.listen), ("tls_listen", self.tls_listen), ("admin_listen", Some(self.admin_listen))];
+        for (position, (name, address)) in all.iter().enumerate() {
+            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+            if let Some((other, _)) = all[..position].iter().find(|(_, other)| *other == Some(address)) {
+                problems.push(Problem::new(*name, format!("{address} is also the address of '{other}'")));
+            }
+        }
+        if self.listen.is_none() && self.tls_listen.is_none() {
+            problems.push(Problem::new("listen", "is off, and so is 'tls_listen': nobody could call"));
+        }
+        if !self.admin_listen.ip().is_loopback() && self.admin_certificate().is_none() {
+            let message = format!(
+                "{} can be reached from other machines, and the admin token is not sent in clear: \
+                 expected a loopback address, or 'admin_tls.certificate' and 'admin_tls.key'",
+                self.admin_listen
+            );
+            problems.push(Problem::new("admin_listen", message));
+        }
+    }
+
+    /// What belongs together is there together.
+    fn check_tls(&self, problems: &mut Vec<Problem>) {
+        const YEAR: Duration = Duration::from_secs(31_536_000);
+        let mut needs = |wrong: bool, path: &str, message: &str| {
+            if wrong {
+                problems.push(Problem::new(path, message));
+            }
+        };
+        let (has_listener, tls) = (self.tls_listen.is_some(), &self.tls);
+        needs(has_listener && tls.certificates.is_empty(), "tls.certificates", "'tls_listen' needs at least one");
+        needs(self.http_redirect && !has_listener, "http_redirect", "leads nowhere without 'tls_listen'");
+        let asks = tls.client_certificates != ClientCertificates::Off;
+        needs(asks && tls.client_ca.is_none(), "tls.client_ca", "is needed to verify client certificates");
+        let names_whole = tls.hsts_include_subdomains && tls.hsts_max_age >= YEAR;
+        let message = "needs 'tls.hsts_include_subdomains' and a 'tls.hsts_max_age' of a year ('365d')";
+        needs(tls.hsts_preload && !names_whole, "tls.hsts_preload", message);
+        let (certificate, key) = (&self.admin_tls.certificate, &self.admin_tls.key);
+        needs(certificate.is_some() && key.is_none(), "admin_tls.key", "'admin_tls.certificate' needs its key");
+        needs(certificate.is_none() && key.is_some(), "admin_tls.certificate", "'admin_tls.key' needs its certificate");
+    }
+
+    /// The certificate of the admin API.
+    pub(crate) fn admin_certificate(&self) -> Option<CertificateFiles> {
+        let AdminTls { certificate, key } = &self.admin_tls;
+        Some(CertificateFiles { certificate: certificate.clone()?, key: key.clone()? })
+    }
+
+    /// `Strict-Transport-Security`, if browsers are to be told (RFC 6797 section 6.1).
+    pub(crate) fn strict_transport(&self) -> Option<String> {
+        let Tls { hsts_max_age, hsts_include_subdomains, hsts_preload, .. } = &self.tls;
+        let mut policy = format!("max-age={}", hsts_max_age.as_secs());
+        for (name, said) in [("includeSubDomains", hsts_include_subdomains), ("preload", hsts_preload)] {
+            if *said {
+                policy.push_str("; ");
+                policy.push_str(name);
+            }
+        }
+        (!hsts_max_age.is_zero()).then_some(policy)
     }
 
     /// The file the settings are read from, whether or not it is there.
@@ -154,6 +213,10 @@ impl Config {
                  tokens name an issuer that callers behind the proxy do not know"
                     .to_owned(),
             );
+        }
+        let asks = self.tls.client_certificates != ClientCertificates::Off;
+        if !asks && (self.tls.client_ca.is_some() || !self.tls.client_crls.is_empty()) {
+            warnings.push("tls.client_ca or tls.client_crls is set but tls.client_certificates is off".to_owned());
         }
         warnings
     }

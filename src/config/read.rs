@@ -4,10 +4,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
+use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 
 /// A value as it was written.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +97,92 @@ pub(super) const ADDRESS: Reader<SocketAddr> = Reader {
     list: false,
     expected: "an address with a port like '127.0.0.1:6500'",
     read: |raw| raw.text()?.parse().ok(),
+};
+
+/// An address with its port, or none.
+pub(super) const ADDRESS_OR_OFF: Reader<Option<SocketAddr>> = Reader {
+    form: "ADDRESS",
+    list: false,
+    expected: "an address with a port like '127.0.0.1:6500', or 'off'",
+    read: |raw| match raw.text()? {
+        "off" => Some(None),
+        text => text.parse().ok().map(Some),
+    },
+};
+
+/// Yes or no.
+pub(super) const SWITCH: Reader<bool> = Reader {
+    form: "BOOL",
+    list: false,
+    expected: "true or false",
+    read: |raw| match raw {
+        Raw::Text(text) => text.trim().parse().ok(),
+        Raw::Toml(value) => value.as_bool(),
+    },
+};
+
+/// A file, or none.
+pub(super) const FILE: Reader<Option<PathBuf>> = Reader {
+    form: "FILE",
+    list: false,
+    expected: "the path of a file",
+    read: |raw| Some(Some(raw.text()?).filter(|text| !text.is_empty()).map(PathBuf::from)),
+};
+
+/// Files.
+pub(super) const FILES: Reader<Vec<PathBuf>> = Reader {
+    form: "FILE",
+    list: true,
+    expected: "a list of paths of files",
+    read: |raw| Some(raw.items()?.into_iter().map(PathBuf::from).collect()),
+};
+
+/// Pairs of files.
+pub(super) const CERTIFICATES: Reader<Vec<CertificateFiles>> = Reader {
+    form: "CERTIFICATE:KEY",
+    list: true,
+    expected: "a list of {certificate = \"FILE\", key = \"FILE\"}, or of 'CERTIFICATE:KEY'",
+    read: |raw| match raw {
+        Raw::Text(_) => raw.items()?.into_iter().map(certificate_pair).collect(),
+        Raw::Toml(value) => value.as_array()?.iter().map(certificate_table).collect(),
+    },
+};
+
+/// Which versions of TLS are spoken.
+pub(super) const PROFILE: Reader<Profile> = Reader {
+    form: "PROFILE",
+    list: false,
+    expected: "'modern' or 'intermediate'",
+    read: |raw| match raw.text()? {
+        "modern" => Some(Profile::Modern),
+        "intermediate" => Some(Profile::Intermediate),
+        _ => None,
+    },
+};
+
+/// What happens to unknown names.
+pub(super) const UNKNOWN_NAME: Reader<UnknownName> = Reader {
+    form: "MODE",
+    list: false,
+    expected: "'first' or 'refuse'",
+    read: |raw| match raw.text()? {
+        "first" => Some(UnknownName::First),
+        "refuse" => Some(UnknownName::Refuse),
+        _ => None,
+    },
+};
+
+/// Whether clients are asked for a certificate.
+pub(super) const CLIENT_CERTIFICATES: Reader<ClientCertificates> = Reader {
+    form: "MODE",
+    list: false,
+    expected: "'off', 'optional' or 'required'",
+    read: |raw| match raw.text()? {
+        "off" => Some(ClientCertificates::Off),
+        "optional" => Some(ClientCertificates::Optional),
+        "required" => Some(ClientCertificates::Required),
+        _ => None,
+    },
 };
 
 /// A size, 0 included.
@@ -280,6 +368,19 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
+/// `CERTIFICATE:KEY`; paths with a colon in them can only be given in the file.
+fn certificate_pair(text: &str) -> Option<CertificateFiles> {
+    let (certificate, key) = text.split_once(':')?;
+    let plain = !certificate.is_empty() && !key.is_empty() && !key.contains(':');
+    plain.then(|| CertificateFiles { certificate: certificate.into(), key: key.into() })
+}
+
+fn certificate_table(value: &toml::Value) -> Option<CertificateFiles> {
+    let table = value.as_table().filter(|table| table.len() == 2)?;
+    let path = |name: &str| table.get(name)?.as_str().filter(|path| !path.is_empty()).map(PathBuf::from);
+    Some(CertificateFiles { certificate: path("certificate")?, key: path("key")? })
+}
+
 fn allow_target(text: &str) -> Option<AllowTarget> {
     Some(match text {
         "loopback" => AllowTarget::Loopback,
@@ -372,6 +473,24 @@ mod tests {
         }
         assert!(NETWORKS.read(&Raw::Text("loopback")).is_err());
         assert!(HOSTS.read(&Raw::Toml(&toml::Value::String("a,b".into()))).is_err());
+    }
+
+    #[test]
+    fn certificates_are_pairs_of_files() {
+        let pair = |certificate: &str, key: &str| CertificateFiles { certificate: certificate.into(), key: key.into() };
+        let read = CERTIFICATES.read(&Raw::Text("a.pem:a.key, /b/c.pem:/b/c.key"));
+        assert_eq!(read, Ok(vec![pair("a.pem", "a.key"), pair("/b/c.pem", "/b/c.key")]));
+        for bad in ["a.pem", "a.pem:", ":a.key", "a:b:c"] {
+            assert!(CERTIFICATES.read(&Raw::Text(bad)).is_err(), "{bad}");
+        }
+        let table = |text: &str| text.parse::<toml::Table>().expect("TOML")["certificates"].clone();
+        let file = table("[[certificates]]\ncertificate = 'a:b'\nkey = 'c'");
+        assert_eq!(CERTIFICATES.read(&Raw::Toml(&file)), Ok(vec![pair("a:b", "c")]));
+        for bad in
+            ["[[certificates]]\nkey = 'c'", "certificates = ['a:b']", "certificates = [{certificate='a',kye='b'}]"]
+        {
+            assert!(CERTIFICATES.read(&Raw::Toml(&table(bad))).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -36,10 +36,8 @@ fn written(setting: &Setting) -> String {
         let items: Vec<_> = setting.default.split(',').filter(|item| !item.is_empty()).map(quoted).collect();
         return format!("[{}]", items.join(", "));
     }
-    match setting.default.parse::<u64>() {
-        Ok(number) => number.to_string(),
-        Err(_) => quoted(setting.default),
-    }
+    let is_bare = setting.default.parse::<u64>().is_ok() || setting.default.parse::<bool>().is_ok();
+    if is_bare { setting.default.to_owned() } else { quoted(setting.default) }
 }
 
 #[cfg(test)]

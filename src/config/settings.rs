@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
+use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 
 use super::read::{self, AllowTarget, Raw};
 
@@ -102,14 +103,18 @@ macro_rules! settings {
 
 settings! {
     {
-        /// The address of the data plane: where apps call services.
-        listen: SocketAddr = ADDRESS("127.0.0.1:6500"),
-        /// The address of the admin API, on loopback: it carries the admin token in clear.
+        /// The address of the data plane, where apps call services in clear; "off": nowhere.
+        listen: Option<SocketAddr> = ADDRESS_OR_OFF("127.0.0.1:6500"),
+        /// The address of the data plane over TLS. Needs `tls.certificates`.
+        tls_listen: Option<SocketAddr> = ADDRESS_OR_OFF("off"),
+        /// Whether calls in clear are sent to TLS (308) instead of being served.
+        http_redirect: bool = SWITCH("false"),
+        /// The address of the admin API. Off loopback it needs `admin_tls`.
         admin_listen: SocketAddr = ADDRESS("127.0.0.1:6501"),
         /// Threads that carry calls; "cores" is one for each core.
         workers: usize = THREADS("cores"),
         /// The URL apps know the gateway by, like "https://api.example.com": the source of issuer and metadata.
-        /// Empty: "http://" and the address of the data plane.
+        /// Empty: "https://" and `tls_listen`, else "http://" and `listen`.
         public_url: Option<String> = URL(""),
         /// The hosts on which the gateway's own endpoints (tokens, registration, probes) answer. Empty: all.
         builtin_hosts: Vec<String> = HOSTS(""),
@@ -122,6 +127,36 @@ settings! {
         /// Where services may be: "loopback", "private", "public" and networks. Link-local and metadata
         /// addresses only when a network names them.
         allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),
+    }
+    /// TLS on the data plane.
+    tls: Tls {
+        /// PEM files of certificates with their keys, each written CERTIFICATE:KEY, in the file as tables
+        /// `{certificate = "…", key = "…"}`. Which one is shown goes by the name the client asks for.
+        certificates: Vec<CertificateFiles> = CERTIFICATES(""),
+        /// "modern": TLS 1.3 only; "intermediate": 1.2 too, with ECDHE and AEAD ciphers.
+        profile: Profile = PROFILE("intermediate"),
+        /// What a client sees that asks for a name no certificate has, or for none: "first", the first certificate;
+        /// "refuse", none.
+        unknown_names: UnknownName = UNKNOWN_NAME("first"),
+        /// How long browsers are told to come over TLS only (`Strict-Transport-Security`, on answers over TLS). 0: not.
+        hsts_max_age: Duration = TIME("0s"),
+        /// Whether that goes for all subdomains too.
+        hsts_include_subdomains: bool = SWITCH("false"),
+        /// Whether browsers may have it built in. Needs a year and the subdomains.
+        hsts_preload: bool = SWITCH("false"),
+        /// Whether clients are asked for a certificate: "off", "optional", "required".
+        client_certificates: ClientCertificates = CLIENT_CERTIFICATES("off"),
+        /// A PEM file with the roots that client certificates must come from.
+        client_ca: Option<PathBuf> = FILE(""),
+        /// PEM files with what they have revoked. Once there is one, each authority in a chain needs one.
+        client_crls: Vec<PathBuf> = FILES(""),
+    }
+    /// TLS on the admin API.
+    admin_tls: AdminTls {
+        /// A PEM file with the certificate of the admin API and what leads to its root.
+        certificate: Option<PathBuf> = FILE(""),
+        /// A PEM file with its key.
+        key: Option<PathBuf> = FILE(""),
     }
     /// The access log.
     log: Log {
@@ -151,7 +186,7 @@ settings! {
         header_count: usize = POSITIVE("128"),
         /// The largest request body; a larger one is 413. 0: any.
         body_bytes: u64 = BYTES("64MiB"),
-        /// Connections of a listener; beyond it none is accepted.
+        /// Connections of callers; beyond it none is accepted.
         connections: usize = POSITIVE("100000"),
         /// Connections from one peer address; more are closed.
         connections_per_peer: usize = POSITIVE("1000"),
@@ -162,9 +197,9 @@ settings! {
     }
     /// How long the gateway waits.
     timeouts: Timeouts {
-        /// From accepting a connection to its first byte; then it is closed.
+        /// From accepting a connection, and from the end of its TLS handshake, to its first byte; then it is closed.
         first_byte: Duration = POSITIVE_TIME("10s"),
-        /// For a complete request head; then 408.
+        /// For a complete request head; then 408. For a TLS handshake; then it is closed.
         head: Duration = POSITIVE_TIME("10s"),
         /// For the next piece of a request body; then 408.
         body_idle: Duration = POSITIVE_TIME("30s"),

@@ -39,7 +39,8 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
 #[test]
 fn the_defaults_are_those_of_the_contract() {
     let config = load("", &[], &[]).expect("good");
-    assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 6500)));
+    assert_eq!(config.listen, Some(SocketAddr::from(([127, 0, 0, 1], 6500))));
+    assert_eq!((config.tls_listen, config.http_redirect), (None, false));
     assert_eq!(config.admin_listen, SocketAddr::from(([127, 0, 0, 1], 6501)));
     assert_eq!((config.public_url.clone(), config.builtin_hosts.len()), (None, 0));
     assert_eq!(config.allow_targets, [AllowTarget::Loopback, AllowTarget::Private, AllowTarget::Public]);
@@ -86,7 +87,7 @@ fn what_is_wrong_elsewhere_is_named_together_with_it() {
             "portcullis.toml: what: is not a setting",
             "PORTCULLIS_TIMEOUTS_HEAD: expected a time longer than 0 in seconds like 10, \
              or like '500ms', '10s', '5m', '1h' or '1d', found 'soon'",
-            "--listen: expected an address with a port like '127.0.0.1:6500', found 'here'",
+            "--listen: expected an address with a port like '127.0.0.1:6500', or 'off', found 'here'",
         ]
     );
 }
@@ -154,6 +155,8 @@ fn what_is_hardly_meant_is_warned_about() {
 fn the_admin_token_does_not_cross_a_network_in_clear() {
     let problems = load("admin_listen = '0.0.0.0:6501'", &[], &[]).expect_err("bad");
     assert!(problems.len() == 1 && problems[0].contains("loopback"), "{problems:?}");
+    let file = "admin_listen = '0.0.0.0:6501'\n[admin_tls]\ncertificate = 'a.pem'\nkey = 'a.key'";
+    assert!(load(file, &[], &[]).is_ok());
 }
 
 #[test]
@@ -161,6 +164,38 @@ fn both_planes_cannot_share_an_address() {
     let problems = load("listen = '127.0.0.1:7'\nadmin_listen = '127.0.0.1:7'", &[], &[]).expect_err("bad");
     assert_eq!(problems, ["admin_listen: 127.0.0.1:7 is also the address of 'listen'"]);
     assert!(load("listen = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'", &[], &[]).is_ok());
+}
+
+#[test]
+fn what_tls_needs_is_asked_for() {
+    let check = |file: &str, expected: &[&str]| {
+        let found = load(file, &[], &[]).err().unwrap_or_default();
+        let paths: Vec<&str> = found.iter().filter_map(|problem| problem.split(':').next()).collect();
+        assert_eq!(paths, expected, "{file}: {found:?}");
+    };
+    let listener = "tls_listen = '127.0.0.1:0'";
+    let pair = "certificates = [{certificate = 'a', key = 'b'}]";
+    check(&format!("{listener}\n[tls]\n{pair}"), &[]);
+    check(&format!("listen = 'off'\n{listener}\n[tls]\n{pair}"), &[]);
+    check("listen = 'off'", &["listen"]);
+    check(listener, &["tls.certificates"]);
+    check("http_redirect = true", &["http_redirect"]);
+    check("[tls]\nclient_certificates = 'optional'", &["tls.client_ca"]);
+    check("[tls]\nhsts_preload = true\nhsts_max_age = '365d'", &["tls.hsts_preload"]);
+    check("[tls]\nhsts_preload = true\nhsts_max_age = '365d'\nhsts_include_subdomains = true", &[]);
+    check("[admin_tls]\nkey = 'a'", &["admin_tls.certificate"]);
+    check("[admin_tls]\ncertificate = 'a'", &["admin_tls.key"]);
+    check(&format!("listen = '127.0.0.1:7'\ntls_listen = '127.0.0.1:7'\n[tls]\n{pair}"), &["tls_listen"]);
+}
+
+#[test]
+fn strict_transport_is_told_only_where_it_is_wanted() {
+    let told = |file: &str| load(file, &[], &[]).expect("good").strict_transport();
+    assert_eq!(told(""), None);
+    assert_eq!(told("[tls]\nhsts_include_subdomains = true"), None);
+    assert_eq!(told("[tls]\nhsts_max_age = '1d'").as_deref(), Some("max-age=86400"));
+    let all = "[tls]\nhsts_max_age = '365d'\nhsts_include_subdomains = true\nhsts_preload = true";
+    assert_eq!(told(all).as_deref(), Some("max-age=31536000; includeSubDomains; preload"));
 }
 
 #[test]

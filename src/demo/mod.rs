@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::Gateway;
-use crate::cli::{Admin, Failure, Output, exchange};
+use crate::cli::{Admin, Failure, Output, Peer, exchange};
 use crate::config::{Config, ConfigError, reachable};
 use directory::DemoDirectory;
 use sample::{Catalogue, INVENTORY, ORDERS, Sample};
@@ -46,7 +46,10 @@ pub(crate) async fn run(
     let mut stop = Stop::new()?;
     let directory = DemoDirectory::new(given)?;
     let mut config = config(directory.path().to_owned())?;
-    config.listen = free(config.listen, output)?;
+    // The tour speaks in clear, on this machine alone.
+    let usual = Config::with_data_dir(config.data_dir.clone());
+    config.listen = config.listen.or(usual.listen).map(|address| free(address, output)).transpose()?;
+    (config.tls_listen, config.http_redirect, config.admin_tls) = (None, false, usual.admin_tls);
     config.admin_listen = free(config.admin_listen, output)?;
     let gateway = Gateway::start(config, Inherited::default()).await?;
     let mut stage = Stage::new(&gateway)?;
@@ -101,7 +104,7 @@ struct Stage {
 
 impl Stage {
     fn new(gateway: &Gateway) -> Result<Self, Failure> {
-        let admin = Admin::new(&format!("http://{}", reachable(gateway.admin_addr)), &gateway.admin_token)?;
+        let admin = Admin::new(&format!("http://{}", reachable(gateway.admin_addr)), &gateway.admin_token, None)?;
         Ok(Self { admin, samples: Vec::new(), made: Vec::new() })
     }
 
@@ -132,7 +135,8 @@ impl Stage {
 
 /// Sets everything up and prints the tour.
 async fn show(stage: &mut Stage, gateway: &Gateway, data_dir: &Path, output: &mut Output) -> Result<(), Failure> {
-    let (data, admin) = (reachable(gateway.data_addr), reachable(gateway.admin_addr));
+    let data = gateway.data_addr.ok_or_else(|| Failure::failed("nobody listens for calls"))?;
+    let (data, admin) = (reachable(data), reachable(gateway.admin_addr));
     let enrolment = json!({"name": ENROLMENT, "pattern": "*"});
     let enrolment = secret(&stage.make("/enrolment-tokens", ENROLMENT, &enrolment).await?, "token")?;
     stage.open(ORDERS, data, &enrolment).await?;
@@ -174,7 +178,7 @@ async fn register(gateway: SocketAddr, enrolment: &Secret, sample: &Sample) -> R
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
         .map_err(Failure::failed)?;
-    let answer = exchange(&gateway.to_string(), request).await?;
+    let answer = exchange(&Peer::in_clear(gateway.to_string()), request).await?;
     if answer.status().is_success() {
         return Ok(());
     }

@@ -158,7 +158,7 @@ fn received(headers: &HeaderMap) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exchange;
+    use crate::cli::{Peer, exchange};
 
     async fn call(method: Method, path: &str, body: &'static str) -> (StatusCode, Value) {
         let sample = Sample::start(ORDERS).await.expect("a free port");
@@ -170,7 +170,7 @@ mod tests {
             .header("x-user-json", STANDARD.encode("{\"name\":\"Ada\"}"))
             .body(Full::new(Bytes::from(body)))
             .expect("a request");
-        let response = exchange(&sample.address.to_string(), request).await.expect("an answer");
+        let response = exchange(&Peer::in_clear(sample.address.to_string()), request).await.expect("an answer");
         (response.status(), serde_json::from_slice(response.body()).expect("JSON"))
     }
 

@@ -86,7 +86,7 @@ rules! {
 
     High Settings "clear-listener" settings::clear_listener:
         "the data plane can be reached from other machines, and nothing in front ends TLS" =>
-        "listen on loopback behind a proxy that ends TLS, and name it in `trusted_proxies`";
+        "listen on loopback behind a proxy that ends TLS and name it in `trusted_proxies`, or set `tls_listen`, with `http_redirect` or `listen = \"off\"`";
     Medium Settings "listener-beside-proxy" settings::listener_beside_proxy:
         "callers can come past the proxy, in clear" =>
         "listen on loopback or on the proxy's network, or set `proxy_protocol` to `required`";

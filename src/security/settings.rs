@@ -41,16 +41,18 @@ fn longer(key: &str, time: Duration, most: Duration) -> Vec<Place> {
 
 pub(super) fn clear_listener(subject: &Subject<'_>) -> Vec<Place> {
     let config = subject.config;
-    let is_clear = !config.listen.ip().is_loopback() && config.trusted_proxies.is_empty();
-    at("listen", is_clear, format!("{} with no trusted_proxies", config.listen))
+    let Some(listen) = config.listen.filter(|_| !config.http_redirect) else { return Vec::new() };
+    let is_clear = !listen.ip().is_loopback() && config.trusted_proxies.is_empty();
+    at("listen", is_clear, format!("{listen} with no trusted_proxies"))
 }
 
 pub(super) fn listener_beside_proxy(subject: &Subject<'_>) -> Vec<Place> {
     let config = subject.config;
-    let can_be_passed = config.listen.ip().is_unspecified()
+    let Some(listen) = config.listen.filter(|_| !config.http_redirect) else { return Vec::new() };
+    let can_be_passed = listen.ip().is_unspecified()
         && !config.trusted_proxies.is_empty()
         && config.proxy_protocol != ProxyProtocol::Required;
-    at("listen", can_be_passed, config.listen.to_string())
+    at("listen", can_be_passed, listen.to_string())
 }
 
 fn trusted(subject: &Subject<'_>, is_meant: impl Fn(&IpNet) -> bool) -> Vec<Place> {

@@ -24,4 +24,5 @@ mod security;
 mod socket_activation;
 mod support;
 mod tidy;
+mod tls;
 mod tunnels;

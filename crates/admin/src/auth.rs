@@ -73,7 +73,10 @@ fn is_ours(state: &AdminState, host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare.eq_ignore_ascii_case("localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-    loopback || state.hosts.iter().any(|ours| ours.trim_matches(['[', ']']).eq_ignore_ascii_case(bare))
+    let is_certified = || state.tls.as_ref().is_some_and(|tls| tls.covers(&bare.to_ascii_lowercase()));
+    loopback
+        || is_certified()
+        || state.hosts.iter().any(|ours| ours.trim_matches(['[', ']']).eq_ignore_ascii_case(bare))
 }
 
 /// A request that a page sent must come from a page of this very host.

@@ -9,6 +9,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use portcullis_proxy::tls::Termination;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -32,6 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is done; then finishes what is under way, for ten seconds at most.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl Future<Output = ()>) {
+    let tls = state.tls.clone();
     let service = TowerToHyperService::new(router(state));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let (stop, stopping) = watch::channel(false);
@@ -40,7 +43,9 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    tokio::spawn(connection(stream, peer.ip(), service.clone(), permit, stopping.clone()));
+                    let connection =
+                        Connection { peer: peer.ip(), service: service.clone(), stopping: stopping.clone() };
+                    tokio::spawn(connection.begin(stream, tls.clone(), permit));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
@@ -64,44 +69,61 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
 
 type Service = TowerToHyperService<axum::Router>;
 
-async fn connection(
-    stream: TcpStream,
+/// One connection, from its first byte to its end.
+struct Connection {
     peer: IpAddr,
     service: Service,
-    permit: OwnedSemaphorePermit,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let _permit = permit;
-    // The head's own timer starts with the first byte only.
-    let first = tokio::select! {
-        first = timeout(HEAD_TIME, stream.readable()) => first,
-        () = stopped(&mut stopping) => return,
-    };
-    if !matches!(first, Ok(Ok(()))) {
-        return;
-    }
-    // Answers are small and written at once; waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request| {
-        request.extensions_mut().insert(PeerAddress(peer));
-        service.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_header_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stopping) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    stopping: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn begin(mut self, stream: TcpStream, tls: Option<Arc<Termination>>, permit: OwnedSemaphorePermit) {
+        let _permit = permit;
+        // The head's own timer starts with the first byte only.
+        let first = tokio::select! {
+            first = timeout(HEAD_TIME, stream.readable()) => first,
+            () = stopped(&mut self.stopping) => return,
+        };
+        if !matches!(first, Ok(Ok(()))) {
+            return;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the admin API broke off");
+        // Answers are small and written at once; waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.serve(stream).await };
+        let handshake = tokio::select! {
+            handshake = timeout(HEAD_TIME, Box::pin(tls.accept(stream))) => handshake,
+            () = stopped(&mut self.stopping) => return,
+        };
+        match handshake {
+            Ok(Ok(secured)) => self.serve(secured.stream).await,
+            Ok(Err((error, _))) => tracing::debug!(%error, "a TLS handshake with the admin API failed"),
+            Err(_) => tracing::debug!("a TLS handshake with the admin API took too long"),
+        }
+    }
+
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let (peer, service) = (self.peer, self.service);
+        let service = service_fn(move |mut request| {
+            request.extensions_mut().insert(PeerAddress(peer));
+            service.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_header_size(HEAD_BYTES)
+            .max_headers(HEAD_FIELDS)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut self.stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin API broke off");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
 use portcullis_proxy::change::{Changes, DryRun};
 use portcullis_proxy::explain::Explainer;
+use portcullis_proxy::tls::Termination;
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
 
 /// What every request works with.
@@ -34,6 +35,8 @@ pub struct AdminState {
     pub token: KeyHash,
     /// Host names, beside the loopback ones, under which the control plane may be spoken to; without ports.
     pub hosts: Vec<String>,
+    /// What ends TLS on the listener, where it does. The names of its certificate are host names too.
+    pub tls: Option<Arc<Termination>>,
     /// The access log, to wait for what is on its way to be searchable.
     pub log: Arc<AccessLogHandle>,
     /// The newest records.

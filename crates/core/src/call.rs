@@ -73,6 +73,19 @@ pub struct Peer {
     pub shared: bool,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The certificate the other end of the connection has shown, if it was asked for one.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// A client certificate that has passed the handshake: who it is for, and which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// SHA-256 of its DER form, as 64 lower-case hex digits.
+    pub fingerprint: Box<str>,
+    /// The DNS names among its subject's alternative names, in lower case.
+    pub dns_names: Vec<Box<str>>,
+    /// The URIs among them, as they stand there.
+    pub uris: Vec<Box<str>>,
 }
 
 /// How refusals are written for this caller. Fixed at the door, before routing.
@@ -192,6 +205,20 @@ pub struct Consumed {
 }
 
 impl Caller {
+    /// Notes whom a key or a certificate speaks for. False if another one speaks for somebody else.
+    pub fn speaks_for(&mut self, holder: KeyHolder) -> bool {
+        let same = match (&self.key, &holder) {
+            (None, _) => true,
+            (Some(KeyHolder::Client(one)), KeyHolder::Client(other)) => one.name == other.name,
+            (Some(KeyHolder::Service(one)), KeyHolder::Service(other)) => one == other,
+            _ => false,
+        };
+        if same {
+            self.key = Some(holder);
+        }
+        same
+    }
+
     /// The name that stands for the caller in records and in `X-App-Id`: the client of the API key, else of the token.
     pub fn client(&self) -> Option<&Arc<crate::directory::ClientEntry>> {
         match &self.key {

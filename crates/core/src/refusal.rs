@@ -16,6 +16,8 @@ pub enum Credential {
     Bearer,
     /// `X-API-Key: …`.
     ApiKey,
+    /// A certificate in the TLS handshake.
+    ClientCertificate,
     /// A user name with its password, or a refresh token, in a body.
     Login,
     /// A registration or enrolment token in `Authorization`.
@@ -312,6 +314,7 @@ impl Credential {
         match self {
             Self::Bearer => "this service wants an access token in 'Authorization: Bearer …'",
             Self::ApiKey => "this service wants a key in 'X-API-Key'",
+            Self::ClientCertificate => "this service wants a client certificate over TLS",
             Self::Login => "a user name and a password are needed",
             Self::Enrolment => "registering wants an enrolment token in 'Authorization: Bearer …'",
         }
@@ -321,6 +324,7 @@ impl Credential {
         match self {
             Self::Bearer => "the access token is not valid here, has expired, or was revoked",
             Self::ApiKey => "the API key is not known",
+            Self::ClientCertificate => "the client certificate is not known here",
             Self::Login => "the user name, password or token is wrong",
             Self::Enrolment => "the enrolment token is not known, has expired, is used up, or is not for this name",
         }
@@ -331,6 +335,7 @@ impl Credential {
             (Self::Bearer, false) => "Bearer realm=\"portcullis\"",
             (Self::Bearer, true) => "Bearer realm=\"portcullis\", error=\"invalid_token\"",
             (Self::ApiKey, _) => "ApiKey realm=\"portcullis\", header=\"X-API-Key\"",
+            (Self::ClientCertificate, _) => "ClientCertificate realm=\"portcullis\"",
             (Self::Login, _) => "Login realm=\"portcullis\"",
             (Self::Enrolment, _) => "Bearer realm=\"portcullis registration\"",
         }

@@ -7,6 +7,7 @@ pub mod acl;
 pub mod api_key;
 pub mod bearer;
 pub mod capture;
+pub mod client_certificate;
 pub mod cors;
 pub mod credential;
 mod gcra;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub captures: Arc<dyn Captures>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Whether the listener asks callers for client certificates.
+    pub client_certificates: bool,
     /// Bytes a request body may have where the route does not say otherwise; 0: no limit.
     pub body_limit: u64,
 }
@@ -79,7 +82,7 @@ impl Site<'_> {
 }
 
 /// Every kind of policy in the order in which a call meets them.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 12] = [
     Kind {
         name: "capture",
         reason: "outermost: it copies what the caller sends and gets, preflights and every refusal too",
@@ -121,6 +124,12 @@ pub const KINDS: [Kind; 11] = [
         reason: "a credential; behind `bearer`, so that the name of a user is known to the record first",
         schema: api_key::schema,
         build: Build::Credential(api_key::build),
+    },
+    Kind {
+        name: "client_certificate",
+        reason: "a credential; the handshake has verified it, so it only has to be matched with a client",
+        schema: client_certificate::schema,
+        build: Build::Credential(client_certificate::build),
     },
     Kind {
         name: "require",

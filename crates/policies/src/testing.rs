@@ -54,7 +54,13 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
     };
     Call {
         id,
-        peer: Peer { socket: "192.0.2.1:4711".parse().expect("an address"), client_ip, shared: false, scheme: "http" },
+        peer: Peer {
+            socket: "192.0.2.1:4711".parse().expect("an address"),
+            client_ip,
+            shared: false,
+            scheme: "http",
+            certificate: None,
+        },
         request: Request {
             method,
             path,

@@ -1,4 +1,4 @@
-//! One connection of a caller: its socket, what it is doing, and when that has taken too long.
+//! One connection of a caller: what it is doing, and when that has taken too long.
 //!
 //! A connection has no timers of its own. It notes in its [`Watch`] what it does and since which tick; the
 //! worker looks at all of them a few times a second and wakes those whose time is up.
@@ -7,16 +7,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::node::Timeouts;
+use crate::socket::Transport;
 use crate::tunnel::Tunnel;
 
 /// What is written to a caller whose request head did not arrive in time.
@@ -40,9 +39,8 @@ pub enum Phase {
     Tunnel = 5,
 }
 
-/// How long what still comes is read to nowhere, and how many bytes of it.
+/// How long what still comes is read to nowhere.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 << 10;
 
 /// How long after it was accepted a connection that is to end may still send its first byte: the caller has been let in
 /// and its request may be on the way.
@@ -159,6 +157,15 @@ impl Watch {
         }
     }
 
+    /// Notes whether a write has found the socket full.
+    pub fn note_write(&self, polled: &Poll<io::Result<usize>>, tick: u32) {
+        match polled {
+            Poll::Pending if self.stuck_since.load(Relaxed) == 0 => self.stuck_since.store(tick.max(1), Relaxed),
+            Poll::Pending => {}
+            Poll::Ready(_) => self.stuck_since.store(0, Relaxed),
+        }
+    }
+
     fn decide(&self, verdict: u8) {
         self.verdict.store(verdict, Relaxed);
         self.waker.wake();
@@ -232,40 +239,18 @@ pub enum Ending {
     Close,
 }
 
-/// The socket of a caller, with a watch on it.
+/// What a caller says in clear, with a watch on it: the socket itself, or what is behind TLS.
 pub struct Watched {
-    stream: TcpStream,
+    transport: Transport,
     watch: Arc<Watch>,
     tick: fn() -> u32,
     lines: LineScanner,
-    lingered: usize,
-    /// Bytes that were read already and are to be read again.
-    ahead: Bytes,
 }
 
 impl Watched {
-    /// Puts a watch on a socket; `tick` tells the worker's time in milliseconds.
-    pub fn new(stream: TcpStream, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self { stream, watch, tick, lines: LineScanner::default(), lingered: 0, ahead: Bytes::new() }
-    }
-
-    /// Reads more of what stands before the first request, without taking it for HTTP: at least one byte, and up to
-    /// `most` in all.
-    pub async fn read_unseen(&mut self, bytes: &mut BytesMut, most: usize) -> io::Result<()> {
-        let room = most.saturating_sub(bytes.len());
-        if self.stream.read_buf(&mut (&mut *bytes).limit(room)).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if self.watch.phase() == Phase::New {
-            self.watch.enter(Phase::Head, (self.tick)());
-        }
-        Ok(())
-    }
-
-    /// Gives back what was read too far; it will be read as if it came now.
-    pub fn give_back(&mut self, bytes: Bytes) {
-        self.ahead = bytes;
-        self.watch.enter(Phase::New, (self.tick)());
+    /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
+    pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
+        Self { transport, watch, tick, lines: LineScanner::default() }
     }
 }
 
@@ -278,16 +263,11 @@ impl AsyncRead for Watched {
         let watched = &mut *self;
         if watched.watch.verdict.load(Relaxed) == CLOSE_WITH_408 {
             // Nothing else is being written: a head is read only when the answer before it has gone.
-            let _ = Pin::new(&mut watched.stream).poll_write(context, REQUEST_TIMEOUT);
+            let _ = Pin::new(&mut watched.transport).poll_write(context, REQUEST_TIMEOUT);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
-        let polled = if watched.ahead.is_empty() {
-            Pin::new(&mut watched.stream).poll_read(context, buffer)
-        } else {
-            buffer.put_slice(&watched.ahead.split_to(watched.ahead.len().min(buffer.remaining())));
-            Poll::Ready(Ok(()))
-        };
+        let polled = Pin::new(&mut watched.transport).poll_read(context, buffer);
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
             let begins = !watched.watch.is_http2.load(Relaxed);
@@ -302,23 +282,9 @@ impl AsyncRead for Watched {
     }
 }
 
-impl Watched {
-    fn note_write(&self, polled: &Poll<io::Result<usize>>) {
-        match polled {
-            Poll::Pending if self.watch.stuck_since.load(Relaxed) == 0 => {
-                self.watch.stuck_since.store((self.tick)().max(1), Relaxed);
-            }
-            Poll::Pending => {}
-            Poll::Ready(_) => self.watch.stuck_since.store(0, Relaxed),
-        }
-    }
-}
-
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note_write(&polled);
-        polled
+        Pin::new(&mut self.transport).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -326,37 +292,19 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note_write(&polled);
-        polled
+        Pin::new(&mut self.transport).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.transport).poll_flush(context)
     }
 
-    /// Stops writing, and then reads what still comes to nowhere, up to a bound: closing a socket with unread
-    /// bytes in it could take away the answer that is on its way.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let watched = &mut *self;
-        if watched.watch.phase() != Phase::Closing {
-            ready!(Pin::new(&mut watched.stream).poll_shutdown(context))?;
-            watched.watch.enter(Phase::Closing, (watched.tick)());
-        }
-        let mut nowhere = [0; 4_096];
-        while watched.lingered < LINGER_BYTES {
-            let mut buffer = ReadBuf::new(&mut nowhere);
-            ready!(Pin::new(&mut watched.stream).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                break;
-            }
-            watched.lingered += buffer.filled().len();
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.transport).poll_shutdown(context)
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request, RequestId};
+use portcullis_core::call::{Call, Caller, ClientCertificate, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
@@ -25,23 +25,34 @@ const SHOWN: usize = 512;
 const SHOWN_METHOD: usize = 32;
 
 /// Who sends the requests of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sender {
     /// The address of the socket, or the one a trusted proxy has announced.
     pub address: SocketAddr,
     /// Whether that is a proxy whose word counts.
     pub is_proxy: bool,
+    /// Whether they come over TLS that ends here.
+    pub tls: bool,
+    /// The certificate that was shown there.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Sender {
+    /// Whoever sends from an address, in clear.
+    pub fn at(address: SocketAddr, is_proxy: bool) -> Self {
+        Self { address, is_proxy, tls: false, certificate: None }
+    }
 }
 
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
-pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
+pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
     let started = Instant::now();
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
     join_cookies(version, &mut headers);
     let removed = strip_request(&mut headers);
 
-    let Sender { address: socket, is_proxy: trusted } = sender;
+    let Sender { address: socket, is_proxy: trusted, tls, certificate } = sender;
     let peer = socket.ip().to_canonical();
     let origin = if trusted { Origin::told(peer, |hop| node.trusts(hop), &removed) } else { Origin::unsaid(peer) };
     let client_ip = origin.client;
@@ -78,7 +89,7 @@ pub fn enter(node: &Node, sender: Sender, tls: bool, head: request::Parts, body:
     let path = path.unwrap_or_else(root);
     let call = Call {
         id,
-        peer: Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" } },
+        peer: Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate },
         dialect: Dialect::of(path.as_str()),
         request: Request {
             method,

@@ -101,9 +101,10 @@ impl Explainer {
     /// What would become of a request, or what makes the question no HTTP request.
     pub async fn explain(&self, question: Question) -> Result<Explanation, Vec<Problem>> {
         let (request, tls) = request(&question)?;
-        let sender = Sender { address: SocketAddr::new(question.from, 0), is_proxy: self.node.trusts(question.from) };
+        let address = SocketAddr::new(question.from, 0);
+        let sender = Sender { tls, ..Sender::at(address, self.node.trusts(question.from)) };
         let (head, body) = request.into_parts();
-        let (mut call, refusal) = door::enter(&self.node, sender, tls, head, body);
+        let (mut call, refusal) = door::enter(&self.node, sender, head, body);
         call.trial = Some(Box::new(Trial::of(question.client, question.user)));
 
         let snapshot = self.publisher.latest();
@@ -112,7 +113,7 @@ impl Explainer {
             Some(snapshot) if was_read => snapshot.weigh(&Wanted::of(&call), MOST_ROUTES),
             _ => Weighed::default(),
         };
-        let pipeline = serve::pipeline(&mut call, refusal, |wanted| {
+        let pipeline = serve::pipeline(&self.node, &mut call, refusal, |wanted| {
             let found = snapshot.as_ref()?.find(wanted)?;
             Some((Arc::clone(found.pipeline), found.matched))
         });

@@ -15,7 +15,7 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::ext::Protocol;
+use hyper::ext;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,7 +25,9 @@ use portcullis_core::call::{Response, Upgrade};
 use crate::connection::{Ending, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::node::Node;
+use crate::opening::Protocol;
 use crate::serve::{self, Received};
+use crate::socket::Socket;
 use crate::tunnel::Wish;
 use crate::worker;
 
@@ -47,18 +49,18 @@ const PONG: Duration = Duration::from_secs(20);
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
-/// Whether a connection in clear begins with HTTP/2 because the caller knows that it is spoken here. What has been read
-/// is given back. None if the connection ends here.
-pub async fn begins(stream: &mut Watched) -> Option<bool> {
-    let mut read = BytesMut::new();
+/// What a connection in clear begins with: HTTP/2, where the caller knows that it is spoken here, or HTTP/1. What has
+/// been read is given back. None if the connection ends here.
+pub async fn begins(socket: &mut Socket) -> Option<Protocol> {
+    let mut read = BytesMut::from(socket.take_ahead());
     loop {
         let length = read.len().min(PREFACE.len());
         if read[..length] != PREFACE[..length] || length == PREFACE.len() {
             let begins = read[..length] == *PREFACE;
-            stream.give_back(read.freeze());
-            return Some(begins);
+            socket.give_back(read.freeze());
+            return Some(if begins { Protocol::Http2 } else { Protocol::Http1 });
         }
-        stream.read_unseen(&mut read, PREFACE.len()).await.ok()?;
+        socket.read_unseen(&mut read, PREFACE.len()).await.ok()?;
     }
 }
 
@@ -66,7 +68,7 @@ pub async fn begins(stream: &mut Watched) -> Option<bool> {
 pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
     watch.speak_http2(worker::tick());
     let service = service_fn(|request| {
-        let (node, watch) = (Arc::clone(&node), Arc::clone(&watch));
+        let (node, watch, sender) = (Arc::clone(&node), Arc::clone(&watch), sender.clone());
         async move { Ok::<_, Infallible>(serve::answer(&node, sender, &watch, request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -119,7 +121,8 @@ fn is_fault(error: &hyper::Error) -> bool {
 /// it knows, in HTTP/1.1. Any other is refused at the door.
 pub async fn connect(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request: Request<Incoming>) -> Response {
     let under_way = watch.begin(worker::tick);
-    let is_websocket = request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+    let is_websocket =
+        request.extensions().get::<ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
     let (wish, from_caller) = Wish::of(&mut request);
     let (mut head, _) = request.into_parts();
     let received = Received::through_tunnel();
@@ -127,13 +130,15 @@ pub async fn connect(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut r
         head.method = Method::GET;
         head.headers.insert(SEC_WEBSOCKET_KEY, fresh_key());
     }
-    let (mut call, refusal) = door::enter(node, sender, false, head, Body::empty());
+    let over_tls = sender.tls;
+    let (mut call, refusal) = door::enter(node, sender, head, Body::empty());
     if is_websocket {
         let protocols = HeaderValue::from_static("websocket");
         call.upgrade = Some(Box::new(Upgrade { protocols, from_caller: received.count(from_caller) }));
     }
-    let pipeline = serve::pipeline(&mut call, refusal, worker::find);
-    let answer = pipeline.run(&mut call).await;
+    let pipeline = serve::pipeline(node, &mut call, refusal, worker::find);
+    let mut answer = pipeline.run(&mut call).await;
+    serve::tell_of_tls(node, over_tls, &mut answer);
     let answer = serve::leave(call, answer, received, under_way, false, false);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return answer;

@@ -1,7 +1,7 @@
 //! The data plane: listen, read a call, route it, walk its pipeline, forward it, and bring the answer back.
 //!
-//! A call passes the files in this order: [`listen`] → [`worker`] → [`connection`] → [`serve`] → [`door`] →
-//! [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
+//! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`connection`] →
+//! [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
 pub mod answers;
 pub mod change;
@@ -15,13 +15,17 @@ pub mod http2;
 pub mod inherit;
 pub mod listen;
 pub mod node;
+pub mod opening;
 pub mod probes;
 pub mod proxy_protocol;
+pub mod redirect;
 pub mod routes;
 pub mod serve;
 pub mod snapshot;
+pub mod socket;
 pub mod template;
 pub mod tie;
+pub mod tls;
 pub mod tunnel;
 pub mod upstream;
 pub mod worker;

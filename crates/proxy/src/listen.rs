@@ -17,6 +17,16 @@ pub struct Listener {
     /// Whether somebody else holds it open too: connections that are not accepted yet are then for the next process,
     /// and not lost when this one ends.
     pub outlives_us: bool,
+    /// Whether connections begin with a TLS handshake.
+    pub tls: bool,
+}
+
+impl Listener {
+    /// The same, with TLS.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
 }
 
 /// Listeners on one address, a worker each; the kernel spreads connections over them.
@@ -30,7 +40,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<
     first.set_reuse_port(true)?;
     let others = (1..workers.max(1)).map(|_| socket(address, true));
     let all: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
-    let listeners = all.into_iter().map(|socket| Listener { socket: socket.into(), outlives_us: false });
+    let listeners = all.into_iter().map(|socket| Listener { socket: socket.into(), outlives_us: false, tls: false });
     Ok((address, listeners.collect()))
 }
 
@@ -40,7 +50,8 @@ pub fn share(socket: &TcpListener, workers: usize) -> io::Result<(SocketAddr, Ve
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket that was passed in does not listen"));
     }
     socket.set_nonblocking(true)?;
-    let listeners = (0..workers.max(1)).map(|_| Ok(Listener { socket: socket.try_clone()?, outlives_us: true }));
+    let listeners =
+        (0..workers.max(1)).map(|_| Ok(Listener { socket: socket.try_clone()?, outlives_us: true, tls: false }));
     Ok((socket.local_addr()?, listeners.collect::<io::Result<_>>()?))
 }
 

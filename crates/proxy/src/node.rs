@@ -11,6 +11,8 @@ use portcullis_core::ports::{AccessLog, Clock, Welcome};
 use portcullis_telemetry::Counters;
 
 use crate::proxy_protocol::ProxyProtocol;
+use crate::redirect::Redirect;
+use crate::tls::Termination;
 
 /// Bounds on what callers send.
 #[derive(Debug, Clone)]
@@ -84,6 +86,12 @@ pub struct Node {
     pub forwarded_hosts: Vec<String>,
     /// Whether connections begin with the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// What ends TLS on the listeners that have it.
+    pub tls: Option<Arc<Termination>>,
+    /// What answers over TLS carry in `Strict-Transport-Security`.
+    pub strict_transport: Option<HeaderValue>,
+    /// Where calls in clear are sent.
+    pub redirect: Option<Redirect>,
     /// Where records go.
     pub log: Arc<dyn AccessLog>,
     /// Whether those who were let in are still welcome.
@@ -102,11 +110,16 @@ impl Node {
 
     /// Whether a host that a proxy names is one this node is known by. Ports do not matter.
     pub fn goes_by(&self, host: &Host) -> bool {
-        let host = host.as_str();
-        let name = match host.rfind(':') {
-            Some(at) if !host.ends_with(']') => &host[..at],
-            _ => host,
-        };
+        let name = without_port(host);
         self.forwarded_hosts.iter().any(|known| known == name)
+    }
+}
+
+/// A host without its port.
+pub(crate) fn without_port(host: &Host) -> &str {
+    let host = host.as_str();
+    match host.rfind(':') {
+        Some(at) if !host.ends_with(']') => &host[..at],
+        _ => host,
     }
 }

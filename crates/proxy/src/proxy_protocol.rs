@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Buf, BytesMut};
 
-use crate::connection::Watched;
+use crate::socket::Socket;
 
 /// Whether connections on a listener begin with a header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,7 +67,7 @@ pub struct Malformed;
 
 /// Takes the header off the beginning of a connection. What comes behind it, or everything if there is none, is left
 /// to be read. An error of the kind `InvalidData` says that the header is malformed.
-pub async fn take(stream: &mut Watched) -> io::Result<Option<Source>> {
+pub async fn take(stream: &mut Socket) -> io::Result<Option<Source>> {
     let mut bytes = BytesMut::new();
     loop {
         match parse(&bytes).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))? {

@@ -2,8 +2,6 @@
 //! pipeline, each answer written and its call recorded.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,7 +21,6 @@ use portcullis_core::call::{Call, Response, Upgrade};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::connection::{Ending, Phase, UnderWay, Watch, Watched};
@@ -31,24 +28,23 @@ use crate::door::{self, Sender};
 use crate::fields::{X_REQUEST_ID, lists_token};
 use crate::http2::{self, Handed};
 use crate::node::Node;
-use crate::proxy_protocol::{self, ProxyProtocol, Source};
+use crate::opening::{self, Opened, Protocol};
+use crate::redirect;
 use crate::routes::Wanted;
 use crate::tie::{Tie, Tied};
 use crate::tunnel::{self, Wish};
 use crate::upstream::incoming::IdleBody;
 use crate::worker;
 
-/// What is written where the PROXY protocol has to be spoken and is not.
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-
-/// Serves one connection until it ends.
-pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>) {
-    let mut stream = Watched::new(stream, Arc::clone(&watch), worker::tick);
-    let Some(sender) = watched(&watch, introduce(&node, &mut stream, peer)).await else { return };
-    match watched(&watch, http2::begins(&mut stream)).await {
-        Some(false) => http1(node, stream, sender, watch).await,
-        Some(true) => http2::serve(node, stream, sender, watch).await,
-        None => {}
+/// Serves one connection until it ends; `tls`: whether it begins with a handshake.
+pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>, tls: bool) {
+    let Some(Opened { transport, protocol, sender }) = opening::open(&node, stream, peer, &watch, tls).await else {
+        return;
+    };
+    let stream = Watched::new(transport, Arc::clone(&watch), worker::tick);
+    match protocol {
+        Protocol::Http1 => http1(node, stream, sender, watch).await,
+        Protocol::Http2 => http2::serve(node, stream, sender, watch).await,
     }
 }
 
@@ -56,7 +52,7 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
 async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
     let io = TokioIo::new(stream);
     let service = service_fn(|request| {
-        let (node, watch) = (Arc::clone(&node), Arc::clone(&watch));
+        let (node, watch, sender) = (Arc::clone(&node), Arc::clone(&watch), sender.clone());
         async move { Ok::<_, Infallible>(answer(&node, sender, &watch, request).await) }
     });
     let mut connection = pin!(
@@ -101,42 +97,6 @@ async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watc
     }
 }
 
-/// Who sends the requests of a connection: its peer, or whoever a trusted proxy announces before the first of them.
-/// None if the connection ends here.
-async fn introduce(node: &Node, stream: &mut Watched, peer: SocketAddr) -> Option<Sender> {
-    let trusted = node.trusts(peer.ip());
-    let itself = Sender { address: peer, is_proxy: trusted };
-    match node.proxy_protocol {
-        ProxyProtocol::Off => return Some(itself),
-        ProxyProtocol::Optional if !trusted => return Some(itself),
-        ProxyProtocol::Required if !trusted => {}
-        mode => match proxy_protocol::take(stream).await {
-            Ok(Some(Source::Address(address))) => return Some(Sender { address, is_proxy: node.trusts(address.ip()) }),
-            // Somebody speaks through the proxy, and the proxy has not read what they say.
-            Ok(Some(Source::Unknown)) => return Some(Sender { address: peer, is_proxy: false }),
-            Ok(Some(Source::Proxy)) => return Some(itself),
-            Ok(None) if mode == ProxyProtocol::Optional => return Some(itself),
-            Err(error) if error.kind() != io::ErrorKind::InvalidData => return None,
-            Ok(None) | Err(_) => {}
-        },
-    }
-    node.counters.protocol_malformed.add_one();
-    // The connection ends, whether or not this arrives.
-    let _ = stream.write_all(BAD_REQUEST).await;
-    let _ = stream.shutdown().await;
-    None
-}
-
-/// Does what comes before the first request, unless the connection is to end meanwhile.
-async fn watched<T>(watch: &Watch, work: impl Future<Output = Option<T>>) -> Option<T> {
-    let mut work = pin!(work);
-    std::future::poll_fn(|context| match watch.poll(context) {
-        Ending::Close => Poll::Ready(None),
-        _ => work.as_mut().poll(context),
-    })
-    .await
-}
-
 /// Walks one request through its pipeline and opens the way back.
 pub(crate) async fn answer(
     node: &Arc<Node>,
@@ -155,13 +115,15 @@ pub(crate) async fn answer(
     let body = received.count(IdleBody::wrap(incoming, node.timeouts.body_idle));
     let is_head = head.method == Method::HEAD;
 
-    let (mut call, refusal) = door::enter(node, sender, false, head, body);
+    let over_tls = sender.tls;
+    let (mut call, refusal) = door::enter(node, sender, head, body);
     let wish = wished.map(|(protocols, (wish, from_caller))| {
         call.upgrade = Some(Box::new(Upgrade { protocols, from_caller: received.count(from_caller) }));
         wish
     });
-    let pipeline = pipeline(&mut call, refusal, worker::find);
-    let response = pipeline.run(&mut call).await;
+    let pipeline = pipeline(node, &mut call, refusal, worker::find);
+    let mut response = pipeline.run(&mut call).await;
+    tell_of_tls(node, over_tls, &mut response);
     let response = leave(call, response, received, under_way, closes, is_head);
     match wish {
         Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -173,18 +135,29 @@ pub(crate) async fn answer(
     }
 }
 
+/// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7).
+pub(crate) fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
+    if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+    }
+}
+
 fn says_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
 }
 
 /// What a call that has entered walks through: the pipeline of its route, or one that only refuses.
 pub fn pipeline(
+    node: &Node,
     call: &mut Call,
     refusal: Option<Refusal>,
     find: impl FnOnce(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
 ) -> Arc<Pipeline> {
     if let Some(refusal) = refusal {
         return refusing(refusal);
+    }
+    if let Some(elsewhere) = redirect::in_clear(node, call) {
+        return elsewhere;
     }
     let Some((pipeline, matched)) = find(&Wanted::of(call)) else { return refusing(Refusal::NoRoute) };
     if let Some(service) = &pipeline.route.service {

@@ -1,4 +1,4 @@
-//! A worker: one thread with a runtime, a listener and upstream pools of its own. Workers share no lock on a
+//! A worker: one thread with a runtime, its own listeners and upstream pools of its own. Workers share no lock on a
 //! call's way.
 
 use std::cell::{Cell, RefCell};
@@ -170,14 +170,14 @@ pub enum Stage {
 pub fn start(
     name: String,
     node: Arc<Node>,
-    listener: Listener,
+    listeners: Vec<Listener>,
     admission: Arc<Admission>,
     inbox: Inbox,
     stage: watch::Receiver<Stage>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
     std::thread::Builder::new().name(name).spawn(move || {
-        runtime.block_on(run(node, listener, admission, inbox, stage));
+        runtime.block_on(run(node, listeners, admission, inbox, stage));
         // Tasks that are left are dropped here: their calls leave their records.
         runtime.shutdown_timeout(Duration::from_millis(100));
     })
@@ -185,19 +185,11 @@ pub fn start(
 
 async fn run(
     node: Arc<Node>,
-    listener: Listener,
+    listeners: Vec<Listener>,
     admission: Arc<Admission>,
     mut inbox: Inbox,
-    mut stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<Stage>,
 ) {
-    let Listener { socket, outlives_us } = listener;
-    let listener = match tokio::net::TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "a worker cannot use its listener");
-            return;
-        }
-    };
     // Until there is something to route by, callers wait in the kernel's queue.
     let Some(first) = inbox.recv().await else { return };
     take_up(first);
@@ -207,7 +199,21 @@ async fn run(
         }
     });
     tokio::spawn(look_around(Arc::clone(&node)));
+    let accepting = listeners.into_iter().map(|listener| accept(&node, listener, &admission, stage.clone()));
+    futures_util::future::join_all(accepting).await;
+    empty(stage).await;
+}
 
+/// Takes connections from a listener until no more are to be taken.
+async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>, mut stage: watch::Receiver<Stage>) {
+    let Listener { socket, outlives_us, tls } = listener;
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot use its listener");
+            return;
+        }
+    };
     loop {
         tokio::select! {
             biased;
@@ -220,7 +226,7 @@ async fn run(
                 }
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => take(&node, &admission, stream, peer),
+                Ok((stream, peer)) => take(node, admission, stream, peer, tls),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     // Out of file descriptors, most likely: let some calls end first.
@@ -233,11 +239,9 @@ async fn run(
     if !outlives_us {
         // What the kernel has already accepted for us would be lost with the socket.
         while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-            take(&node, &admission, stream, peer);
+            take(node, admission, stream, peer, tls);
         }
     }
-    drop(listener);
-    empty(stage).await;
 }
 
 fn take_up(update: Update) {
@@ -261,7 +265,7 @@ async fn empty(mut stage: watch::Receiver<Stage>) {
     }
 }
 
-fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: SocketAddr) {
+fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: SocketAddr, tls: bool) {
     if admission.open() >= node.limits.connections {
         node.counters.connections_refused_limit.add_one();
         return;
@@ -274,7 +278,7 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
     let (watch, place) = watch();
     let node = Arc::clone(node);
     tokio::spawn(async move {
-        serve::connection(node, stream, peer, watch).await;
+        serve::connection(node, stream, peer, watch, tls).await;
         drop((place, admitted));
     });
 }

@@ -63,6 +63,14 @@ pub struct Counters {
     pub protocol_timed_out: Counter,
     /// Connections answered with 414 or 431 before there was a call.
     pub protocol_too_large: Counter,
+    /// TLS handshakes that came to a good end, resumed ones too.
+    pub tls_established: Counter,
+    /// Those among them that went on with a session from before.
+    pub tls_resumed: Counter,
+    /// TLS handshakes that failed, for whatever reason.
+    pub tls_failed: Counter,
+    /// Those among them that failed by the client's certificate, or for want of one.
+    pub tls_client_certificate_refused: Counter,
     /// Records taken by the access log and searchable since.
     pub records_written: Counter,
     /// Records dropped because the log's queue was full, or the log had stopped.
@@ -90,6 +98,12 @@ impl Counters {
                 timed_out: self.protocol_timed_out.get(),
                 too_large: self.protocol_too_large.get(),
             },
+            tls: TlsHandshakes {
+                established: self.tls_established.get(),
+                resumed: self.tls_resumed.get(),
+                failed: self.tls_failed.get(),
+                client_certificate_refused: self.tls_client_certificate_refused.get(),
+            },
             records_written: self.records_written.get(),
             records_dropped: self.records_dropped.get(),
             log_write_errors: self.log_write_errors.get(),
@@ -109,6 +123,7 @@ pub struct Snapshot {
     pub connections_refused_peer: u64,
     pub connections_refused_limit: u64,
     pub protocol_errors: ProtocolErrors,
+    pub tls: TlsHandshakes,
     pub records_written: u64,
     pub records_dropped: u64,
     pub log_write_errors: u64,
@@ -128,6 +143,19 @@ pub struct ProtocolErrors {
     pub too_large: u64,
 }
 
+/// Handshakes on the data plane's TLS listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TlsHandshakes {
+    /// They came to a good end.
+    pub established: u64,
+    /// They went on with a session from before; these are among the established ones.
+    pub resumed: u64,
+    /// They failed.
+    pub failed: u64,
+    /// They failed by the client's certificate, or for want of one; these are among the failed ones.
+    pub client_certificate_refused: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +170,10 @@ mod tests {
             &counters.protocol_malformed,
             &counters.protocol_timed_out,
             &counters.protocol_too_large,
+            &counters.tls_established,
+            &counters.tls_resumed,
+            &counters.tls_failed,
+            &counters.tls_client_certificate_refused,
             &counters.records_written,
             &counters.records_dropped,
             &counters.log_write_errors,
@@ -162,8 +194,9 @@ mod tests {
             "{\"connections_accepted\":2,\"connections_open\":1,\"connections_refused_peer\":3,\
              \"connections_refused_limit\":4,\
              \"protocol_errors\":{\"malformed\":5,\"timed_out\":6,\"too_large\":7},\
-             \"records_written\":8,\"records_dropped\":9,\"log_write_errors\":10,\"log_lines_lost\":11,\
-             \"captures_written\":12,\"captures_dropped\":13}"
+             \"tls\":{\"established\":8,\"resumed\":9,\"failed\":10,\"client_certificate_refused\":11},\
+             \"records_written\":12,\"records_dropped\":13,\"log_write_errors\":14,\"log_lines_lost\":15,\
+             \"captures_written\":16,\"captures_dropped\":17}"
         );
     }
 }

@@ -15,8 +15,10 @@ use super::client::{Answer, call};
 
 /// A running gateway. It is killed when it is dropped.
 pub(crate) struct Gateway {
-    /// Where calls go.
+    /// Where calls go; over TLS, if nobody listens in clear.
     pub(crate) data: SocketAddr,
+    /// Where calls go over TLS.
+    pub(crate) tls: Option<SocketAddr>,
     /// Where the admin API is.
     pub(crate) admin: SocketAddr,
     /// The admin token.
@@ -57,14 +59,19 @@ impl Gateway {
         });
         // Later lines are read away, so that the gateway never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
-        let address = |name: &str| -> SocketAddr {
-            let rest = ready.split_once(&format!("{name} http://")).expect("named").1;
-            rest.split_whitespace().next().expect("an address").trim_end_matches(',').parse().expect("an address")
+        let address = |place: &str, scheme: &str| -> Option<SocketAddr> {
+            let rest = place.split_once(&format!("{scheme}://"))?.1;
+            let text = rest.split_whitespace().next().expect("an address").trim_end_matches(',');
+            Some(text.parse().expect("an address"))
         };
+        let (calls, admin) = ready.split_once(", admin ").expect("both");
+        let tls = address(calls, "https");
+        let data = address(calls, "http").or(tls).expect("an address");
+        let admin = address(admin, "http").or(address(admin, "https")).expect("an address");
         let token = std::fs::read_to_string(directory.path().join("admin.token")).expect("a token");
-        let (data, admin, token) = (address("calls"), address("admin"), token.trim().to_owned());
+        let token = token.trim().to_owned();
         agreement::begin(data, admin, &token);
-        Self { data, admin, token, child, directory: Some(directory) }
+        Self { data, tls, admin, token, child, directory: Some(directory) }
     }
 
     /// Its data directory.

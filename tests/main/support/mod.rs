@@ -1,6 +1,7 @@
 //! A real gateway, a plain client and backends for the tests: nothing in it comes from the gateway's own code.
 
 mod agreement;
+pub(crate) mod authority;
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod gateway;

@@ -130,6 +130,7 @@ impl House {
             limiters: Arc::new(Limiters::default()),
             captures: Arc::new(MemoryCaptures::new(0)),
             clock: clock.clone(),
+            client_certificates: false,
             body_limit: 0,
         });
         let upstreams = upstreams();
@@ -167,6 +168,7 @@ impl House {
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),
+            tls: None,
             hosts: vec!["gate.example".to_owned()],
             log,
             recent,
@@ -275,6 +277,9 @@ fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
         trusted_proxies: Vec::new(),
         forwarded_hosts: Vec::new(),
         proxy_protocol: ProxyProtocol::Off,
+        tls: None,
+        strict_transport: None,
+        redirect: None,
         log: Arc::new(NoLog),
         welcome: Arc::new(standing),
         clock: clock.clone(),
@@ -313,7 +318,13 @@ fn record(path: &str, status: u16) -> Record {
 /// A call to `/-/register`.
 fn call(method: Method, body: CallBody) -> Call {
     let path = Path::parse("/-/register", EncodedSlash::Refuse).expect("a path");
-    let peer = Peer { socket: SocketAddr::from(([127, 0, 0, 1], 1)), client_ip: HERE, shared: false, scheme: "http" };
+    let peer = Peer {
+        socket: SocketAddr::from(([127, 0, 0, 1], 1)),
+        client_ip: HERE,
+        shared: false,
+        scheme: "http",
+        certificate: None,
+    };
     Call {
         id: RequestId::from_random([1; 16]),
         peer,

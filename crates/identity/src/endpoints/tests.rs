@@ -91,7 +91,7 @@ impl Desk {
         };
         Call {
             id: RequestId::from_random([1; 16]),
-            peer: Peer { socket, client_ip: HERE, shared: false, scheme: "http" },
+            peer: Peer { socket, client_ip: HERE, shared: false, scheme: "http", certificate: None },
             request: Request {
                 method,
                 path,

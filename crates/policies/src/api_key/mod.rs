@@ -52,8 +52,7 @@ impl Verifier for ApiKey {
     fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
         let wrong = |reason: &'static str| Refusal::invalid(Credential::ApiKey, reason);
         if let Some(client) = believed(call) {
-            accept(call, KeyHolder::Client(client));
-            return Ok(Verdict::Good);
+            return accept(call, KeyHolder::Client(client));
         }
         let mut shown = call.request.headers.get_all(X_API_KEY).into_iter();
         let (Some(key), None) = (shown.next(), shown.next()) else {
@@ -66,9 +65,8 @@ impl Verifier for ApiKey {
         // The table holds hashes; finding one takes the same time whatever the key begins with.
         let hash = hash_key(key);
         let holder = self.directory.read(|entries| entries.holder(&hash)).ok_or_else(|| wrong("an unknown key"))?;
-        accept(call, holder);
         call.caller.ties.key = Some(hash);
-        Ok(Verdict::Good)
+        accept(call, holder)
     }
 
     fn withhold(&self, _: &mut Call, _: bool) {
@@ -76,11 +74,14 @@ impl Verifier for ApiKey {
     }
 }
 
-fn accept(call: &mut Call, holder: KeyHolder) {
+fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verdict, Refusal> {
     if let KeyHolder::Client(client) = &holder {
         call.record.note(|record| record.client = Some(client.name.shared()));
     }
-    call.caller.key = Some(holder);
+    if call.caller.speaks_for(holder) {
+        return Ok(Verdict::Good);
+    }
+    Err(Refusal::invalid(Credential::ApiKey, "a key of somebody else than another credential speaks for"))
 }
 
 /// The client that a call which is only tried is believed to come from, unless it shows a key.

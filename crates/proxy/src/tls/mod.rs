@@ -1,0 +1,230 @@
+//! TLS on a listener: which certificates it shows, what it asks of clients, and how all of that is exchanged while it
+//! runs.
+//!
+//! What a handshake needs is one immutable [`Material`], read and checked as a whole and then put in the place of the
+//! former one. Handshakes take the newest without waiting; connections keep what they began with.
+
+mod certificates;
+mod names;
+mod settings;
+mod stamp;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_core::call::ClientCertificate;
+use portcullis_core::model::Problem;
+use portcullis_core::ports::Clock;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use names::Names;
+pub use settings::{CertificateFiles, ClientCertificates, Profile, Settings, UnknownName};
+pub use stamp::Stamp;
+/// A connection behind its handshake.
+pub use tokio_rustls::server::TlsStream;
+
+/// How often the files are looked at. What has changed is read when it has stayed the same for as long again.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// What is spoken over TLS, as ALPN names it, the best first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What ends TLS on a listener. One for all workers.
+pub struct Termination {
+    settings: Settings,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn Clock>,
+    /// Seals sessions into tickets, with keys that all workers share and that change by the hour.
+    ticketer: Arc<dyn ProducesTickets>,
+    first_stamp: Stamp,
+    current: ArcSwap<Material>,
+}
+
+/// What handshakes need. It does not change.
+struct Material {
+    config: Arc<ServerConfig>,
+    names: Arc<Names>,
+    warnings: Vec<String>,
+}
+
+/// A connection that is behind its handshake.
+pub struct Secured<S> {
+    /// What goes over it in clear.
+    pub stream: TlsStream<S>,
+    /// The certificate its client has shown.
+    pub client: Option<Arc<ClientCertificate>>,
+    /// Whether it goes on with a session from before.
+    pub is_resumed: bool,
+}
+
+impl Termination {
+    /// Reads everything there is to read, or says what is wrong with each file.
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Vec<Problem>> {
+        let first_stamp = Stamp::of(settings.files());
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let no_tickets = |error| vec![Problem::new("tls", format!("session tickets cannot be sealed: {error}"))];
+        let ticketer = aws_lc_rs::Ticketer::new().map_err(no_tickets)?;
+        let material = Material::read(&settings, &provider, &ticketer, seconds(clock.as_ref()))?;
+        material.warn();
+        Ok(Self { settings, provider, clock, ticketer, first_stamp, current: ArcSwap::from_pointee(material) })
+    }
+
+    /// Reads everything anew. What was in use stays in use if anything is wrong.
+    pub fn reload(&self) -> Result<(), Vec<Problem>> {
+        let material = Material::read(&self.settings, &self.provider, &self.ticketer, seconds(self.clock.as_ref()))?;
+        material.warn();
+        self.current.store(Arc::new(material));
+        Ok(())
+    }
+
+    /// What the files looked like before they were read for the first time.
+    pub fn first_stamp(&self) -> &Stamp {
+        &self.first_stamp
+    }
+
+    /// What the files look like now.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::of(self.settings.files())
+    }
+
+    /// Whether there is a certificate for a host: a name in lower case or an address, without a port.
+    pub fn covers(&self, host: &str) -> bool {
+        self.current.load().names.cover(host)
+    }
+
+    /// The handshake on a new connection. One that fails has told its client why; the connection is given back to be
+    /// closed.
+    pub async fn accept<S>(&self, stream: S) -> Result<Secured<S>, (io::Error, S)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = Arc::clone(&self.current.load().config);
+        let stream = TlsAcceptor::from(config).accept(stream).into_fallible().await?;
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let client = shown.map(|der| certificates::client(der).ok_or_else(unreadable)).transpose();
+        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        match client {
+            Ok(client) => Ok(Secured { stream, client: client.map(Arc::new), is_resumed }),
+            Err(error) => Err((error, stream.into_inner().0)),
+        }
+    }
+}
+
+/// The time of day in seconds of Unix time.
+fn seconds(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.unix_millis() / 1_000).unwrap_or(i64::MAX)
+}
+
+/// Two readers of certificates, and only one could read it.
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the client's certificate cannot be read")
+}
+
+/// Whether a handshake failed by the client's certificate, or for want of one.
+pub fn is_about_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        inner,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::InvalidCertRevocationList(_)
+        )
+    )
+}
+
+impl Material {
+    fn read(
+        settings: &Settings,
+        provider: &Arc<CryptoProvider>,
+        ticketer: &Arc<dyn ProducesTickets>,
+        now: i64,
+    ) -> Result<Self, Vec<Problem>> {
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let mut names = Names::new(settings.unknown_names);
+        for files in &settings.certificates {
+            match certificates::certified(files, provider, now) {
+                Ok(certified) => {
+                    names.add(&certified.key, &certified.names, &certified.addresses);
+                    warnings.extend(certified.warnings);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let verifier = verifier(settings, provider, now, &mut warnings).map_err(|found| problems.extend(found));
+        let (Ok(verifier), true) = (verifier, problems.is_empty()) else { return Err(problems) };
+
+        let versions: &[&'static SupportedProtocolVersion] = match settings.profile {
+            Profile::Modern => &[&TLS13],
+            Profile::Intermediate => &[&TLS13, &TLS12],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(versions);
+        let builder = builder.map_err(|error| vec![Problem::new("tls", error.to_string())])?;
+        let asks_clients = verifier.is_some();
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let names = Arc::new(names);
+        let mut config = builder.with_cert_resolver(Arc::clone(&names) as _);
+        config.alpn_protocols = PROTOCOLS.iter().skip(usize::from(!settings.http2)).map(|name| name.to_vec()).collect();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if asks_clients {
+            // A session from before would bring its client in without another look at the certificate (ADR 10).
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Arc::clone(ticketer);
+        }
+        Ok(Self { config: Arc::new(config), names, warnings })
+    }
+
+    fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+/// What looks at the certificates of clients; none where they are not asked for any.
+fn verifier(
+    settings: &Settings,
+    provider: &Arc<CryptoProvider>,
+    now: i64,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, Vec<Problem>> {
+    if settings.client_certificates == ClientCertificates::Off {
+        return Ok(None);
+    }
+    let Some(path) = &settings.client_ca else {
+        return Err(vec![Problem::new("tls.client_ca", "is needed to verify client certificates")]);
+    };
+    let mut problems = Vec::new();
+    let mut lists = Vec::new();
+    for path in &settings.client_crls {
+        match certificates::revoked(path, now) {
+            Ok(read) => read.into_iter().for_each(|(list, warning)| {
+                lists.push(list);
+                warnings.extend(warning);
+            }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let roots = certificates::roots(path).map_err(|problem| problems.push(problem));
+    let (Ok(roots), true) = (roots, problems.is_empty()) else { return Err(problems) };
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).with_crls(lists);
+    let builder = match settings.client_certificates {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        _ => builder,
+    };
+    let unusable = |error| vec![Problem::new(path.display().to_string(), format!("cannot be used: {error}"))];
+    Ok(Some(builder.build().map_err(unusable)?))
+}
