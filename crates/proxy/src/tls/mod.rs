@@ -228,3 +228,21 @@ fn verifier(
     let unusable = |error| vec![Problem::new(path.display().to_string(), format!("cannot be used: {error}"))];
     Ok(Some(builder.build().map_err(unusable)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{NamedGroup, ProtocolVersion};
+
+    use super::*;
+
+    #[test]
+    fn what_is_negotiated_withstands_quantum_computers_and_is_never_weak() {
+        let provider = aws_lc_rs::default_provider();
+        assert_eq!(provider.kx_groups.first().map(|group| group.name()), Some(NamedGroup::X25519MLKEM768));
+        for suite in &provider.cipher_suites {
+            let name = format!("{:?}", suite.suite());
+            let is_ephemeral = name.starts_with("TLS_ECDHE_") || suite.version().version == ProtocolVersion::TLSv1_3;
+            assert!(is_ephemeral && (name.contains("_GCM_") || name.contains("_CHACHA20_POLY1305_")), "{name}");
+        }
+    }
+}
