@@ -43,8 +43,17 @@ impl Live {
     }
 }
 
-/// The serial number of the certificate a listener shows.
-fn serial(scene: &super::Scene) -> String {
+/// Says that it is over, also when a test has failed.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The certificate a listener shows, without its last line.
+fn shown(scene: &super::Scene) -> String {
     let told = s_client(tls(&scene.gateway), &["-servername", HOST], LAST_REQUEST);
     let begin = told.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("no certificate: {told}"));
     let end = told.find("-----END CERTIFICATE-----").expect("an end");
@@ -63,7 +72,7 @@ fn a_new_certificate_is_shown_and_no_call_fails_meanwhile() {
     let live = Live::showing(&old);
     let scene = scene(&[&live.files()], "");
     let address = tls(&scene.gateway);
-    assert_eq!(serial(&scene), pem(&old));
+    assert_eq!(shown(&scene), pem(&old));
 
     // A connection that is open before goes on over the change.
     let mut kept = std::process::Command::new("openssl")
@@ -82,6 +91,7 @@ fn a_new_certificate_is_shown_and_no_call_fails_meanwhile() {
 
     let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _end = AtTheEnd(&done);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -92,10 +102,9 @@ fn a_new_certificate_is_shown_and_no_call_fails_meanwhile() {
             });
         }
         live.show(&new);
-        until("the new one is shown", || serial(&scene) == pem(&new));
+        until("the new one is shown", || shown(&scene) == pem(&new));
         let before = calls.load(Ordering::Relaxed);
         until("calls go on", || calls.load(Ordering::Relaxed) > before + 4);
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(call_on_kept(), 200);
     let _ = kept.kill();
@@ -129,16 +138,16 @@ fn what_cannot_be_used_never_replaces_what_can() {
         assert!(!heard(words), "{words}");
         live.put(certificate, key);
         until(words, || heard(words));
-        assert_eq!(serial(&scene), pem(&good), "{words}");
+        assert_eq!(shown(&scene), pem(&good), "{words}");
     }
     assert!(!scene.gateway.stderr().contains("not base64 at all"), "a key is told");
     // Files that are gone are no certificates either.
     fs::remove_file(live.directory.path().join("current")).expect("removed");
     until("it is told", || heard("cannot be read: No such file"));
-    assert_eq!(serial(&scene), pem(&good));
+    assert_eq!(shown(&scene), pem(&good));
     // And then it is made good again.
     live.show(&other);
-    until("the next good one is shown", || serial(&scene) == pem(&other));
+    until("the next good one is shown", || shown(&scene) == pem(&other));
 }
 
 #[test]
@@ -154,7 +163,7 @@ fn an_order_reads_them_at_once() {
     until("it is done", || count() == 1);
     live.show(&new);
     scene.gateway.signal("HUP");
-    until("the new one is shown", || serial(&scene) == pem(&new));
+    until("the new one is shown", || shown(&scene) == pem(&new));
 }
 
 #[test]
