@@ -141,7 +141,7 @@ pub(crate) struct Explain {
     /// A header field; once for each
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
-    /// A client: as if the call showed an API key of it
+    /// A client: as if the call showed an API key or a certificate of it
     #[arg(long, value_name = "NAME")]
     pub(crate) client: Option<String>,
     /// A user: as if the call showed a token of theirs

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
-use super::support::client::{PATIENCE, call, connect, read_answer};
+use super::support::authority::Authority;
+use super::support::client::{PATIENCE, call, connect, exchange, read_answer};
 use super::support::gateway::command;
 
 /// Listens, and starts what it is told to with the listening sockets, again whenever it is told to.
@@ -143,6 +144,22 @@ fn sockets_are_told_apart_by_their_names() {
     parent.start("start");
     assert_eq!(call(parent.addresses[1], "GET", "/-/ready", &[], b"").status, 200);
     assert_eq!(call(parent.addresses[0], "GET", "/api/v1/services", &[], b"").status, 401);
+    parent.stop();
+}
+
+#[test]
+fn a_socket_for_tls_is_told_by_its_name() {
+    let authority = Authority::new();
+    let issued = authority.issue("api", "DNS:api.example.com");
+    let pair = format!("{}:{}", issued.certificate.display(), issued.key.display());
+    let mut parent = Parent::new("tls:admin:data", &["--tls-certificates", &pair]);
+    let ready = parent.start("start");
+    let calls = format!("calls http://{} and https://{},", parent.addresses[2], parent.addresses[0]);
+    assert!(ready.contains(&calls), "{ready}");
+    let request = b"GET /-/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answered = exchange(parent.addresses[0], request);
+    assert!(String::from_utf8_lossy(&answered).ends_with("this port speaks TLS; use https:// instead"));
+    assert!(exchange(parent.addresses[2], request).starts_with(b"HTTP/1.1 200 "));
     parent.stop();
 }
 

@@ -1,5 +1,6 @@
 //! What comes before the first request on a connection: the header of the PROXY protocol, and the TLS handshake.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,29 @@ const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nCo
 /// What is written to somebody who speaks HTTP where TLS is spoken.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
     Content-Length: 42\r\n\r\nthis port speaks TLS; use https:// instead";
+
+/// Refused certificates a worker tells of in a second; the counter has them all.
+const TOLD_A_SECOND: u32 = 20;
+
+thread_local! {
+    static TOLD: Cell<Told> = const { Cell::new(Told { second: 0, number: 0 }) };
+}
+
+/// How much was told in this second.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    second: u32,
+    number: u32,
+}
+
+impl Told {
+    /// One more at this tick, or as much as there may be.
+    fn and_one_more(self, tick: u32) -> Option<Self> {
+        let second = tick / 1_000;
+        let number = if second == self.second { self.number } else { 0 };
+        (number < TOLD_A_SECOND).then_some(Self { second, number: number + 1 })
+    }
+}
 
 /// What requests are read by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +172,11 @@ fn tell(node: &Node, sender: &Sender, error: &io::Error) {
     let peer = sender.address.ip();
     if is_about_certificate(error) {
         node.counters.tls_client_certificate_refused.add_one();
-        tracing::info!(%peer, %error, "a client certificate was refused");
+        // Anybody can fail as often as they like, and each line is written before the next call is served.
+        if let Some(told) = TOLD.get().and_one_more(worker::tick()) {
+            TOLD.set(told);
+            tracing::info!(%peer, %error, "a client certificate was refused");
+        }
     } else {
         tracing::debug!(%peer, %error, "a TLS handshake failed");
     }
@@ -158,4 +186,21 @@ fn tell(node: &Node, sender: &Sender, error: &io::Error) {
 async fn refuse(socket: &mut Socket, words: &[u8]) {
     let _ = socket.write_all(words).await;
     let _ = socket.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_told_in_a_second_than_may_be() {
+        let mut told = Told { second: 0, number: 0 };
+        let mut tell = |tick| {
+            let more = told.and_one_more(tick);
+            told = more.unwrap_or(told);
+            more.is_some()
+        };
+        assert_eq!((0..1_000).filter(|tick| tell(*tick)).count(), 20);
+        assert_eq!((1_000..3_000).filter(|tick| tell(*tick)).count(), 40);
+    }
 }

@@ -218,6 +218,13 @@ fn a_mapping_that_cannot_be_meant_is_refused() {
             refused["problems"].as_array().expect("a list").iter().filter_map(|p| p["path"].as_str()).collect();
         assert_eq!(paths, [format!("policies.client_certificate.clients[0]{place}")], "{refused}");
     };
+    let many = vec![json!({"client": "shop", "san_dns": "a"}); 1_025];
+    let service = json!({
+        "targets": [{"url": cast.scene.backend.url()}],
+        "policies": {"client_certificate": {"clients": many}},
+    });
+    let refused = cast.scene.gateway.admin_ok("PUT", "/services/orders/v1", Some(&service), 422);
+    assert_eq!(refused["problems"][0]["path"], "policies.client_certificate.clients", "{refused}");
     check(json!({"client": "shop"}), "");
     check(json!({"client": "shop", "san_uri": "a:b", "san_dns": "a"}), "");
     check(json!({"client": "shop", "san_uri": "no uri"}), ".san_uri");

@@ -38,7 +38,7 @@ pub(crate) struct Question {
     #[serde(default)]
     #[schema(required = false)]
     headers: Vec<(String, String)>,
-    /// The name of a client: as if the call showed an API key of it.
+    /// The name of a client: as if the call showed an API key or a certificate of it.
     client: Option<String>,
     /// The name of a user: as if the call showed a token of theirs.
     user: Option<String>,

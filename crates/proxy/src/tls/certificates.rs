@@ -172,3 +172,32 @@ fn items<T: PemObject>(path: &Path, kind: &str) -> Result<Vec<T>, Problem> {
 fn problem(path: &Path, message: impl Into<String>) -> Problem {
     Problem::new(path.display().to_string(), message)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    /// What is wrong with a file of certificates that holds this.
+    fn wrong(text: &[u8], length: u64) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file.pem");
+        std::fs::write(&path, text).expect("written");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(length)).expect("longer");
+        let files = CertificateFiles { certificate: path.clone(), key: path.clone() };
+        let problem = certified(&files, &aws_lc_rs::default_provider(), 0).err().expect("it cannot be used");
+        assert_eq!(problem.path, path.display().to_string());
+        problem.message
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_read() {
+        assert_eq!(wrong(b"", LARGEST + 1), "has more than 16777216 bytes");
+        let one = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let chain = |number: usize| one.repeat(number);
+        let message = |text: &str| wrong(text.as_bytes(), text.len() as u64);
+        assert_eq!(message(&chain(LONGEST_CHAIN + 1)), "has 17 certificates; a chain has at most 16");
+        assert!(message(&chain(LONGEST_CHAIN)).starts_with("certificate 1 cannot be read"));
+    }
+}
