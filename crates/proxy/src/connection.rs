@@ -261,9 +261,13 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let watched = &mut *self;
-        if watched.watch.verdict.load(Relaxed) == CLOSE_WITH_408 {
+        let verdict = watched.watch.verdict.load(Relaxed);
+        if matches!(verdict, CLOSE | CLOSE_WITH_408) && watched.watch.phase() != Phase::Busy {
             // Nothing else is being written: a head is read only when the answer before it has gone.
-            let _ = Pin::new(&mut watched.transport).poll_write(context, REQUEST_TIMEOUT);
+            if verdict == CLOSE_WITH_408 {
+                let _ = Pin::new(&mut watched.transport).poll_write(context, REQUEST_TIMEOUT);
+            }
+            watched.transport.say_farewell(context);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();

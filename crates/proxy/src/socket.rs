@@ -148,6 +148,16 @@ pub enum Transport {
     Tls(Box<TlsStream<Socket>>),
 }
 
+impl Transport {
+    /// Says that nothing more will come, where that has to be said: without it a caller over TLS cannot know that the
+    /// end is one (RFC 8446 section 6.1).
+    pub fn say_farewell(&mut self, context: &mut Context<'_>) {
+        if let Self::Tls(stream) = self {
+            let _ = Pin::new(stream).poll_shutdown(context);
+        }
+    }
+}
+
 /// Does with whatever transport there is what the whole would do.
 macro_rules! delegate {
     ($transport:expr, $stream:ident => $call:expr) => {

@@ -194,9 +194,23 @@ fn a_handshake_that_stands_still_is_ended() {
         status["counters"]["protocol_errors"]["timed_out"].as_u64().expect("a count")
     };
     until("all four are counted", || timed_out() == 4);
-    // A request that stands still after its handshake is told 408, under TLS.
-    let told = s_client(address, &["-servername", HOST, "-quiet"], b"GET / HTTP/1.1\r\nHost:");
-    assert!(told.contains("408 Request Timeout"), "{told}");
+}
+
+#[test]
+fn a_connection_that_is_ended_for_its_silence_is_ended_in_order() {
+    let authority = Authority::new();
+    let certificate = authority.issue("api", "DNS:api.example.com");
+    let top = "timeouts.keep_alive = \"1s\"\ntimeouts.head = \"1s\"\ntimeouts.first_byte = \"1s\"";
+    let scene = Scene::open(Backend::echo(), &settings(top, &[&certificate], ""));
+    // Idle after a call; before the first one; in the middle of a head.
+    for (input, words) in [
+        (&b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n"[..], "HTTP/1.1 200"),
+        (b"", "verify"),
+        (b"GET / HTTP/1.1\r\nHost:", "408 Request Timeout"),
+    ] {
+        let told = s_client(tls(&scene.gateway), &["-servername", HOST, "-quiet"], input);
+        assert!(told.contains(words) && !told.contains("unexpected eof"), "{told}");
+    }
 }
 
 #[test]
