@@ -130,8 +130,8 @@ settings! {
     }
     /// TLS on the data plane.
     tls: Tls {
-        /// PEM files of certificates with their keys, each written CERTIFICATE:KEY, in the file as tables
-        /// `{certificate = "…", key = "…"}`. Which one is shown goes by the name the client asks for.
+        /// PEM files of certificates with their keys, each written CERTIFICATE:KEY, or in the file as a table with
+        /// `certificate` and `key`. Which one is shown goes by the name the client asks for.
         certificates: Vec<CertificateFiles> = CERTIFICATES(""),
         /// "modern": TLS 1.3 only; "intermediate": 1.2 too, with ECDHE and AEAD ciphers.
         profile: Profile = PROFILE("intermediate"),

@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client that sends exactly what it is told to, and reads answers strictly.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -169,8 +170,13 @@ fn read_line(stream: &mut impl Read) -> String {
 /// Status and fields of a head.
 pub(crate) fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
     let mut fields = [httparse::EMPTY_HEADER; 256];
+    // What curl shows of HTTP/2 has the same form.
+    let head = match head.strip_prefix(b"HTTP/2 ") {
+        Some(rest) => Cow::Owned([b"HTTP/1.1 ", rest].concat()),
+        None => Cow::Borrowed(head),
+    };
     let mut response = httparse::Response::new(&mut fields);
-    assert!(response.parse(head).expect("a well-formed head").is_complete());
+    assert!(response.parse(&head).expect("a well-formed head").is_complete());
     let headers = response
         .headers
         .iter()
