@@ -22,6 +22,7 @@ mod reference;
 mod registration;
 mod security;
 mod socket_activation;
+mod streams;
 mod support;
 mod tidy;
 mod tls;
