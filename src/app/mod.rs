@@ -67,6 +67,8 @@ const SESSIONS_PER_USER: u32 = 100;
 const BUILTIN_BODY: u64 = 64 << 10;
 /// How often expired sessions are forgotten.
 const PRUNE: Duration = Duration::from_secs(600);
+/// How often the files of client certificates are looked at.
+const REFRESH: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -145,7 +147,7 @@ impl Gateway {
         });
         let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
         let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
-        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, own));
+        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, own), Arc::clone(&clock));
         let node = Arc::new(Node {
             pseudonym,
             limits: limits(&config),
@@ -190,6 +192,7 @@ impl Gateway {
         pending.start(workshop).await?;
         ensure_default_client(&changes).await?;
 
+        let certificates = upstreams.clone();
         let state = Arc::new(AdminState {
             changes,
             dry_run: DryRun::new(parts, upstreams),
@@ -215,6 +218,7 @@ impl Gateway {
             let _ = stopping.wait_for(|stage| *stage >= Stage::Stopping).await;
         }));
         tokio::spawn(prune(registry, clock));
+        tokio::spawn(refresh(certificates));
         Ok(Self {
             data_addr,
             tls_addr,
@@ -431,6 +435,17 @@ async fn ensure_default_client(changes: &Changes) -> anyhow::Result<()> {
     });
     made.await?;
     Ok(())
+}
+
+/// Takes up certificates that are shown to services when their files have changed.
+async fn refresh(upstreams: Upstreams) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let upstreams = upstreams.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || upstreams.refresh()).await {
+            tracing::error!(%error, "the client certificates could not be looked at");
+        }
+    }
 }
 
 async fn prune(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {

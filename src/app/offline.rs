@@ -33,12 +33,13 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         sessions: Arc::new(Sessions::new(registry, SESSION_BYTES)),
         jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
         captures: Arc::new(MemoryCaptures::new(0)),
-        clock,
+        clock: Arc::clone(&clock),
         client_certificates: config.tls.client_certificates != ClientCertificates::Off,
         body_limit: config.limits.body_bytes,
         limiters: Arc::new(Limiters::default()),
     };
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = HeaderValue::from_static("portcullis");
-    Ok(DryRun::new(Arc::new(parts), Upstreams::new(upstream_settings(config, &pseudonym, own))))
+    let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own), clock);
+    Ok(DryRun::new(Arc::new(parts), upstreams))
 }

@@ -87,5 +87,6 @@ pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: V
         keep_alive: config.timeouts.upstream_keep_alive,
         answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
         pseudonym: pseudonym.clone(),
+        files: config.data_dir.clone(),
     }
 }

@@ -27,3 +27,4 @@ mod support;
 mod tidy;
 mod tls;
 mod tunnels;
+mod upstream_tls;

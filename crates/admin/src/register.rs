@@ -38,7 +38,7 @@ const BODY_LIMIT: usize = 16 << 10;
 pub(crate) struct Wanted {
     /// The service's name, the first segment of its path.
     name: String,
-    /// Where it is: `http://host[:port][/base]`.
+    /// Where it is: `http://host[:port][/base]`, or `https://…` over TLS.
     base_url: String,
     /// Its version, the second segment of its path; `v1` if absent.
     #[schema(default = "v1")]

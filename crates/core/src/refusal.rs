@@ -113,6 +113,11 @@ pub enum Refusal {
         /// Why, for the operator only.
         private: Cow<'static, str>,
     },
+    /// No TLS with the target: it did not prove who it is, or did not take what it was shown.
+    UpstreamTls {
+        /// Why, for the operator only.
+        private: Cow<'static, str>,
+    },
     /// The target broke off or answered something that is not HTTP.
     UpstreamBroken {
         /// How, for the operator only.
@@ -246,6 +251,9 @@ impl Refusal {
             Self::UpstreamUnreachable { .. } => {
                 (502, "upstream_unreachable", "Bad gateway", "the service cannot be reached".into())
             }
+            Self::UpstreamTls { .. } => {
+                (502, "upstream_tls", "Bad gateway", "the service could not prove who it is over TLS".into())
+            }
             Self::UpstreamBroken { .. } => {
                 (502, "upstream_broken", "Bad gateway", "the service broke off or did not answer in HTTP".into())
             }
@@ -299,6 +307,7 @@ impl Refusal {
         match self {
             Self::InvalidCredential { private, .. }
             | Self::UpstreamUnreachable { private }
+            | Self::UpstreamTls { private }
             | Self::UpstreamBroken { private }
             | Self::UpstreamForbidden { private }
             | Self::Internal { private } => Some(private),

@@ -13,7 +13,7 @@ use super::client::{Answer, call};
 static GATEWAYS: Mutex<Option<HashMap<SocketAddr, (SocketAddr, String)>>> = Mutex::new(None);
 
 /// What is decided behind the pipeline, or by what is in a body: there `explain` says that the call gets so far.
-const DECIDED_LATER: [&str; 12] = [
+const DECIDED_LATER: [&str; 13] = [
     "body_broken",
     "broken_body",
     "body_too_large",
@@ -26,6 +26,7 @@ const DECIDED_LATER: [&str; 12] = [
     "upstream_broken",
     "upstream_busy",
     "upstream_timeout",
+    "upstream_tls",
     "upstream_unreachable",
 ];
 

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod issuer;
 pub(crate) mod scene;
+pub(crate) mod tls;
 
 pub(crate) use backend::Backend;
 pub(crate) use client::{Answer, call};

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored};
+use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored, TargetTls, TlsVersion};
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -36,6 +36,9 @@ pub(crate) struct ServiceDeclaration {
     /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
     #[schema(required = false, max_items = 64)]
     audiences: Vec<String>,
+    /// TLS to its targets, which are all `https` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsDeclaration>,
     /// Settings of policies by kind.
     #[schema(required = false, value_type = BTreeMap<String, Object>)]
     policies: BTreeMap<String, Value>,
@@ -45,7 +48,7 @@ pub(crate) struct ServiceDeclaration {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Target)]
 pub(crate) struct TargetDeclaration {
-    /// The base URL calls are forwarded to: `http://host[:port][/base]`.
+    /// The base URL calls are forwarded to: `http://host[:port][/base]`, or `https://…` over TLS.
     #[schema(example = "http://127.0.0.1:9001")]
     url: String,
     /// The share of calls it gets.
@@ -54,6 +57,50 @@ pub(crate) struct TargetDeclaration {
     /// The name the instance registered itself under.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+}
+
+/// How the targets of a service prove who they are over TLS, and what they are shown. Without it, `https` targets prove
+/// their hosts to the trusted roots of the gateway's machine. Whether they do is always checked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TargetTls)]
+pub(crate) struct TlsDeclaration {
+    /// Certificates of authorities in PEM, at most 64 KiB: they alone are trusted, in place of the machine's roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    /// The name that is asked for and that certificates must be for, in place of each target's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "users.internal")]
+    server_name: Option<String>,
+    /// The file, below the gateway's data directory, of the certificate chain it shows to targets, in PEM. Read anew
+    /// when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "tls/gateway.pem")]
+    client_certificate: Option<String>,
+    /// The file, below the gateway's data directory, of the private key of that chain, in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "tls/gateway.key")]
+    client_key: Option<String>,
+    /// SHA-256 hashes of public keys (SubjectPublicKeyInfo) in Base64: a target's own must be one of them, besides
+    /// everything else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, max_items = 16)]
+    pins: Vec<String>,
+    /// The lowest version of TLS that is spoken: `1.2`, the default, or `1.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_version: Option<&'static str>,
+}
+
+impl TlsDeclaration {
+    fn of(tls: &TargetTls) -> Self {
+        Self {
+            ca: tls.ca.clone(),
+            server_name: tls.server_name.clone(),
+            client_certificate: tls.client_certificate.clone(),
+            client_key: tls.client_key.clone(),
+            pins: tls.pins.clone(),
+            min_version: tls.min_version.map(TlsVersion::as_str),
+        }
+    }
 }
 
 /// A service as it stands.
@@ -90,6 +137,7 @@ impl ServiceObject {
                 targets: targets.collect(),
                 require: service.require.clone(),
                 audiences: service.audiences.clone(),
+                tls: service.tls.as_ref().map(TlsDeclaration::of),
                 policies: service.policies.clone(),
             },
             revision,

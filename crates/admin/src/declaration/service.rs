@@ -1,14 +1,17 @@
 //! Reads a declared service by hand, so that every mistake in it is told at once, each with its place.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
-use portcullis_core::model::{Name, Problem, Service, Target, TargetUrl, default_require};
-use serde_json::Value;
+use portcullis_core::model::{Name, Problem, Service, Target, TargetTls, TargetUrl, TlsVersion, default_require};
+use serde_json::{Map, Value};
 
 use super::fields::{expected, text, texts, unknown_fields};
 
-const FIELDS: [&str; 4] = ["targets", "require", "audiences", "policies"];
+const FIELDS: [&str; 5] = ["targets", "require", "audiences", "tls", "policies"];
 const TARGET_FIELDS: [&str; 3] = ["url", "weight", "instance"];
+const TLS_FIELDS: [&str; 6] = ["ca", "server_name", "client_certificate", "client_key", "pins", "min_version"];
 const MAX_WEIGHT: u16 = 1_000;
 const MAX_AUDIENCES: usize = 64;
 const MAX_AUDIENCE: usize = 256;
@@ -27,8 +30,13 @@ pub(crate) struct Reading {
 /// Reads the body of a declared service.
 pub(crate) fn read(body: &Value) -> Reading {
     let mut problems = Vec::new();
-    let mut service =
-        Service { targets: Vec::new(), require: default_require(), audiences: Vec::new(), policies: BTreeMap::new() };
+    let mut service = Service {
+        targets: Vec::new(),
+        require: default_require(),
+        audiences: Vec::new(),
+        tls: None,
+        policies: BTreeMap::new(),
+    };
     let mut written = 0;
     let Some(fields) = body.as_object() else {
         problems.push(expected("", "an object with 'targets'", body));
@@ -49,6 +57,7 @@ pub(crate) fn read(body: &Value) -> Reading {
     if let Some(value) = fields.get("audiences") {
         service.audiences = audiences(value, &mut problems);
     }
+    service.tls = fields.get("tls").and_then(|value| tls(value, &mut problems));
     match fields.get("policies") {
         None => {}
         Some(Value::Object(policies)) => service.policies = policies.clone().into_iter().collect(),
@@ -110,6 +119,41 @@ fn weight(value: &Value) -> Option<u16> {
     (1..=MAX_WEIGHT).contains(&weight).then_some(weight)
 }
 
+fn tls(value: &Value, problems: &mut Vec<Problem>) -> Option<TargetTls> {
+    let Some(fields) = value.as_object() else {
+        problems.push(expected("tls", "an object", value));
+        return None;
+    };
+    unknown_fields(fields, &TLS_FIELDS, "tls", problems);
+    let pins = match fields.get("pins") {
+        None => Vec::new(),
+        Some(Value::Array(items)) => texts(items, "tls.pins", problems),
+        Some(other) => {
+            problems.push(expected("tls.pins", "a list of texts", other));
+            Vec::new()
+        }
+    };
+    Some(TargetTls {
+        ca: member(fields, "ca", problems),
+        server_name: member(fields, "server_name", problems),
+        client_certificate: member(fields, "client_certificate", problems),
+        client_key: member(fields, "client_key", problems),
+        pins,
+        min_version: match fields.get("min_version") {
+            // Unquoted, YAML reads it as a number.
+            Some(value @ Value::Number(_)) => {
+                problems.push(expected("tls.min_version", "'1.2' or '1.3', in quotes", value));
+                None
+            }
+            _ => member::<TlsVersion>(fields, "min_version", problems),
+        },
+    })
+}
+
+fn member<T: FromStr<Err: Display>>(fields: &Map<String, Value>, name: &str, problems: &mut Vec<Problem>) -> Option<T> {
+    fields.get(name).and_then(|value| text(value, &format!("tls.{name}"), problems))
+}
+
 pub(super) fn require(value: &Value, problems: &mut Vec<Problem>) -> Vec<Vec<String>> {
     const WANTED: &str = "a list of alternatives, each a list of credential kinds";
     let Some(alternatives) = value.as_array() else {
@@ -168,11 +212,14 @@ mod tests {
             "targets": [{"url": "http://a:1/"}, {"url": "http://b:2/x", "weight": 5, "instance": "two"}],
             "require": [["bearer"], ["api_key"]],
             "audiences": ["me"],
+            "tls": {"server_name": "a", "pins": ["x"], "min_version": "1.3"},
             "policies": {"rate_limit": {"limit": 5}},
         }));
         assert_eq!(reading.problems, []);
         assert_eq!((reading.service.targets.len(), reading.service.targets[1].weight), (2, 5));
         assert_eq!(reading.service.require.len(), 2);
+        let tls = reading.service.tls.expect("there");
+        assert_eq!((tls.server_name.as_deref(), tls.min_version), (Some("a"), Some(TlsVersion::Tls13)));
     }
 
     #[test]
@@ -206,6 +253,7 @@ mod tests {
             ],
             "require": ["bearer", [1], []],
             "audiences": [2, ""],
+            "tls": {"verify": false, "ca": 1, "pins": "x", "min_version": 1.3},
             "policies": [],
         });
         check(
@@ -225,8 +273,16 @@ mod tests {
                 "require[2]",
                 "audiences[0]",
                 "audiences[1]",
+                "tls.verify",
+                "tls.pins",
+                "tls.ca",
+                "tls.min_version",
                 "policies",
             ],
         );
+        let target = json!([{"url": "https://a"}]);
+        check(&json!({"targets": target, "tls": []}), &["tls"]);
+        check(&json!({"targets": target, "tls": {"pins": [1]}}), &["tls.pins[0]"]);
+        check(&json!({"targets": target, "tls": {"min_version": "1.1"}}), &["tls.min_version"]);
     }
 }

@@ -133,7 +133,7 @@ impl House {
             client_certificates: false,
             body_limit: 0,
         });
-        let upstreams = upstreams();
+        let upstreams = upstreams(&clock);
         let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control));
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
@@ -254,19 +254,23 @@ impl House {
     }
 }
 
-fn upstreams() -> Upstreams {
+fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
     let second = Duration::from_secs(1);
-    Upstreams::new(upstream::Settings {
-        guard: Guard::new(vec![Allow::Loopback], Vec::new()),
-        per_worker: 1,
-        queue_wait: second,
-        connect_timeout: second,
-        first_byte: second,
-        body_idle: second,
-        keep_alive: second,
-        answer_head: 1 << 16,
-        pseudonym: HeaderValue::from_static("gate"),
-    })
+    Upstreams::new(
+        upstream::Settings {
+            guard: Guard::new(vec![Allow::Loopback], Vec::new()),
+            per_worker: 1,
+            queue_wait: second,
+            connect_timeout: second,
+            first_byte: second,
+            body_idle: second,
+            keep_alive: second,
+            answer_head: 1 << 16,
+            pseudonym: HeaderValue::from_static("gate"),
+            files: "/nowhere".into(),
+        },
+        clock.clone(),
+    )
 }
 
 fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {

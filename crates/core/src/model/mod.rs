@@ -10,6 +10,7 @@ mod names;
 mod problem;
 mod route;
 mod service;
+mod target_tls;
 mod target_url;
 
 pub use client::{Client, Grant};
@@ -19,4 +20,5 @@ pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId};
 pub use problem::Problem;
 pub use route::{FixedAnswer, HostMode, Match, PathMatch, Redirect, Route};
 pub use service::{Owner, Service, Stored, Target, default_require};
-pub use target_url::{TargetUrl, TargetUrlError};
+pub use target_tls::{TargetTls, TlsVersion};
+pub use target_url::{Scheme, TargetUrl, TargetUrlError};

@@ -14,8 +14,8 @@ pub enum TargetUrlError {
     /// Not an absolute URL.
     #[error("expected an absolute URL like 'http://10.0.0.7:8080/base'")]
     NotAbsolute,
-    /// A scheme other than `http`.
-    #[error("expected the scheme 'http', found '{0}'")]
+    /// A scheme other than `http` and `https`.
+    #[error("expected the scheme 'http' or 'https', found '{0}'")]
     Scheme(String),
     /// User information in the authority.
     #[error("a target carries no user information")]
@@ -28,10 +28,38 @@ pub enum TargetUrlError {
     Port,
 }
 
-/// An `http://host[:port][/base]` URL. Its base path carries no trailing slash.
+/// How a target is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As a URL begins.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port where a URL names none.
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// An `http[s]://host[:port][/base]` URL. Its base path carries no trailing slash.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TargetUrl {
+    scheme: Scheme,
     authority: Arc<str>,
     host: Arc<str>,
     port: u16,
@@ -39,6 +67,11 @@ pub struct TargetUrl {
 }
 
 impl TargetUrl {
+    /// Whether it is spoken to over TLS.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// `host[:port]` as written: what the `Host` header of a forwarded request says.
     pub fn authority(&self) -> &Arc<str> {
         &self.authority
@@ -49,7 +82,7 @@ impl TargetUrl {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The TCP port, 80 where the URL names none.
+    /// The TCP port; 80, or 443 for `https`, where the URL names none.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -67,9 +100,11 @@ impl FromStr for TargetUrl {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(TargetUrlError::NotAbsolute);
         };
-        if scheme != "http" {
-            return Err(TargetUrlError::Scheme(scheme.to_owned()));
-        }
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            other => return Err(TargetUrlError::Scheme(other.to_owned())),
+        };
         if authority.as_str().contains('@') {
             return Err(TargetUrlError::UserInfo);
         }
@@ -79,13 +114,14 @@ impl FromStr for TargetUrl {
         let port_text = authority.as_str().rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
         let port = match (authority.port_u16(), port_text) {
             (Some(port), _) if port > 0 => port,
-            (None, None) => 80,
+            (None, None) => scheme.default_port(),
             _ => return Err(TargetUrlError::Port),
         };
         if authority.host().is_empty() {
             return Err(TargetUrlError::NotAbsolute);
         }
         Ok(Self {
+            scheme,
             authority: authority.as_str().to_ascii_lowercase().into(),
             host: authority.host().to_ascii_lowercase().into(),
             port,
@@ -109,7 +145,7 @@ impl From<TargetUrl> for String {
 
 impl fmt::Display for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.base)
+        write!(f, "{}://{}{}", self.scheme.as_str(), self.authority, self.base)
     }
 }
 
@@ -121,6 +157,8 @@ impl fmt::Debug for TargetUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -129,6 +167,44 @@ mod tests {
         assert_eq!((url.host(), url.port(), url.base()), ("localhost", 8080, "/base"));
         let url: TargetUrl = "http://[::1]".parse().expect("well formed");
         assert_eq!((url.host(), url.port(), url.base(), url.authority().as_ref()), ("::1", 80, "", "[::1]"));
+        assert_eq!(url.scheme(), Scheme::Http);
+        let url: TargetUrl = "HTTPS://A.example/base".parse().expect("well formed");
+        assert_eq!((url.scheme(), url.port(), url.authority().as_ref()), (Scheme::Https, 443, "a.example"));
+        let url: TargetUrl = "https://[::1]:80".parse().expect("well formed");
+        assert_eq!((url.scheme(), url.port(), url.host()), (Scheme::Https, 80, "::1"));
+    }
+
+    #[test]
+    fn the_scheme_makes_another_target() {
+        let (plain, tls): (TargetUrl, TargetUrl) =
+            ("http://a:1/b".parse().expect("well formed"), "https://a:1/b".parse().expect("well formed"));
+        assert_ne!(plain, tls);
+        assert_eq!((plain.to_string().as_str(), tls.to_string().as_str()), ("http://a:1/b", "https://a:1/b"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_the_same(
+            scheme in "http|https|HTTPS",
+            host in r"[a-zA-Z][a-zA-Z0-9.-]{0,20}|10\.0\.0\.[1-9]|\[::[1-9a-f]\]",
+            port in proptest::option::of(1_u16..),
+            base in "(/[a-z0-9]{1,5}){0,3}/{0,2}",
+        ) {
+            let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let url: TargetUrl = format!("{scheme}://{host}{port_text}{base}").parse().expect("well formed");
+            let is_tls = scheme.eq_ignore_ascii_case("https");
+            prop_assert_eq!(url.scheme() == Scheme::Https, is_tls);
+            prop_assert_eq!(url.port(), port.unwrap_or(if is_tls { 443 } else { 80 }));
+            prop_assert_eq!(url.base(), base.trim_end_matches('/'));
+            prop_assert_eq!(url.to_string().parse::<TargetUrl>(), Ok(url));
+        }
+
+        #[test]
+        fn no_text_makes_it_fall_over(text in "(https?:)?[ -~]{0,40}") {
+            if let Ok(url) = text.parse::<TargetUrl>() {
+                prop_assert_eq!(url.to_string().parse::<TargetUrl>(), Ok(url));
+            }
+        }
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use portcullis_core::model::{Target, TargetUrl};
-
 /// The targets of a service, with how far round robin has come.
 #[derive(Debug)]
-pub struct Targets {
-    urls: Vec<TargetUrl>,
+pub struct Targets<T> {
+    targets: Vec<T>,
     /// The sum of the weights up to and with each target.
     sums: Vec<u32>,
     /// Goes through all positions below the sum, far apart, so that heavy targets are not hit in a row.
@@ -15,36 +13,32 @@ pub struct Targets {
     turn: AtomicU32,
 }
 
-impl Targets {
-    /// Targets in the order they were declared.
-    pub fn new(targets: &[Target]) -> Self {
-        let sums: Vec<u32> = targets
+impl<T> Targets<T> {
+    /// Targets with their weights, in the order they were declared.
+    pub fn new(weighted: impl IntoIterator<Item = (T, u16)>) -> Self {
+        let (targets, weights): (Vec<T>, Vec<u16>) = weighted.into_iter().unzip();
+        let sums: Vec<u32> = weights
             .iter()
-            .scan(0_u32, |sum, target| {
-                *sum += u32::from(target.weight);
+            .scan(0_u32, |sum, weight| {
+                *sum += u32::from(*weight);
                 Some(*sum)
             })
             .collect();
         let total = sums.last().copied().unwrap_or(1).max(1);
-        Self {
-            urls: targets.iter().map(|target| target.url.clone()).collect(),
-            sums,
-            stride: stride(total),
-            turn: AtomicU32::new(0),
-        }
+        Self { targets, sums, stride: stride(total), turn: AtomicU32::new(0) }
     }
 
     /// The target whose turn it is, then the others in the order they were declared.
-    pub fn choose(&self) -> impl Iterator<Item = &TargetUrl> {
+    pub fn choose(&self) -> impl Iterator<Item = &T> {
         self.from(self.turn.fetch_add(1, Relaxed))
     }
 
     /// What [`Self::choose`] would give now; the turn stays where it is.
-    pub fn peek(&self) -> impl Iterator<Item = &TargetUrl> {
+    pub fn peek(&self) -> impl Iterator<Item = &T> {
         self.from(self.turn.load(Relaxed))
     }
 
-    fn from(&self, turn: u32) -> impl Iterator<Item = &TargetUrl> {
+    fn from(&self, turn: u32) -> impl Iterator<Item = &T> {
         let total = self.sums.last().copied().unwrap_or(0);
         let first = if total == 0 {
             0
@@ -53,7 +47,7 @@ impl Targets {
             let at = u32::try_from(turn % u64::from(total)).unwrap_or(0);
             self.sums.partition_point(|sum| *sum <= at)
         };
-        let (before, after) = self.urls.split_at(first.min(self.urls.len()));
+        let (before, after) = self.targets.split_at(first.min(self.targets.len()));
         after.iter().chain(before)
     }
 }
@@ -73,22 +67,13 @@ mod tests {
     use super::*;
 
     fn counts(weights: &[u16], calls: usize) -> Vec<usize> {
-        let targets: Vec<Target> = weights
-            .iter()
-            .enumerate()
-            .map(|(at, weight)| Target {
-                url: format!("http://t{at}/").parse().expect("well formed"),
-                weight: *weight,
-                instance: None,
-            })
-            .collect();
-        let chooser = Targets::new(&targets);
+        let chooser = Targets::new(weights.iter().copied().enumerate());
         let mut counts = vec![0; weights.len()];
         for _ in 0..calls {
-            let next = chooser.peek().next().cloned();
+            let next = chooser.peek().next().copied();
             let chosen = chooser.choose().next().expect("a target");
             assert_eq!(next.as_ref(), Some(chosen), "what a look says is what is chosen next");
-            counts[targets.iter().position(|target| target.url == *chosen).expect("one of them")] += 1;
+            counts[*chosen] += 1;
         }
         counts
     }
@@ -103,15 +88,12 @@ mod tests {
 
     #[test]
     fn all_others_come_behind_the_chosen_one() {
-        let targets: Vec<Target> = (0..3)
-            .map(|at| Target { url: format!("http://t{at}/").parse().expect("well formed"), weight: 1, instance: None })
-            .collect();
-        let chooser = Targets::new(&targets);
+        let chooser = Targets::new((0..3).map(|target| (target, 1)));
         for _ in 0..3 {
-            let mut all: Vec<_> = chooser.choose().map(ToString::to_string).collect();
-            all.sort();
-            assert_eq!(all, ["http://t0", "http://t1", "http://t2"]);
+            let mut all: Vec<_> = chooser.choose().copied().collect();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2]);
         }
-        assert_eq!(Targets::new(&[]).choose().count(), 0);
+        assert_eq!(Targets::<u8>::new([]).choose().count(), 0);
     }
 }

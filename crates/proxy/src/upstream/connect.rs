@@ -1,4 +1,4 @@
-//! Opening a connection to a target: resolve, ask the guard, connect, shake hands.
+//! Opening a connection to a target: resolve, ask the guard, connect, prove who it is where that is TLS, shake hands.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,9 +15,12 @@ use portcullis_core::refusal::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
+use super::peer::Peer;
 use super::pool::Slot;
+use super::stream::Stream;
 use crate::worker;
 
 /// A connection to a target, and how many bytes have come over it.
@@ -33,13 +36,25 @@ pub struct Connection {
 }
 
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
-pub async fn connect(settings: &Settings, target: &TargetUrl, slot: Slot) -> Result<Connection, Refusal> {
-    let opened = tokio::time::timeout(settings.connect_timeout, open(settings, target)).await;
+pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Connection, Refusal> {
+    let target = &peer.url;
+    let deadline = Instant::now() + settings.connect_timeout;
+    let opened = timeout_at(deadline, open(settings, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
+    let stream = match &peer.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => {
+            // Apart from the call's own future, which most calls have without ever connecting.
+            let handshake = Box::pin(tls.identity.shake_hands(tls.name.clone(), stream));
+            let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| Err("no handshake in time".into()));
+            Stream::Tls(Box::new(shaken.map_err(|reason| unproved(target, &reason))?))
+        }
+    };
     let read = Arc::new(AtomicU64::new(0));
     let written_at = Arc::new(AtomicU32::new(worker::tick()));
-    let io = TokioIo::new(Noting { stream, read: Arc::clone(&read), written_at: Arc::clone(&written_at) });
+    let noting = Noting { stream, read: Arc::clone(&read), written_at: Arc::clone(&written_at), is_unflushed: false };
+    let io = TokioIo::new(noting);
     let (sender, connection) = http1::Builder::new()
         .max_header_size(settings.answer_head)
         .max_buf_size(settings.answer_head.max(8_192))
@@ -112,21 +127,28 @@ fn forbidden(target: &TargetUrl, found: SocketAddr) -> Refusal {
     Refusal::UpstreamForbidden { private: format!("{target} is at {found}").into() }
 }
 
+fn unproved(target: &TargetUrl, reason: &str) -> Refusal {
+    Refusal::UpstreamTls { private: format!("{target}: {reason}").into() }
+}
+
 fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {
     Refusal::UpstreamUnreachable { private: format!("{target}: {reason}").into() }
 }
 
-/// A socket that counts what is read from it, and notes when something was written to it.
+/// A connection that counts what is read from it, and notes when something was written to it.
 struct Noting {
-    stream: TcpStream,
+    stream: Stream,
     read: Arc<AtomicU64>,
     written_at: Arc<AtomicU32>,
+    /// Something was written that may not have left: TLS keeps what the socket does not take.
+    is_unflushed: bool,
 }
 
 impl Noting {
-    fn note_write(&self, polled: &Poll<io::Result<usize>>) {
+    fn note_write(&mut self, polled: &Poll<io::Result<usize>>) {
         if matches!(polled, Poll::Ready(Ok(_))) {
             self.written_at.store(worker::tick(), Relaxed);
+            self.is_unflushed = true;
         }
     }
 }
@@ -166,7 +188,12 @@ impl AsyncWrite for Noting {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        // Only the first flush after a write is one of something; there are many of nothing.
+        if polled.is_ready() && std::mem::take(&mut self.is_unflushed) {
+            self.written_at.store(worker::tick(), Relaxed);
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,15 +16,16 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
 use super::incoming::IdleBody;
+use super::peer::Peer;
 use super::pool::{Lease, lend, take_back};
-use super::{ForwardPath, Forwarding, Settings, switched};
+use super::{ForwardPath, Forwarding, Settings, switched, tls};
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     has_other_coding, strip_response,
 };
 use crate::worker;
 
-/// Forwards a call and returns the answer's head with its body still to come.
+/// Forwards a call over a connection and returns the answer's head with its body still to come.
 ///
 /// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one
 /// it was sent over died without a byte of an answer.
@@ -32,13 +33,12 @@ pub async fn forward(
     settings: &Arc<Settings>,
     forwarding: &Forwarding,
     call: &mut Call,
-    target: &TargetUrl,
+    target: &Peer,
+    mut lease: Lease,
 ) -> Result<Response, Refusal> {
-    call.record.note(|record| record.target = Some(Arc::clone(target.authority())));
-    let mut lease = lend(settings, target, false).await?;
     let body = call.take_body();
     let repeatable = body.is_empty() && is_idempotent(&call.request.method);
-    let request = request(settings, forwarding, call, target, body)?;
+    let request = request(settings, forwarding, call, &target.url, body)?;
     let spare = (repeatable && lease.reused).then(|| spare(&request));
     let started = Instant::now();
     let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
@@ -98,7 +98,7 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Resu
     let host = host(forwarding, call, target)?;
     Ok(Destination::Target {
         target: target.to_string(),
-        url: format!("http://{}{}", target.authority(), uri(&forwarding.path, call, target)?),
+        url: format!("{}://{}{}", target.scheme().as_str(), target.authority(), uri(&forwarding.path, call, target)?),
         host: String::from_utf8_lossy(host.as_bytes()).into_owned(),
     })
 }
@@ -234,6 +234,8 @@ enum Failure {
     NoAnswer(String),
     /// The request's body failed on the caller's side.
     Body(BodyError),
+    /// The target ended TLS instead of answering.
+    Tls(String),
     /// It did not come in time.
     TimedOut,
     /// It began, and is none.
@@ -247,6 +249,7 @@ impl Failure {
             Self::Body(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit },
             Self::Body(BodyError::Idle) => Refusal::RequestTimeout,
             Self::Body(BodyError::Broken(_)) => Refusal::malformed("broken_body", "the request's body broke off"),
+            Self::Tls(reason) => Refusal::UpstreamTls { private: reason.into() },
             Self::TimedOut => Refusal::UpstreamTimeout,
         }
     }
@@ -256,11 +259,11 @@ impl Failure {
 async fn send(
     settings: &Settings,
     lease: Lease,
-    target: &TargetUrl,
+    target: &Peer,
     request: Request<Body>,
     upgrade: &mut Option<Box<Upgrade>>,
 ) -> Result<Response, Failure> {
-    let Lease { mut connection, .. } = lease;
+    let Lease { mut connection, reused } = lease;
     let before = connection.read.load(Relaxed);
     // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
     let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
@@ -278,6 +281,11 @@ async fn send(
             let unanswered = error.is_canceled() || connection.read.load(Relaxed) == before;
             return Err(match body_error(&error) {
                 Some(error) => Failure::Body(error),
+                // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
+                // 4.4.2.4). One that says so later ends a connection like any other.
+                None if unanswered && !reused && tls::find_failure(&error).is_some() => {
+                    Failure::Tls(tls::find_failure(&error).map(tls::reason).unwrap_or_default())
+                }
                 None if unanswered => Failure::NoAnswer(error.to_string()),
                 None => Failure::Broken(error.to_string()),
             });
@@ -293,11 +301,11 @@ async fn send(
         };
         return switched::tunnel(response, *upgrade, connection.open).await.map_err(Failure::Broken);
     }
-    let authority = Arc::clone(target.authority());
+    let key = Arc::clone(&target.pool);
     Ok(response.map(|incoming| {
         IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
             if end.outcome == Outcome::Complete && request_done.load(Relaxed) {
-                take_back(&authority, connection);
+                take_back(&key, connection);
             }
         })
     }))

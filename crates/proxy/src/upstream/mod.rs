@@ -5,22 +5,29 @@ pub mod connect;
 pub mod forward;
 pub mod guard;
 pub mod incoming;
+pub mod peer;
 pub mod pool;
+pub mod stream;
 pub mod switched;
+pub mod tls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{HostMode, Problem, Target};
+use portcullis_core::model::{HostMode, Problem, Target, TargetTls};
 use portcullis_core::policy::Endpoint;
+use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
 use balance::Targets;
 use guard::Guard;
+use peer::Peer;
+use tls::Identities;
 
 use crate::template::Template;
 
@@ -50,6 +57,8 @@ pub struct Settings {
     pub answer_head: usize,
     /// The name this node goes by in `Via`.
     pub pseudonym: HeaderValue,
+    /// Below which directory the certificates are that it shows to targets.
+    pub files: PathBuf,
 }
 
 /// How a route's calls reach its service.
@@ -74,16 +83,30 @@ pub enum ForwardPath {
 
 /// Makes upstream endpoints.
 #[derive(Debug, Clone)]
-pub struct Upstreams(Arc<Settings>);
+pub struct Upstreams {
+    settings: Arc<Settings>,
+    identities: Arc<Identities>,
+}
 
 impl Upstreams {
-    /// A maker of endpoints that share these settings.
-    pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(settings))
+    /// A maker of endpoints that share these settings. By the clock, certificates of targets are judged.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let identities = Arc::new(Identities::new(&settings.files, clock));
+        Self { settings: Arc::new(settings), identities }
+    }
+
+    /// Takes up certificates of this node whose files have changed. Reads files.
+    pub fn refresh(&self) {
+        self.identities.refresh();
     }
 
     /// The endpoint for a service's targets, on a route that forwards like this.
-    pub fn compile(&self, targets: &[Target], forwarding: Forwarding) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
+    pub fn compile(
+        &self,
+        targets: &[Target],
+        tls: Option<&TargetTls>,
+        forwarding: Forwarding,
+    ) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
         let mut problems = Vec::new();
         if targets.len() > MAX_TARGETS {
             problems.push(Problem::new("targets", format!("a service has at most {MAX_TARGETS} targets")));
@@ -93,17 +116,22 @@ impl Upstreams {
             let message = format!("expected a weight from 1 to 1000, found {}", target.weight);
             problems.push(Problem::new(format!("targets[{position}].weight"), message));
         }
-        if problems.is_empty() {
-            Ok(Arc::new(Upstream { targets: Targets::new(targets), forwarding, settings: Arc::clone(&self.0) }))
-        } else {
-            Err(problems)
+        match peer::peers(targets, tls, &self.identities) {
+            Ok(peers) if problems.is_empty() => {
+                let targets = Targets::new(peers.into_iter().zip(targets.iter().map(|target| target.weight)));
+                Ok(Arc::new(Upstream { targets, forwarding, settings: Arc::clone(&self.settings) }))
+            }
+            peers => {
+                problems.extend(peers.err().into_iter().flatten());
+                Err(problems)
+            }
         }
     }
 }
 
 /// Forwards calls to one of several targets.
 struct Upstream {
-    targets: Targets,
+    targets: Targets<Peer>,
     forwarding: Forwarding,
     settings: Arc<Settings>,
 }
@@ -113,17 +141,19 @@ impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
         for target in self.targets.choose().take(TRIES) {
-            match forward::forward(&self.settings, &self.forwarding, call, target).await {
+            call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
+            match pool::lend(&self.settings, target, false).await {
                 // Nothing has been sent to it: another instance may be there.
-                Err(refusal @ Refusal::UpstreamUnreachable { .. }) => refused = refusal,
-                done => return done,
+                Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
+                Err(refusal) => return Err(refusal),
+                Ok(lease) => return forward::forward(&self.settings, &self.forwarding, call, target, lease).await,
             }
         }
         Err(refused)
     }
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
         let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
-        connect::admit(&self.settings, target)?;
-        forward::preview(&self.forwarding, call, target)
+        connect::admit(&self.settings, &target.url)?;
+        forward::preview(&self.forwarding, call, &target.url)
     }
 }

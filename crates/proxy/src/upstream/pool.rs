@@ -1,23 +1,23 @@
-//! The connections of one worker to each target: idle ones to be used again, a bound on all of them, and a
+//! The connections of one worker to each target, those of each TLS identity apart: idle ones to be used again, a bound on all of them, and a
 //! short queue for when the bound is reached.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
 use tokio::sync::oneshot;
 
 use super::Settings;
 use super::connect::{Connection, connect};
+use super::peer::{Peer, PoolKey};
 use crate::worker;
 
 /// Calls that wait for a connection to one target, on one worker.
 const QUEUE: usize = 1_024;
 
 thread_local! {
-    static POOLS: RefCell<HashMap<Arc<str>, Pool>> = RefCell::default();
+    static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool>> = RefCell::default();
 }
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ struct Idle {
 }
 
 /// The right to have one connection open. Given back when it is dropped.
-pub struct Slot(Arc<str>);
+pub struct Slot(Arc<PoolKey>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -75,7 +75,7 @@ enum Found {
 }
 
 /// Lends a connection to a target: an idle one, a new one, or the next that comes free. `fresh` takes no idle one.
-pub async fn lend(settings: &Settings, target: &TargetUrl, fresh: bool) -> Result<Lease, Refusal> {
+pub async fn lend(settings: &Settings, target: &Peer, fresh: bool) -> Result<Lease, Refusal> {
     let deadline = tokio::time::Instant::now() + settings.queue_wait;
     loop {
         match look(settings, target, fresh) {
@@ -99,13 +99,13 @@ pub async fn lend(settings: &Settings, target: &TargetUrl, fresh: bool) -> Resul
     }
 }
 
-fn look(settings: &Settings, target: &TargetUrl, fresh: bool) -> Found {
+fn look(settings: &Settings, target: &Peer, fresh: bool) -> Found {
     POOLS.with_borrow_mut(|pools| {
-        if !pools.contains_key(target.authority()) {
+        if !pools.contains_key(&target.pool) {
             let keep_idle = u32::try_from(settings.keep_alive.as_millis()).unwrap_or(u32::MAX);
-            pools.insert(Arc::clone(target.authority()), Pool { keep_idle, ..Pool::default() });
+            pools.insert(Arc::clone(&target.pool), Pool { keep_idle, ..Pool::default() });
         }
-        let Some(pool) = pools.get_mut(target.authority()) else { return Found::Full };
+        let Some(pool) = pools.get_mut(&target.pool) else { return Found::Full };
         if fresh && pool.open >= settings.per_worker && !pool.idle.is_empty() {
             // An idle connection makes room for the fresh one that is asked for: its slot is given back soon.
             pool.idle.pop();
@@ -118,7 +118,7 @@ fn look(settings: &Settings, target: &TargetUrl, fresh: bool) -> Found {
         }
         if pool.open < settings.per_worker {
             pool.open += 1;
-            return Found::Room(Slot(Arc::clone(target.authority())));
+            return Found::Room(Slot(Arc::clone(&target.pool)));
         }
         if pool.waiting.len() >= QUEUE {
             pool.waiting.retain(|waiting| !waiting.is_closed());
@@ -133,9 +133,9 @@ fn look(settings: &Settings, target: &TargetUrl, fresh: bool) -> Found {
 }
 
 /// Takes a connection back whose request and answer have both come to their ends.
-pub fn take_back(authority: &Arc<str>, connection: Connection) {
+pub fn take_back(key: &PoolKey, connection: Connection) {
     POOLS.with_borrow_mut(|pools| {
-        if let Some(pool) = pools.get_mut(authority)
+        if let Some(pool) = pools.get_mut(key)
             && !connection.sender.is_closed()
         {
             pool.idle.push(Idle { connection, since: worker::tick() });

@@ -1,0 +1,91 @@
+//! Which declarations share an identity, and how long there is one.
+
+use portcullis_core::model::{Target, TargetTls};
+use portcullis_core::ports::SystemClock;
+
+use super::*;
+use crate::upstream::peer::{Peer, peers};
+
+const CA: &str = include_str!("tests/authority.pem");
+
+fn identities() -> Identities {
+    Identities::new(Path::new("/nowhere"), Arc::new(SystemClock))
+}
+
+fn trusting() -> TargetTls {
+    TargetTls { ca: Some(CA.to_owned()), ..TargetTls::default() }
+}
+
+fn known(identities: &Identities) -> usize {
+    identities.known.lock().expect("not poisoned").len()
+}
+
+fn peer(identities: &Identities, url: &str, tls: Option<&TargetTls>) -> Peer {
+    let target = Target { url: url.parse().expect("well formed"), weight: 1, instance: None };
+    peers(&[target], tls, identities).expect("good").remove(0)
+}
+
+#[test]
+fn one_declaration_is_one_identity_as_long_as_somebody_has_it() {
+    let identities = identities();
+    let first = identities.of(&trusting()).expect("good");
+    assert_eq!(identities.of(&trusting()).expect("good").id(), first.id());
+    let id = first.id();
+    drop(first);
+    assert_ne!(identities.of(&trusting()).expect("good").id(), id, "a number is not given twice");
+}
+
+#[test]
+fn every_difference_makes_another_identity() {
+    let identities = identities();
+    let pin = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
+    let all = [
+        trusting(),
+        TargetTls { ca: Some(format!("{CA}\n{CA}")), ..trusting() },
+        TargetTls { server_name: Some("a.example".to_owned()), ..trusting() },
+        TargetTls { pins: vec![pin], ..trusting() },
+        TargetTls { min_version: Some(TlsVersion::Tls13), ..trusting() },
+    ];
+    let made: Vec<_> = all.iter().map(|tls| identities.of(tls).expect("good")).collect();
+    let ids: std::collections::HashSet<u64> = made.iter().map(|identity| identity.id()).collect();
+    assert_eq!(ids.len(), all.len());
+}
+
+#[test]
+fn what_nobody_is_declared_with_is_forgotten() {
+    let identities = identities();
+    for number in 0..1_000 {
+        let tls = TargetTls { server_name: Some(format!("a{number}.example")), ..trusting() };
+        identities.of(&tls).expect("good");
+        assert!(known(&identities) <= 1, "{number}");
+    }
+}
+
+#[test]
+fn pools_are_of_an_authority_and_an_identity() {
+    let identities = identities();
+    let other = TargetTls { server_name: Some("b".to_owned()), ..trusting() };
+    let one = peer(&identities, "https://a:443", Some(&trusting()));
+    for (url, tls, same) in [
+        ("https://a:443", Some(&trusting()), true),
+        ("https://a:443/base", Some(&trusting()), true),
+        ("https://a:443", Some(&other), false),
+        ("https://b:443", Some(&trusting()), false),
+        ("http://a:443", None, false),
+    ] {
+        assert_eq!(peer(&identities, url, tls).pool == one.pool, same, "{url}");
+    }
+    assert_eq!(peer(&identities, "http://a", None).pool, peer(&identities, "http://a/base", None).pool);
+}
+
+#[test]
+fn the_name_that_is_proved_is_the_targets_or_the_one_declared() {
+    let identities = identities();
+    let name = |url: &str, tls: &TargetTls| {
+        peer(&identities, url, Some(tls)).tls.map(|tls| tls.name.to_str().into_owned()).expect("TLS")
+    };
+    let other = TargetTls { server_name: Some("b.example".to_owned()), ..trusting() };
+    assert_eq!(name("https://A.example:1/x", &trusting()), "a.example");
+    assert_eq!(name("https://[::1]:1", &trusting()), "::1");
+    assert_eq!(name("https://a.example", &other), "b.example");
+}

@@ -1,0 +1,508 @@
+//! TLS to services: who is trusted and who is not, what is shown, and which connections are used for what.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::client::PATIENCE;
+use super::support::scene::until;
+use super::support::tls::{Authority, Certificate, TlsFront};
+use super::support::{Answer, Backend, Gateway};
+
+/// One worker, so that every call meets the connections of those before it.
+const ONE: &str = "workers = 1\n";
+
+/// A backend with TLS in front, and who has issued its certificate.
+struct Place {
+    backend: Backend,
+    front: TlsFront,
+    authority: Authority,
+    certificate: Certificate,
+}
+
+impl Place {
+    fn echo() -> Self {
+        Self::before(Backend::echo())
+    }
+
+    fn before(backend: Backend) -> Self {
+        let authority = Authority::new("the authority");
+        let certificate = authority.issue("DNS:localhost");
+        let front = TlsFront::before(backend.address, &certificate);
+        Self { backend, front, authority, certificate }
+    }
+
+    /// Its declaration with these settings of TLS, the authority among them.
+    fn declared(&self, tls: &Value) -> Value {
+        declaration(&self.front.url("localhost"), &with(tls, "ca", &self.authority.pem))
+    }
+}
+
+/// A gateway on a machine whose only root is this one.
+fn trusting(authority: &Authority) -> Gateway {
+    let directory = tempfile::tempdir().expect("a directory");
+    let roots = directory.path().join("roots.pem");
+    std::fs::write(&roots, &authority.pem).expect("written");
+    Gateway::launch(directory, ONE, |command| {
+        command.env("SSL_CERT_FILE", &roots).env_remove("SSL_CERT_DIR");
+    })
+}
+
+fn declaration(url: &str, tls: &Value) -> Value {
+    json!({"targets": [{"url": url}], "require": [], "tls": tls})
+}
+
+fn with(tls: &Value, field: &str, value: &str) -> Value {
+    let mut tls = tls.clone();
+    tls[field] = value.into();
+    tls
+}
+
+fn declare(gateway: &Gateway, name: &str, service: &Value) {
+    let answer = gateway.admin("PUT", &format!("/services/{name}/v1"), Some(service));
+    assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+}
+
+fn get(gateway: &Gateway, name: &str) -> Answer {
+    gateway.call("GET", &format!("/{name}/v1/x"), &[], b"")
+}
+
+/// The call is refused for want of TLS, and the operator reads a reason with this in it; the caller does not.
+fn is_refused(gateway: &Gateway, name: &str, reason: &str) {
+    let answer = get(gateway, name);
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_tls"), "{}", answer.text());
+    assert!(!answer.text().contains(reason), "{}", answer.text());
+    let id = answer.header("x-request-id").expect("an id").to_owned();
+    let record = gateway.record("limit=20", |record| record["request_id"] == id.as_str());
+    assert_eq!((&record["refusal"], &record["status"]), (&json!("upstream_tls"), &json!(502)), "{record}");
+    let log = gateway.access_log();
+    let line = log.lines().find(|line| line.contains(&id)).expect("a line");
+    assert!(line.contains(reason), "{line}");
+}
+
+fn problems(gateway: &Gateway, service: &Value) -> Vec<(String, String)> {
+    let answer = gateway.admin("PUT", "/services/wrong/v1", Some(service));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let text = |problem: &Value, field: &str| problem[field].as_str().expect("a text").to_owned();
+    let problems = answer.json()["problems"].as_array().expect("problems").clone();
+    problems.iter().map(|problem| (text(problem, "path"), text(problem, "message"))).collect()
+}
+
+#[test]
+fn a_service_that_proves_who_it_is_gets_calls_as_any_other() {
+    let (gateway, place) = (Gateway::with(ONE), Place::echo());
+    declare(&gateway, "safe", &place.declared(&json!({})));
+    let answer = gateway.call("POST", "/safe/v1/a?b=c", &[], b"body");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = place.backend.received().pop().expect("a request");
+    assert_eq!((seen.target.as_str(), seen.body.as_slice()), ("/a?b=c", &b"body"[..]));
+    let authority = place.front.url("localhost").replace("https://", "");
+    assert_eq!(seen.header("host"), Some(authority.as_str()));
+    assert_eq!(seen.header("x-forwarded-proto"), Some("http"), "what the caller came by");
+    let told = gateway.admin_ok("POST", "/explain", Some(&json!({"method": "GET", "url": "/safe/v1/a"})), 200);
+    assert_eq!(told["outcome"]["url"], format!("{}/a", place.front.url("localhost")));
+    let shown = gateway.admin_ok("GET", "/services/safe/v1", None, 200);
+    assert_eq!(shown["tls"], json!({"ca": place.authority.pem}));
+    assert_eq!(shown["targets"][0]["url"], place.front.url("localhost"));
+}
+
+#[test]
+fn an_address_can_be_proved_like_a_name() {
+    let (gateway, authority, backend) = (Gateway::start(), Authority::new("the authority"), Backend::echo());
+    let front = TlsFront::before(backend.address, &authority.issue("IP:127.0.0.1"));
+    declare(&gateway, "numbered", &declaration(&front.url("127.0.0.1"), &json!({"ca": authority.pem})));
+    assert_eq!(get(&gateway, "numbered").status, 200);
+}
+
+#[test]
+fn connections_are_kept_and_sessions_resumed() {
+    let (gateway, place) = (Gateway::with(ONE), Place::echo());
+    declare(&gateway, "safe", &place.declared(&json!({})));
+    for _ in 0..10 {
+        assert_eq!(get(&gateway, "safe").status, 200);
+        // A change that leaves TLS alone leaves its connections alone too.
+        let mut service = place.declared(&json!({}));
+        service["audiences"] = json!(["somebody"]);
+        declare(&gateway, "safe", &service);
+        assert_eq!(get(&gateway, "safe").status, 200);
+        declare(&gateway, "safe", &place.declared(&json!({})));
+    }
+    assert_eq!(place.front.handshakes(), (1, 0), "twenty calls");
+    assert_eq!(place.backend.connections(), 1);
+}
+
+#[test]
+fn a_session_is_resumed_after_its_connection_is_gone() {
+    let place = Place::before(Backend::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    }));
+    let gateway = Gateway::with(ONE);
+    declare(&gateway, "safe", &place.declared(&json!({})));
+    for _ in 0..3 {
+        assert_eq!(get(&gateway, "safe").text(), "ok");
+        declare(&gateway, "safe", &place.declared(&json!({})));
+    }
+    assert_eq!(place.front.handshakes(), (1, 2));
+}
+
+#[test]
+fn whoever_is_not_trusted_gets_nothing() {
+    let (place, other) = (Place::echo(), Authority::new("somebody else"));
+    let (gateway, url) = (trusting(&other), place.front.url("localhost"));
+    let ca = &place.authority.pem;
+    // What the machine trusts.
+    declare(&gateway, "machine", &json!({"targets": [{"url": url}], "require": []}));
+    is_refused(&gateway, "machine", "an issuer that is not trusted");
+    declare(&gateway, "other", &declaration(&url, &json!({"ca": other.pem})));
+    is_refused(&gateway, "other", "an issuer that is not trusted");
+    declare(&gateway, "number", &declaration(&place.front.url("127.0.0.1"), &json!({"ca": ca})));
+    is_refused(&gateway, "number", "its certificate is for");
+    declare(&gateway, "name", &declaration(&url, &json!({"ca": ca, "server_name": "elsewhere.example"})));
+    is_refused(&gateway, "name", "not for elsewhere.example");
+    let expired = TlsFront::before(place.backend.address, &place.authority.issue_expired("DNS:localhost"));
+    declare(&gateway, "expired", &declaration(&expired.url("localhost"), &json!({"ca": ca})));
+    is_refused(&gateway, "expired", "its certificate has expired");
+    assert!(place.backend.received().is_empty(), "nobody has been told anything");
+    assert_eq!((place.front.failed(), expired.failed()), (4, 1));
+}
+
+#[test]
+fn what_the_machine_trusts_is_trusted_where_nothing_is_declared() {
+    let place = Place::echo();
+    let gateway = trusting(&place.authority);
+    declare(&gateway, "safe", &json!({"targets": [{"url": place.front.url("localhost")}], "require": []}));
+    assert_eq!(get(&gateway, "safe").status, 200);
+    let other = Authority::new("somebody else");
+    declare(&gateway, "other", &declaration(&place.front.url("localhost"), &json!({"ca": other.pem})));
+    is_refused(&gateway, "other", "an issuer that is not trusted");
+}
+
+#[test]
+fn another_name_can_be_asked_for() {
+    let (gateway, authority, backend) = (Gateway::start(), Authority::new("the authority"), Backend::echo());
+    let front = TlsFront::before(backend.address, &authority.issue("DNS:users.internal"));
+    let tls = json!({"ca": authority.pem, "server_name": "users.internal"});
+    declare(&gateway, "users", &declaration(&front.url("127.0.0.1"), &tls));
+    assert_eq!(get(&gateway, "users").status, 200);
+    let seen = backend.received().pop().expect("a request");
+    assert_eq!(seen.header("host"), Some(front.url("127.0.0.1").replace("https://", "").as_str()));
+}
+
+#[test]
+fn a_key_that_is_not_pinned_is_not_good_enough() {
+    let (gateway, place) = (Gateway::start(), Place::echo());
+    let stranger = place.authority.issue("DNS:localhost");
+    let pins = |of: &[&Certificate]| json!({"pins": of.iter().map(|one| one.pin()).collect::<Vec<_>>()});
+    declare(&gateway, "pinned", &place.declared(&pins(&[&stranger, &place.certificate])));
+    assert_eq!(get(&gateway, "pinned").status, 200);
+    declare(&gateway, "unpinned", &place.declared(&pins(&[&stranger])));
+    is_refused(&gateway, "unpinned", &format!("the hash {}, which is not pinned", place.certificate.pin()));
+    // A pin is asked for besides the issuer, not in its place.
+    let other = Authority::new("somebody else");
+    let tls = with(&pins(&[&place.certificate]), "ca", &other.pem);
+    declare(&gateway, "stranger", &declaration(&place.front.url("localhost"), &tls));
+    is_refused(&gateway, "stranger", "an issuer that is not trusted");
+}
+
+#[test]
+fn services_with_other_trust_do_not_share_connections() {
+    for good_first in [true, false] {
+        let (gateway, place) = (Gateway::with(ONE), Place::echo());
+        let other = Authority::new("somebody else");
+        declare(&gateway, "good", &place.declared(&json!({})));
+        declare(&gateway, "bad", &declaration(&place.front.url("localhost"), &json!({"ca": other.pem})));
+        let plain = format!("http://localhost:{}", place.front.address.port());
+        declare(&gateway, "plain", &json!({"targets": [{"url": plain}], "require": []}));
+        for round in 0..3 {
+            if good_first || round > 0 {
+                assert_eq!(get(&gateway, "good").status, 200);
+            }
+            is_refused(&gateway, "bad", "an issuer that is not trusted");
+            assert_eq!(get(&gateway, "plain").status, 502, "no TLS is no TLS");
+        }
+        assert_eq!(place.front.handshakes(), (1, 0));
+    }
+}
+
+/// The files of a client certificate in a gateway's data directory, declared.
+fn client_files() -> Value {
+    json!({"client_certificate": "tls/client.pem", "client_key": "tls/client.key"})
+}
+
+#[test]
+fn a_service_that_asks_for_a_certificate_is_shown_it() {
+    let (gateway, backend) = (Gateway::with(ONE), Backend::echo());
+    let (authority, clients) = (Authority::new("the authority"), Authority::new("for clients"));
+    let front = TlsFront::asking(backend.address, &authority.issue("DNS:localhost"), &clients);
+    let (url, ca) = (front.url("localhost"), json!({"ca": authority.pem}));
+    let directory = gateway.directory().join("tls");
+    clients.issue("DNS:gateway").write(&directory, "client");
+    Authority::new("somebody else").issue("DNS:gateway").write(&directory, "wrong");
+    declare(&gateway, "shown", &declaration(&url, &with(&client_files(), "ca", &authority.pem)));
+    declare(&gateway, "nothing", &declaration(&url, &ca));
+    let wrong = json!({"ca": authority.pem, "client_certificate": "tls/wrong.pem", "client_key": "tls/wrong.key"});
+    declare(&gateway, "wrong", &declaration(&url, &wrong));
+    for _ in 0..2 {
+        assert_eq!(get(&gateway, "shown").status, 200);
+        is_refused(&gateway, "nothing", "it wants a client certificate, and was shown none");
+        is_refused(&gateway, "wrong", "it ended the handshake: ");
+    }
+    assert_eq!((front.handshakes(), backend.received().len()), ((1, 0), 2));
+    let (shown, key) = (gateway.admin("GET", "/services/shown/v1", None).text(), "PRIVATE KEY");
+    assert!(!shown.contains(key) && !gateway.stderr().contains(key) && !gateway.access_log().contains(key));
+}
+
+#[test]
+fn a_certificate_that_was_exchanged_is_taken_up() {
+    let (gateway, backend) = (
+        Gateway::with(ONE),
+        Backend::answering(|_| b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_vec()),
+    );
+    let (authority, clients) = (Authority::new("the authority"), Authority::new("for clients"));
+    let front = TlsFront::asking(backend.address, &authority.issue("DNS:localhost"), &clients);
+    let directory = gateway.directory().join("tls");
+    Authority::new("somebody else").issue("DNS:gateway").write(&directory, "client");
+    let service = declaration(&front.url("localhost"), &with(&client_files(), "ca", &authority.pem));
+    declare(&gateway, "shown", &service);
+    is_refused(&gateway, "shown", "it ended the handshake: ");
+    clients.issue("DNS:gateway").write(&directory, "client");
+    until("the new certificate is shown", || get(&gateway, "shown").status == 200);
+    // One that is not good leaves the former one in use, and is told.
+    std::fs::write(directory.join("client.key"), "garbage").expect("written");
+    until("it is told", || gateway.stderr().contains("client_key"));
+    assert_eq!(get(&gateway, "shown").status, 200);
+    let told = problems(&gateway, &service);
+    assert_eq!(told[0].0, "tls.client_key", "{told:?}");
+}
+
+/// The real OpenSSL, as somebody else's server.
+struct OpenSsl {
+    process: Child,
+    port: u16,
+}
+
+impl OpenSsl {
+    fn start(certificate: &Certificate, options: &[&str], clients: Option<&Authority>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        certificate.write(directory.path(), "server");
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", "server.pem", "-key", "server.key"]);
+        if let Some(clients) = clients {
+            std::fs::write(directory.path().join("clients.pem"), &clients.pem).expect("written");
+            command.args(["-CAfile", "clients.pem", "-Verify", "1", "-verify_return_error"]);
+        }
+        command.args(options).current_dir(directory.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("openssl is installed");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let ready = lines.find(|line| line.starts_with("ACCEPT ")).expect("it listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        let port = ready.rsplit_once(':').expect("a port").1.parse().expect("a port");
+        Self { process, port }
+    }
+
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+}
+
+impl Drop for OpenSsl {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn openssl_is_understood_too() {
+    let (gateway, authority) = (Gateway::start(), Authority::new("the authority"));
+    let (clients, certificate) = (Authority::new("for clients"), authority.issue("DNS:localhost"));
+    clients.issue("DNS:gateway").write(&gateway.directory().join("tls"), "client");
+    let ca = json!({"ca": authority.pem});
+    for version in ["-tls1_2", "-tls1_3"] {
+        let (open, asking) =
+            (OpenSsl::start(&certificate, &[version], None), OpenSsl::start(&certificate, &[version], Some(&clients)));
+        let name = |kind: &str| format!("{kind}{version}");
+        declare(&gateway, &name("open"), &declaration(&open.url(), &ca));
+        let answer = get(&gateway, &name("open"));
+        assert_eq!(answer.status, 200, "{version}: {}", answer.text());
+        declare(&gateway, &name("shown"), &declaration(&asking.url(), &with(&client_files(), "ca", &authority.pem)));
+        let answer = get(&gateway, &name("shown"));
+        assert!(answer.text().contains("Client certificate"), "{version}: {}", answer.text());
+        declare(&gateway, &name("nothing"), &declaration(&asking.url(), &ca));
+        let said = if version == "-tls1_3" { "it wants a client certificate" } else { "it ended the handshake: " };
+        is_refused(&gateway, &name("nothing"), said);
+        let newest = with(&ca, "min_version", "1.3");
+        declare(&gateway, &name("newest"), &declaration(&open.url(), &newest));
+        if version == "-tls1_3" {
+            assert_eq!(get(&gateway, &name("newest")).status, 200);
+        } else {
+            is_refused(&gateway, &name("newest"), "protocol version");
+        }
+    }
+}
+
+#[test]
+fn a_target_without_tls_is_told_apart() {
+    let gateway = Gateway::with("[timeouts]\nconnect = \"1s\"\n");
+    let authority = Authority::new("the authority");
+    let ca = json!({"ca": authority.pem});
+    // It reads the first line of what it takes for a request.
+    let plain = Backend::connected(|stream| {
+        let mut bytes = [0; 16];
+        // The gateway may have gone by then.
+        let _ = stream.read(&mut bytes).and_then(|_| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    });
+    declare(&gateway, "plain", &declaration(&format!("https://localhost:{}", plain.address.port()), &ca));
+    is_refused(&gateway, "plain", "what it says is not TLS");
+    let closing = Backend::connected(|_| {});
+    declare(&gateway, "closing", &declaration(&format!("https://localhost:{}", closing.address.port()), &ca));
+    is_refused(&gateway, "closing", "the handshake broke off");
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let silent = Backend::connected(move |_| {
+        // Until the test is over.
+        let _ = held.lock().expect("not poisoned").recv_timeout(PATIENCE);
+    });
+    declare(&gateway, "silent", &declaration(&format!("https://localhost:{}", silent.address.port()), &ca));
+    is_refused(&gateway, "silent", "no handshake in time");
+    drop(hold);
+    // Nothing was sent to the one, so another is tried.
+    let place = Place::echo();
+    let targets = json!([{"url": format!("https://localhost:{}", closing.address.port())}, {"url": place.front.url("localhost")}]);
+    let service = json!({"targets": targets, "require": [], "tls": {"ca": place.authority.pem}});
+    declare(&gateway, "both", &service);
+    for number in 0..4 {
+        let answer = gateway.call("POST", "/both/v1/x", &[], b"body");
+        assert_eq!(answer.status, 200, "{number}: {}", answer.text());
+    }
+    assert!(place.backend.received().iter().all(|request| request.body == b"body"));
+}
+
+#[test]
+fn bodies_stream_both_ways() {
+    let (go_on, told) = mpsc::channel::<()>();
+    let told = Mutex::new(told);
+    let place = Place::before(Backend::connected(move |stream| {
+        let mut seen = Vec::new();
+        let mut read_until = |stream: &mut TcpStream, end: &[u8]| {
+            let mut byte = [0];
+            while !seen.ends_with(end) {
+                stream.read_exact(&mut byte).expect("more");
+                seen.push(byte[0]);
+            }
+        };
+        read_until(stream, b"first");
+        // Its answer begins before the request has ended.
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").expect("sent");
+        read_until(stream, b"second\r\n0\r\n\r\n");
+        told.lock().expect("not poisoned").recv_timeout(PATIENCE).expect("told");
+        stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").expect("sent");
+    }));
+    let gateway = Gateway::start();
+    declare(&gateway, "stream", &place.declared(&json!({})));
+    let mut caller = TcpStream::connect(gateway.data).expect("it listens");
+    caller.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let head = "POST /stream/v1/x HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n";
+    caller.write_all(format!("{head}5\r\nfirst\r\n").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    let mut reader = BufReader::new(caller.try_clone().expect("a second handle"));
+    while !answer.ends_with("one\r\n") {
+        assert!(reader.read_line(&mut answer).expect("more") > 0, "{answer}");
+    }
+    caller.write_all(b"6\r\nsecond\r\n0\r\n\r\n").expect("sent");
+    go_on.send(()).expect("somebody waits");
+    while !answer.ends_with("0\r\n\r\n") {
+        assert!(reader.read_line(&mut answer).expect("more") > 0, "{answer}");
+    }
+    assert!(answer.contains("two"), "{answer}");
+}
+
+#[test]
+fn large_bodies_arrive_whole() {
+    let (gateway, place) = (
+        Gateway::with(ONE),
+        Place::before(Backend::answering(|request| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.len());
+            [head.as_bytes(), &request.body].concat()
+        })),
+    );
+    declare(&gateway, "large", &place.declared(&json!({})));
+    let body: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+    for _ in 0..2 {
+        let answer = gateway.call("POST", "/large/v1/x", &[], &body);
+        assert!(answer.status == 200 && answer.body == body, "{} of {} bytes", answer.body.len(), body.len());
+    }
+    assert_eq!(place.front.handshakes(), (1, 0));
+}
+
+#[test]
+fn a_connection_that_has_died_meanwhile_is_made_anew() {
+    let place = Place::before(Backend::serving(|stream, request| {
+        // The second request on a connection finds it closed.
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");
+        request.target != "/last"
+    }));
+    let gateway = Gateway::with(ONE);
+    declare(&gateway, "dying", &place.declared(&json!({})));
+    for path in ["/x", "/last", "/x", "/last"] {
+        assert_eq!(gateway.call("GET", &format!("/dying/v1{path}"), &[], b"").text(), "ok");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (full, resumed) = place.front.handshakes();
+    assert_eq!((full, full + resumed), (1, 2));
+    assert_eq!(place.backend.received().len(), 4);
+}
+
+#[test]
+fn what_cannot_work_is_told_when_it_is_declared() {
+    let gateway = Gateway::start();
+    let directory = gateway.directory().join("tls");
+    let authority = Authority::new("the authority");
+    let (one, other) = (authority.issue("DNS:one"), authority.issue("DNS:other"));
+    one.write(&directory, "one");
+    other.write(&directory, "other");
+    std::fs::write(directory.join("garbage"), "garbage").expect("written");
+    let files = |certificate: &str, key: &str| json!({"client_certificate": certificate, "client_key": key});
+    let short = "AAAA";
+    for (tls, path, part) in [
+        (json!({"ca": "no PEM"}), "tls.ca", "expected certificates in PEM"),
+        (json!({"ca": ""}), "tls.ca", "expected certificates in PEM"),
+        (json!({"ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}), "tls.ca", "certificate 1"),
+        (json!({"ca": one.key}), "tls.ca", "private key"),
+        (json!({"ca": "x".repeat(70_000)}), "tls.ca", "64 KiB"),
+        (json!({"server_name": "a b"}), "tls.server_name", "expected a host name"),
+        (json!({"pins": [short]}), "tls.pins[0]", "found 3"),
+        (json!({"pins": [one.pin(), "§"]}), "tls.pins[1]", "Base64"),
+        (json!({"pins": vec![one.pin(); 17]}), "tls.pins", "at most 16"),
+        (json!({"min_version": "1.1"}), "tls.min_version", "'1.2' or '1.3'"),
+        (json!({"min_version": 1.3}), "tls.min_version", "in quotes"),
+        (json!({"verify": false}), "tls.verify", "is not known"),
+        (json!({"client_key": "tls/one.key"}), "tls.client_certificate", "is missing"),
+        (json!({"client_certificate": "tls/one.pem"}), "tls.client_key", "is missing"),
+        (files("tls/none.pem", "tls/one.key"), "tls.client_certificate", "cannot be read"),
+        (files("tls/one.pem", "tls/none.key"), "tls.client_key", "cannot be read"),
+        (files("tls/garbage", "tls/one.key"), "tls.client_certificate", "expected a file of certificates"),
+        (files("tls/one.pem", "tls/garbage"), "tls.client_key", "private key in PEM"),
+        (files("tls/one.pem", "tls/other.key"), "tls.client_key", "does not go with"),
+        (files("../one.pem", "tls/one.key"), "tls.client_certificate", "below the data directory"),
+        (files("tls/one.pem", "/etc/passwd"), "tls.client_key", "below the data directory"),
+    ] {
+        let tls = if tls.get("ca").is_some() { tls } else { with(&tls, "ca", &authority.pem) };
+        let found = problems(&gateway, &declaration("https://localhost:1", &tls));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].0 == path && found[0].1.contains(part), "{tls}: {found:?}");
+    }
+    let ca = json!({"ca": authority.pem});
+    assert_eq!(problems(&gateway, &declaration("http://localhost:1", &ca))[0].0, "tls", "it would have no meaning");
+    let mixed = json!({"targets": [{"url": "https://a"}, {"url": "http://b"}], "tls": ca});
+    assert_eq!(problems(&gateway, &mixed)[0].0, "targets[1].url", "nothing is sent in clear beside");
+    // Everything at once, with its place.
+    let many = json!({"ca": "x", "server_name": "a b", "pins": ["x"], "client_key": "y"});
+    let found = problems(&gateway, &declaration("https://localhost:1", &many));
+    assert_eq!(found.len(), 4, "{found:?}");
+}
