@@ -16,6 +16,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && install -d -m 700 /out/data
 
 FROM debian:bookworm-slim
+# Whom services with TLS are proved by, where nothing else is declared.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/portcullis /usr/local/bin/portcullis
 # Any number will do that is not 0; the volume belongs to it.
 COPY --from=build --chown=65532:65532 --chmod=700 /out/data /data

@@ -34,10 +34,10 @@ rules! {
         "add a limit by `address` alone, or, behind credentials, by `client` or `user`";
     High Declarations "plain-http-public-target" services::plain_public_target:
         "calls travel to a public address in clear, with the user's information" =>
-        "put the service on a network of your own, or a proxy or tunnel with TLS beside the gateway";
+        "give the service TLS and an `https` target, or put it on a network of your own";
     Medium Declarations "plain-http-target" services::plain_target:
         "calls travel to another machine in clear, with the user's information" =>
-        "make sure the network between is yours alone, or put a proxy or tunnel with TLS beside the gateway";
+        "give the service TLS and an `https` target, or make sure the network between is yours alone";
     Low Declarations "plain-http-redirect" services::plain_redirect:
         "callers are sent to a place without TLS" =>
         "redirect to `https://` or to a path";

@@ -459,6 +459,73 @@ fn a_connection_that_has_died_meanwhile_is_made_anew() {
 }
 
 #[test]
+fn only_what_may_be_repeated_is_sent_twice() {
+    let place = Place::before(Backend::serving(|stream, request| {
+        // What it does with the others nobody knows.
+        request.target == "/x" && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+    }));
+    let gateway = Gateway::with(ONE);
+    declare(&gateway, "lost", &place.declared(&json!({})));
+    for (method, sent) in [("GET", 2), ("POST", 1)] {
+        assert_eq!(get(&gateway, "lost").text(), "ok", "over a connection that is kept");
+        let answer = gateway.call(method, &format!("/lost/v1/{method}"), &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_broken"));
+        let target = format!("/{method}");
+        let seen = place.backend.received().into_iter().filter(|request| request.target == target).count();
+        assert_eq!(seen, sent, "{method}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_cut_short_is_not_taken_for_whole() {
+    let authority = Authority::new("the authority");
+    let certificate = authority.issue("DNS:localhost");
+    // It ends where the connection does.
+    let saying = || {
+        Backend::serving(|stream, _| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nthe first half").expect("sent");
+            false
+        })
+    };
+    let (whole, cut) = (saying(), saying());
+    let gateway = Gateway::with(ONE);
+    let ca = json!({"ca": authority.pem});
+    for (name, front, is_whole) in [
+        ("whole", TlsFront::before(whole.address, &certificate), true),
+        ("cut", TlsFront::cutting(cut.address, &certificate), false),
+    ] {
+        declare(&gateway, name, &declaration(&front.url("localhost"), &ca));
+        let mut caller = TcpStream::connect(gateway.data).expect("it listens");
+        caller.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = format!("GET /{name}/v1/x HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n");
+        caller.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        // It may end in any way.
+        let _ = caller.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains("the first half"), "{name}: {answer}");
+        assert_eq!(answer.ends_with("0\r\n\r\n"), is_whole, "{name}: {answer}");
+    }
+}
+
+#[test]
+fn a_service_that_keeps_silent_inside_of_tls_is_not_waited_for() {
+    let place = Place::before(Backend::serving(|stream, request| {
+        request.target == "/x" && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+            || request.target == "/silent" && stream.read(&mut [0]).is_ok()
+    }));
+    let gateway = Gateway::with("workers = 1\n[timeouts]\nupstream_first_byte = \"1s\"\n");
+    declare(&gateway, "silent", &place.declared(&json!({})));
+    for _ in 0..2 {
+        assert_eq!(get(&gateway, "silent").text(), "ok");
+        let answer = gateway.call("GET", "/silent/v1/silent", &[], b"");
+        assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
+    }
+    let (full, resumed) = place.front.handshakes();
+    assert_eq!((full, resumed), (1, 1), "a connection that was given up is not used again");
+}
+
+#[test]
 fn what_cannot_work_is_told_when_it_is_declared() {
     let gateway = Gateway::start();
     let directory = gateway.directory().join("tls");

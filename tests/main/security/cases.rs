@@ -131,6 +131,8 @@ fn places() -> Vec<Case> {
         target("http://10.0.0.7:80", &other),
         target("http://[fd00::7]:80", &other),
         target("http://orders.internal", &other),
+        target("https://203.0.113.9", &[]),
+        target("https://orders.internal:8443/base", &[]),
         declared(
             "/routes/moved/redirect",
             json!({"to": "http://example.com/"}),

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -131,15 +132,21 @@ struct Counts {
 impl TlsFront {
     /// In front of a backend, with this certificate.
     pub(crate) fn before(backend: SocketAddr, certificate: &Certificate) -> Self {
-        Self::start(backend, certificate, None)
+        Self::start(backend, certificate, None, false)
+    }
+
+    /// The same, that ends a connection whose backend has ended it without saying so inside of TLS, as somebody on the
+    /// way could.
+    pub(crate) fn cutting(backend: SocketAddr, certificate: &Certificate) -> Self {
+        Self::start(backend, certificate, None, true)
     }
 
     /// The same, for those who show a certificate of this authority.
     pub(crate) fn asking(backend: SocketAddr, certificate: &Certificate, clients: &Authority) -> Self {
-        Self::start(backend, certificate, Some(clients))
+        Self::start(backend, certificate, Some(clients), false)
     }
 
-    fn start(backend: SocketAddr, certificate: &Certificate, clients: Option<&Authority>) -> Self {
+    fn start(backend: SocketAddr, certificate: &Certificate, clients: Option<&Authority>, cuts: bool) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().expect("versions");
@@ -162,7 +169,7 @@ impl TlsFront {
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(pass_on(acceptor.clone(), stream, backend, Arc::clone(&counted)));
+                    tokio::spawn(pass_on(acceptor.clone(), stream, backend, cuts, Arc::clone(&counted)));
                 }
             });
         });
@@ -185,7 +192,7 @@ impl TlsFront {
     }
 }
 
-async fn pass_on(acceptor: TlsAcceptor, stream: TcpStream, backend: SocketAddr, counts: Arc<Counts>) {
+async fn pass_on(acceptor: TlsAcceptor, stream: TcpStream, backend: SocketAddr, cuts: bool, counts: Arc<Counts>) {
     let Ok(mut inside) = acceptor.accept(stream).await else {
         counts.failed.fetch_add(1, SeqCst);
         return;
@@ -194,6 +201,22 @@ async fn pass_on(acceptor: TlsAcceptor, stream: TcpStream, backend: SocketAddr, 
     let is_resumed = inside.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
     if is_resumed { &counts.resumed } else { &counts.full }.fetch_add(1, SeqCst);
     let mut plain = TcpStream::connect(backend).await.expect("the backend listens");
+    if cuts {
+        let (mut from, mut to) = plain.split();
+        let (mut inner, mut outer) = tokio::io::split(inside);
+        // Whatever ends first, nothing is said about it.
+        tokio::select! {
+            _ = tokio::io::copy(&mut inner, &mut to) => {}
+            _ = forward(&mut from, &mut outer) => {}
+        }
+        return;
+    }
     // Either side may end it at any time.
     let _ = tokio::io::copy_bidirectional(&mut inside, &mut plain).await;
+}
+
+/// Passes on and flushes, and leaves the end to whoever asked.
+async fn forward(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    tokio::io::copy(from, to).await?;
+    to.flush().await
 }
