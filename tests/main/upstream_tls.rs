@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::client::PATIENCE;
-use super::support::scene::until;
+use super::support::scene::{announce, register, text, until};
 use super::support::tls::{Authority, Certificate, TlsFront};
 use super::support::{Answer, Backend, Gateway};
 
@@ -275,6 +275,7 @@ fn a_certificate_that_was_exchanged_is_taken_up() {
     std::fs::write(directory.join("client.key"), "garbage").expect("written");
     until("it is told", || gateway.stderr().contains("client_key"));
     assert_eq!(get(&gateway, "shown").status, 200);
+    assert!(gateway.stderr().contains("a changed client certificate is shown"));
     let told = problems(&gateway, &service);
     assert_eq!(told[0].0, "tls.client_key", "{told:?}");
 }
@@ -315,6 +316,29 @@ impl Drop for OpenSsl {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[test]
+fn a_service_that_registers_itself_keeps_its_tls_and_does_not_slip_out_of_it() {
+    let (place, other) = (Place::echo(), Backend::echo());
+    let (gateway, url) = (trusting(&place.authority), place.front.url("localhost"));
+    let key = text(&register(&gateway, "safe", &url), "registration_key");
+    let shown = gateway.admin_ok("GET", "/services/safe/v1", None, 200);
+    assert_eq!(shown["targets"][0]["url"], url, "what the machine trusts is enough");
+    declare(&gateway, "safe", &place.declared(&json!({})));
+    let said = |url: &str| announce(&gateway, &key, &json!({"name": "safe", "base_url": url, "instance": "two"}));
+    let refused = said(&other.url());
+    assert_eq!((refused.status, refused.code().as_str()), (400, "bad_base_url"), "{}", refused.text());
+    assert_eq!(said(&format!("{url}/two")).status, 200);
+    for _ in 0..2 {
+        assert_eq!(get(&gateway, "safe").status, 200);
+    }
+    let shown = gateway.admin_ok("GET", "/services/safe/v1", None, 200);
+    assert_eq!(
+        (shown["targets"].as_array().map(Vec::len), &shown["tls"]["ca"]),
+        (Some(2), &json!(place.authority.pem))
+    );
+    assert!(other.received().is_empty());
 }
 
 #[test]

@@ -46,8 +46,10 @@ pub struct Identity {
 /// The certificate that is shown, as it was last read.
 struct Client {
     files: ClientFiles,
-    /// Which state of the files has been looked at.
-    seen: Mutex<Option<Stamp>>,
+    /// In which state of the files it was read.
+    taken: Mutex<Stamp>,
+    /// Which state of the files has been told to be no good.
+    told: Mutex<Option<Stamp>>,
 }
 
 impl Identity {
@@ -78,15 +80,24 @@ impl Identity {
     /// connects from then on shows the new one. What cannot be used changes nothing.
     fn refresh(&self, workshop: &Workshop) -> Result<(), Vec<Problem>> {
         let Some(client) = &self.client else { return Ok(()) };
-        let mut seen = client.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = client.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = client.files.stamp();
-        if *seen == Some(stamp) {
+        if *taken == stamp {
             return Ok(());
         }
         // A session of the former certificate is not resumed: the configuration is a new one.
         self.config.store(workshop.config(&self.verifier, self.min_version, Some(&client.files))?);
-        *seen = Some(stamp);
+        *taken = stamp;
+        tracing::info!(identity = self.id, "a changed client certificate is shown to targets from now on");
         Ok(())
+    }
+
+    /// Whether nobody has been told yet that the files are no good as they are now.
+    fn is_news(&self) -> bool {
+        let Some(client) = &self.client else { return false };
+        let mut told = client.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = client.files.stamp();
+        told.replace(stamp) != Some(stamp)
     }
 }
 
@@ -180,7 +191,8 @@ impl Identities {
             known.values().filter_map(Weak::upgrade).collect()
         };
         for identity in known {
-            for problem in identity.refresh(&self.workshop).err().into_iter().flatten() {
+            let found = identity.refresh(&self.workshop).err().filter(|_| identity.is_news());
+            for problem in found.into_iter().flatten() {
                 tracing::warn!(%problem, "a changed client certificate cannot be used; the former one is shown");
             }
         }
@@ -205,7 +217,7 @@ impl Identities {
         let verifier = self.verifier(roots, pins).map_err(|problem| vec![problem])?;
         let min_version = declared.min_version.unwrap_or(TlsVersion::Tls12);
         // Taken before they are read: a change in between is seen the next time.
-        let client = files.map(|files| Client { seen: Mutex::new(Some(files.stamp())), files });
+        let client = files.map(|files| Client { taken: Mutex::new(files.stamp()), told: Mutex::default(), files });
         let config = self.workshop.config(&verifier, min_version, client.as_ref().map(|client| &client.files));
         match config {
             Ok(config) if problems.is_empty() => Ok(Identity {

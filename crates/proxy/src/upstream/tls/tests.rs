@@ -6,14 +6,27 @@ use portcullis_core::ports::SystemClock;
 use super::*;
 use crate::upstream::peer::{Peer, peers};
 
-const CA: &str = include_str!("tests/authority.pem");
+/// A certificate and its key, made once.
+fn made() -> &'static (String, String) {
+    static MADE: OnceLock<(String, String)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        let rest = ["-days", "2", "-subj", "/CN=somebody", "-keyout", "key.pem", "-out", "certificate.pem"];
+        let mut openssl = std::process::Command::new("openssl");
+        let output = openssl.args(request).args(rest).current_dir(directory.path()).output();
+        assert!(output.expect("openssl is installed").status.success());
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("there");
+        (read("certificate.pem"), read("key.pem"))
+    })
+}
 
 fn identities() -> Identities {
     Identities::new(Path::new("/nowhere"), Arc::new(SystemClock))
 }
 
 fn trusting() -> TargetTls {
-    TargetTls { ca: Some(CA.to_owned()), ..TargetTls::default() }
+    TargetTls { ca: Some(made().0.clone()), ..TargetTls::default() }
 }
 
 fn known(identities: &Identities) -> usize {
@@ -41,7 +54,7 @@ fn every_difference_makes_another_identity() {
     let pin = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
     let all = [
         trusting(),
-        TargetTls { ca: Some(format!("{CA}\n{CA}")), ..trusting() },
+        TargetTls { ca: Some(made().0.repeat(2)), ..trusting() },
         TargetTls { server_name: Some("a.example".to_owned()), ..trusting() },
         TargetTls { pins: vec![pin], ..trusting() },
         TargetTls { min_version: Some(TlsVersion::Tls13), ..trusting() },
@@ -88,4 +101,33 @@ fn the_name_that_is_proved_is_the_targets_or_the_one_declared() {
     assert_eq!(name("https://A.example:1/x", &trusting()), "a.example");
     assert_eq!(name("https://[::1]:1", &trusting()), "::1");
     assert_eq!(name("https://a.example", &other), "b.example");
+}
+
+#[test]
+fn what_is_wrong_with_changed_files_is_told_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = made();
+    std::fs::write(directory.path().join("client.pem"), certificate).expect("written");
+    std::fs::write(directory.path().join("client.key"), key).expect("written");
+    let identities = Identities::new(directory.path(), Arc::new(SystemClock));
+    let tls = TargetTls {
+        client_certificate: Some("client.pem".to_owned()),
+        client_key: Some("client.key".to_owned()),
+        ..trusting()
+    };
+    let identity = identities.of(&tls).expect("good");
+    assert!(identity.refresh(&identities.workshop).is_ok());
+    let before = identity.config.load_full();
+    for garbage in ["garbage", "more garbage"] {
+        std::fs::write(directory.path().join("client.key"), garbage).expect("written");
+        for is_news in [true, false, false] {
+            assert!(identity.refresh(&identities.workshop).is_err());
+            assert_eq!(identity.is_news(), is_news);
+        }
+        assert!(identities.of(&tls).is_err(), "whoever declares it is told each time");
+        assert!(Arc::ptr_eq(&before, &identity.config.load_full()), "the former one is shown");
+    }
+    std::fs::write(directory.path().join("client.key"), key).expect("written");
+    assert!(identity.refresh(&identities.workshop).is_ok());
+    assert!(!Arc::ptr_eq(&before, &identity.config.load_full()));
 }
