@@ -200,3 +200,40 @@ impl AsyncWrite for Noting {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_leaves_late_is_noted_and_what_does_not_leave_is_not() {
+        /// What no tick of a test is.
+        const LONG_AGO: u32 = 77;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        let written_at = Arc::new(AtomicU32::new(LONG_AGO));
+        let mut noting = Noting {
+            stream: Stream::Plain(stream),
+            read: Arc::default(),
+            written_at: Arc::clone(&written_at),
+            is_unflushed: false,
+        };
+        assert_ne!(worker::tick(), LONG_AGO);
+        let mut step = async |bytes: Option<&[u8]>| {
+            written_at.store(LONG_AGO, Relaxed);
+            poll_fn(|context| match bytes {
+                Some(bytes) => Pin::new(&mut noting).poll_write(context, bytes).map_ok(drop),
+                None => Pin::new(&mut noting).poll_flush(context),
+            })
+            .await
+            .expect("sent");
+            written_at.load(Relaxed) != LONG_AGO
+        };
+        assert!(!step(None).await, "a flush of nothing");
+        assert!(step(Some(b"bytes")).await, "a write");
+        assert!(step(None).await, "its flush, which may have had to wait");
+        assert!(!step(None).await, "another flush of nothing");
+    }
+}

@@ -45,57 +45,61 @@ impl Peer {
 
 /// The targets of a service as peers, or everything that is wrong with how they are spoken to.
 pub fn peers(targets: &[Target], tls: Option<&TargetTls>, identities: &Identities) -> Result<Vec<Peer>, Vec<Problem>> {
-    let is_https = |target: &&Target| target.url.scheme() == Scheme::Https;
-    let mut problems = Vec::new();
-    let Some(first) = targets.iter().find(is_https) else {
-        if tls.is_some() && !targets.is_empty() {
-            problems.push(Problem::new("tls", "no target is 'https', so it has no meaning"));
-        }
-        let plain = targets.iter().map(|target| Peer::new(target.url.clone(), None));
-        return if problems.is_empty() { Ok(plain.collect()) } else { Err(problems) };
-    };
-    if tls.is_some() {
-        // Whoever says how targets prove who they are does not mean to send calls to others in clear.
-        for (position, _) in targets.iter().enumerate().filter(|(_, target)| !is_https(target)) {
-            let message = "a service with 'tls' has 'https' targets alone";
-            problems.push(Problem::new(format!("targets[{position}].url"), message));
-        }
-    }
-    let identity = match identities.of(tls.unwrap_or(&TargetTls::default())) {
-        Ok(identity) => Some(identity),
-        Err(found) if tls.is_some() => {
-            problems.extend(found.into_iter().map(|problem| problem.under("tls")));
-            None
-        }
-        // Where nothing is declared, what is wrong is wrong with the target.
-        Err(found) => {
-            let position = targets.iter().position(|target| target.url == first.url).unwrap_or_default();
-            let place = format!("targets[{position}].url");
-            problems.extend(found.into_iter().map(|problem| Problem::new(place.clone(), problem.message)));
-            None
-        }
-    };
+    let first = targets.iter().position(is_https);
+    let mut problems = if tls.is_some() { in_clear(targets, first) } else { Vec::new() };
+    let identity =
+        first.and_then(|first| identity(tls, first, identities).map_err(|found| problems.extend(found)).ok());
     let mut peers = Vec::with_capacity(targets.len());
     for (position, target) in targets.iter().enumerate() {
-        if !is_https(&target) {
-            peers.push(Peer::new(target.url.clone(), None));
-            continue;
-        }
-        let Some(identity) = &identity else { continue };
-        let name = match identity.server_name() {
-            Some(name) => Ok(name.clone()),
-            None => ServerName::try_from(target.url.host().to_owned()),
+        let tls = match &identity {
+            _ if !is_https(target) => None,
+            // What is wrong with it has been told.
+            None => continue,
+            Some(identity) => match name(identity, &target.url) {
+                Some(name) => Some(PeerTls { identity: Arc::clone(identity), name }),
+                None => {
+                    let message = "its host is no name a certificate could be for; declare 'tls.server_name'";
+                    problems.push(Problem::new(place(position), message));
+                    continue;
+                }
+            },
         };
-        match name {
-            Ok(name) => {
-                let tls = PeerTls { identity: Arc::clone(identity), name };
-                peers.push(Peer::new(target.url.clone(), Some(tls)));
-            }
-            Err(_) => {
-                let message = "its host is no name a certificate could be for; declare 'tls.server_name'";
-                problems.push(Problem::new(format!("targets[{position}].url"), message));
-            }
-        }
+        peers.push(Peer::new(target.url.clone(), tls));
     }
     if problems.is_empty() { Ok(peers) } else { Err(problems) }
+}
+
+fn is_https(target: &Target) -> bool {
+    target.url.scheme() == Scheme::Https
+}
+
+fn place(position: usize) -> String {
+    format!("targets[{position}].url")
+}
+
+/// Whoever says how targets prove who they are does not mean to send calls to others in clear.
+fn in_clear(targets: &[Target], first_https: Option<usize>) -> Vec<Problem> {
+    if first_https.is_none() {
+        return vec![Problem::new("tls", "no target is 'https', so it has no meaning")];
+    }
+    let plain = targets.iter().enumerate().filter(|(_, target)| !is_https(target));
+    plain.map(|(position, _)| Problem::new(place(position), "a service with 'tls' has 'https' targets alone")).collect()
+}
+
+/// What is declared; where nothing is, what is wrong is wrong with the first target that needs it.
+fn identity(tls: Option<&TargetTls>, first: usize, identities: &Identities) -> Result<Arc<Identity>, Vec<Problem>> {
+    identities.of(tls.unwrap_or(&TargetTls::default())).map_err(|found| {
+        let placed = |problem: Problem| match tls {
+            Some(_) => problem.under("tls"),
+            None => Problem::new(place(first), problem.message),
+        };
+        found.into_iter().map(placed).collect()
+    })
+}
+
+fn name(identity: &Identity, url: &TargetUrl) -> Option<ServerName<'static>> {
+    match identity.server_name() {
+        Some(name) => Some(name.clone()),
+        None => ServerName::try_from(url.host().to_owned()).ok(),
+    }
 }
