@@ -29,6 +29,24 @@ fn calls_come_over_both_versions_and_backends_are_told() {
 }
 
 #[test]
+fn the_handshake_agrees_on_http2_with_those_who_speak_it() {
+    let authority = Authority::new();
+    let certificate = authority.issue("api", "DNS:api.example.com");
+    let scene = scene(&[&certificate], "");
+    for (option, version) in [("--http2", "2.0"), ("--http1.1", "1.1")] {
+        let output = curl(tls(&scene.gateway), &authority.root(), HOST, "/orders/v1/", &[option]);
+        let first = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned();
+        let spoken = if version == "2.0" { "HTTP/2 200" } else { "HTTP/1.1 200" };
+        assert!(first.starts_with(spoken), "{option}: {first}");
+        let seen = scene.backend.received().pop().expect("a request");
+        assert!(seen.header("via").is_some_and(|via| via.starts_with(version)), "{option}: {seen:?}");
+    }
+    let offers = |protocol: &str| s_client(tls(&scene.gateway), &["-alpn", protocol], LAST_REQUEST);
+    assert!(offers("h2,http/1.1").contains("ALPN protocol: h2"));
+    assert!(offers("http/1.1").contains("ALPN protocol: http/1.1"));
+}
+
+#[test]
 fn tokens_name_the_gateway_by_https() {
     let authority = Authority::new();
     let certificate = authority.issue("api", "DNS:api.example.com");
