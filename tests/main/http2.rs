@@ -157,6 +157,18 @@ fn a_websocket_passes_on_a_stream() {
 }
 
 #[test]
+fn a_service_that_does_not_switch_is_no_websocket() {
+    let scene = Scene::before(Backend::echo(), "");
+    let output = Command::new(python())
+        .args(["-c", include_str!("http2/websocket.py"), &scene.gateway.data.to_string(), &scene.token, &scene.api_key])
+        .output()
+        .expect("runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("':status': '502'"), "{output:?}");
+    scene.gateway.record("status=502", |record| record["refusal"] == "upstream_broken");
+}
+
+#[test]
 fn a_stop_finishes_what_is_under_way() {
     let backend = Backend::answering(|_| {
         std::thread::sleep(std::time::Duration::from_millis(3));
@@ -227,8 +239,9 @@ fn a_caller_that_takes_nothing_does_not_hold_answers_for_ever() {
     });
     let scene = Scene::open(backend, "timeouts.body_idle = \"2s\"");
     let before = scene.gateway.memory();
-    let ended = attack(&scene, "zero_window");
-    assert_ne!(ended, "open");
+    for path in ["zero_window", "zero_window_of_refusals"] {
+        assert_ne!(attack(&scene, path), "open", "{path}");
+    }
     assert!(scene.gateway.memory().saturating_sub(before) < 64 << 20);
     assert_eq!(scene.gateway.call("GET", "/orders/v1/", &[], b"").status, 200);
 }

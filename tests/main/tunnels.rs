@@ -275,6 +275,50 @@ fn a_tunnel_holds_its_connection_to_the_service() {
     });
 }
 
+/// How many callers are connected.
+fn connected(scene: &Scene) -> u64 {
+    scene.gateway.admin_ok("GET", "/status", None, 200)["counters"]["connections_open"].as_u64().expect("a number")
+}
+
+#[test]
+fn whoever_never_hangs_up_is_not_waited_for() {
+    let backend = Backend::serving(|stream, _| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Own: 1\r\n\r\n";
+        stream.write_all(head).expect("sent");
+        false
+    });
+    let scene = Scene::open(backend, "limits.upstream_connections = 1\nworkers = 1");
+    let held: Vec<_> = (0..3).map(|_| open(&scene, "")).collect();
+    // The service has ended each of them; none of the callers has.
+    until("their connections are given up", || connected(&scene) == 0);
+    drop(held);
+}
+
+#[test]
+fn a_caller_that_is_gone_before_the_switch_leaves_nothing_behind() {
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::serving(move |stream, _| {
+        wait.lock().expect("not poisoned").recv().expect("told to go on");
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Own: 1\r\n\r\n";
+        let _ = stream.write_all(head);
+        // Until the other side ends.
+        let _ = stream.read(&mut [0; 16]);
+        false
+    });
+    let scene = Scene::open(backend, "limits.upstream_connections = 1\nworkers = 1");
+    for round in 0..2 {
+        let mut stream = connect(scene.gateway.data);
+        stream.write_all(format!("{}x", wish("")).as_bytes()).expect("sent");
+        scene.backend.wait_for(round + 1);
+        // Unread bytes and no linger: the other end gets a reset.
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set");
+        drop(stream);
+        go_on.send(()).expect("heard");
+        until("it is given up", || connected(&scene) == 0);
+    }
+}
+
 #[test]
 fn a_real_client_and_a_real_server_speak_through_it() {
     let script = include_str!("tunnels/websockets.py");

@@ -188,6 +188,8 @@ pub struct Ties {
     pub session: Option<SessionId>,
     /// The client a token was issued to.
     pub client: Option<Label>,
+    /// The client a certificate stands for.
+    pub certified: Option<Label>,
 }
 
 impl Ties {

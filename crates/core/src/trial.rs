@@ -14,6 +14,8 @@ pub struct Trial {
     pub client: Option<Arc<ClientEntry>>,
     /// Who is believed to call, as if a token of theirs had been shown.
     pub user: Option<UserFacts>,
+    /// The client that token would have been issued to.
+    pub token_client: Option<Arc<ClientEntry>>,
     /// What each step has said, in the order they were reached.
     pub steps: Vec<Tried>,
     /// The first refusal, and so the only one a caller would hear of.
@@ -75,8 +77,12 @@ pub(crate) struct Trying {
 
 impl Trial {
     /// A trial that believes this of the caller.
-    pub fn of(client: Option<Arc<ClientEntry>>, user: Option<UserFacts>) -> Self {
-        Self { client, user, ..Self::default() }
+    pub fn of(
+        client: Option<Arc<ClientEntry>>,
+        user: Option<UserFacts>,
+        token_client: Option<Arc<ClientEntry>>,
+    ) -> Self {
+        Self { client, user, token_client, ..Self::default() }
     }
 
     /// A step is reached.

@@ -36,7 +36,7 @@ impl Welcome for Standing {
     async fn stands(&self, ties: &Ties) -> bool {
         let known = self.directory.read(|entries| {
             ties.key.is_none_or(|key| entries.holder(&key).is_some())
-                && ties.client.as_ref().is_none_or(|client| entries.client(client).is_some())
+                && [&ties.client, &ties.certified].into_iter().flatten().all(|client| entries.client(client).is_some())
         });
         let Some(session) = ties.session.filter(|session| known && self.sessions.cached(*session).is_none()) else {
             return known;

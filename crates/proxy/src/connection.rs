@@ -110,8 +110,8 @@ impl Watch {
     }
 
     /// Looks from now on how long the pieces of an answer are in the caller's way who takes no more of them.
-    fn hand(&self) -> Arc<AtomicU32> {
-        let handed = Arc::default();
+    fn hand(&self, tick: u32) -> Arc<AtomicU32> {
+        let handed = Arc::new(AtomicU32::new(tick));
         let mut all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|held| held.strong_count() > 0);
         all.push(Arc::downgrade(&handed));
@@ -215,8 +215,8 @@ pub struct UnderWay {
 
 impl UnderWay {
     /// Has the connection looked at for how long the pieces of this call's answer are not taken any further.
-    pub fn hand(&self) -> Arc<AtomicU32> {
-        self.watch.hand()
+    pub fn hand(&self, tick: u32) -> Arc<AtomicU32> {
+        self.watch.hand(tick)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Question {
     pub client: Option<Arc<ClientEntry>>,
     /// Who is believed to call, as if a token of theirs had been shown.
     pub user: Option<UserFacts>,
+    /// The client that token would have been issued to.
+    pub token_client: Option<Arc<ClientEntry>>,
 }
 
 /// What would become of it.
@@ -105,7 +107,7 @@ impl Explainer {
         let sender = Sender { tls, ..Sender::at(address, self.node.trusts(question.from)) };
         let (head, body) = request.into_parts();
         let (mut call, refusal) = door::enter(&self.node, sender, head, body);
-        call.trial = Some(Box::new(Trial::of(question.client, question.user)));
+        call.trial = Some(Box::new(Trial::of(question.client, question.user, question.token_client)));
 
         let snapshot = self.publisher.latest();
         let was_read = refusal.is_none();

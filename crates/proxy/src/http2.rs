@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::ext;
@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Response, Upgrade};
+use portcullis_core::refusal::Refusal;
 
 use crate::connection::{Ending, Watch, Watched};
 use crate::door::{self, Sender};
@@ -88,7 +89,12 @@ pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<
     let mut draining = false;
     let ended = std::future::poll_fn(|context| {
         match watch.poll(context) {
-            Ending::Close => return Poll::Ready(None),
+            // Polled once more, so that the caller learns which calls were not looked at.
+            Ending::Close => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.as_mut().poll(context);
+                return Poll::Ready(None);
+            }
             Ending::Drain if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
@@ -126,6 +132,8 @@ pub async fn connect(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut r
     let (wish, from_caller) = Wish::of(&mut request);
     let (mut head, _) = request.into_parts();
     let received = Received::through_tunnel();
+    // In HTTP/1 a CONNECT may be followed by anything.
+    let closes = head.version < Version::HTTP_2;
     if is_websocket {
         head.method = Method::GET;
         head.headers.insert(SEC_WEBSOCKET_KEY, fresh_key());
@@ -138,8 +146,13 @@ pub async fn connect(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut r
     }
     let pipeline = serve::pipeline(node, &mut call, refusal, worker::find);
     let mut answer = pipeline.run(&mut call).await;
+    if is_websocket && answer.status().is_success() {
+        // Over HTTP/2 a success would tell the caller that there is a WebSocket (RFC 8441 section 5).
+        let private = "answered a wish for a WebSocket without one".into();
+        answer = serve::refusing(Refusal::UpstreamBroken { private }).run(&mut call).await;
+    }
     serve::tell_of_tls(node, over_tls, &mut answer);
-    let answer = serve::leave(call, answer, received, under_way, false, false);
+    let answer = serve::leave(call, answer, received, under_way, closes, false);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return answer;
     }

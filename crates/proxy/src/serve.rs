@@ -44,7 +44,8 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     let stream = Watched::new(transport, Arc::clone(&watch), worker::tick);
     match protocol {
         Protocol::Http1 => http1(node, stream, sender, watch).await,
-        Protocol::Http2 => http2::serve(node, stream, sender, watch).await,
+        // Kept apart, so that connections in HTTP/1.1 do not carry its weight.
+        Protocol::Http2 => Box::pin(http2::serve(node, stream, sender, watch)).await,
     }
 }
 
@@ -55,44 +56,45 @@ async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watc
         let (node, watch, sender) = (Arc::clone(&node), Arc::clone(&watch), sender.clone());
         async move { Ok::<_, Infallible>(answer(&node, sender, &watch, request).await) }
     });
-    let mut connection = pin!(
-        Builder::new()
-            .keep_alive(true)
-            .half_close(false)
-            .title_case_headers(true)
-            .max_headers(node.limits.header_count)
-            // The buffer may be read beyond its size; what is in it may not be longer than it.
-            .max_header_size(node.limits.header_block)
-            .max_buf_size(node.limits.header_block.max(8_192))
-            .auto_date_header(true)
-            .serve_connection(io, service)
-            .with_upgrades()
-    );
-    let mut draining = false;
-    let ended = std::future::poll_fn(|context| {
-        match watch.poll(context) {
-            // Polled once more, so that the connection can write its last words.
-            Ending::Close => {
-                let _ = connection.as_mut().poll(context);
-                return Poll::Ready(None);
+    // Gone before a tunnel begins: what is left of it would keep the socket from whoever waits for the switch.
+    let ended = {
+        let mut connection = pin!(
+            Builder::new()
+                .keep_alive(true)
+                .half_close(false)
+                .title_case_headers(true)
+                .max_headers(node.limits.header_count)
+                // The buffer may be read beyond its size; what is in it may not be longer than it.
+                .max_header_size(node.limits.header_block)
+                .max_buf_size(node.limits.header_block.max(8_192))
+                .auto_date_header(true)
+                .serve_connection(io, service)
+                .with_upgrades()
+        );
+        let mut draining = false;
+        std::future::poll_fn(|context| {
+            match watch.poll(context) {
+                // Polled once more, so that the connection can write its last words.
+                Ending::Close => {
+                    let _ = connection.as_mut().poll(context);
+                    return Poll::Ready(None);
+                }
+                // A connection that was just let in is not sent away unheard.
+                Ending::Drain if !draining && watch.phase() != Phase::New => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ => {}
             }
-            // A connection that was just let in is not sent away unheard.
-            Ending::Drain if !draining && watch.phase() != Phase::New => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            _ => {}
-        }
-        connection.as_mut().poll(context).map(Some)
-    })
-    .await;
-    if let Some(tunnel) = watch.take_tunnel() {
-        tunnel.run(watch).await;
-        return;
-    }
-    match ended {
-        Some(Err(error)) if error.is_parse() => node.counters.protocol_malformed.add_one(),
-        None => node.counters.protocol_timed_out.add_one(),
+            connection.as_mut().poll(context).map(Some)
+        })
+        .await
+    };
+    let tunnel = watch.take_tunnel();
+    match (tunnel, ended) {
+        (Some(tunnel), Some(Ok(()))) => Box::pin(tunnel.run(watch)).await,
+        (_, Some(Err(error))) if error.is_parse() => node.counters.protocol_malformed.add_one(),
+        (_, None) => node.counters.protocol_timed_out.add_one(),
         _ => {}
     }
 }
@@ -105,7 +107,7 @@ pub(crate) async fn answer(
     mut request: Request<Incoming>,
 ) -> Response {
     if request.method() == Method::CONNECT {
-        return http2::connect(node, sender, watch, request).await;
+        return Box::pin(http2::connect(node, sender, watch, request)).await;
     }
     let under_way = watch.begin(worker::tick);
     let wished = tunnel::wished(&request).map(|protocols| (protocols, Wish::of(&mut request)));
@@ -209,10 +211,13 @@ pub(crate) fn leave(
             let tie = Arc::clone(tie);
             body = body.map_stream(|stream| Tied::new(stream, tie));
         }
-        if !is_http1 {
-            body = body.map_stream(|stream| Handed::new(stream, under_way.hand()));
+        let handed = (!is_http1).then(|| under_way.hand(worker::tick()));
+        if let Some(handed) = &handed {
+            let handed = Arc::clone(handed);
+            body = body.map_stream(|stream| Handed::new(stream, handed));
         }
         body.on_end(move |end| {
+            drop(handed);
             record.close(|record| {
                 record.bytes_in = received.bytes();
                 record.bytes_out = end.bytes;
@@ -263,7 +268,7 @@ impl Received {
 }
 
 /// A pipeline that refuses: for requests that cannot be read, and paths nobody answers.
-fn refusing(refusal: Refusal) -> Arc<Pipeline> {
+pub(crate) fn refusing(refusal: Refusal) -> Arc<Pipeline> {
     struct Refuse(Refusal);
 
     #[async_trait]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -13,6 +14,9 @@ use portcullis_core::body::BodyError;
 use portcullis_core::call::Ties;
 
 use crate::node::Node;
+
+/// How long one answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// Those of this worker.
@@ -92,13 +96,23 @@ pub fn ask(node: &Arc<Node>) {
     if tied.is_empty() || ASKING.replace(true) {
         return;
     }
-    let node = Arc::clone(node);
+    let (node, asking) = (Arc::clone(node), Asking);
     tokio::spawn(async move {
         for tie in tied {
-            if !node.welcome.stands(&tie.ties).await {
+            // What cannot be told in time counts as standing.
+            if let Ok(false) = tokio::time::timeout(PATIENCE, node.welcome.stands(&tie.ties)).await {
                 tie.cut();
             }
         }
-        ASKING.set(false);
+        drop(asking);
     });
+}
+
+/// The round of questions that is under way.
+struct Asking;
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.set(false);
+    }
 }

@@ -174,10 +174,14 @@ def too_many_streams():
             return f"goaway {frame.error_code}"
 
 
-def zero_window():
+def zero_window_of_refusals():
+    return zero_window("/nobody/v1")
+
+
+def zero_window(path="/orders/v1/large"):
     """Asks for much and takes nothing."""
     connection = Connection(settings={4: 0})
-    connection.send(*(connection.request(2 * number + 1, path="/orders/v1/large") for number in range(50)))
+    connection.send(*(connection.request(2 * number + 1, path=path) for number in range(50)))
     started = time.monotonic()
     ended = connection.ends()
     return ended if time.monotonic() - started < PATIENCE else "open"

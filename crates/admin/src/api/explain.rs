@@ -10,6 +10,7 @@ use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::{Destination, Tried, Verdict};
+use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_identity::sessions::user_json_header;
 use portcullis_proxy::explain::{End, Explanation as Explained, Question as Asked};
 use portcullis_proxy::routes::Weight;
@@ -147,10 +148,16 @@ pub(crate) async fn explain(
     if question.headers.len() > MOST_HEADERS {
         problems.push(Problem::new("headers", format!("at most {MOST_HEADERS}")));
     }
-    let client = question.client.and_then(|name| client(&state, &name).map_err(|found| problems.push(found)).ok());
+    let client =
+        question.client.and_then(|name| by_name(&state, "client", &name).map_err(|found| problems.push(found)).ok());
     let user = match &question.user {
         Some(name) => user(&state, name).await?.map_err(|found| problems.push(found)).ok(),
         None => None,
+    };
+    // A login without an API key belongs to the built-in client.
+    let token_client = match (&user, &client) {
+        (Some(_), None) => by_name(&state, "user", DEFAULT_CLIENT).map_err(|found| problems.push(found)).ok(),
+        (_, client) => client.clone(),
     };
     if !problems.is_empty() {
         return Err(ApiError::invalid(problems));
@@ -162,17 +169,21 @@ pub(crate) async fn explain(
         from: question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         client,
         user,
+        token_client,
     };
     Ok(Body(state.explainer.explain(asked).await.map_err(ApiError::invalid)?.into()))
 }
 
-fn client(state: &AdminState, name: &str) -> Result<Arc<ClientEntry>, Problem> {
+fn by_name(state: &AdminState, field: &str, name: &str) -> Result<Arc<ClientEntry>, Problem> {
     let view = state.changes.view();
-    let unknown = || Problem::new("client", format!("there is no client '{name}'"));
+    let unknown = || Problem::new(field, format!("there is no client '{name}'"));
     let name: Label = name.parse().map_err(|_| unknown())?;
     let stored = view.client(&name).ok_or_else(unknown)?;
     if !stored.value.enabled {
-        return Err(Problem::new("client", format!("the client '{name}' is disabled: its keys are refused with 401")));
+        return Err(Problem::new(
+            field,
+            format!("the client '{name}' is disabled: its keys and tokens are refused with 401"),
+        ));
     }
     Ok(Arc::new(ClientEntry::new(name, stored.value.clone())))
 }

@@ -204,7 +204,7 @@ fn is_believed(call: &Call) -> bool {
 /// Takes the user of a tried call for its caller, through the client it is believed to come from.
 fn believe(call: &mut Call) {
     let trial = call.trial.as_ref();
-    call.caller.token_client = trial.and_then(|trial| trial.client.clone());
+    call.caller.token_client = trial.and_then(|trial| trial.token_client.clone());
     call.caller.user = trial.and_then(|trial| trial.user.clone());
 }
 

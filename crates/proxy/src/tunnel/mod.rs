@@ -12,6 +12,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -35,6 +36,8 @@ use frames::Boundaries;
 const PIECE: usize = 8 << 10;
 /// Pieces that wait for a service that reads slowly. Then nothing more is read from the caller.
 const PIECES: usize = 2;
+/// How long the end of a tunnel may take: whoever is on the other side need not end theirs.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The most protocols a caller may wish for, in bytes.
 const LONGEST: usize = 256;
 /// Going away (RFC 6455 section 7.4.1), as a whole frame from a server.
@@ -50,9 +53,15 @@ pub fn wished(request: &Request<Incoming>) -> Option<HeaderValue> {
     let (Some(wish), None, true) = (wishes.next(), wishes.next(), fits) else { return None };
     let connection = request.headers().get_all(CONNECTION).into_iter();
     let named = connection.into_iter().any(|options| lists_token(options, "upgrade"));
-    let foreign = ["h2c", "h2", "tls/1.0"].iter().any(|token| lists_token(wish, token));
+    let foreign = wish.as_bytes().split(|byte| *byte == b',').any(|token| is_ours(token.trim_ascii()));
     let empty = request.body().is_end_stream() && wish.len() <= LONGEST;
     (named && empty && !foreign).then(|| wish.clone())
+}
+
+/// Whether a protocol is HTTP or TLS by any name.
+fn is_ours(token: &[u8]) -> bool {
+    let begins = |name: &[u8]| token.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    begins(b"h2") || begins(b"h3") || begins(b"http") || begins(b"tls")
 }
 
 /// The caller's end of a tunnel that may be.
@@ -131,7 +140,7 @@ impl Tunnel {
             () = closed => {}
         }
         // The connection ends with this, whether or not the caller hears of it.
-        let _ = writer.shutdown().await;
+        let _ = tokio::time::timeout(LAST_WORDS, writer.shutdown()).await;
     }
 }
 

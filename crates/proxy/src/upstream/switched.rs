@@ -2,7 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,12 +17,17 @@ use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Response, Upgrade};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::fields::lists_token;
 
 /// Bytes read from a target at once.
 const PIECE: usize = 8 << 10;
+
+/// How long a target may take for the last bytes of a tunnel that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Stream = TokioIo<Upgraded>;
 
@@ -39,13 +46,14 @@ pub async fn tunnel(
     }
     let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|error| error.to_string())?;
     let (from_target, to_target) = tokio::io::split(TokioIo::new(upgraded));
-    tokio::spawn(send(upgrade.from_caller, to_target));
+    let open = Arc::new(open);
+    let sending = tokio::spawn(send(upgrade.from_caller, to_target, Arc::clone(&open))).abort_handle();
     let buffer = vec![0; PIECE].into_boxed_slice();
-    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, _open: open })))
+    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, sending, _open: open })))
 }
 
 /// From the caller to the target, until there is nothing more.
-async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>) {
+async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _open: Arc<oneshot::Sender<()>>) {
     let mut frames = BodyStream::new(from_caller);
     while let Some(Ok(frame)) = frames.next().await {
         let Ok(data) = frame.into_data() else { continue };
@@ -61,7 +69,23 @@ async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>) {
 struct FromTarget {
     from_target: ReadHalf<Stream>,
     buffer: Box<[u8]>,
-    _open: oneshot::Sender<()>,
+    sending: AbortHandle,
+    _open: Arc<oneshot::Sender<()>>,
+}
+
+impl Drop for FromTarget {
+    /// The last bytes may still go; a target that does not take them is not waited for.
+    fn drop(&mut self) {
+        let sending = self.sending.clone();
+        if let Ok(runtime) = Handle::try_current()
+            && !sending.is_finished()
+        {
+            runtime.spawn(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                sending.abort();
+            });
+        }
+    }
 }
 
 impl HttpBody for FromTarget {
