@@ -85,6 +85,11 @@ impl AsyncRead for Socket {
             Pin::new(&mut socket.stream).poll_read(context, buffer)
         } else {
             buffer.put_slice(&socket.ahead.split_to(socket.ahead.len().min(buffer.remaining())));
+            // What is there behind it comes along: whoever reads makes room for a whole piece each time. That nothing is
+            // there, or that the connection has failed, is told by the next read.
+            if buffer.remaining() > 0 {
+                let _ = Pin::new(&mut socket.stream).poll_read(context, buffer);
+            }
             Poll::Ready(Ok(()))
         };
         if buffer.filled().len() > before {
