@@ -49,6 +49,9 @@ pub struct End {
     pub bytes: u64,
 }
 
+/// What a look at a stream brings.
+pub type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
 type Hook = Box<dyn FnOnce(&End) + Send>;
 type Stream = Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>;
 
@@ -116,6 +119,14 @@ impl Body {
             other => other,
         };
         self
+    }
+
+    /// Looks at what each look into the stream inside brings, and may bring something else instead; `look` gets the
+    /// context, so that it can have itself woken. Length and end stay those of the stream. Bodies that are already here
+    /// stay as they are.
+    #[must_use]
+    pub fn map_polls(self, look: impl FnMut(&mut Context<'_>, Polled) -> Polled + Send + Unpin + 'static) -> Self {
+        self.map_stream(|stream| Mapped { stream, look })
     }
 
     /// Runs once when the body has ended, however it ends; hooks run in the order they were added.
@@ -191,6 +202,31 @@ impl HttpBody for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.size_hint(),
         }
+    }
+}
+
+/// A stream and what looks at it.
+struct Mapped<F> {
+    stream: Stream,
+    look: F,
+}
+
+impl<F: FnMut(&mut Context<'_>, Polled) -> Polled + Unpin> HttpBody for Mapped<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let mapped = &mut *self;
+        let polled = mapped.stream.as_mut().poll_frame(context);
+        (mapped.look)(context, polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
     }
 }
 

@@ -2,24 +2,23 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, Request, StatusCode, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::ext;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use portcullis_core::body::{Body, BodyError};
+use portcullis_core::body::Body;
 use portcullis_core::call::{Response, Upgrade};
 use portcullis_core::refusal::Refusal;
 
@@ -178,36 +177,9 @@ fn fresh_key() -> HeaderValue {
 
 /// The body of an answer, of which it is noted when a piece was taken and none was asked for since: a caller that opens
 /// no window does not hold it for ever.
-pub struct Handed<B> {
-    body: B,
-    at: Arc<AtomicU32>,
-}
-
-impl<B> Handed<B> {
-    /// Notes it there.
-    pub fn new(body: B, at: Arc<AtomicU32>) -> Self {
-        Self { body, at }
-    }
-}
-
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Handed<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.at.store(if matches!(polled, Poll::Ready(Some(Ok(_)))) { worker::tick() } else { 0 }, Relaxed);
+pub fn handed(body: Body, at: Arc<AtomicU32>) -> Body {
+    body.map_polls(move |_, polled| {
+        at.store(if matches!(polled, Poll::Ready(Some(Ok(_)))) { worker::tick() } else { 0 }, Relaxed);
         polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    })
 }

@@ -26,14 +26,14 @@ use tokio::net::TcpStream;
 use crate::connection::{Ending, Phase, UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::fields::{X_REQUEST_ID, lists_token};
-use crate::http2::{self, Handed};
+use crate::http2;
 use crate::node::Node;
 use crate::opening::{self, Opened, Protocol};
 use crate::redirect;
 use crate::routes::Wanted;
-use crate::tie::{Tie, Tied};
+use crate::tie::{self, Tie};
 use crate::tunnel::{self, Wish};
-use crate::upstream::incoming::IdleBody;
+use crate::upstream::incoming::{IdleBody, counted};
 use crate::worker;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
@@ -209,12 +209,12 @@ pub(crate) fn leave(
         let mut body = if is_head { Body::empty() } else { body };
         if let Some(tie) = &tie {
             let tie = Arc::clone(tie);
-            body = body.map_stream(|stream| Tied::new(stream, tie));
+            body = tie::tied(body, tie);
         }
         let handed = (!is_http1).then(|| under_way.hand(worker::tick()));
         if let Some(handed) = &handed {
             let handed = Arc::clone(handed);
-            body = body.map_stream(|stream| Handed::new(stream, handed));
+            body = http2::handed(body, handed);
         }
         body.on_end(move |end| {
             drop(handed);
@@ -251,8 +251,7 @@ impl Received {
             None => body,
             Some((counter, done)) => {
                 let (counter, done) = (Arc::clone(counter), Arc::clone(done));
-                body.map_stream(|stream| crate::upstream::incoming::Counted::new(stream, counter))
-                    .on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))
+                counted(body, counter).on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))
             }
         }
     }

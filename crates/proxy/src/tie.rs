@@ -1,16 +1,13 @@
 //! Calls that go on for long end when what their caller was let in by is taken back: an event stream, a WebSocket.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::BodyError;
+use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::Ties;
 
 use crate::node::Node;
@@ -49,42 +46,16 @@ impl Tie {
     }
 }
 
-/// A body that breaks off when its tie is cut.
-pub struct Tied<B> {
-    body: B,
-    tie: Arc<Tie>,
-}
-
-impl<B> Tied<B> {
-    /// Ties a body, from now on.
-    pub fn new(body: B, tie: Arc<Tie>) -> Self {
-        TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(&tie)));
-        Self { body, tie }
-    }
-}
-
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Tied<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.tie.waker.register(context.waker());
-        if self.tie.is_cut() {
+/// A body that breaks off when its tie is cut, from now on.
+pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
+    TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(&tie)));
+    body.map_polls(move |context, polled| {
+        tie.waker.register(context.waker());
+        if tie.is_cut() {
             return Poll::Ready(Some(Err(BodyError::Broken("its caller was sent away".into()))));
         }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+        polled
+    })
 }
 
 /// Asks for every tied call of this worker whether its caller still stands, and cuts those that do not.

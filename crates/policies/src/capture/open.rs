@@ -1,12 +1,9 @@
 //! An exchange that is under way: its messages' bodies are copied as they pass, and it is handed over once.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::{Body, BodyError, Outcome};
+use portcullis_core::body::{Body, Outcome};
 use portcullis_core::capture::{Exchange, Lease, Message};
 use portcullis_core::ports::Captures;
 
@@ -101,7 +98,14 @@ impl Open {
             self.0.copy(side, piece, cap);
         }
         let (into, ended) = (Arc::clone(&self.0), Arc::clone(&self.0));
-        let copying = body.map_stream(|body| Copying { body, side, cap, into });
+        let copying = body.map_polls(move |_, polled| {
+            if let Poll::Ready(Some(Ok(frame))) = &polled
+                && let Some(data) = frame.data_ref()
+            {
+                into.copy(side, data, cap);
+            }
+            polled
+        });
         copying.on_end(move |end| ended.end(side, &end.outcome))
     }
 }
@@ -112,39 +116,5 @@ impl Drop for Open {
         if let Some(exchange) = exchange {
             self.0.captures.keep(exchange);
         }
-    }
-}
-
-/// A body that is copied as it passes.
-struct Copying<B> {
-    body: B,
-    side: Side,
-    cap: usize,
-    into: Arc<Shared>,
-}
-
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Copying<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.into.copy(self.side, data, self.cap);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

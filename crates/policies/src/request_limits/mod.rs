@@ -1,11 +1,9 @@
 //! `request_limits`: how large a request body may be.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use portcullis_core::body::BodyError;
 use portcullis_core::call::Call;
 use portcullis_core::model::Problem;
@@ -54,46 +52,20 @@ impl Check for RequestLimits {
             Some(length) if length > self.limit => Err(Refusal::BodyTooLarge { limit: self.limit }),
             Some(_) => Ok(()),
             None => {
-                let body = call.take_body();
-                call.request.body = body.map_stream(|body| Limited { body, left: self.limit, limit: self.limit });
+                let (limit, mut left) = (self.limit, self.limit);
+                call.request.body = call.take_body().map_polls(move |_, polled| {
+                    let passing = match &polled {
+                        Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
+                        _ => return polled,
+                    };
+                    match left.checked_sub(passing) {
+                        Some(less) => left = less,
+                        None => return Poll::Ready(Some(Err(BodyError::TooLarge { limit }))),
+                    }
+                    polled
+                });
                 Ok(())
             }
         }
-    }
-}
-
-/// A body of unknown length that fails when it grows beyond the limit.
-struct Limited<B> {
-    body: B,
-    left: u64,
-    limit: u64,
-}
-
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Limited<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(BodyError::TooLarge { limit: self.limit }))),
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

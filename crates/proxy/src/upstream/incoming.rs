@@ -82,42 +82,15 @@ impl HttpBody for IdleBody {
 }
 
 /// The body of a request: its bytes are counted as they pass, and its trailers carry nothing of the gateway's.
-pub struct Counted<B> {
-    body: B,
-    counter: Arc<AtomicU64>,
-}
-
-impl<B> Counted<B> {
-    /// Counts what passes into the counter.
-    pub fn new(body: B, counter: Arc<AtomicU64>) -> Self {
-        Self { body, counter }
-    }
-}
-
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Counted<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut polled = Pin::new(&mut self.body).poll_frame(context);
+pub fn counted(body: Body, counter: Arc<AtomicU64>) -> Body {
+    body.map_polls(move |_, mut polled| {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled {
             if let Some(data) = frame.data_ref() {
-                self.counter.fetch_add(data.len() as u64, Relaxed);
+                counter.fetch_add(data.len() as u64, Relaxed);
             } else if let Some(trailers) = frame.trailers_mut() {
                 strip_trailers(trailers);
             }
         }
         polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    })
 }
