@@ -15,6 +15,8 @@ use super::exchange::{Peer, exchange};
 use super::failure::Failure;
 use super::trust;
 
+/// The most items the admin API gives at once.
+pub(crate) const PAGE: u64 = 1_000;
 /// No list has more pages; one that does goes in a circle.
 const PAGES: usize = 100_000;
 
@@ -72,6 +74,21 @@ impl Admin {
     /// Takes an object out.
     pub(crate) async fn delete(&self, path: &str) -> Result<Reply, Failure> {
         self.call(Method::DELETE, path, None, None).await
+    }
+
+    /// The newest items of a list, the newest first, and so many at most. `filter` is the end of a query.
+    pub(crate) async fn newest(&self, path: &str, filter: &str, limit: u64) -> Result<Vec<Value>, Failure> {
+        let mut found = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = (limit - found.len() as u64).min(PAGE);
+            let (items, next) = items_of(self.get(&format!("{path}?limit={page}{filter}{cursor}")).await?.body)?;
+            found.extend(items.into_iter().take(usize::try_from(page).unwrap_or(usize::MAX)));
+            match next {
+                Some(next) if (found.len() as u64) < limit => cursor = format!("&cursor={}", encode(&next)),
+                _ => return Ok(found),
+            }
+        }
     }
 
     /// Every item of a list, over all its pages.
@@ -189,6 +206,12 @@ fn refusal(status: StatusCode, body: &Value) -> Failure {
     };
     let problems = body.get("problems").and_then(Value::as_array);
     Failure::Refused { detail, problems: problems.map(|all| all.iter().map(problem).collect()).unwrap_or_default() }
+}
+
+/// Conditions that were given as the end of a query.
+pub(crate) fn conditions_of<const N: usize>(conditions: [(&str, &Option<String>); N]) -> String {
+    let given = conditions.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+    given.map(|(name, value)| format!("&{name}={}", encode(value))).collect()
 }
 
 /// A text as one segment of a path or one value of a query.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::admin::{Admin, encode, items_of};
+use super::admin::{Admin, conditions_of};
 use super::args::AuditCommand;
 use super::failure::Failure;
 use super::json::text;
@@ -10,26 +10,13 @@ use super::output::{Colour, Output, printable};
 
 /// How many entries are shown where nothing else is said.
 const USUAL: u64 = 100;
-/// The most entries the admin API gives at once.
-const PAGE: u64 = 1_000;
 
 /// Prints the newest entries that are asked for, oldest first.
 pub(super) async fn list(command: &AuditCommand, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
     let limit = command.limit.unwrap_or(USUAL);
     let conditions = [("kind", &command.kind), ("key", &command.key)];
-    let given = conditions.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    let filter: String = given.map(|(name, value)| format!("&{name}={}", encode(value))).collect();
-    let mut found = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = (limit - found.len() as u64).min(PAGE);
-        let (items, next) = items_of(admin.get(&format!("/audit?limit={page}{filter}{cursor}")).await?.body)?;
-        found.extend(items);
-        match next {
-            Some(next) if (found.len() as u64) < limit => cursor = format!("&cursor={}", encode(&next)),
-            _ => break,
-        }
-    }
+    let filter = conditions_of(conditions);
+    let found = admin.newest("/audit", &filter, limit).await?;
     for entry in found.iter().rev() {
         let line = if output.is_json() { entry.to_string() } else { line(entry, output) };
         output.line(&line)?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::admin::{Admin, encode, items_of};
+use super::admin::{Admin, conditions_of, encode};
 use super::args::{CapturesCommand, ListCaptures};
 use super::failure::Failure;
 use super::json::text;
@@ -11,8 +11,6 @@ use super::table::Table;
 
 /// How many exchanges are listed where nothing else is said.
 const USUAL: u64 = 100;
-/// The most exchanges the admin API lists at once.
-const PAGE: u64 = 1_000;
 
 /// Does what was asked for.
 pub(super) async fn run(command: CapturesCommand, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
@@ -36,19 +34,8 @@ pub(super) async fn run(command: CapturesCommand, admin: &Admin, output: &mut Ou
 async fn list(wanted: &ListCaptures, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
     let limit = wanted.limit.unwrap_or(USUAL);
     let conditions = [("service", &wanted.service), ("route", &wanted.route)];
-    let given = conditions.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    let filter: String = given.map(|(name, value)| format!("&{name}={}", encode(value))).collect();
-    let mut found = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = (limit - found.len() as u64).min(PAGE);
-        let (items, next) = items_of(admin.get(&format!("/captures?limit={page}{filter}{cursor}")).await?.body)?;
-        found.extend(items);
-        match next {
-            Some(next) if (found.len() as u64) < limit => cursor = format!("&cursor={}", encode(&next)),
-            _ => break,
-        }
-    }
+    let filter = conditions_of(conditions);
+    let found = admin.newest("/captures", &filter, limit).await?;
     output.list(found, |items| {
         let mut table = Table::new(["time", "id", "status", "method", "path", "route"]);
         for item in items {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_core::ports::{Clock, SystemClock};
 use serde_json::Value;
 
-use super::admin::{Admin, encode, items_of};
+use super::admin::{Admin, PAGE, conditions_of, encode, items_of};
 use super::args::LogsCommand;
 use super::failure::Failure;
 use super::json::text;
@@ -15,8 +15,6 @@ use crate::config::duration;
 /// How many calls are shown where nothing else is said, and before following.
 const USUAL: u64 = 100;
 const USUAL_BEFORE_FOLLOWING: u64 = 10;
-/// The most records the admin API gives at once.
-const PAGE: u64 = 1_000;
 /// How often a follower asks for more.
 const PAUSE: Duration = Duration::from_millis(300);
 /// A place in the log nothing has reached: what came after it is nothing, and the answer says where the log ends.
@@ -53,17 +51,7 @@ pub(super) async fn run(command: &LogsCommand, admin: &Admin, output: &mut Outpu
 
 /// The newest records, oldest first.
 async fn newest(admin: &Admin, filter: &str, limit: u64) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = (limit - found.len() as u64).min(PAGE);
-        let (items, next) = items_of(admin.get(&format!("/logs?limit={page}{filter}{cursor}")).await?.body)?;
-        found.extend(items.into_iter().take(usize::try_from(page).unwrap_or(usize::MAX)));
-        match next {
-            Some(next) if (found.len() as u64) < limit => cursor = format!("&cursor={}", encode(&next)),
-            _ => break,
-        }
-    }
+    let mut found = admin.newest("/logs", filter, limit).await?;
     found.reverse();
     Ok(found)
 }
@@ -92,8 +80,7 @@ fn filter(command: &LogsCommand, now: u64) -> String {
         ("path", &command.path),
         ("since", &since),
     ];
-    let given = conditions.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    given.map(|(name, value)| format!("&{name}={}", encode(value))).collect()
+    conditions_of(conditions)
 }
 
 fn print(items: &[Value], output: &mut Output) -> Result<(), Failure> {
