@@ -23,6 +23,7 @@ pub mod routes;
 pub mod serve;
 pub mod snapshot;
 pub mod socket;
+pub mod stream;
 pub mod template;
 pub mod tie;
 pub mod tls;

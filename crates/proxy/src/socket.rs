@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::{Phase, Watch};
+use crate::stream::Stream;
 use crate::tls::TlsStream;
 
 /// How many bytes of what still comes are read to nowhere.
@@ -146,70 +147,14 @@ impl AsyncWrite for Socket {
 }
 
 /// What HTTP goes over. The state of TLS is kept apart, so that connections in clear do not carry its weight.
-pub enum Transport {
-    /// The bare socket.
-    Plain(Socket),
-    /// TLS over it.
-    Tls(Box<TlsStream<Socket>>),
-}
+pub type Transport = Stream<Socket, TlsStream<Socket>>;
 
-impl Transport {
+impl Stream<Socket, TlsStream<Socket>> {
     /// Says that nothing more will come, where that has to be said: without it a caller over TLS cannot know that the
     /// end is one (RFC 8446 section 6.1).
     pub fn say_farewell(&mut self, context: &mut Context<'_>) {
         if let Self::Tls(stream) = self {
             let _ = Pin::new(stream).poll_shutdown(context);
         }
-    }
-}
-
-/// Does with whatever transport there is what the whole would do.
-macro_rules! delegate {
-    ($transport:expr, $stream:ident => $call:expr) => {
-        match $transport.get_mut() {
-            Transport::Plain($stream) => {
-                let $stream = Pin::new($stream);
-                $call
-            }
-            Transport::Tls($stream) => {
-                let $stream = Pin::new(&mut **$stream);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(socket) => socket.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_shutdown(context))
     }
 }

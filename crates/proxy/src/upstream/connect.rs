@@ -16,12 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
 
 use super::Settings;
 use super::peer::Peer;
 use super::pool::Slot;
-use super::stream::Stream;
+use crate::stream::Stream;
 use crate::worker;
+
+/// The bytes to and from a target.
+type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;
 
 /// A connection to a target, and how many bytes have come over it.
 pub struct Connection {
@@ -137,7 +141,7 @@ fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {
 
 /// A connection that counts what is read from it, and notes when something was written to it.
 struct Noting {
-    stream: Stream,
+    stream: TargetStream,
     read: Arc<AtomicU64>,
     written_at: Arc<AtomicU32>,
     /// Something was written that may not have left: TLS keeps what the socket does not take.

@@ -7,7 +7,6 @@ pub mod guard;
 pub mod incoming;
 pub mod peer;
 pub mod pool;
-pub mod stream;
 pub mod switched;
 pub mod tls;
 

@@ -1,19 +1,17 @@
-//! The bytes to and from a target: in clear, or inside of TLS.
+//! The bytes to and from a caller or a target: in clear, or inside of TLS.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
-/// A connection to a target. What is read and written is plaintext.
-pub enum Stream {
+/// A connection in clear, or inside of TLS. What is read and written is plaintext.
+pub enum Stream<P, T> {
     /// In clear.
-    Plain(TcpStream),
+    Plain(P),
     /// Inside of TLS. Much larger, so that it stands elsewhere.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<T>),
 }
 
 /// Calls the same on whichever it is.
@@ -26,13 +24,13 @@ macro_rules! either {
     };
 }
 
-impl AsyncRead for Stream {
+impl<P: AsyncRead + Unpin, T: AsyncRead + Unpin> AsyncRead for Stream<P, T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, poll_read(context, buffer))
     }
 }
 
-impl AsyncWrite for Stream {
+impl<P: AsyncWrite + Unpin, T: AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         either!(self, poll_write(context, bytes))
     }
