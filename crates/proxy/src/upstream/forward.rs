@@ -279,13 +279,14 @@ async fn send(
         Some(Err(error)) => {
             // Cancelled is what was never written: the connection had died, or said something unasked.
             let unanswered = error.is_canceled() || connection.read.load(Relaxed) == before;
-            return Err(match body_error(&error) {
-                Some(error) => Failure::Body(error),
-                // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
-                // 4.4.2.4). One that says so later ends a connection like any other.
-                None if unanswered && !reused && tls::find_failure(&error).is_some() => {
-                    Failure::Tls(tls::find_failure(&error).map(tls::reason).unwrap_or_default())
-                }
+            if let Some(error) = body_error(&error) {
+                return Err(Failure::Body(error));
+            }
+            // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
+            // 4.4.2.4). One that says so later ends a connection like any other.
+            let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !reused);
+            return Err(match ended_tls {
+                Some(failure) => Failure::Tls(tls::reason(failure)),
                 None if unanswered => Failure::NoAnswer(error.to_string()),
                 None => Failure::Broken(error.to_string()),
             });
