@@ -142,6 +142,7 @@ impl Gateway {
             limiters: Arc::new(Limiters::default()),
             captures: Arc::clone(&captures) as _,
             clock: Arc::clone(&clock),
+            token_memory: config.limits.remembered_token_bytes / config.workers.max(1) as u64,
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
             body_limit: config.limits.body_bytes,
         });

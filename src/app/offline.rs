@@ -34,6 +34,7 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
         captures: Arc::new(MemoryCaptures::new(0)),
         clock: Arc::clone(&clock),
+        token_memory: 0,
         client_certificates: config.tls.client_certificates != ClientCertificates::Off,
         body_limit: config.limits.body_bytes,
         limiters: Arc::new(Limiters::default()),

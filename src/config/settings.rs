@@ -194,6 +194,9 @@ settings! {
         http2_streams: usize = POSITIVE("128"),
         /// Connections to one target of a service, over all workers.
         upstream_connections: usize = POSITIVE("256"),
+        /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and
+        /// verified again. 0: every token is verified on every call.
+        remembered_token_bytes: u64 = BYTES("64MiB"),
     }
     /// How long the gateway waits.
     timeouts: Timeouts {

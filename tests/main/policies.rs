@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{connect, read_answer};
 use crate::support::issuer::{Issuer, compact, now};
-use crate::support::scene::{PASSWORD, call_as, client, enrol, log_in, register, text};
+use crate::support::scene::{PASSWORD, call_as, client, enrol, log_in, register, text, until};
 use crate::support::{Answer, Backend, Scene};
 
 /// Somebody else who issues tokens.
@@ -393,6 +393,37 @@ fn user_json(headers: &[(String, String)]) -> Value {
     let values: Vec<_> = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-user-json")).collect();
     assert_eq!(values.len(), 1, "{headers:?}");
     serde_json::from_slice(&STANDARD.decode(&values[0].1).expect("base64")).expect("JSON")
+}
+
+#[test]
+fn a_token_that_was_good_before_is_held_to_what_holds_now() {
+    let scene = Scene::before(Backend::echo(), "workers = 1\n");
+    let (issuer, other) = (Issuer::rs256(), Issuer::rs256());
+    let key = |issuer: &Issuer| json!({"jwk": issuer.jwk(), "algorithm": "RS256", "issuer": ELSEWHERE});
+    let token = issuer.token(&json!({"iss": ELSEWHERE, "sub": "bob", "aud": "orders", "exp": now() + 60}));
+    let short = issuer.token(&json!({"iss": ELSEWHERE, "sub": "eve", "aud": "orders", "exp": now() + 3}));
+    let twice = |token: &str| [(); 2].map(|()| scene.with_bearer(token).status);
+    scene.behind_bearer(&json!({"keys": [key(&issuer)]}));
+    assert_eq!((twice(&token), twice(&short), twice(&scene.token)), ([200; 2], [200; 2], [200; 2]));
+    // A byte of the signature, with the same claims in front of it.
+    let (claims, signature) = token.rsplit_once('.').expect("three parts");
+    let first = if signature.starts_with('A') { "B" } else { "A" };
+    assert_eq!(twice(&format!("{claims}.{first}{}", &signature[1..])), [401; 2]);
+    assert_eq!(twice(&format!("{token}.")), [401; 2]);
+    // Its end comes while it is remembered.
+    until("the token to end", || scene.with_bearer(&short).status == 401);
+    // Its key is replaced, and comes back.
+    scene.behind_bearer(&json!({"keys": [key(&other)]}));
+    assert_eq!(twice(&token), [401; 2]);
+    scene.behind_bearer(&json!({"subject": "client", "keys": [key(&issuer)]}));
+    assert_eq!((twice(&token), twice(&scene.token)), ([403; 2], [403; 2]));
+    scene.behind_bearer(&json!({"keys": [key(&issuer)]}));
+    assert_eq!(twice(&token), [200; 2]);
+    // Its session ends.
+    assert_eq!(twice(&scene.token), [200; 2]);
+    let answer = scene.gateway.admin("DELETE", "/users/ada", None);
+    assert!(answer.status < 300, "{}", answer.text());
+    assert_eq!(twice(&scene.token), [401; 2]);
 }
 
 #[test]

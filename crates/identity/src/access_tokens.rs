@@ -9,12 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use portcullis_core::call::hex;
+use portcullis_core::directory::KeyHash;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Clock, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::claims::{Audiences, MAX_TOKEN_BYTES, TokenError, check_times, unverified_header, verified_claims};
 use crate::error::IdentityError;
+use crate::keys::{hash_all, sha256};
 use crate::random::random;
 use crate::signing_keys::SigningKeys;
 
@@ -85,6 +87,11 @@ impl AccessTokens {
     /// What stands in `iss`, and in `aud` of the tokens issued at login.
     pub fn issuer(&self) -> &Arc<str> {
         &self.issuer
+    }
+
+    /// Stands for the issuer and the keys its tokens are verified with.
+    pub fn fingerprint(&self) -> KeyHash {
+        hash_all([&sha256(self.keys.jwks()), self.issuer.as_bytes()])
     }
 
     /// The claims of a token for a session, from now on and for so long; its audience is the issuer.

@@ -186,7 +186,8 @@ impl StaticKey {
         }
         let sub = text("sub")?.ok_or(TokenError::Claim("sub"))?;
         let client_id = text("client_id")?;
-        Ok(ForeignClaims { iss, sub, aud, audience_checked, exp, client_id, raw })
+        let until = exp.saturating_add(self.trust.leeway);
+        Ok(ForeignClaims { iss, sub, aud, audience_checked, exp, until, client_id, raw })
     }
 }
 
@@ -203,6 +204,8 @@ pub struct ForeignClaims {
     pub audience_checked: bool,
     /// When it ends, in Unix seconds.
     pub exp: u64,
+    /// From when on it is not taken any more: `exp` and the leeway of its key.
+    pub until: u64,
     /// The client it was issued to, where it says so.
     pub client_id: Option<String>,
     /// Every claim.

@@ -4,7 +4,7 @@
 //! scanner finds a key that has leaked. Both are how our keys look, never a condition: a key that an
 //! operator brings along is accepted as it is.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::secret::Secret;
 use subtle::ConstantTimeEq;
@@ -73,6 +73,17 @@ pub fn checksum_ok(text: &str) -> bool {
 /// SHA-256 of a key or token: what is stored and looked up in its stead.
 pub fn hash_key(key: &str) -> KeyHash {
     KeyHash(sha256(key.as_bytes()))
+}
+
+/// SHA-256 of several parts in a row. The lengths of all but the last have to be fixed, or two rows could be one.
+pub fn hash_all<const N: usize>(parts: [&[u8]; N]) -> KeyHash {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    KeyHash(hash)
 }
 
 /// SHA-256.

@@ -26,7 +26,7 @@ pub use access_tokens::{AccessClaims, AccessTokens};
 pub use claims::TokenError;
 pub use error::IdentityError;
 pub use foreign::{ForeignClaims, StaticAlgorithm, StaticKey, StaticKeys, Trust};
-pub use keys::{KeyKind, checksum_ok, hash_key, mint};
+pub use keys::{KeyKind, checksum_ok, hash_all, hash_key, mint};
 pub use lockout::{Lockout, LockoutReport, LockoutSettings, Whence};
 pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};
 pub use master::{MasterKey, SealError};

@@ -56,6 +56,8 @@ pub struct Parts {
     pub captures: Arc<dyn Captures>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Bytes of verified tokens that each worker remembers; 0: none.
+    pub token_memory: u64,
     /// Whether the listener asks callers for client certificates.
     pub client_certificates: bool,
     /// Bytes a request body may have where the route does not say otherwise; 0: no limit.

@@ -130,6 +130,7 @@ impl House {
             limiters: Arc::new(Limiters::default()),
             captures: Arc::new(MemoryCaptures::new(0)),
             clock: clock.clone(),
+            token_memory: 0,
             client_certificates: false,
             body_limit: 0,
         });

@@ -1,20 +1,25 @@
 //! `bearer`: an access token in `Authorization: Bearer …` (RFC 6750), of this gateway or of a declared issuer.
 
+mod remembered;
 mod settings;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use portcullis_core::call::{Call, UserFacts};
+use portcullis_core::directory::{ClientEntry, KeyHash};
 use portcullis_core::jobs;
 use portcullis_core::model::{Problem, ServiceId};
+use portcullis_core::ports::SessionId;
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_identity::sessions::user_json_header;
-use portcullis_identity::{AccessClaims, ForeignClaims, LiveSession, StaticKeys};
-use serde_json::{Value, json};
+use portcullis_identity::claims::MAX_TOKEN_BYTES;
+use portcullis_identity::{LiveSession, StaticKeys, hash_all};
+use serde_json::Value;
 
+use self::remembered::Token;
 use self::settings::{Settings, Subject, static_keys};
 use crate::credential::{Finding, Verdict, Verifier};
 use crate::{Parts, Site};
@@ -29,17 +34,7 @@ pub fn schema() -> Value {
 
 /// Builds the credential.
 pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
-    let settings: Settings = crate::settings::read("bearer", value)?;
-    let keys = static_keys(settings.keys)?;
-    let audiences = audiences(site.id, &site.service.audiences, &site.parts.issuer);
-    Ok(Arc::new(Bearer {
-        parts: Arc::clone(site.parts),
-        audiences,
-        keys,
-        subject: settings.subject,
-        forward_credentials: settings.forward_credentials,
-        query: settings.query,
-    }))
+    Ok(Arc::new(Bearer::new(site, value)?))
 }
 
 /// Whom a token may be meant for: everybody here, any version of the service, this one, or what is declared.
@@ -52,6 +47,8 @@ struct Bearer {
     parts: Arc<Parts>,
     audiences: Vec<String>,
     keys: StaticKeys,
+    /// Stands for the keys it trusts: what was verified with others is not remembered here.
+    trusted: KeyHash,
     subject: Subject,
     forward_credentials: bool,
     query: bool,
@@ -72,18 +69,17 @@ impl Verifier for Bearer {
             believe(call);
             return Ok(Verdict::Good);
         }
-        let token = self.take_token(call)?;
-        if self.parts.tokens.is_ours(&token) {
-            let claims = self.parts.tokens.verify(&token).map_err(|error| invalid(error.to_string()))?;
-            return self.own(call, &claims);
+        let shown = self.take_token(call)?;
+        let token = self.read(shown.as_str(), call.trial.is_none())?;
+        let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
+        if !meant {
+            return Err(invalid("a token for another audience"));
         }
-        if self.keys.is_empty() {
-            return Err(invalid("a token of an unknown issuer"));
+        match &token.subject {
+            remembered::Subject::Session(id) => self.own(call, *id),
+            remembered::Subject::User(user) => self.foreign_user(call, user),
+            remembered::Subject::Client(name) => self.foreign_client(call, name),
         }
-        let now = self.parts.clock.unix_millis() / 1_000;
-        let claims = self.keys.verify(&token, now).map_err(|error| invalid(error.to_string()))?;
-        self.foreign(call, &claims)?;
-        Ok(Verdict::Good)
     }
 
     fn withhold(&self, call: &mut Call, named: bool) {
@@ -99,6 +95,20 @@ impl Verifier for Bearer {
 }
 
 impl Bearer {
+    fn new(site: &Site<'_>, value: Option<&Value>) -> Result<Self, Vec<Problem>> {
+        let settings: Settings = crate::settings::read("bearer", value)?;
+        let declared = value.and_then(|value| value.get("keys")).map(Value::to_string).unwrap_or_default();
+        Ok(Self {
+            parts: Arc::clone(site.parts),
+            audiences: audiences(site.id, &site.service.audiences, &site.parts.issuer),
+            keys: static_keys(settings.keys)?,
+            trusted: hash_all([&site.parts.tokens.fingerprint().0, declared.as_bytes()]),
+            subject: settings.subject,
+            forward_credentials: settings.forward_credentials,
+            query: settings.query,
+        })
+    }
+
     fn is_sent(&self, call: &Call) -> bool {
         let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
         in_header || (self.query && query_token(call).is_some())
@@ -114,86 +124,127 @@ impl Bearer {
     }
 
     /// The one token that is shown. One from the query is cut out of it; one from the header stays if it is to travel.
-    fn take_token(&self, call: &mut Call) -> Result<String, Refusal> {
+    fn take_token(&self, call: &mut Call) -> Result<Shown, Refusal> {
         let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
-        let in_header = shown.next().and_then(token_of).map(str::to_owned);
+        let in_header = shown.next().filter(|value| token_of(value).is_some()).cloned();
         let doubled = shown.next().is_some();
         let in_query = if self.query { query_token(call) } else { None };
         match (in_header, in_query) {
-            (Some(token), None) if !doubled => {
+            (Some(value), None) if !doubled => {
                 call.caller.consumed.authorization = !self.forward_credentials;
-                Ok(token)
+                Ok(Shown::Header(value))
             }
             (None, Some(token)) => {
                 cut_query_token(call);
-                Ok(token)
+                Ok(Shown::Query(token))
             }
             _ => Err(invalid("more than one token")),
         }
     }
 
-    fn own(&self, call: &mut Call, claims: &AccessClaims) -> Result<Verdict, Refusal> {
-        if !self.audiences.iter().any(|audience| claims.aud.contains(audience)) {
-            return Err(invalid("a token for another audience"));
+    /// What a token says, from memory if it has been verified before.
+    fn read(&self, token: &str, remembers: bool) -> Result<Rc<Token>, Refusal> {
+        let now = self.parts.clock.unix_millis() / 1_000;
+        // What is too long is not worth its hash, and will be refused.
+        let remembers = remembers && self.parts.token_memory > 0 && token.len() <= MAX_TOKEN_BYTES;
+        let hash = remembers.then(|| hash_all([&self.trusted.0, token.as_bytes()]));
+        if let Some(known) = hash.and_then(|hash| remembered::find(&hash, now)) {
+            return Ok(known);
         }
+        let token = Rc::new(self.verified(token, now)?);
+        if let Some(hash) = hash {
+            remembered::remember(self.parts.token_memory, hash, &token);
+        }
+        Ok(token)
+    }
+
+    fn verified(&self, token: &str, now: u64) -> Result<Token, Refusal> {
+        if self.parts.tokens.is_ours(token) {
+            let claims = self.parts.tokens.verify(token);
+            return claims.map(Token::own).map_err(|error| invalid(error.to_string()));
+        }
+        if self.keys.is_empty() {
+            return Err(invalid("a token of an unknown issuer"));
+        }
+        self.keys.verify(token, now).map(Token::foreign).map_err(|error| invalid(error.to_string()))
+    }
+
+    fn own(&self, call: &mut Call, id: SessionId) -> Result<Verdict, Refusal> {
         self.takes_users()?;
-        if let Some(session) = self.parts.sessions.cached(claims.sid) {
-            speak_for(&self.parts, &session)?(call);
+        if let Some(session) = self.parts.sessions.cached(id) {
+            speak_for(&self.parts, &session)?.to(call);
             return Ok(Verdict::Good);
         }
-        let (parts, id) = (Arc::clone(&self.parts), claims.sid);
+        let parts = Arc::clone(&self.parts);
         Ok(Verdict::Ask(Box::pin(async move {
             let sessions = Arc::clone(&parts.sessions);
             let fetched = jobs::run(&parts.jobs, async move { sessions.fetch(id).await }).await?;
             let session = fetched
                 .map_err(|error| Refusal::internal(error.to_string()))?
                 .ok_or_else(|| invalid("the session has ended"))?;
-            speak_for(&parts, &session)
+            let spoken = speak_for(&parts, &session)?;
+            Ok(Box::new(move |call: &mut Call| spoken.to(call)) as Finding)
         })))
     }
 
-    fn foreign(&self, call: &mut Call, claims: &ForeignClaims) -> Result<(), Refusal> {
-        let meant = claims.audience_checked || self.audiences.iter().any(|audience| claims.aud.contains(audience));
-        if !meant {
-            return Err(invalid("a token for another audience"));
+    fn foreign_user(&self, call: &mut Call, user: &UserFacts) -> Result<Verdict, Refusal> {
+        self.takes_users()?;
+        call.record.note(|record| record.user = Some(Arc::clone(&user.name)));
+        call.caller.token_subject = Some(Arc::clone(&user.name));
+        call.caller.user = Some(user.clone());
+        Ok(Verdict::Good)
+    }
+
+    fn foreign_client(&self, call: &mut Call, name: &Arc<str>) -> Result<Verdict, Refusal> {
+        if self.subject == Subject::User {
+            return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
         }
-        // RFC 9068 section 2.2: a token of a client for itself has the client as its subject.
-        let of_client = claims.client_id.as_deref() == Some(&claims.sub);
-        match self.subject {
-            Subject::User if of_client => {
-                return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
-            }
-            _ if !of_client => self.takes_users()?,
-            _ => {}
+        call.caller.token_subject = Some(Arc::clone(name));
+        Ok(Verdict::Good)
+    }
+}
+
+/// A token as it was shown.
+enum Shown {
+    Header(HeaderValue),
+    Query(String),
+}
+
+impl Shown {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Header(value) => token_of(value).unwrap_or_default(),
+            Self::Query(token) => token,
         }
-        let subject: Arc<str> = claims.sub.as_str().into();
-        if !of_client {
-            let facts = json!({ "iss": claims.iss, "sub": claims.sub });
-            call.caller.user =
-                Some(UserFacts { name: Arc::clone(&subject), user_json: user_json_header(&facts.to_string()) });
-            call.record.note(|record| record.user = Some(Arc::clone(&subject)));
-        }
-        call.caller.token_subject = Some(subject);
-        Ok(())
     }
 }
 
 /// What a living session says of the caller.
-fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Finding, Refusal> {
-    let client = parts.directory.read(|entries| entries.client(&session.client).cloned());
-    let client = client.ok_or_else(|| invalid("the client of the session is gone or disabled"))?;
-    let user = UserFacts { name: Arc::clone(&session.user), user_json: session.user_json.clone() };
-    let id = session.id;
-    Ok(Box::new(move |call| {
+struct Spoken {
+    session: SessionId,
+    user: UserFacts,
+    client: Arc<ClientEntry>,
+}
+
+impl Spoken {
+    fn to(self, call: &mut Call) {
+        let Self { session, user, client } = self;
         call.record.note(|record| {
             record.user = Some(Arc::clone(&user.name));
             record.client = Some(client.name.shared());
         });
-        call.caller.ties.session = Some(id);
+        call.caller.ties.session = Some(session);
         call.caller.ties.client = Some(client.name.clone());
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
-    }))
+    }
+}
+
+fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Spoken, Refusal> {
+    let client = parts.directory.read(|entries| entries.client(&session.client).cloned());
+    let client = client.ok_or_else(|| invalid("the client of the session is gone or disabled"))?;
+    let user = UserFacts { name: Arc::clone(&session.user), user_json: session.user_json.clone() };
+    Ok(Spoken { session: session.id, user, client })
 }
 
 /// Whether a call that is only tried is believed to come from a user.
@@ -234,3 +285,6 @@ fn cut_query_token(call: &mut Call) {
     let left = query.split(|byte| *byte == b'&').filter(kept).collect::<Vec<_>>().join(&b'&');
     call.request.query = (!left.is_empty()).then(|| Bytes::from(left));
 }
+
+#[cfg(test)]
+mod tests;
