@@ -77,6 +77,12 @@ impl Authority {
         self.issue_with(file, names, &EC, &[])
     }
 
+    /// One as public authorities issue them: for months, and it says where what was revoked is listed.
+    pub(crate) fn issue_as_usual(&self, file: &str, names: &str) -> Issued {
+        let names = format!("{names}\ncrlDistributionPoints = URI:http://127.0.0.1/list.crl");
+        self.issue_with(file, &names, &EC, &["-days", "90"])
+    }
+
     /// One with an RSA key.
     pub(crate) fn issue_rsa(&self, file: &str, names: &str) -> Issued {
         self.issue_with(file, names, &["-newkey", "rsa:2048"], &[])

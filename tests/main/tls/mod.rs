@@ -5,6 +5,7 @@ mod clients;
 mod handshake;
 mod redirect;
 mod reload;
+mod testssl;
 
 use std::io::Write;
 use std::net::SocketAddr;
