@@ -38,6 +38,8 @@ pub enum Outcome {
     Error(BodyError),
     /// Whoever was taking it went away.
     Dropped,
+    /// Whoever was to take it took nothing for too long.
+    Stalled,
 }
 
 /// How a body ended, and how much of it had passed.
@@ -134,6 +136,12 @@ impl Body {
     pub fn on_end(mut self, hook: impl FnOnce(&End) + Send + 'static) -> Self {
         self.hooks.push(Box::new(hook));
         self
+    }
+
+    /// Ends it early: so many of the bytes that have passed were not taken in the end.
+    pub fn abandon(mut self, outcome: Outcome, untaken: u64) {
+        self.passed = self.passed.saturating_sub(untaken);
+        self.finish(outcome);
     }
 
     fn finish(&mut self, outcome: Outcome) {
@@ -286,6 +294,14 @@ mod tests {
         let (body, ends) = watched(Body::full("abc"));
         drop(body);
         assert_eq!(*ends.lock().expect("not poisoned"), [End { outcome: Outcome::Dropped, bytes: 0 }]);
+    }
+
+    #[test]
+    fn what_was_read_and_not_taken_does_not_count() {
+        let (mut body, ends) = watched(Body::full("abc"));
+        poll(&mut body);
+        body.abandon(Outcome::Stalled, 2);
+        assert_eq!(*ends.lock().expect("not poisoned"), [End { outcome: Outcome::Stalled, bytes: 1 }]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::node::Timeouts;
 use crate::socket::Transport;
-use crate::tunnel::Tunnel;
+use crate::tunnel::Switched;
 
 /// What is written to a caller whose request head did not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -65,11 +65,11 @@ pub struct Watch {
     is_http2: AtomicBool,
     /// Calls under way.
     calls: AtomicU32,
-    /// For each answer under way over HTTP/2 the tick at which its last piece was taken; 0 while one is waited for.
-    handed: Mutex<Vec<Weak<AtomicU32>>>,
+    /// When something was last heard over HTTP/2.
+    heard: AtomicU32,
     waker: AtomicWaker,
     /// What the connection becomes when its last answer has granted a switch.
-    tunnel: Mutex<Option<Box<Tunnel>>>,
+    tunnel: Mutex<Option<Box<Switched>>>,
 }
 
 impl Watch {
@@ -106,24 +106,13 @@ impl Watch {
     /// HTTP/2 is spoken from now on.
     pub fn speak_http2(&self, tick: u32) {
         self.is_http2.store(true, Relaxed);
+        self.heard.store(tick, Relaxed);
         self.enter(Phase::Idle, tick);
     }
 
-    /// Looks from now on how long the pieces of an answer are in the caller's way who takes no more of them.
-    fn hand(&self, tick: u32) -> Arc<AtomicU32> {
-        let handed = Arc::new(AtomicU32::new(tick));
-        let mut all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|held| held.strong_count() > 0);
-        all.push(Arc::downgrade(&handed));
-        handed
-    }
-
-    fn any_handed(&self, over: impl Fn(u32) -> bool) -> bool {
-        if !self.is_http2.load(Relaxed) {
-            return false;
-        }
-        let all = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(Weak::upgrade).map(|handed| handed.load(Relaxed)).any(|since| since != 0 && over(since))
+    /// The tick at which something was last heard over HTTP/2.
+    pub fn heard(&self) -> u32 {
+        self.heard.load(Relaxed)
     }
 
     /// Looks whether its time is up. `tick` counts milliseconds.
@@ -144,7 +133,6 @@ impl Watch {
             Phase::Closing if over(since, LINGER) => CLOSE,
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
-            Phase::Busy if self.any_handed(|since| over(since, timeouts.body_idle)) => CLOSE,
             _ => return,
         };
         self.decide(verdict);
@@ -187,12 +175,12 @@ impl Watch {
     }
 
     /// Leaves the tunnel that the connection becomes.
-    pub fn leave_tunnel(&self, tunnel: Tunnel) {
+    pub fn leave_tunnel(&self, tunnel: Switched) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
     }
 
     /// Takes the tunnel that the connection becomes, if it does.
-    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+    pub fn take_tunnel(&self) -> Option<Box<Switched>> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -211,13 +199,6 @@ impl Watch {
 pub struct UnderWay {
     watch: Arc<Watch>,
     tick: fn() -> u32,
-}
-
-impl UnderWay {
-    /// Has the connection looked at for how long the pieces of this call's answer are not taken any further.
-    pub fn hand(&self, tick: u32) -> Arc<AtomicU32> {
-        self.watch.hand(tick)
-    }
 }
 
 impl Drop for UnderWay {
@@ -275,6 +256,9 @@ impl AsyncRead for Watched {
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
             let begins = !watched.watch.is_http2.load(Relaxed);
+            if !begins {
+                watched.watch.heard.store((watched.tick)(), Relaxed);
+            }
             if begins && matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }

@@ -32,7 +32,7 @@ use crate::opening::{self, Opened, Protocol};
 use crate::redirect;
 use crate::routes::Wanted;
 use crate::tie::{self, Tie};
-use crate::tunnel::{self, Wish};
+use crate::tunnel::{self, Switched, Wish};
 use crate::upstream::incoming::{IdleBody, counted};
 use crate::worker;
 
@@ -54,7 +54,7 @@ async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watc
     let io = TokioIo::new(stream);
     let service = service_fn(|request| {
         let (node, watch, sender) = (Arc::clone(&node), Arc::clone(&watch), sender.clone());
-        async move { Ok::<_, Infallible>(answer(&node, sender, &watch, request).await) }
+        async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) }
     });
     // Gone before a tunnel begins: what is left of it would keep the socket from whoever waits for the switch.
     let ended = {
@@ -99,46 +99,62 @@ async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watc
     }
 }
 
-/// Walks one request through its pipeline and opens the way back.
-pub(crate) async fn answer(
-    node: &Arc<Node>,
-    sender: Sender,
-    watch: &Arc<Watch>,
-    mut request: Request<Incoming>,
-) -> Response {
-    if request.method() == Method::CONNECT {
-        return Box::pin(http2::connect(node, sender, watch, request)).await;
-    }
-    let under_way = watch.begin(worker::tick);
-    let wished = tunnel::wished(&request).map(|protocols| (protocols, Wish::of(&mut request)));
-    let (head, incoming) = request.into_parts();
-    let closes = door::is_framed_twice(&head.headers) || watch.was_framed_twice();
-    let received = if wished.is_some() { Received::through_tunnel() } else { Received::new(&incoming) };
-    let body = received.count(IdleBody::wrap(incoming, node.timeouts.body_idle));
-    let is_head = head.method == Method::HEAD;
-
-    let over_tls = sender.tls;
-    let (mut call, refusal) = door::enter(node, sender, head, body);
-    let wish = wished.map(|(protocols, (wish, from_caller))| {
-        call.upgrade = Some(Box::new(Upgrade { protocols, from_caller: received.count(from_caller) }));
-        wish
+/// Answers one request of a connection in HTTP/1.1. If the answer grants a switch, the connection becomes a tunnel.
+async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request: Request<Incoming>) -> Response {
+    // A CONNECT may be followed by anything.
+    let closes =
+        request.method() == Method::CONNECT || door::is_framed_twice(request.headers()) || watch.was_framed_twice();
+    let wished = tunnel::wished(&request).map(|protocols| {
+        let (wish, from_caller) = Wish::new();
+        ((wish, hyper::upgrade::on(&mut request)), Upgrade { protocols, from_caller })
     });
-    let pipeline = pipeline(node, &mut call, refusal, worker::find);
-    let mut response = pipeline.run(&mut call).await;
-    tell_of_tls(node, over_tls, &mut response);
-    let response = leave(call, response, received, under_way, closes, is_head);
+    let (wish, upgrade) = wished.unzip();
+    let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
+    let response = answer(node, sender, watch, request, upgrade, closes).await;
     match wish {
-        Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Some((wish, connection)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let (head, to_caller) = response.into_parts();
-            watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
+            let tunnel = wish.granted(to_caller, says_websocket(&head.headers));
+            watch.leave_tunnel(Switched { connection, tunnel });
             Response::from_parts(head, Body::empty())
         }
         _ => response,
     }
 }
 
+/// Walks one request through its pipeline and opens the way back, in every version of HTTP. `upgrade`: what its caller
+/// wishes to go on in; `closes`: whether the connection must end after the answer, where it is HTTP/1.1.
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    sender: Sender,
+    watch: &Arc<Watch>,
+    request: Request<Body>,
+    upgrade: Option<Upgrade>,
+    closes: bool,
+) -> Response {
+    let under_way = watch.begin(worker::tick);
+    let (head, body) = request.into_parts();
+    let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
+    let is_head = head.method == Method::HEAD;
+    // Over HTTP/2 a success would tell the caller that there is a WebSocket (RFC 8441 section 5).
+    let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
+    let over_tls = sender.tls;
+    let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
+    call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
+        Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
+    });
+    let pipeline = pipeline(node, &mut call, refusal, worker::find);
+    let mut response = pipeline.run(&mut call).await;
+    if must_switch && response.status().is_success() {
+        let private = "answered a wish for a WebSocket without one".into();
+        response = refusing(Refusal::UpstreamBroken { private }).run(&mut call).await;
+    }
+    tell_of_tls(node, over_tls, &mut response);
+    leave(call, response, received, under_way, closes, is_head)
+}
+
 /// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7).
-pub(crate) fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
+fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
     if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
     }
@@ -174,7 +190,7 @@ pub fn pipeline(
 }
 
 /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
-pub(crate) fn leave(
+fn leave(
     call: Call,
     mut response: Response,
     received: Received,
@@ -211,13 +227,7 @@ pub(crate) fn leave(
             let tie = Arc::clone(tie);
             body = tie::tied(body, tie);
         }
-        let handed = (!is_http1).then(|| under_way.hand(worker::tick()));
-        if let Some(handed) = &handed {
-            let handed = Arc::clone(handed);
-            body = http2::handed(body, handed);
-        }
         body.on_end(move |end| {
-            drop(handed);
             record.close(|record| {
                 record.bytes_in = received.bytes();
                 record.bytes_out = end.bytes;
@@ -225,6 +235,7 @@ pub(crate) fn leave(
                     Outcome::Complete => {}
                     Outcome::Error(_) if tie.is_some_and(|tie| tie.is_cut()) => record.refusal = Some("revoked"),
                     Outcome::Error(_) => record.refusal = Some("upstream_broken"),
+                    Outcome::Stalled => record.refusal = Some("answer_not_taken"),
                     Outcome::Dropped => record.refusal = Some("client_closed_request"),
                 }
             });
@@ -234,19 +245,19 @@ pub(crate) fn leave(
 }
 
 /// How much has come in of a request body, where there is one, and whether all of it has.
-pub(crate) struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
+struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
 
 impl Received {
-    fn new(incoming: &Incoming) -> Self {
-        Self((!incoming.is_end_stream()).then(Default::default))
+    fn new(body: &Body) -> Self {
+        Self((!body.is_empty()).then(Default::default))
     }
 
     /// What comes through a tunnel is counted, and is no part of the request.
-    pub(crate) fn through_tunnel() -> Self {
+    fn through_tunnel() -> Self {
         Self(Some((Arc::default(), Arc::new(AtomicBool::new(true)))))
     }
 
-    pub(crate) fn count(&self, body: Body) -> Body {
+    fn count(&self, body: Body) -> Body {
         match &self.0 {
             None => body,
             Some((counter, done)) => {
@@ -267,7 +278,7 @@ impl Received {
 }
 
 /// A pipeline that refuses: for requests that cannot be read, and paths nobody answers.
-pub(crate) fn refusing(refusal: Refusal) -> Arc<Pipeline> {
+fn refusing(refusal: Refusal) -> Arc<Pipeline> {
     struct Refuse(Refusal);
 
     #[async_trait]

@@ -21,10 +21,10 @@ use http::{Method, Request, Version};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::connection::{Ending, Phase, Watch};
@@ -66,16 +66,14 @@ fn is_ours(token: &[u8]) -> bool {
 
 /// The caller's end of a tunnel that may be.
 pub struct Wish {
-    switched: OnUpgrade,
     pieces: mpsc::Sender<Bytes>,
 }
 
 impl Wish {
     /// The caller's end, and the body that brings what it will send.
-    pub fn of(request: &mut Request<Incoming>) -> (Self, Body) {
+    pub fn new() -> (Self, Body) {
         let (pieces, arriving) = mpsc::channel(PIECES);
-        let wish = Self { switched: hyper::upgrade::on(request), pieces };
-        (wish, Body::stream(Arriving(arriving)))
+        (Self { pieces }, Body::stream(Arriving(arriving)))
     }
 
     /// The tunnel, once the switch was granted; `to_caller` is what the service sends.
@@ -113,14 +111,12 @@ impl fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes both ways until either side has ended it, nothing has passed for too long, or the connection is to
+    /// Carries bytes both ways over a connection until either side has ended it, nothing has passed for too long, or the connection is to
     /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
-    pub async fn run(self, watch: Arc<Watch>) {
-        let Self { wish: Wish { switched, pieces }, to_caller, is_websocket } = self;
-        // The caller was gone before it was answered, or the connection has failed.
-        let Ok(upgraded) = switched.await else { return };
+    pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<Watch>) {
+        let Self { wish: Wish { pieces }, to_caller, is_websocket } = self;
         watch.enter(Phase::Tunnel, worker::tick());
-        let (from_caller, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+        let (from_caller, mut writer) = tokio::io::split(connection);
         let reading = read(from_caller, pieces, &watch);
         let writing = write(to_caller, &mut writer, &watch, is_websocket);
         let closed = std::future::poll_fn(|context| match watch.poll(context) {
@@ -144,8 +140,26 @@ impl Tunnel {
     }
 }
 
+/// A tunnel that takes the place of a whole connection in HTTP/1.1, once that has let go of it.
+#[derive(Debug)]
+pub struct Switched {
+    /// Where the connection will be.
+    pub connection: OnUpgrade,
+    /// What goes over it.
+    pub tunnel: Tunnel,
+}
+
+impl Switched {
+    /// Waits for the connection and runs the tunnel over it.
+    pub async fn run(self, watch: Arc<Watch>) {
+        // The caller was gone before it was answered, or the connection has failed.
+        let Ok(connection) = self.connection.await else { return };
+        self.tunnel.run(TokioIo::new(connection), watch).await;
+    }
+}
+
 /// From the caller to the service, until the caller has ended its side or nobody takes it any more.
-async fn read(mut from_caller: ReadHalf<TokioIo<Upgraded>>, pieces: mpsc::Sender<Bytes>, watch: &Watch) {
+async fn read(mut from_caller: impl AsyncRead + Unpin, pieces: mpsc::Sender<Bytes>, watch: &Watch) {
     let mut buffer = BytesMut::new();
     loop {
         let Ok(room) = pieces.reserve().await else { return };

@@ -1,5 +1,6 @@
 //! Bodies as they come in from a connection: with a limit on pauses, and counted.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,50 +9,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use portcullis_core::body::{Body, BodyError};
-use tokio::time::Sleep;
 
 use crate::fields::strip_trailers;
-use crate::worker;
+use crate::pause::Pause;
 
 /// A body from a connection, that fails when nothing comes for too long.
-pub struct IdleBody {
-    incoming: Incoming,
-    limit: Duration,
-    /// Made when there is something to wait for, and moved on only when it fires.
-    alarm: Option<Pin<Box<Sleep>>>,
-    last: u32,
+pub struct IdleBody<B> {
+    incoming: B,
+    pause: Pause,
     /// Trailers have come: nothing follows them, and nobody asks whether something does.
     ended: bool,
 }
 
-impl IdleBody {
+impl<B> IdleBody<B>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Send + Unpin + 'static,
+{
     /// Wraps what comes in; a message without a body stays without one.
-    pub fn wrap(incoming: Incoming, limit: Duration) -> Body {
+    pub fn wrap(incoming: B, limit: Duration) -> Body {
         if incoming.is_end_stream() {
             return Body::empty();
         }
-        Body::stream(Self { incoming, limit, alarm: None, last: worker::tick(), ended: false })
-    }
-
-    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
-        loop {
-            ready!(alarm.as_mut().poll(context));
-            let quiet = Duration::from_millis(worker::tick().wrapping_sub(self.last).into());
-            match self.limit.checked_sub(quiet) {
-                // The tick runs a little behind; a remainder that short is none.
-                Some(left) if left > Duration::from_millis(400).min(self.limit / 2) => {
-                    alarm.as_mut().reset(tokio::time::Instant::now() + left);
-                }
-                _ => return Poll::Ready(()),
-            }
-        }
+        Body::stream(Self { incoming, pause: Pause::new(limit), ended: false })
     }
 }
 
-impl HttpBody for IdleBody {
+impl<B> HttpBody for IdleBody<B>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -61,12 +48,12 @@ impl HttpBody for IdleBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(frame) => {
-                self.last = worker::tick();
+                self.pause.stir();
                 self.ended |= matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))
             }
             Poll::Pending => {
-                ready!(self.poll_alarm(context));
+                ready!(self.pause.poll(context));
                 Poll::Ready(Some(Err(BodyError::Idle)))
             }
         }

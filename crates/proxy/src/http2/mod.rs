@@ -1,0 +1,141 @@
+//! HTTP/2 on a caller's connection (RFC 9113): many calls at once, each of which goes the way of every call.
+//!
+//! All of them are driven by the connection's own task, and end with it.
+
+mod body;
+mod keep_alive;
+mod stream;
+mod tunnel;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use h2::server::{Builder, Connection};
+
+use crate::connection::{Ending, Watch, Watched};
+use crate::door::Sender;
+use crate::node::{Limits, Node};
+use crate::opening::Protocol;
+use crate::socket::Socket;
+use crate::worker;
+use keep_alive::KeepAlive;
+
+/// What every connection in HTTP/2 begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes a caller may send of one body, and of all of a connection, before they are taken.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of one answer that wait for the caller to take them.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams that are reset before anybody has looked at them, and those that had to be because of what they said. More
+/// end the connection: that is an attack (CVE-2023-44487, CVE-2025-8671).
+const RESET_UNSEEN: usize = 20;
+const RESET_BY_FAULT: usize = 64;
+
+/// What a connection in clear begins with: HTTP/2, where the caller knows that it is spoken here, or HTTP/1. What has
+/// been read is given back. None if the connection ends here.
+pub async fn begins(socket: &mut Socket) -> Option<Protocol> {
+    let mut read = BytesMut::from(socket.take_ahead());
+    loop {
+        let length = read.len().min(PREFACE.len());
+        if read[..length] != PREFACE[..length] || length == PREFACE.len() {
+            let begins = read[..length] == *PREFACE;
+            socket.give_back(read.freeze());
+            return Some(if begins { Protocol::Http2 } else { Protocol::Http1 });
+        }
+        socket.read_unseen(&mut read, PREFACE.len()).await.ok()?;
+    }
+}
+
+/// Serves a connection on which HTTP/2 is spoken.
+pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
+    watch.speak_http2(worker::tick());
+    let mut handshake = pin!(builder(&node.limits).handshake(stream));
+    let opened = std::future::poll_fn(|context| match watch.poll(context) {
+        Ending::Close => Poll::Ready(None),
+        _ => handshake.as_mut().poll(context).map(Some),
+    })
+    .await;
+    let ended = match opened {
+        Some(Ok(connection)) => carry(&node, connection, &sender, &watch).await,
+        Some(Err(error)) => Some(Err(error)),
+        None => None,
+    };
+    match ended {
+        Some(Err(error)) if !error.is_io() => node.counters.protocol_malformed.add_one(),
+        None => node.counters.protocol_timed_out.add_one(),
+        _ => {}
+    }
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(u32::try_from(limits.header_block).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESET_UNSEEN)
+        .max_local_error_reset_streams(Some(RESET_BY_FAULT))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Takes calls from a connection and answers them until it ends. None if it was ended because it took too long.
+async fn carry(
+    node: &Arc<Node>,
+    mut connection: Connection<Watched, Bytes>,
+    sender: &Sender,
+    watch: &Arc<Watch>,
+) -> Option<Result<(), h2::Error>> {
+    let mut keep_alive = connection.ping_pong().map(KeepAlive::new);
+    let mut streams = FuturesUnordered::new();
+    let most = node.limits.http2_streams as usize;
+    let mut draining = false;
+    std::future::poll_fn(|context| {
+        match watch.poll(context) {
+            // Polled once more, so that the caller learns which calls were not looked at.
+            Ending::Close => {
+                connection.graceful_shutdown();
+                let _ = connection.poll_accept(context);
+                return Poll::Ready(None);
+            }
+            Ending::Drain if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+            _ => {}
+        }
+        if keep_alive.as_mut().is_some_and(|keep_alive| keep_alive.poll(context, watch.heard()).is_ready()) {
+            return Poll::Ready(None);
+        }
+        loop {
+            let accepted = match connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let (node, watch) = (Arc::clone(node), Arc::clone(watch));
+                    streams.push(stream::serve(node, sender.clone(), watch, request, respond));
+                    true
+                }
+                Poll::Ready(ended) => return Poll::Ready(Some(ended.map_or(Ok(()), |ended| ended.map(drop)))),
+                Poll::Pending => false,
+            };
+            // Those that the caller has reset are let go of here, before there is room for others.
+            if !accepted || streams.len() >= most {
+                while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
+            }
+            if !accepted {
+                return Poll::Pending;
+            }
+            if streams.len() > most {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}

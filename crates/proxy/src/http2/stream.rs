@@ -1,0 +1,187 @@
+//! One stream: a request is taken from it, and its answer written to it as fast as the caller takes it.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, response};
+use http_body::Body as _;
+use portcullis_core::body::{Body, Outcome};
+use portcullis_core::call::Response;
+use portcullis_core::fields::HOP_BY_HOP;
+
+use super::body::FromStream;
+use super::{SEND_BUFFER, tunnel};
+use crate::connection::Watch;
+use crate::date;
+use crate::door::Sender;
+use crate::interim::Interim;
+use crate::node::Node;
+use crate::pause::Pause;
+use crate::serve;
+use crate::upstream::incoming::IdleBody;
+
+/// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
+pub(super) async fn serve(
+    node: Arc<Node>,
+    sender: Sender,
+    watch: Arc<Watch>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    if request.method() == Method::CONNECT {
+        return Box::pin(tunnel::connect(node, sender, watch, request, respond)).await;
+    }
+    let interim = Arc::default();
+    let (head, stream) = request.into_parts();
+    let incoming = FromStream::new(stream, &head.headers, &interim);
+    let request = Request::from_parts(head, IdleBody::wrap(incoming, node.timeouts.body_idle));
+    let answering = serve::answer(&node, sender, &watch, request, None, false);
+    let answer = until_reset(&mut respond, &interim, answering).await;
+    if let Some(answer) = answer {
+        write(&node, respond, answer).await;
+    }
+}
+
+/// What is answered, unless the caller resets the stream before. Meanwhile it is told what is to be told at once.
+pub(super) async fn until_reset(
+    respond: &mut SendResponse<Bytes>,
+    interim: &Interim,
+    answering: impl Future<Output = Response>,
+) -> Option<Response> {
+    let mut answering = pin!(answering);
+    std::future::poll_fn(|context| {
+        if respond.poll_reset(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        if interim.poll_go_ahead(context).is_ready() {
+            let mut go_ahead = http::Response::new(());
+            *go_ahead.status_mut() = StatusCode::CONTINUE;
+            // A stream that takes none any more has been reset, or has failed.
+            let _ = respond.send_informational(go_ahead);
+        }
+        answering.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Writes an answer; a short one goes out in one piece.
+pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response) {
+    let (head, body) = answer.into_parts();
+    let is_whole = body.is_end_stream() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    match respond.send_response(head, is_whole) {
+        Ok(stream) if !is_whole => write_body(node, stream, body).await,
+        Ok(_) => {}
+        Err(error) => {
+            tracing::debug!(%error, "an answer could not be written");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+/// The head of an answer as HTTP/2 has it: without fields about the connection, with its date and length.
+pub(super) fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http::Response<()> {
+    let mut head = http::Response::from_parts(head, ());
+    let headers = head.headers_mut();
+    strip(headers);
+    headers.entry(DATE).or_insert_with(|| date::now(node));
+    if let Some(length) = length {
+        headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    head
+}
+
+/// Nothing that speaks about one connection has a place here (RFC 9113 section 8.2.2).
+fn strip(headers: &mut HeaderMap) {
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What ends the writing of a body before its end.
+enum Stop {
+    /// The caller has reset the stream, or is gone.
+    Gone,
+    /// It has not taken anything for too long.
+    Stalled,
+}
+
+async fn write_body(node: &Node, mut stream: SendStream<Bytes>, mut body: Body) {
+    let mut pause = Pause::new(node.timeouts.body_idle);
+    loop {
+        let frame = std::future::poll_fn(|context| {
+            if stream.poll_reset(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut body).poll_frame(context).map(Some)
+        });
+        let ended = match frame.await {
+            // The caller has gone; what it has not taken is dropped.
+            None => return,
+            Some(None) => stream.send_data(Bytes::new(), true),
+            Some(Some(Err(_))) => return stream.send_reset(Reason::INTERNAL_ERROR),
+            Some(Some(Ok(frame))) => match frame.into_data() {
+                Ok(mut data) => {
+                    let is_last = body.is_end_stream();
+                    pause.stir();
+                    if let Err(stop) = send(&mut stream, &mut data, is_last, &mut pause).await {
+                        return give_up(&stop, stream, body, data.len());
+                    }
+                    if !is_last {
+                        continue;
+                    }
+                    Ok(())
+                }
+                Err(frame) => {
+                    let mut trailers = frame.into_trailers().unwrap_or_default();
+                    strip(&mut trailers);
+                    stream.send_trailers(trailers)
+                }
+            },
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "an answer could not be ended");
+        }
+        return;
+    }
+}
+
+/// Hands over one piece of a body, no more of it at a time than may wait for the caller.
+async fn send(stream: &mut SendStream<Bytes>, data: &mut Bytes, is_last: bool, pause: &mut Pause) -> Result<(), Stop> {
+    if data.is_empty() && is_last {
+        return stream.send_data(Bytes::new(), true).map_err(|_| Stop::Gone);
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len().min(SEND_BUFFER));
+        let mut room = stream.capacity();
+        if room == 0 {
+            room = std::future::poll_fn(|context| match stream.poll_capacity(context) {
+                Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
+                Poll::Ready(_) => Poll::Ready(Err(Stop::Gone)),
+                Poll::Pending => pause.poll(context).map(|()| Err(Stop::Stalled)),
+            })
+            .await?;
+            pause.stir();
+        }
+        let piece = data.split_to(room.min(data.len()));
+        let ends = is_last && data.is_empty();
+        stream.send_data(piece, ends).map_err(|_| Stop::Gone)?;
+    }
+    Ok(())
+}
+
+/// Lets go of an answer that cannot go on; `untaken` bytes of it were read and not handed over.
+fn give_up(stop: &Stop, mut stream: SendStream<Bytes>, body: Body, untaken: usize) {
+    match stop {
+        Stop::Gone => body.abandon(Outcome::Dropped, untaken as u64),
+        Stop::Stalled => {
+            body.abandon(Outcome::Stalled, untaken as u64);
+            stream.send_reset(Reason::CANCEL);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A WebSocket on a stream (RFC 8441). To the service it is the wish it knows, in HTTP/1.1.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use portcullis_core::body::Body;
+use portcullis_core::call::Upgrade;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::stream::{finished, until_reset, write};
+use crate::connection::Watch;
+use crate::door::{self, Sender};
+use crate::node::Node;
+use crate::serve;
+use crate::tunnel::Wish;
+use crate::worker;
+
+const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
+/// A CONNECT: it may be a wish for a WebSocket on this stream. Any other is refused at the door.
+pub(super) async fn connect(
+    node: Arc<Node>,
+    sender: Sender,
+    watch: Arc<Watch>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (mut head, stream) = request.into_parts();
+    let is_websocket = head.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+    let mut wished = None;
+    if is_websocket {
+        head.method = Method::GET;
+        head.headers.insert(SEC_WEBSOCKET_KEY, fresh_key());
+        wished = Some(Wish::new());
+    }
+    let (wish, upgrade) = wished
+        .map(|(wish, from_caller)| (wish, Upgrade { protocols: HeaderValue::from_static("websocket"), from_caller }))
+        .unzip();
+    let request = Request::from_parts(head, Body::empty());
+    let answering = serve::answer(&node, sender, &watch, request, upgrade, false);
+    let Some(answer) = until_reset(&mut respond, &Default::default(), answering).await else { return };
+    let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
+        return write(&node, respond, answer).await;
+    };
+    // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
+    let (mut head, to_caller) = answer.into_parts();
+    head.status = StatusCode::OK;
+    head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+    match respond.send_response(finished(&node, head, None), false) {
+        Ok(to) => {
+            let (watch, place) = worker::watch();
+            let duplex = Duplex { from: stream, read: Bytes::new(), to, watch: Arc::clone(&watch) };
+            wish.granted(to_caller, true).run(duplex, watch).await;
+            drop(place);
+        }
+        Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// A key as every opening handshake in HTTP/1.1 carries one (RFC 6455 section 4.1). It keeps no secret.
+fn fresh_key() -> HeaderValue {
+    let key = STANDARD.encode(door::fresh_bytes());
+    HeaderValue::try_from(key).unwrap_or(HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="))
+}
+
+/// A stream as bytes both ways.
+struct Duplex {
+    from: RecvStream,
+    /// What has come and was not yet read.
+    read: Bytes,
+    to: SendStream<Bytes>,
+    watch: Arc<Watch>,
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let duplex = &mut *self;
+        while duplex.read.is_empty() {
+            match ready!(duplex.from.poll_data(context)) {
+                Some(Ok(data)) => duplex.read = data,
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let piece = duplex.read.split_to(duplex.read.len().min(buffer.remaining()));
+        buffer.put_slice(&piece);
+        Poll::Ready(duplex.from.flow_control().release_capacity(piece.len()).map_err(io::Error::other))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let duplex = &mut *self;
+        let polled = duplex.poll_send(context, bytes);
+        duplex.watch.note_write(&polled, worker::tick());
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.to.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+}
+
+impl Duplex {
+    fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.to.reserve_capacity(bytes.len().min(super::SEND_BUFFER));
+        let mut room = self.to.capacity();
+        if room == 0 {
+            room = match ready!(self.to.poll_capacity(context)) {
+                Some(Ok(room)) => room,
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+        }
+        let piece = Bytes::copy_from_slice(&bytes[..room.min(bytes.len())]);
+        let length = piece.len();
+        Poll::Ready(self.to.send_data(piece, false).map(|()| length).map_err(io::Error::other))
+    }
+}
