@@ -4,15 +4,18 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use serde::Serialize;
 
 use crate::body::Body;
 use crate::canonical::{Host, Path};
 use crate::directory::KeyHash;
 use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
+use crate::grpc::{self, Code, GrpcCall};
 use crate::model::{Label, ServiceId};
 use crate::ports::SessionId;
 use crate::record::OpenRecord;
@@ -95,6 +98,12 @@ pub enum Dialect {
     Http,
     /// RFC 6749 section 5.2 error JSON.
     OAuth,
+    /// gRPC over HTTP/2: 200 with the status in fields of the head.
+    Grpc,
+    /// gRPC-Web: 200 with the status in a frame of the body.
+    GrpcWeb,
+    /// The same in Base64.
+    GrpcWebText,
 }
 
 /// A request in canonical form.
@@ -244,6 +253,8 @@ pub struct Call {
     pub dialect: Dialect,
     /// Set where the caller wishes to go on in another protocol.
     pub upgrade: Option<Box<Upgrade>>,
+    /// Set where it is a gRPC call.
+    pub grpc: Option<Arc<GrpcCall>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path the route has matched.
@@ -285,6 +296,13 @@ impl Call {
             record.refusal = Some(refusal.code());
             record.reason = refusal.private().map(Into::into);
         });
+        if self.dialect.is_grpc() {
+            let status = refusal.facts().status;
+            self.record.note(|record| {
+                record.status = status.as_u16();
+                record.grpc_status = Some(Code::of(status) as u8);
+            });
+        }
         self.dialect.write(refusal, &self.id)
     }
 }
@@ -314,10 +332,31 @@ impl Dialect {
         if path.starts_with("/oauth/") || path == "/verify_token" { Self::OAuth } else { Self::Http }
     }
 
-    /// Writes a refusal out: status, headers and a JSON body.
+    /// Whether it is one of gRPC's.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
+    }
+
+    /// Writes a refusal out: status, headers and a body, which is JSON but for gRPC.
     pub fn write(self, refusal: &Refusal, id: &RequestId) -> Response {
         let facts = refusal.facts();
+        let mut status = facts.status;
+        let mut fields = HeaderMap::new();
+        if self.is_grpc() {
+            status = StatusCode::OK;
+            fields = grpc::code::refused(&facts);
+        }
         let (content_type, body) = match self {
+            Self::Grpc => (HeaderValue::from_static("application/grpc"), Ok(Vec::new())),
+            Self::GrpcWeb => {
+                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
+                (HeaderValue::from_static("application/grpc-web+proto"), Ok(frame.into()))
+            }
+            Self::GrpcWebText => {
+                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
+                let text = STANDARD.encode(frame).into_bytes();
+                (HeaderValue::from_static("application/grpc-web-text+proto"), Ok(text))
+            }
             Self::Http => (
                 HeaderValue::from_static("application/problem+json"),
                 serde_json::to_vec(&ProblemDetails {
@@ -340,7 +379,8 @@ impl Dialect {
             ),
         };
         let mut response = Response::new(Body::full(body.unwrap_or_default()));
-        *response.status_mut() = facts.status;
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod capture;
 pub mod directory;
 pub mod fields;
+pub mod grpc;
 pub mod jobs;
 pub mod memory;
 pub mod model;

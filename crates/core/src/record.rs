@@ -22,7 +22,8 @@ pub struct Record {
     pub method: Method,
     /// The canonical path, without its query.
     pub path: Arc<str>,
-    /// The status of the answer; 499 when the caller left before there was one.
+    /// The status of the answer; 499 when the caller left before there was one. Of a gRPC call that was refused, the one
+    /// it would have had in plain HTTP.
     pub status: u16,
     /// The service of the route that matched.
     pub service: Option<Arc<str>>,
@@ -44,6 +45,8 @@ pub struct Record {
     pub refusal: Option<&'static str>,
     /// What only the operator reads about the refusal.
     pub reason: Option<Box<str>>,
+    /// How a gRPC call ended: its `grpc-status`.
+    pub grpc_status: Option<u8>,
     /// The authority of the target that was chosen.
     pub target: Option<Arc<str>>,
 }

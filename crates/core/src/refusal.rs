@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
+use crate::body::BodyError;
+
 /// What a caller did not show, or showed wrongly. One per `WWW-Authenticate` challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
@@ -127,6 +129,8 @@ pub enum Refusal {
     UpstreamBusy,
     /// The target did not answer in time.
     UpstreamTimeout,
+    /// The caller has said until when it waits, and that has passed.
+    DeadlineExceeded,
     /// The target's address is one this gateway does not connect to.
     UpstreamForbidden {
         /// Which address, for the operator only.
@@ -180,6 +184,15 @@ impl Refusal {
     /// A wrong credential, with the reason for the operator.
     pub fn invalid(credential: Credential, private: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidCredential { credential, private: private.into() }
+    }
+
+    /// A request's body that did not come to its end.
+    pub fn of_body(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit } => Self::BodyTooLarge { limit: *limit },
+            BodyError::Idle => Self::RequestTimeout,
+            BodyError::Broken(_) => Self::malformed("broken_body", "the request's body broke off"),
+        }
     }
 
     /// A fault of the gateway itself.
@@ -262,6 +275,9 @@ impl Refusal {
             }
             Self::UpstreamTimeout => {
                 (504, "upstream_timeout", "Gateway timeout", "the service did not answer in time".into())
+            }
+            Self::DeadlineExceeded => {
+                (504, "deadline_exceeded", "Deadline exceeded", "the time the caller has given it has passed".into())
             }
             Self::UpstreamForbidden { .. } => (
                 502,

@@ -50,6 +50,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         bytes_out: 0,
         refusal: None,
         reason: None,
+        grpc_status: None,
         target: None,
     };
     Call {
@@ -78,6 +79,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
         trial: None,
         upgrade: None,
+        grpc: None,
     }
 }
 

@@ -17,6 +17,7 @@ use portcullis_core::refusal::Refusal;
 
 use crate::fields::{X_REQUEST_ID, has_other_coding, strip_request};
 use crate::forwarded::{Origin, Scheme, speaks_for_others};
+use crate::grpc;
 use crate::node::Node;
 
 /// Bytes of a path that cannot be made canonical that are kept for the record.
@@ -50,6 +51,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
     join_cookies(version, &mut headers);
+    let grpc = grpc::enter(&method, version, &headers, started);
     let removed = strip_request(&mut headers);
 
     let Sender { address: socket, is_proxy: trusted, tls, certificate } = sender;
@@ -65,6 +67,14 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let (path, host, refusal) = match read {
         Ok((path, host)) => (path, origin.host.filter(|host| node.goes_by(host)).or(host), None),
         Err(refusal) => (None, None, Some(refusal)),
+    };
+    let (dialect, grpc) = match grpc {
+        None => (None, Ok(None)),
+        Some((dialect, grpc)) => (Some(dialect), grpc.map(Some)),
+    };
+    let (grpc, refusal) = match grpc {
+        Ok(grpc) => (grpc, refusal),
+        Err(malformed) => (None, refusal.or(Some(malformed))),
     };
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
     let record = Record {
@@ -84,13 +94,14 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         bytes_out: 0,
         refusal: None,
         reason: None,
+        grpc_status: None,
         target: None,
     };
     let path = path.unwrap_or_else(root);
     let call = Call {
         id,
         peer: Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate },
-        dialect: Dialect::of(path.as_str()),
+        dialect: dialect.unwrap_or_else(|| Dialect::of(path.as_str())),
         request: Request {
             method,
             path,
@@ -107,6 +118,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         record: OpenRecord::new(record, started, Arc::clone(&node.log)),
         trial: None,
         upgrade: None,
+        grpc,
     };
     (call, refusal)
 }

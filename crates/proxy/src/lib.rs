@@ -12,6 +12,7 @@ pub mod door;
 pub mod explain;
 pub mod fields;
 pub mod forwarded;
+pub mod grpc;
 pub mod http2;
 pub mod inherit;
 pub mod interim;

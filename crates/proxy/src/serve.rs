@@ -198,7 +198,7 @@ fn leave(
     closes: bool,
     is_head: bool,
 ) -> Response {
-    let Call { id, record, request, caller, .. } = call;
+    let Call { id, record, request, caller, grpc, .. } = call;
     // A body nobody has taken is not worth reading to its end after a refusal.
     let unread = !request.body.is_empty();
     let status = response.status();
@@ -211,9 +211,15 @@ fn leave(
     }
     // What has no length may go on for ever: nobody who was sent away listens on.
     let is_endless = response.body().size_hint().exact().is_none();
-    let tie = Tie::of(caller.ties).filter(|_| is_endless);
+    // What gRPC is sent knows by itself how to end.
+    let tie = Tie::of(caller.ties).filter(|_| is_endless && grpc.is_none());
     let mut record = record;
-    record.note(|record| record.status = status.as_u16());
+    record.note(|record| {
+        // The refusal of a gRPC call has written a status already, and stands in an answer with another.
+        if record.status == 0 {
+            record.status = status.as_u16();
+        }
+    });
     if is_head {
         // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
         let length = response.body().size_hint().exact().filter(|length| *length > 0);
@@ -237,6 +243,9 @@ fn leave(
                     Outcome::Error(_) => record.refusal = Some("upstream_broken"),
                     Outcome::Stalled => record.refusal = Some("answer_not_taken"),
                     Outcome::Dropped => record.refusal = Some("client_closed_request"),
+                }
+                if let Some(grpc) = grpc {
+                    grpc.tell(record);
                 }
             });
             drop(under_way);

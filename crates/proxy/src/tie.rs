@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -40,6 +40,17 @@ impl Tie {
         self.is_cut.load(Relaxed)
     }
 
+    /// The same, for whoever is to be woken when it is.
+    pub fn is_cut_for(&self, context: &Context<'_>) -> bool {
+        self.waker.register(context.waker());
+        self.is_cut()
+    }
+
+    /// Has it asked about from now on, for as long as anybody holds it.
+    pub fn watch(self: &Arc<Self>) {
+        TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(self)));
+    }
+
     fn cut(&self) {
         self.is_cut.store(true, Relaxed);
         self.waker.wake();
@@ -48,10 +59,9 @@ impl Tie {
 
 /// A body that breaks off when its tie is cut, from now on.
 pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
-    TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(&tie)));
+    tie.watch();
     body.map_polls(move |context, polled| {
-        tie.waker.register(context.waker());
-        if tie.is_cut() {
+        if tie.is_cut_for(context) {
             return Poll::Ready(Some(Err(BodyError::Broken("its caller was sent away".into()))));
         }
         polled

@@ -57,6 +57,10 @@ impl Lines {
         push_number(out, record.bytes_out);
         push_optional(out, b",\"refusal\":", record.refusal);
         push_optional(out, b",\"target\":", record.target.as_deref());
+        if let Some(status) = record.grpc_status {
+            out.extend_from_slice(b",\"grpc_status\":");
+            push_number(out, u64::from(status));
+        }
         if let (Reason::Shown, Some(reason)) = (reason, &record.reason) {
             push_optional(out, b",\"reason\":", Some(reason));
         }
@@ -172,6 +176,7 @@ pub(crate) mod tests {
             bytes_out: u64::MAX,
             refusal: None,
             reason: None,
+            grpc_status: None,
             target: Some("10.0.0.7:8080".into()),
         }
     }
@@ -218,6 +223,14 @@ pub(crate) mod tests {
         assert_eq!(text(&bare, Reason::Hidden), hidden);
         let shown = format!("{},\"reason\":\"line\\u000abreak\"}}", hidden.trim_end_matches('}'));
         assert_eq!(text(&bare, Reason::Shown), shown);
+    }
+
+    #[test]
+    fn a_grpc_call_has_its_status() {
+        let call = Record { grpc_status: Some(14), ..record(SystemTime::UNIX_EPOCH) };
+        let written: Value = serde_json::from_str(&text(&call, Reason::Hidden)).expect("JSON");
+        assert_eq!(written["grpc_status"], 14);
+        assert!(!text(&record(SystemTime::UNIX_EPOCH), Reason::Hidden).contains("grpc_status"));
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub(crate) struct RecordObject {
     /// The target that was chosen.
     #[schema(required)]
     target: Option<String>,
+    /// How a gRPC call ended; absent where it is no gRPC call, or has none.
+    grpc_status: Option<u8>,
 }
 
 /// A piece of the log.

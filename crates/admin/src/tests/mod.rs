@@ -316,6 +316,7 @@ fn record(path: &str, status: u16) -> Record {
         bytes_out: 0,
         refusal: None,
         reason: None,
+        grpc_status: None,
         target: None,
     }
 }
@@ -350,6 +351,7 @@ fn call(method: Method, body: CallBody) -> Call {
         record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
         trial: None,
         upgrade: None,
+        grpc: None,
     }
 }
 

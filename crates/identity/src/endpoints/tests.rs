@@ -87,6 +87,7 @@ impl Desk {
             bytes_out: 0,
             refusal: None,
             reason: None,
+            grpc_status: None,
             target: None,
         };
         Call {
@@ -109,6 +110,7 @@ impl Desk {
             record: OpenRecord::new(record, Instant::now(), self.log.clone()),
             trial: None,
             upgrade: None,
+            grpc: None,
         }
     }
 

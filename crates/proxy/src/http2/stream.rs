@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -19,6 +20,7 @@ use super::{SEND_BUFFER, tunnel};
 use crate::connection::Watch;
 use crate::date;
 use crate::door::Sender;
+use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
@@ -39,11 +41,12 @@ pub(super) async fn serve(
     let interim = Arc::default();
     let (head, stream) = request.into_parts();
     let incoming = FromStream::new(stream, &head.headers, &interim);
-    let request = Request::from_parts(head, IdleBody::wrap(incoming, node.timeouts.body_idle));
+    let idle = grpc::silence(&node.timeouts, &head);
+    let request = Request::from_parts(head, IdleBody::wrap(incoming, idle));
     let answering = serve::answer(&node, sender, &watch, request, None, false);
     let answer = until_reset(&mut respond, &interim, answering).await;
     if let Some(answer) = answer {
-        write(&node, respond, answer).await;
+        write(&node, respond, answer, idle).await;
     }
 }
 
@@ -69,13 +72,13 @@ pub(super) async fn until_reset(
     .await
 }
 
-/// Writes an answer; a short one goes out in one piece.
-pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response) {
+/// Writes an answer, of which the caller takes something at least this often; a short one goes out in one piece.
+pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response, idle: Duration) {
     let (head, body) = answer.into_parts();
     let is_whole = body.is_end_stream() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     match respond.send_response(head, is_whole) {
-        Ok(stream) if !is_whole => write_body(node, stream, body).await,
+        Ok(stream) if !is_whole => write_body(stream, body, idle).await,
         Ok(_) => {}
         Err(error) => {
             tracing::debug!(%error, "an answer could not be written");
@@ -111,8 +114,8 @@ enum Stop {
     Stalled,
 }
 
-async fn write_body(node: &Node, mut stream: SendStream<Bytes>, mut body: Body) {
-    let mut pause = Pause::new(node.timeouts.body_idle);
+async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duration) {
+    let mut pause = Pause::new(idle);
     loop {
         let frame = std::future::poll_fn(|context| {
             if stream.poll_reset(context).is_ready() {

@@ -51,7 +51,7 @@ pub(super) async fn connect(
     let answering = serve::answer(&node, sender, &watch, request, upgrade, false);
     let Some(answer) = until_reset(&mut respond, &Default::default(), answering).await else { return };
     let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
-        return write(&node, respond, answer).await;
+        return write(&node, respond, answer, node.timeouts.body_idle).await;
     };
     // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
     let (mut head, to_caller) = answer.into_parts();

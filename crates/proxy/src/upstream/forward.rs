@@ -246,9 +246,7 @@ impl Failure {
     fn into_refusal(self) -> Refusal {
         match self {
             Self::NoAnswer(reason) | Self::Broken(reason) => Refusal::UpstreamBroken { private: reason.into() },
-            Self::Body(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit },
-            Self::Body(BodyError::Idle) => Refusal::RequestTimeout,
-            Self::Body(BodyError::Broken(_)) => Refusal::malformed("broken_body", "the request's body broke off"),
+            Self::Body(error) => Refusal::of_body(&error),
             Self::Tls(reason) => Refusal::UpstreamTls { private: reason.into() },
             Self::TimedOut => Refusal::UpstreamTimeout,
         }

@@ -28,6 +28,7 @@ use guard::Guard;
 use peer::Peer;
 use tls::Identities;
 
+use crate::grpc;
 use crate::template::Template;
 
 /// The most targets one service has.
@@ -138,6 +139,21 @@ struct Upstream {
 #[async_trait]
 impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+        match call.grpc.clone() {
+            None => self.forward(call).await,
+            // Kept apart, so that other calls do not carry its weight.
+            Some(grpc) => Box::pin(grpc::forward(grpc, call, async |call| self.forward(call).await)).await,
+        }
+    }
+    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
+        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
+        connect::admit(&self.settings, &target.url)?;
+        forward::preview(&self.forwarding, call, &target.url)
+    }
+}
+
+impl Upstream {
+    async fn forward(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
         for target in self.targets.choose().take(TRIES) {
             call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
@@ -149,10 +165,5 @@ impl Endpoint for Upstream {
             }
         }
         Err(refused)
-    }
-    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
-        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
-        connect::admit(&self.settings, &target.url)?;
-        forward::preview(&self.forwarding, call, &target.url)
     }
 }

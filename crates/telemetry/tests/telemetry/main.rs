@@ -34,6 +34,7 @@ fn record(number: u64) -> Box<Record> {
         bytes_out: 0,
         refusal: None,
         reason: None,
+        grpc_status: None,
         target: None,
     })
 }

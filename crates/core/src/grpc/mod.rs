@@ -1,0 +1,153 @@
+//! gRPC as far as a gateway has to know it: which calls are gRPC, how they are refused, how long they may take, and
+//! where one message ends and the next begins. What is in the messages is nobody's business here.
+//!
+//! After the description of gRPC over HTTP/2 and that of gRPC-Web in the gRPC project's documents.
+
+pub mod code;
+pub mod messages;
+pub mod timeout;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::body::BodyError;
+use crate::call::Dialect;
+use crate::record::Record;
+
+pub use code::Code;
+
+/// How a call ended, as a number.
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// How it ended, in words, percent-encoded.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// How long the caller waits.
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// When a caller that tries again by itself should do so, in milliseconds.
+pub const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// The stable code of a refusal; in JSON it is the member `code`.
+pub const X_PORTCULLIS_CODE: HeaderName = HeaderName::from_static("x-portcullis-code");
+
+/// What every content type here begins with.
+const PREFIX: &[u8] = b"application/grpc";
+
+/// The dialect of a content type: none if it is not gRPC's. What comes behind the first `+` or `;` does not matter.
+pub fn dialect(content_type: &HeaderValue) -> Option<Dialect> {
+    let bytes = content_type.as_bytes();
+    if bytes.len() < PREFIX.len() || !bytes[..PREFIX.len()].eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
+    let rest = &bytes[PREFIX.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'+' | b';' | b' ' | b'\t')).unwrap_or(rest.len());
+    match &rest[..end].to_ascii_lowercase()[..] {
+        b"" => Some(Dialect::Grpc),
+        b"-web" => Some(Dialect::GrpcWeb),
+        b"-web-text" => Some(Dialect::GrpcWebText),
+        _ => None,
+    }
+}
+
+/// Whether a message's body is gRPC's messages with their lengths, as they stand: not in Base64, nor anything else.
+pub fn is_framed(headers: &HeaderMap) -> bool {
+    let dialect = headers.get(http::header::CONTENT_TYPE).and_then(dialect);
+    matches!(dialect, Some(Dialect::Grpc | Dialect::GrpcWeb))
+}
+
+/// The last frame of an answer in gRPC-Web: trailers, in the body.
+pub fn web_trailers(trailers: &HeaderMap) -> Bytes {
+    let mut frame = vec![0x80, 0, 0, 0, 0];
+    for (name, value) in trailers {
+        frame.extend_from_slice(name.as_str().as_bytes());
+        frame.extend_from_slice(b": ");
+        frame.extend_from_slice(value.as_bytes());
+        frame.extend_from_slice(b"\r\n");
+    }
+    let length = u32::try_from(frame.len() - messages::HEAD).unwrap_or(u32::MAX);
+    frame[1..messages::HEAD].copy_from_slice(&length.to_be_bytes());
+    frame.into()
+}
+
+/// What a gRPC call has beside what every call has.
+#[derive(Debug)]
+pub struct GrpcCall {
+    /// When its caller gives up.
+    pub deadline: Option<Instant>,
+    /// Why the caller's messages did not come to their end.
+    pub failure: OnceLock<BodyError>,
+    status: AtomicU8,
+    cut: OnceLock<&'static str>,
+}
+
+/// No status yet.
+const NONE: u8 = u8::MAX;
+
+impl GrpcCall {
+    /// A call whose caller waits until then.
+    pub fn until(deadline: Option<Instant>) -> Self {
+        Self { deadline, failure: OnceLock::new(), status: AtomicU8::new(NONE), cut: OnceLock::new() }
+    }
+
+    /// Reads the status out of a head or trailers, for the record.
+    pub fn note(&self, fields: &HeaderMap) {
+        let status = fields.get(GRPC_STATUS).and_then(|value| value.to_str().ok()?.parse::<u8>().ok());
+        if let Some(status) = status {
+            self.status.store(status, Relaxed);
+        }
+    }
+
+    /// The gateway has ended the answer with this status, for this reason.
+    pub fn cut(&self, code: Code, why: &'static str) {
+        self.status.store(code as u8, Relaxed);
+        // Whoever is first has ended it.
+        let _ = self.cut.set(why);
+    }
+
+    /// Writes into the record how the call ended.
+    pub fn tell(&self, record: &mut Record) {
+        match self.status.load(Relaxed) {
+            NONE => {}
+            status => record.grpc_status = Some(status),
+        }
+        if let Some(why) = self.cut.get() {
+            record.refusal = Some(why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_are_told_apart() {
+        for (text, expected) in [
+            ("application/grpc", Some(Dialect::Grpc)),
+            ("application/grpc+proto", Some(Dialect::Grpc)),
+            ("Application/gRPC+json", Some(Dialect::Grpc)),
+            ("application/grpc;charset=utf-8", Some(Dialect::Grpc)),
+            ("application/grpc-web", Some(Dialect::GrpcWeb)),
+            ("application/grpc-web+proto", Some(Dialect::GrpcWeb)),
+            ("application/grpc-web-text", Some(Dialect::GrpcWebText)),
+            ("application/grpc-Web-Text+proto; x=y", Some(Dialect::GrpcWebText)),
+            ("application/grpcx", None),
+            ("application/grpc-web-texts", None),
+            ("application/grp", None),
+            ("application/json", None),
+            ("text/grpc", None),
+        ] {
+            assert_eq!(dialect(&HeaderValue::from_static(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn trailers_become_a_frame() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        trailers.insert("x-a", HeaderValue::from_static("b c"));
+        assert_eq!(&web_trailers(&trailers)[..], b"\x80\x00\x00\x00\x1agrpc-status: 0\r\nx-a: b c\r\n");
+        assert_eq!(&web_trailers(&HeaderMap::new())[..], b"\x80\x00\x00\x00\x00");
+    }
+}

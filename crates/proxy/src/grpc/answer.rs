@@ -1,0 +1,119 @@
+//! The answer to a gRPC call until its end, which is told in trailers: those of the service, or the gateway's own where
+//! the service breaks off, the time is up, or the caller is not welcome any more. An answer that is not gRPC's, and
+//! could not be told so, is broken off instead.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::body::{Body, BodyError, Polled};
+use portcullis_core::call::{Dialect, Response};
+use portcullis_core::grpc::code::trailers;
+use portcullis_core::grpc::{self, Code, GrpcCall};
+use tokio::time::Sleep;
+
+use crate::tie::Tie;
+
+/// Follows a service's answer.
+pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, response: Response) -> Response {
+    grpc.note(response.headers());
+    // What has ended in its head has no more to say.
+    if response.body().is_empty() {
+        return response;
+    }
+    let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
+    let alarm = grpc.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
+    if let Some(tie) = &tie {
+        tie.watch();
+    }
+    response.map(|body| Body::stream(Answer { body, grpc, tie, alarm, has_trailers, ended: false }))
+}
+
+/// The body of an answer.
+struct Answer {
+    body: Body,
+    grpc: Arc<GrpcCall>,
+    tie: Option<Arc<Tie>>,
+    /// When the caller's time is up.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether its end can be told in trailers.
+    has_trailers: bool,
+    ended: bool,
+}
+
+impl Answer {
+    /// Ends the answer here. What the service still has to say is not waited for: its stream is broken off.
+    fn end(&mut self, code: Code, why: &'static str, message: &str) -> Polled {
+        self.body = Body::empty();
+        self.ended = true;
+        self.grpc.cut(code, why);
+        Poll::Ready(Some(if self.has_trailers {
+            Ok(Frame::trailers(trailers(code, why, message)))
+        } else {
+            Err(BodyError::Broken(why.into()))
+        }))
+    }
+
+    /// The service's side has broken; it may be that what the caller has sent was the reason.
+    fn broken(&mut self) -> Polled {
+        match self.grpc.failure.get() {
+            Some(BodyError::TooLarge { .. }) => {
+                self.end(Code::ResourceExhausted, "body_too_large", "a message is longer than it may be")
+            }
+            Some(BodyError::Idle) => {
+                self.end(Code::DeadlineExceeded, "request_timeout", "the caller has been silent for too long")
+            }
+            Some(BodyError::Broken(_)) => {
+                self.end(Code::InvalidArgument, "broken_body", "the request's body broke off")
+            }
+            None => self.end(Code::Unavailable, "upstream_broken", "the service broke off"),
+        }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let answer = &mut *self;
+        if answer.ended {
+            return Poll::Ready(None);
+        }
+        if answer.tie.as_ref().is_some_and(|tie| tie.is_cut_for(context)) {
+            return answer.end(Code::Unauthenticated, "revoked", "what the caller was let in by was taken back");
+        }
+        if answer.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
+            return answer.end(
+                Code::DeadlineExceeded,
+                "deadline_exceeded",
+                "the time the caller has given it has passed",
+            );
+        }
+        let polled = Pin::new(&mut answer.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    answer.grpc.note(trailers);
+                    answer.ended = true;
+                }
+            }
+            Poll::Ready(Some(Err(_))) => return answer.broken(),
+            Poll::Ready(None) => answer.ended = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Where its end is in trailers, it does not matter what the service says about its length.
+        if self.has_trailers { SizeHint::default() } else { self.body.size_hint() }
+    }
+}

@@ -1,0 +1,133 @@
+//! gRPC calls on their way: read at the door, given to the service within the time their callers have, and ended as
+//! gRPC ends calls. Every other call passes by here without a look at the clock.
+
+mod answer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Version, request};
+use portcullis_core::body::Outcome;
+use portcullis_core::call::{Call, Dialect, Response};
+use portcullis_core::grpc::{self, GRPC_TIMEOUT, GrpcCall, timeout};
+use portcullis_core::refusal::Refusal;
+
+use crate::node::Timeouts;
+use crate::tie::Tie;
+
+pub use answer::follow;
+
+/// The dialect of a request, if it is gRPC. Over HTTP/1.1 there is gRPC-Web alone: nobody could send trailers to it.
+fn dialect(method: &Method, version: Version, headers: &HeaderMap) -> Option<Dialect> {
+    if *method != Method::POST {
+        return None;
+    }
+    let dialect = grpc::dialect(headers.get(CONTENT_TYPE)?)?;
+    (dialect != Dialect::Grpc || version >= Version::HTTP_2).then_some(dialect)
+}
+
+/// How long either side of a call over HTTP/2 may be silent. A stream of gRPC may be as long as a tunnel.
+pub fn silence(timeouts: &Timeouts, head: &request::Parts) -> Duration {
+    match dialect(&head.method, head.version, &head.headers) {
+        Some(Dialect::Grpc) => timeouts.tunnel_idle,
+        _ => timeouts.body_idle,
+    }
+}
+
+/// Reads what makes a request a gRPC call that has come at this time; what of it is malformed is refused.
+pub fn enter(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    started: Instant,
+) -> Option<(Dialect, Result<Arc<GrpcCall>, Refusal>)> {
+    let dialect = dialect(method, version, headers)?;
+    let mut timeouts = headers.get_all(GRPC_TIMEOUT).into_iter();
+    let deadline = match (timeouts.next(), timeouts.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => timeout::parse(value).map(|timeout| started.checked_add(timeout)).ok_or(()),
+        (Some(_), Some(_)) => Err(()),
+    };
+    let malformed =
+        |()| Refusal::malformed("bad_grpc_timeout", "'grpc-timeout' is 1 to 8 digits and one of H M S m u n");
+    Some((dialect, deadline.map(|deadline| Arc::new(GrpcCall::until(deadline))).map_err(malformed)))
+}
+
+/// Forwards a gRPC call by `forward`, for as long as its caller waits, and follows the answer to its end.
+pub async fn forward(
+    grpc: Arc<GrpcCall>,
+    call: &mut Call,
+    forward: impl AsyncFnOnce(&mut Call) -> Result<Response, Refusal>,
+) -> Result<Response, Refusal> {
+    let left = grpc.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if let Some(left) = left {
+        if left.is_zero() {
+            return Err(Refusal::DeadlineExceeded);
+        }
+        call.request.headers.insert(GRPC_TIMEOUT, timeout::write(left));
+    }
+    let failed = Arc::clone(&grpc);
+    call.request.body = call.take_body().on_end(move |end| {
+        if let Outcome::Error(error) = &end.outcome {
+            // There is one body, with one end.
+            let _ = failed.failure.set(error.clone());
+        }
+    });
+    let tie = Tie::of(call.caller.ties.clone());
+    let answer = forward(call);
+    let answered = match grpc.deadline {
+        None => answer.await,
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(Refusal::DeadlineExceeded))
+        }
+    };
+    match answered {
+        Ok(response) => Ok(follow(grpc, tie, response)),
+        // The service may have seen no more than that the stream was broken off.
+        Err(refusal @ Refusal::UpstreamBroken { .. }) => Err(grpc.failure.get().map_or(refusal, Refusal::of_body)),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entered(version: Version, fields: &[(&'static str, &str)]) -> Option<(Dialect, Option<Duration>)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().expect("a value"));
+        }
+        let started = Instant::now();
+        let (dialect, call) = enter(&Method::POST, version, &headers, started)?;
+        Some((dialect, call.ok()?.deadline.map(|deadline| deadline - started)))
+    }
+
+    #[test]
+    fn only_grpc_calls_have_deadlines() {
+        let timeout = ("grpc-timeout", "3S");
+        let second = Some(Duration::from_secs(3));
+        let grpc = ("content-type", "application/grpc");
+        let web = ("content-type", "application/grpc-web+proto");
+        assert_eq!(entered(Version::HTTP_2, &[grpc, timeout]), Some((Dialect::Grpc, second)));
+        assert_eq!(entered(Version::HTTP_2, &[grpc]), Some((Dialect::Grpc, None)));
+        assert_eq!(entered(Version::HTTP_11, &[grpc, timeout]), None);
+        assert_eq!(entered(Version::HTTP_11, &[web, timeout]), Some((Dialect::GrpcWeb, second)));
+        assert_eq!(entered(Version::HTTP_2, &[("content-type", "application/json"), timeout]), None);
+        assert_eq!(entered(Version::HTTP_2, &[timeout]), None);
+        let longest = Some(Duration::from_secs(99_999_999 * 3_600));
+        assert_eq!(entered(Version::HTTP_2, &[grpc, ("grpc-timeout", "99999999H")]), Some((Dialect::Grpc, longest)));
+    }
+
+    #[test]
+    fn a_malformed_timeout_is_refused() {
+        for value in ["3", "3s", "123456789S", ""] {
+            let mut headers = HeaderMap::new();
+            headers.append("content-type", "application/grpc".parse().expect("a value"));
+            headers.append("grpc-timeout", value.parse().expect("a value"));
+            let (_, call) = enter(&Method::POST, Version::HTTP_2, &headers, Instant::now()).expect("gRPC");
+            assert_eq!(call.err().map(|refusal| refusal.code()), Some("bad_grpc_timeout"), "{value}");
+        }
+    }
+}
