@@ -11,6 +11,7 @@ pub mod client_certificate;
 pub mod cors;
 pub mod credential;
 mod gcra;
+pub mod grpc_web;
 pub mod headers;
 pub mod ip_filter;
 mod kind;
@@ -84,7 +85,7 @@ impl Site<'_> {
 }
 
 /// Every kind of policy in the order in which a call meets them.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 13] = [
     Kind {
         name: "capture",
         reason: "outermost: it copies what the caller sends and gets, preflights and every refusal too",
@@ -108,6 +109,12 @@ pub const KINDS: [Kind; 12] = [
         reason: "before anything that costs: bodies, signatures, hashes",
         schema: throttle::schema,
         build: Build::Step(throttle::build),
+    },
+    Kind {
+        name: "grpc_web",
+        reason: "before bodies are looked at: what follows sees gRPC, and not what a page has made of it",
+        schema: grpc_web::schema,
+        build: Build::Step(grpc_web::build),
     },
     Kind {
         name: "request_limits",

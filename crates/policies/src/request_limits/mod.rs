@@ -1,4 +1,4 @@
-//! `request_limits`: how large a request body may be.
+//! `request_limits`: how large a request body may be, and of a gRPC call how large each message.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -6,6 +6,8 @@ use std::task::Poll;
 use http_body::Body as HttpBody;
 use portcullis_core::body::BodyError;
 use portcullis_core::call::Call;
+use portcullis_core::grpc::is_framed;
+use portcullis_core::grpc::messages::Messages;
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Step};
 use portcullis_core::refusal::Refusal;
@@ -19,7 +21,7 @@ use crate::{Site, settings};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// Bytes a request body may have; 0: no limit. The node's own limit, if absent.
+    /// Bytes a request body may have, or each message of a gRPC call; 0: no limit. The node's own limit, if absent.
     body_bytes: Option<u64>,
 }
 
@@ -48,6 +50,17 @@ impl Check for RequestLimits {
         if call.request.body.is_empty() {
             return Ok(());
         }
+        if call.grpc.is_some() && is_framed(&call.request.headers) {
+            // A stream may go on for as long as it likes; what is held of it at a time is a message.
+            let (limit, mut messages) = (self.limit, Messages::default());
+            call.request.body = call.take_body().map_polls(move |_, polled| {
+                let Poll::Ready(Some(Ok(frame))) = &polled else { return polled };
+                let passed =
+                    frame.data_ref().map_or(Ok(()), |data| messages.pass(data, |length| u64::from(length) <= limit));
+                if passed.is_err() { Poll::Ready(Some(Err(BodyError::TooLarge { limit }))) } else { polled }
+            });
+            return Ok(());
+        }
         match call.request.body.size_hint().exact() {
             Some(length) if length > self.limit => Err(Refusal::BodyTooLarge { limit: self.limit }),
             Some(_) => Ok(()),
@@ -67,5 +80,39 @@ impl Check for RequestLimits {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use portcullis_core::body::Body;
+    use portcullis_core::grpc::GrpcCall;
+
+    use super::*;
+    use crate::testing::call;
+
+    /// What passes of these pieces.
+    async fn passes(is_grpc: bool, pieces: &[&'static [u8]]) -> Result<usize, BodyError> {
+        let mut call = call("POST", "/a.B/C", &[("content-type", "application/grpc")]);
+        call.grpc = is_grpc.then(|| Arc::new(GrpcCall::until(None)));
+        let frames: Vec<_> = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))).collect();
+        call.request.body = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
+        let Some(Step::Check(check)) = step(8) else { panic!("a step") };
+        check.check(&mut call).expect("nothing to refuse yet");
+        call.take_body().collect().await.map(|body| body.to_bytes().len())
+    }
+
+    #[tokio::test]
+    async fn messages_of_grpc_are_limited_one_by_one() {
+        let messages: [&[u8]; 3] = [b"\0\0\0\0\x0812345678", b"\0\0\0\0\x03abc\0\0", b"\0\0\0"];
+        assert_eq!(passes(true, &messages).await, Ok(26));
+        assert_eq!(passes(true, &[b"\0\0\0\0\x01a\0\0", b"\0\0\x09"]).await, Err(BodyError::TooLarge { limit: 8 }));
+        // Nobody gets around the limit by a content type alone.
+        assert_eq!(passes(false, &messages).await, Err(BodyError::TooLarge { limit: 8 }));
     }
 }

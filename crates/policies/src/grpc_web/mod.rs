@@ -1,0 +1,128 @@
+//! `grpc_web`: pages call gRPC services. What a browser can send and read becomes gRPC on the way to the service, and
+//! its answer is turned back: the trailers, which a page never sees, become the last frame of the body.
+//!
+//! Everything passes in pieces as it comes; of a body no more than three characters of Base64 are ever held back.
+
+mod text;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, Dialect, Response};
+use portcullis_core::grpc;
+use portcullis_core::model::Problem;
+use portcullis_core::policy::{Next, Policy, Step};
+use portcullis_core::refusal::Refusal;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Site, settings};
+
+const X_GRPC_WEB: HeaderName = HeaderName::from_static("x-grpc-web");
+
+/// What every content type of gRPC begins with.
+const GRPC: &[u8] = b"application/grpc";
+
+/// The settings: there are none. That it stands there turns it on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+/// The JSON schema of its settings.
+pub fn schema() -> Value {
+    settings::schema::<Settings>()
+}
+
+/// Builds the step; none where it is not named.
+pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let Settings {} = settings::read("grpc_web", value)?;
+    Ok(Some(Step::Policy(Arc::new(GrpcWeb))))
+}
+
+struct GrpcWeb;
+
+#[async_trait]
+impl Policy for GrpcWeb {
+    async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+        let is_text = match call.dialect {
+            Dialect::GrpcWeb => false,
+            Dialect::GrpcWebText => true,
+            _ => return Ok(next.run(call).await),
+        };
+        to_grpc(call, is_text);
+        Ok(from_grpc(next.run(call).await, is_text))
+    }
+}
+
+/// What the page has sent, as gRPC.
+fn to_grpc(call: &mut Call, is_text: bool) {
+    let headers = &mut call.request.headers;
+    // A browser accepts what it has sent; to the service that says nothing.
+    headers.remove(ACCEPT);
+    headers.remove(X_GRPC_WEB);
+    let spoken = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let written = with_infix(spoken, b"");
+    headers.insert(CONTENT_TYPE, written);
+    if is_text {
+        call.request.body = text::decoded(call.take_body());
+    }
+}
+
+/// What the service has answered, as the page reads it. A refusal is written for it already, and what is not gRPC is
+/// left alone.
+fn from_grpc(mut response: Response, is_text: bool) -> Response {
+    let spoken = response.headers().get(CONTENT_TYPE);
+    if spoken.and_then(grpc::dialect) != Some(Dialect::Grpc) {
+        return response;
+    }
+    let written =
+        with_infix(spoken.map_or(&[][..], HeaderValue::as_bytes), if is_text { b"-web-text" } else { b"-web" });
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, written);
+    headers.remove(CONTENT_LENGTH);
+    let in_head = take_status(headers);
+    response.map(|body| {
+        let framed = match in_head {
+            // Fields that are not in the body would have to be shown to the page by name.
+            Some(trailers) => Body::full(grpc::web_trailers(&trailers)),
+            None => text::with_trailers(body),
+        };
+        if is_text { text::encoded(framed) } else { framed }
+    })
+}
+
+/// Takes out of a head how the call has ended, if it has.
+fn take_status(headers: &mut HeaderMap) -> Option<HeaderMap> {
+    if !headers.contains_key(grpc::GRPC_STATUS) {
+        return None;
+    }
+    let names: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("grpc-")).cloned().collect();
+    let mut taken = HeaderMap::with_capacity(names.len());
+    for name in names {
+        if let http::header::Entry::Occupied(entry) = headers.entry(name) {
+            let (name, values) = entry.remove_entry_mult();
+            for value in values {
+                taken.append(name.clone(), value);
+            }
+        }
+    }
+    Some(taken)
+}
+
+/// A content type of gRPC with this behind `application/grpc`, and with the codec it has.
+fn with_infix(spoken: &[u8], infix: &[u8]) -> HeaderValue {
+    let codec = spoken.iter().position(|byte| *byte == b'+').map_or(&[][..], |at| &spoken[at..]);
+    let written = Bytes::from([GRPC, infix, codec].concat());
+    HeaderValue::from_maybe_shared(written).unwrap_or(HeaderValue::from_static("application/grpc"))
+}
+
+#[cfg(test)]
+mod tests;
