@@ -10,6 +10,7 @@ mod demo;
 mod deployment;
 mod docs;
 mod explain;
+mod grpc;
 mod hostile;
 mod http2;
 mod lockout;
