@@ -11,12 +11,16 @@ from threading import Thread
 
 
 class Gateway:
-    """`portcullis serve` on free ports with a data directory of its own; ends with the block."""
+    """`portcullis serve` on free ports with a data directory of its own; ends with the block.
 
-    def __init__(self, *flags):
+    What stands in `before`, like `taskset -c 1`, is put before the command.
+    """
+
+    def __init__(self, *flags, before=()):
         target = os.environ.get("CARGO_TARGET_DIR", "target")
         self.binary = os.environ.get("PORTCULLIS_BINARY", f"{target}/release/portcullis")
         self.flags = flags
+        self.before = before
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -25,12 +29,13 @@ class Gateway:
 
     def start(self):
         """Starts it and waits until it answers; `started` is how long that took, in seconds."""
-        command = [self.binary, "--data-dir", self.directory.name, "--log-level", "warn", "serve",
+        command = [*self.before, self.binary, "--data-dir", self.directory.name, "--log-level", "warn", "serve",
                    "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", *self.flags]
         begin = time.perf_counter()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
-        self.calls = ready.split("calls http://")[1].split(",")[0]
+        calls = ready.split("calls http://")[1].split(",")[0]
+        self.calls, _, self.calls_over_tls = calls.partition(" and https://")
         self.admin_address = ready.split("admin http://")[1].strip()
         connection = http.client.HTTPConnection(self.calls)
         connection.request("GET", "/-/ready")

@@ -1,0 +1,72 @@
+"""What came of the rounds, as tables in Markdown and as JSON. Figures are medians; ratios are medians of rounds."""
+
+import statistics
+
+
+def _written(values, digits):
+    return f"{statistics.median(values):,.{digits}f}" if values else "–"
+
+
+def _compared(ratios):
+    if not ratios:
+        return "–"
+    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
+
+
+def table(results):
+    """One item: a row for each peer, the reference first."""
+    item = results.item
+    cores = "one worker on a core of its own" if results.workers == 1 else (
+        f"{results.workers} workers, which share their cores with the generator and the backend")
+    lines = [f"### {item.name}: {item.title}", "", f"Each proxy with {cores}.", ""]
+    headings = ["", *(column.heading for column in item.columns), f"to {item.reference}", "rounds"]
+    lines += [_row(headings), _row(["---"] + ["---:"] * (len(headings) - 1))]
+    for peer, samples in results.samples.items():
+        figures = [_written(results.values(peer, column.key), column.digits) for column in item.columns]
+        counted = sum(sample is not None for sample in samples)
+        lines.append(_row([peer, *figures, _compared(results.ratios(peer, item.main)), f"{counted} of {len(samples)}"]))
+    if results.noisy:
+        lines += ["", f"{results.noisy} samples had too much foreign load and were taken again."]
+    lines += [line for peer, why in results.failed.items() for line in ("", f"{peer}: {' '.join(why.split())[:300]}")]
+    return "\n".join(lines)
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def facts(machine, versions, missing, options):
+    """What has to be known of a run to read its figures."""
+    had = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = [
+        f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, Linux {machine['kernel']}.",
+        f"{options.rounds} rounds, {options.seconds} s each; samples with more than {options.foreign:.0f} % foreign load do not count.",
+        f"{had}.",
+    ]
+    lines += [f"Left out: {name}: {' '.join(why.split())}." for name, why in missing.items()]
+    return "\n".join(lines)
+
+
+def as_json(all_results, machine, versions, missing):
+    """Everything that was measured, each sample by itself."""
+    items = []
+    for results in all_results:
+        item = results.item
+        medians = {
+            peer: {column.key: statistics.median(values) for column in item.columns if (values := results.values(peer, column.key))}
+            for peer in results.samples
+        }
+        ratios = {peer: results.ratios(peer, item.main) for peer in results.samples}
+        items.append({
+            "name": item.name,
+            "title": item.title,
+            "workers": results.workers,
+            "compared_with": item.reference,
+            "compared_by": item.main,
+            "medians": medians,
+            "ratios": ratios,
+            "samples": results.samples,
+            "noisy": results.noisy,
+            "failed": results.failed,
+        })
+    return {"machine": machine, "versions": versions, "missing": missing, "items": items}

@@ -1,0 +1,87 @@
+"""Portcullis through what it offers everybody: flags, the admin API, and a file of declarations."""
+
+import pathlib
+
+from gateway import Gateway
+
+from .proxy import Proxy
+
+
+class _Pinned(Gateway):
+    """A gateway whose binary is the one the comparison was told of."""
+
+    def __init__(self, binary, *flags, before):
+        super().__init__(*flags, before=before)
+        self.binary = binary
+
+
+class Portcullis(Proxy):
+    """The gateway. It writes its access log, with a line for each call, in every measurement; the others only where asked."""
+
+    name = "portcullis"
+    gate = True
+
+    @classmethod
+    def program(cls, tools):
+        return tools.portcullis
+
+    def __enter__(self):
+        plan = self.plan
+        flags = ["--workers", str(plan.workers), "--limits-connections-per-peer", str(plan.connections + 10_000),
+                 "--timeouts-keep-alive", "600s", "--log-access-log-max-bytes", "64GiB"]
+        if plan.tls:
+            certificate, key = plan.tls
+            flags += ["--tls-listen", "127.0.0.1:0", "--tls-certificates", f"{certificate}:{key}"]
+        self.gateway = _Pinned(self.tools.portcullis, *flags, before=("taskset", "-c", plan.cores))
+        self.gateway.__enter__()
+        self.directory = pathlib.Path(self.gateway.directory.name)
+        try:
+            self._declare()
+            self._take_port()
+            self._answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.gateway.__exit__()
+
+    @property
+    def process(self):
+        """The gateway's process."""
+        return self.gateway.process
+
+    @property
+    def started(self):
+        """Seconds from a start on what has been declared to the first answered call of a service."""
+        import time
+
+        self.gateway.stop()
+        begin = time.perf_counter()
+        self.gateway.start()
+        self._take_port()
+        self._answers()
+        return time.perf_counter() - begin
+
+    def _take_port(self):
+        address = self.gateway.calls_over_tls if self.plan.tls else self.gateway.calls
+        self.port = int(address.rsplit(":", 1)[1])
+
+    def _declare(self):
+        plan = self.plan
+        service = {"require": [], "policies": {}}
+        if plan.gate:
+            key = {"algorithm": "RS256", "issuer": plan.gate.issuer, "pem": plan.gate.public_pem, "kid": "bench"}
+            limit = {"rate": plan.gate.per_second, "per": "1s"}
+            service = {"require": [["bearer", "api_key"]], "audiences": [plan.gate.audience],
+                       "policies": {"bearer": {"keys": [key]}, "rate_limit": limit}}
+        services = {}
+        for number, prefix in enumerate(plan.prefixes):
+            # The service's own path is taken off, so the targets have it in theirs: the call arrives as it came.
+            targets = [{"url": f"http://{host}:{port}{prefix}"} for host, port in plan.targets]
+            services[f"s{number}/v1"] = {**service, "targets": targets}
+        clients = {"bench": {"services": ["*"]}}
+        self.gateway.admin("PUT", "/declarations", {"version": 1, "services": services, "clients": clients})
+        if plan.gate:
+            self.gateway.admin("POST", "/clients/bench/api-keys", {"api_key": plan.gate.api_key})
