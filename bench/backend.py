@@ -1,8 +1,10 @@
 """What stands behind the proxies: an nginx that answers at once, and for WebSockets an echo."""
 
 import pathlib
+import socket
 import subprocess
 import tempfile
+import time
 
 from peers.nginx import MAIN
 from peers.proxy import free_port
@@ -36,7 +38,19 @@ class Backend:
         (directory / "nginx.conf").write_text(text)
         command = [self.nginx, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "error.log")]
         self.process = subprocess.Popen(["taskset", "-c", self.cores, *command])
+        self._answers()
         return self
+
+    def _answers(self):
+        until = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(self.targets(HUNDRED)[-1], timeout=5).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def targets(self, count=1):
         """So many addresses of it."""

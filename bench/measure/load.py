@@ -73,7 +73,7 @@ def latencies(tools, cores, url, seconds, rate, headers=None):
         raise LoadFailed(f"oha on {url}: answers {codes}, {said['errorDistribution']}")
     percentiles = said["latencyPercentiles"]
     found = {name: percentiles[key] * 1e6 for name, key in (("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"))}
-    return {**found, "asked_rate": rate, "kept_rate": said["summary"]["requestsPerSec"]}
+    return {**found, "asked_rate": rate, "kept": said["summary"]["requestsPerSec"] / rate}
 
 
 def raise_file_limit():

@@ -36,7 +36,7 @@ def _group(results, at):
     at += HEAD
     for peer, values in rows:
         median = statistics.median(values)
-        colour = OWN if peer == "portcullis" else OTHER
+        colour = OWN if peer.startswith("portcullis") else OTHER
         middle, low, high = at + BAR / 2, LEFT + min(values) * scale, LEFT + max(values) * scale
         lines += [
             f'<text x="{LEFT - 8}" y="{at + 14}" text-anchor="end">{escape(peer)}</text>',

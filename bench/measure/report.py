@@ -13,18 +13,24 @@ def _compared(ratios):
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
 
 
+def _range(values):
+    return f"{min(values):.2f}–{max(values):.2f}" if values else "–"
+
+
 def table(results):
     """One item: a row for each peer, the reference first."""
     item = results.item
     cores = "one worker on a core of its own" if results.workers == 1 else (
         f"{results.workers} workers, which share their cores with the generator and the backend")
     lines = [f"### {item.name}: {item.title}", "", f"Each proxy with {cores}.", ""]
-    headings = ["", *(column.heading for column in item.columns), f"to {item.reference}", "rounds"]
+    headings = ["", *(column.heading for column in item.columns), f"to {item.reference}" if item.reference else "least–most", "rounds"]
     lines += [_row(headings), _row(["---"] + ["---:"] * (len(headings) - 1))]
     for peer, samples in results.samples.items():
         figures = [_written(results.values(peer, column.key), column.digits) for column in item.columns]
         counted = sum(sample is not None for sample in samples)
-        lines.append(_row([peer, *figures, _compared(results.ratios(peer, item.main)), f"{counted} of {len(samples)}"]))
+        values = results.values(peer, item.main)
+        compared = _compared(results.ratios(peer, item.main)) if item.reference else _range(values)
+        lines.append(_row([peer, *figures, compared, f"{counted} of {len(samples)}"]))
     if results.noisy:
         lines += ["", f"{results.noisy} samples had too much foreign load and were taken again."]
     lines += [line for peer, why in results.failed.items() for line in ("", f"{peer}: {' '.join(why.split())[:300]}")]

@@ -125,7 +125,7 @@ class Envoy(Proxy):
 class EnvoyWithoutMemory(Envoy):
     """Envoy that verifies every token every time."""
 
-    name = "envoy, no token cache"
+    name = "envoy uncached"
     plain = False
     remembers = False
 

@@ -67,5 +67,5 @@ class NginxLua(Nginx):
 class NginxLuaWithoutMemory(NginxLua):
     """It verifies every token every time."""
 
-    name = "nginx+Lua, no token cache"
+    name = "nginx+Lua uncached"
     remembers = False

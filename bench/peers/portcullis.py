@@ -1,8 +1,13 @@
 """Portcullis through what it offers everybody: flags, the admin API, and a file of declarations."""
 
+import http.client
+import json
 import pathlib
+import time
 
 from gateway import Gateway
+
+USER, PASSWORD = "bench", "a password for the bench alone"
 
 from .proxy import Proxy
 
@@ -55,8 +60,6 @@ class Portcullis(Proxy):
     @property
     def started(self):
         """Seconds from a start on what has been declared to the first answered call of a service."""
-        import time
-
         self.gateway.stop()
         begin = time.perf_counter()
         self.gateway.start()
@@ -85,3 +88,30 @@ class Portcullis(Proxy):
         self.gateway.admin("PUT", "/declarations", {"version": 1, "services": services, "clients": clients})
         if plan.gate:
             self.gateway.admin("POST", "/clients/bench/api-keys", {"api_key": plan.gate.api_key})
+
+
+class PortcullisIssuing(Portcullis):
+    """The gateway with tokens of its own (ES256), which belong to a session that can be ended at any time."""
+
+    name = "portcullis own tokens"
+    plain = False
+    issues = True
+
+    def own_tokens(self, count):
+        self.gateway.admin("POST", "/users", {"username": USER, "password": PASSWORD})
+        issued = self._issued("/-/token", {"username": USER, "password": PASSWORD})
+        path = self.directory / "tokens.txt"
+        with open(path, "w") as file:
+            for _ in range(count):
+                file.write(f"{issued['access_token']}\n")
+                issued = self._issued("/-/token/refresh", {"refresh_token": issued["refresh_token"]})
+        return path
+
+    def _issued(self, path, body):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {"Content-Type": "application/json", "X-API-Key": self.plan.gate.api_key}
+        connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, (path, answer.status)
+        return json.loads(text)

@@ -69,6 +69,8 @@ class Proxy:
     # What it can do, and whether it is compared where nothing but forwarding is asked.
     plain = tls = many = True
     gate = False
+    # Whether it is called with tokens it has issued itself, of which nobody has as many as of others.
+    issues = False
     # Whether it only passes bytes on, and so can be no more than a lower bound.
     bare = False
 
@@ -105,14 +107,16 @@ class Proxy:
         return self
 
     def _answers(self):
-        """Waits for the first answered call."""
+        """Waits for the first call that is answered as it should be: by the target, or by a gate that wants credentials."""
+        wanted = 401 if self.plan.gate else 200
         until = time.monotonic() + 60
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 break
             try:
-                self.call("/small")
-                return
+                if self.call("/small")[0] == wanted:
+                    return
+                time.sleep(0.001)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.001)
         said = (self.directory / "output").read_text(errors="replace")[-1500:]
@@ -153,6 +157,10 @@ class Proxy:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def own_tokens(self, _count):
+        """A file with tokens this proxy has issued itself, for one that is to be measured with those."""
+        return None
 
     def access_log(self):
         """The file with a line for each call, where the plan has a gate."""

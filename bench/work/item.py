@@ -39,7 +39,13 @@ CALLS = (
     Column("kernel_us", "kernel"),
     Column("busy", "cores busy", 2),
 )
-LATENCIES = (Column("p50_us", "p50 µs", 0), Column("p99_us", "p99 µs", 0), Column("p999_us", "p99.9 µs", 0))
+LATENCIES = (
+    Column("asked_rate", "at calls/s", 0),
+    Column("kept", "kept", 2),
+    Column("p50_us", "p50 µs", 0),
+    Column("p99_us", "p99 µs", 0),
+    Column("p999_us", "p99.9 µs", 0),
+)
 
 
 @dataclass
@@ -58,7 +64,8 @@ class Item:
     scales: bool = False
     # Proves once for each peer what a sample cannot.
     prove: Callable | None = None
-    reference: str = "nginx"
+    # Whom all are compared with; nobody, where each is compared with itself.
+    reference: str | None = "nginx"
 
 
 @dataclass
