@@ -2,6 +2,8 @@
 
 import statistics
 
+BEGIN, END = "<!-- figures of bench/run begin -->", "<!-- figures of bench/run end -->"
+
 
 def _written(values, digits):
     return f"{statistics.median(values):,.{digits}f}" if values else "–"
@@ -39,6 +41,14 @@ def table(results):
 
 def _row(cells):
     return f"| {' | '.join(cells)} |"
+
+
+def put(path, text):
+    """Writes the tables: in a page between the marks, where it has them, else as the whole file."""
+    page = path.read_text() if path.exists() else ""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}" if begin and end else text)
 
 
 def facts(machine, versions, missing, options):

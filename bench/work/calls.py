@@ -85,5 +85,6 @@ ITEMS = (
     Item("tls", "GET of 3 bytes over TLS 1.3, connections kept", _tls, fits=_over_tls),
     Item("handshakes", "A full TLS 1.3 handshake (ECDSA P-256, X25519) for each call", _handshakes, (*CALLS, PER_SECOND),
          fits=_over_tls),
-    Item("http2", "GET of 3 bytes over HTTP/2 with TLS, 64 streams on 4 connections", _http2, fits=_over_tls),
+    Item("http2", "GET of 3 bytes over HTTP/2 with TLS, 64 streams on 4 connections", _http2, fits=_over_tls,
+         needs="h2load"),
 )

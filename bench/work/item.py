@@ -64,6 +64,8 @@ class Item:
     scales: bool = False
     # Proves once for each peer what a sample cannot.
     prove: Callable | None = None
+    # The generator it cannot do without.
+    needs: str | None = "wrk"
     # Whom all are compared with; nobody, where each is compared with itself.
     reference: str | None = "nginx"
 

@@ -92,6 +92,8 @@ HELD = (
 ITEMS = (
     Item("routes", f"{MANY_ROUTES:,} routes against {FEW_ROUTES}", _routes, GROWTH, main="own_ratio", fits=_routed, reference=None),
     Item("targets", f"{MANY_TARGETS} targets against 1", _targets, GROWTH, main="own_ratio", fits=_routed, reference=None),
-    Item("memory", "Memory beside idle connections that have made a call", _memory, HELD, main="at_10000_mib", fits=_routed),
-    Item("start", "From the start to the first answered call", _start, (Column("start_ms", "ms", 1),), main="start_ms", fits=plain),
+    Item("memory", "Memory beside idle connections that have made a call", _memory, HELD, main="at_10000_mib", fits=_routed,
+         needs=None),
+    Item("start", "From the start to the first answered call", _start, (Column("start_ms", "ms", 1),), main="start_ms",
+         fits=plain, needs=None),
 )

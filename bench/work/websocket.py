@@ -178,4 +178,5 @@ COLUMNS = (
     Column("kernel_us", "kernel"),
     Column("per_cpu_second", "messages per CPU second", 0),
 )
-ITEMS = (Item("websocket", "WebSocket messages of 100 bytes there and back, 64 connections", _sample, COLUMNS, fits=plain),)
+ITEMS = (Item("websocket", "WebSocket messages of 100 bytes there and back, 64 connections", _sample, COLUMNS, fits=plain,
+              needs=None),)
