@@ -1,4 +1,5 @@
-//! The ports in memory: a registry that forgets everything with the process, and a clock that is set by hand.
+//! The ports in memory: a registry that forgets everything with the process, somebody to send requests to, and a clock
+//! that is set by hand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
 
 use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Verdict, Walk};
 use crate::capture::{Budget, Capture, Exchange};
 use crate::ports::{
-    Captures, Clock, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf,
-    Write,
+    Bounds, Captures, Clock, Expect, Kind, Outbound, OutboundError, Registry, RegistryError, Rotate, Rotation, Row,
+    Session, SessionId, SessionsOf, Write,
 };
 
 #[derive(Debug, Default)]
@@ -196,6 +199,37 @@ impl Captures for MemoryCaptures {
 
     fn lost(&self) {
         self.lost.fetch_add(1, Relaxed);
+    }
+}
+
+/// Somebody in this process who answers requests that would go out.
+pub struct MemoryOutbound<F>(F);
+
+impl<F> MemoryOutbound<F>
+where
+    F: Fn(Request<Bytes>) -> Result<Response<Bytes>, OutboundError> + Send + Sync,
+{
+    /// Answers what this answers. The bytes of an answer are bounded like those of any other.
+    pub fn answering(answer: F) -> Self {
+        Self(answer)
+    }
+}
+
+#[async_trait]
+impl<F> Outbound for MemoryOutbound<F>
+where
+    F: Fn(Request<Bytes>) -> Result<Response<Bytes>, OutboundError> + Send + Sync,
+{
+    async fn send(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, OutboundError> {
+        let uri = request.uri();
+        if uri.authority().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(OutboundError::Url(uri.to_string()));
+        }
+        let response = (self.0)(request)?;
+        if response.body().len() > bounds.bytes {
+            return Err(OutboundError::TooLarge { limit: bounds.bytes });
+        }
+        Ok(response)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ports: everything the gateway needs from the world, as traits.
 
+mod outbound;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +15,8 @@ use crate::capture::{Budget, Exchange};
 use crate::directory::KeyHash;
 use crate::model::{Label, Owner};
 use crate::record::Record;
+
+pub use outbound::{Bounds, Outbound, OutboundError};
 
 /// The kinds of object a registry keeps by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +41,14 @@ pub enum Kind {
     User,
     /// Signing keys, by key id, sealed.
     SigningKey,
+    /// Accounts at certificate authorities, by the URL of their directory, sealed.
+    AcmeAccount,
+    /// Certificates that were obtained, with their keys, by host, sealed; and how it goes with the next.
+    Certificate,
+    /// What certificate authorities are to find, by host, while an order is under way.
+    Challenge,
+    /// Work that one node does at a time, by its name: who does it, and until when.
+    Lease,
 }
 
 impl Kind {
@@ -53,6 +65,10 @@ impl Kind {
             Self::Enrolment => "enrolment",
             Self::User => "user",
             Self::SigningKey => "signing_key",
+            Self::AcmeAccount => "acme_account",
+            Self::Certificate => "certificate",
+            Self::Challenge => "challenge",
+            Self::Lease => "lease",
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod interim;
 pub mod listen;
 pub mod node;
 pub mod opening;
+pub mod outbound;
 pub mod pause;
 pub mod probes;
 pub mod proxy_protocol;

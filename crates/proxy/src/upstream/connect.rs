@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use super::Settings;
+use super::guard::Guard;
 use super::peer::Peer;
 use super::pool::Slot;
 use crate::stream::Stream;
@@ -43,7 +44,7 @@ pub struct Connection {
 pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Connection, Refusal> {
     let target = &peer.url;
     let deadline = Instant::now() + settings.connect_timeout;
-    let opened = timeout_at(deadline, open(settings, target)).await;
+    let opened = timeout_at(deadline, open(&settings.guard, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
     let stream = match &peer.tls {
@@ -86,9 +87,10 @@ pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Refusal> {
     }
 }
 
-async fn open(settings: &Settings, target: &TargetUrl) -> Result<TcpStream, Refusal> {
+/// A connection to where a target's name leads, if the guard admits it.
+pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream, Refusal> {
     let addresses = resolve(target).await?;
-    let allowed: Vec<_> = addresses.iter().copied().filter(|address| settings.guard.admits(*address)).collect();
+    let allowed: Vec<_> = addresses.iter().copied().filter(|address| guard.admits(*address)).collect();
     if allowed.is_empty() {
         return Err(addresses
             .first()
@@ -100,7 +102,7 @@ async fn open(settings: &Settings, target: &TargetUrl) -> Result<TcpStream, Refu
             Ok(stream) => {
                 let ends = (stream.local_addr(), stream.peer_addr());
                 if let (Ok(local), Ok(remote)) = ends
-                    && settings.guard.is_own_connection(local, remote)
+                    && guard.is_own_connection(local, remote)
                 {
                     return Err(Refusal::UpstreamForbidden { private: format!("{target} is this gateway").into() });
                 }

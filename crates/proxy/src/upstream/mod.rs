@@ -29,6 +29,7 @@ use peer::Peer;
 use tls::Identities;
 
 use crate::grpc;
+use crate::outbound::HttpOutbound;
 use crate::template::Template;
 
 /// The most targets one service has.
@@ -93,6 +94,13 @@ impl Upstreams {
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let identities = Arc::new(Identities::new(&settings.files, clock));
         Self { settings: Arc::new(settings), identities }
+    }
+
+    /// A client for requests in the gateway's own name, that goes where calls may go and proves others by the machine's
+    /// roots, or by these authorities in PEM alone.
+    pub fn outbound(&self, ca: Option<String>) -> Result<HttpOutbound, Vec<Problem>> {
+        let identity = self.identities.of(&TargetTls { ca, ..TargetTls::default() })?;
+        Ok(HttpOutbound::new(self.settings.guard.clone(), identity))
     }
 
     /// Takes up certificates of this node whose files have changed. Reads files.

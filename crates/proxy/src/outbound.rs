@@ -1,0 +1,242 @@
+//! The one HTTP client that speaks in the gateway's own name. It goes where calls may go: addresses are judged after the
+//! name has been resolved, and the gateway's own listeners are never connected to.
+//!
+//! Its connections belong to the runtime that uses it, which is the control plane's. Calls are forwarded by
+//! [`crate::upstream`] instead.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use portcullis_core::model::{Scheme, TargetUrl};
+use portcullis_core::ports::{Bounds, Outbound, OutboundError};
+use portcullis_core::refusal::Refusal;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use crate::stream::Stream;
+use crate::upstream::connect;
+use crate::upstream::guard::Guard;
+use crate::upstream::tls::Identity;
+
+/// Connections to one server that are kept for the next request.
+const KEPT: usize = 2;
+/// How long they are kept.
+const KEEP: Duration = Duration::from_secs(15);
+/// Bytes of an answer's header block.
+const HEAD: usize = 64 << 10;
+
+/// The bytes to and from a server.
+type ServerStream = Stream<TcpStream, TlsStream<TcpStream>>;
+
+/// The client.
+#[derive(Clone)]
+pub struct HttpOutbound(Client<Connector, Full<Bytes>>);
+
+impl std::fmt::Debug for HttpOutbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpOutbound").finish_non_exhaustive()
+    }
+}
+
+impl HttpOutbound {
+    /// One that connects to what the guard admits, and to whoever can prove to be who they are.
+    pub(crate) fn new(guard: Guard, identity: Arc<Identity>) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEEP)
+            .pool_max_idle_per_host(KEPT)
+            .http1_max_buf_size(HEAD);
+        Self(builder.build(Connector { guard: Arc::new(guard), identity }))
+    }
+}
+
+#[async_trait]
+impl Outbound for HttpOutbound {
+    async fn send(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, OutboundError> {
+        let uri = request.uri();
+        if uri.authority().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(OutboundError::Url(uri.to_string()));
+        }
+        let exchange = async {
+            let response = self.0.request(request.map(Full::new)).await.map_err(|error| failure(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, bounds.bytes).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    OutboundError::TooLarge { limit: bounds.bytes }
+                } else {
+                    OutboundError::Broken(error.to_string())
+                }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let in_time = tokio::time::timeout(bounds.time, exchange).await;
+        in_time.map_err(|_| OutboundError::TimedOut(bounds.time))?
+    }
+}
+
+/// Why a request has no answer: what was said when connecting, or else what the connection said last.
+fn failure(error: &(dyn std::error::Error + 'static)) -> OutboundError {
+    let mut cause = Some(error);
+    let mut last = error;
+    while let Some(found) = cause {
+        if let Some(told) = found.downcast_ref::<OutboundError>() {
+            return told.clone();
+        }
+        last = found;
+        cause = found.source();
+    }
+    OutboundError::Broken(last.to_string())
+}
+
+/// Opens connections.
+#[derive(Clone)]
+struct Connector {
+    guard: Arc<Guard>,
+    identity: Arc<Identity>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<ServerStream>;
+    type Error = OutboundError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.connect(&uri).await.map(TokioIo::new) })
+    }
+}
+
+impl Connector {
+    async fn connect(&self, uri: &Uri) -> Result<ServerStream, OutboundError> {
+        let no_url = || OutboundError::Url(uri.to_string());
+        let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(no_url)?;
+        let server: TargetUrl = format!("{scheme}://{authority}").parse().map_err(|_| no_url())?;
+        let stream = connect::open(&self.guard, &server).await.map_err(|refusal| match refusal {
+            Refusal::UpstreamForbidden { private } => OutboundError::Forbidden(private.into_owned()),
+            Refusal::UpstreamUnreachable { private } => OutboundError::Unreachable(private.into_owned()),
+            other => OutboundError::Unreachable(other.code().to_owned()),
+        })?;
+        stream.set_nodelay(true).map_err(|error| OutboundError::Unreachable(error.to_string()))?;
+        if server.scheme() == Scheme::Http {
+            return Ok(Stream::Plain(stream));
+        }
+        let name = ServerName::try_from(server.host().to_owned()).map_err(|_| no_url())?;
+        let shaken = self.identity.shake_hands(name, stream).await;
+        let stream = shaken.map_err(|reason| OutboundError::Unreachable(format!("{server}: {reason}")))?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+impl Connection for ServerStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use portcullis_core::memory::ManualClock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::upstream::guard::Allow;
+    use crate::upstream::tls::Identities;
+
+    fn client(own: Vec<SocketAddr>, allow: Vec<Allow>) -> HttpOutbound {
+        let directory = tempfile::tempdir().expect("a directory");
+        let identities = Identities::new(directory.path(), Arc::new(ManualClock::at(0)));
+        let identity = identities.of(&Default::default()).expect("the machine has roots");
+        HttpOutbound::new(Guard::new(allow, own), identity)
+    }
+
+    /// A server that answers every connection's requests with these bytes, and counts its connections.
+    async fn server(answer: &'static [u8]) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("accepted");
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4_096];
+                    while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {
+                        stream.write_all(answer).await.expect("written");
+                    }
+                });
+            }
+        });
+        (address, count)
+    }
+
+    async fn get(client: &HttpOutbound, url: &str, bounds: Bounds) -> Result<Response<Bytes>, OutboundError> {
+        client.send(Request::get(url).body(Bytes::new()).expect("a request"), bounds).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_whole_and_the_connection_is_kept() {
+        let (address, count) = server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc").await;
+        let client = client(Vec::new(), vec![Allow::Loopback]);
+        for _ in 0..3 {
+            let answer = get(&client, &format!("http://{address}/x"), Bounds::default()).await.expect("answered");
+            assert_eq!((answer.status().as_u16(), answer.body().as_ref()), (404, &b"abc"[..]));
+            assert_eq!(answer.headers()["x-a"], "b");
+        }
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_where_calls_do_not_go_either() {
+        let (address, count) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        let url = format!("http://{address}/");
+        let refused = get(&client(Vec::new(), vec![Allow::Public]), &url, Bounds::default()).await;
+        assert!(matches!(&refused, Err(OutboundError::Forbidden(told)) if told.contains("127.0.0.1")), "{refused:?}");
+        let own = client(vec![address], vec![Allow::Loopback]);
+        assert!(matches!(get(&own, &url, Bounds::default()).await, Err(OutboundError::Forbidden(_))));
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_its_bounds() {
+        let client = client(Vec::new(), vec![Allow::Loopback]);
+        let (address, _) = server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n").await;
+        let url = format!("http://{address}/");
+        let bounds = |bytes| Bounds { bytes, ..Bounds::default() };
+        assert_eq!(get(&client, &url, bounds(4)).await.expect("answered").body().as_ref(), b"abcd");
+        assert_eq!(get(&client, &url, bounds(3)).await.err(), Some(OutboundError::TooLarge { limit: 3 }));
+        let (silent, _) = server(b"").await;
+        let soon = Bounds { time: Duration::from_millis(50), ..Bounds::default() };
+        let waited = get(&client, &format!("http://{silent}/"), soon).await;
+        assert_eq!(waited.err(), Some(OutboundError::TimedOut(soon.time)));
+        let (broken, _) = server(b"no HTTP\r\n\r\n").await;
+        let refused = get(&client, &format!("http://{broken}/"), Bounds::default()).await;
+        assert!(matches!(refused, Err(OutboundError::Broken(_))), "{refused:?}");
+        for url in ["/x", "ftp://a/"] {
+            assert!(matches!(get(&client, url, Bounds::default()).await, Err(OutboundError::Url(_))), "{url}");
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("an address");
+        let refused = get(&client, &format!("http://{nobody}/"), Bounds::default()).await;
+        assert!(matches!(refused, Err(OutboundError::Unreachable(_))), "{refused:?}");
+    }
+}
