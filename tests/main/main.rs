@@ -9,6 +9,7 @@ mod declarations;
 mod demo;
 mod deployment;
 mod docs;
+mod early_hints;
 mod explain;
 mod grpc;
 mod hostile;

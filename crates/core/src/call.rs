@@ -144,6 +144,12 @@ pub struct Upgrade {
     pub from_caller: Body,
 }
 
+/// Takes what a service says before its answer: what the caller may look for meanwhile (RFC 8297).
+pub trait Hints: Send + Sync {
+    /// Passes the fields of one `103 Early Hints` on to the caller.
+    fn hint(&self, fields: &HeaderMap);
+}
+
 /// What a compiled route tells about itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteFacts {
@@ -255,6 +261,8 @@ pub struct Call {
     pub upgrade: Option<Box<Upgrade>>,
     /// Set where it is a gRPC call.
     pub grpc: Option<Arc<GrpcCall>>,
+    /// Set where the caller can be told something before its answer. Policies do not see it.
+    pub hints: Option<Arc<dyn Hints>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path the route has matched.

@@ -80,6 +80,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         trial: None,
         upgrade: None,
         grpc: None,
+        hints: None,
     }
 }
 

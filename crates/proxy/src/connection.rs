@@ -7,13 +7,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::interim::{self, Interim};
 use crate::node::Timeouts;
 use crate::socket::Transport;
 use crate::tunnel::Switched;
@@ -68,6 +70,8 @@ pub struct Watch {
     /// When something was last heard over HTTP/2.
     heard: AtomicU32,
     waker: AtomicWaker,
+    /// What is told over HTTP/1.1 before the answer under way.
+    interim: Mutex<Option<Arc<Interim>>>,
     /// What the connection becomes when its last answer has granted a switch.
     tunnel: Mutex<Option<Box<Switched>>>,
 }
@@ -174,6 +178,24 @@ impl Watch {
         self.verdict.load(Relaxed) == DRAIN
     }
 
+    /// What is said from now on before the next answer in HTTP/1.1 is told to the caller.
+    pub fn tell_through(&self) -> Arc<Interim> {
+        let interim = Arc::new(Interim::default());
+        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&interim));
+        interim
+    }
+
+    /// Nothing more comes before an answer.
+    pub fn tell_nothing(&self) {
+        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Takes what the caller is to be told before its answer, as it is written.
+    fn take_interim(&self) -> Option<Bytes> {
+        let interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        interim.as_ref()?.take().map(|interim| interim::written(&interim))
+    }
+
     /// Leaves the tunnel that the connection becomes.
     pub fn leave_tunnel(&self, tunnel: Switched) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
@@ -226,12 +248,23 @@ pub struct Watched {
     watch: Arc<Watch>,
     tick: fn() -> u32,
     lines: LineScanner,
+    /// What is left of what comes before the next answer and has begun to be written.
+    interim: Bytes,
 }
 
 impl Watched {
     /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
     pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self { transport, watch, tick, lines: LineScanner::default() }
+        Self { transport, watch, tick, lines: LineScanner::default(), interim: Bytes::new() }
+    }
+
+    /// Writes the rest of what has begun to be written before the next answer.
+    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.transport).poll_write(context, &self.interim))?;
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -272,6 +305,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(context))?;
         Pin::new(&mut self.transport).poll_write(context, bytes)
     }
 
@@ -280,6 +314,7 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(context))?;
         Pin::new(&mut self.transport).poll_write_vectored(context, slices)
     }
 
@@ -287,7 +322,16 @@ impl AsyncWrite for Watched {
         self.transport.is_write_vectored()
     }
 
+    /// hyper flushes when it has nothing more to write, and a call hands over its answer only when all that comes before
+    /// it has been told: what is told here stands between two answers.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_interim(context))?;
+            match self.watch.take_interim() {
+                Some(interim) => self.interim = interim,
+                None => break,
+            }
+        }
         Pin::new(&mut self.transport).poll_flush(context)
     }
 

@@ -119,6 +119,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         trial: None,
         upgrade: None,
         grpc,
+        hints: None,
     };
     (call, refusal)
 }

@@ -1,6 +1,9 @@
 //! Which header fields travel, and which end here.
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, VIA};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, HeaderName, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
+    VIA,
+};
 use http::{HeaderMap, HeaderValue};
 use portcullis_core::fields::{HOP_BY_HOP, is_identity};
 
@@ -78,6 +81,18 @@ pub fn strip_response(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// What of an early hint goes on to the caller: nothing about the upstream connection or an answer that is not there
+/// yet, nothing that only the gateway says, and no cookies, which belong to an answer that has passed the policies.
+pub fn of_hint(fields: &HeaderMap) -> HeaderMap {
+    let mut fields = fields.clone();
+    strip_response(&mut fields);
+    let doomed: Vec<_> = fields.keys().filter(|name| is_identity(name.as_str())).cloned().collect();
+    for name in doomed.iter().chain(&[CONTENT_LENGTH, TRAILER, SET_COOKIE, DATE, VIA]) {
+        fields.remove(name);
+    }
+    fields
 }
 
 /// Whether a list of tokens has this one, in any case.

@@ -17,7 +17,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, Outcome};
-use portcullis_core::call::{Call, Response, Upgrade};
+use portcullis_core::call::{Call, Hints, Response, Upgrade};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -110,7 +110,16 @@ async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request:
     });
     let (wish, upgrade) = wished.unzip();
     let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
-    let response = answer(node, sender, watch, request, upgrade, closes).await;
+    // In HTTP/1.0 nothing may come before the answer.
+    let interim = (request.version() == Version::HTTP_11).then(|| watch.tell_through());
+    let hints = interim.clone().map(|interim| interim as Arc<dyn Hints>);
+    let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
+    let response = match interim {
+        Some(interim) => interim.before(answering).await,
+        None => answering.await,
+    };
+    // Whatever the service says from now on comes too late.
+    watch.tell_nothing();
     match wish {
         Some((wish, connection)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let (head, to_caller) = response.into_parts();
@@ -122,16 +131,26 @@ async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request:
     }
 }
 
-/// Walks one request through its pipeline and opens the way back, in every version of HTTP. `upgrade`: what its caller
-/// wishes to go on in; `closes`: whether the connection must end after the answer, where it is HTTP/1.1.
+/// What a connection has to say about the request that comes over it.
+#[derive(Default)]
+pub(crate) struct Terms {
+    /// What its caller wishes to go on in.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// What takes hints for the caller.
+    pub(crate) hints: Option<Arc<dyn Hints>>,
+    /// Whether the connection must end after the answer, where it is HTTP/1.1.
+    pub(crate) closes: bool,
+}
+
+/// Walks one request through its pipeline and opens the way back, in every version of HTTP.
 pub(crate) async fn answer(
     node: &Arc<Node>,
     sender: Sender,
     watch: &Arc<Watch>,
     request: Request<Body>,
-    upgrade: Option<Upgrade>,
-    closes: bool,
+    terms: Terms,
 ) -> Response {
+    let Terms { upgrade, hints, closes } = terms;
     let under_way = watch.begin(worker::tick);
     let (head, body) = request.into_parts();
     let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
@@ -143,6 +162,7 @@ pub(crate) async fn answer(
     call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
         Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
     });
+    call.hints = hints;
     let pipeline = pipeline(node, &mut call, refusal, worker::find);
     let mut response = pipeline.run(&mut call).await;
     if must_switch && response.status().is_success() {

@@ -352,6 +352,7 @@ fn call(method: Method, body: CallBody) -> Call {
         trial: None,
         upgrade: None,
         grpc: None,
+        hints: None,
     }
 }
 

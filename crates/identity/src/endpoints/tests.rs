@@ -111,6 +111,7 @@ impl Desk {
             trial: None,
             upgrade: None,
             grpc: None,
+            hints: None,
         }
     }
 

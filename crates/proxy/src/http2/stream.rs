@@ -24,7 +24,7 @@ use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
-use crate::serve;
+use crate::serve::{self, Terms};
 use crate::upstream::incoming::IdleBody;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
@@ -38,12 +38,13 @@ pub(super) async fn serve(
     if request.method() == Method::CONNECT {
         return Box::pin(tunnel::connect(node, sender, watch, request, respond)).await;
     }
-    let interim = Arc::default();
+    let interim = Arc::new(Interim::default());
     let (head, stream) = request.into_parts();
     let incoming = FromStream::new(stream, &head.headers, &interim);
     let idle = grpc::silence(&node.timeouts, &head);
     let request = Request::from_parts(head, IdleBody::wrap(incoming, idle));
-    let answering = serve::answer(&node, sender, &watch, request, None, false);
+    let answering =
+        serve::answer(&node, sender, &watch, request, Terms { hints: Some(interim.clone()), ..Terms::default() });
     let answer = until_reset(&mut respond, &interim, answering).await;
     if let Some(answer) = answer {
         write(&node, respond, answer, idle).await;
@@ -61,13 +62,12 @@ pub(super) async fn until_reset(
         if respond.poll_reset(context).is_ready() {
             return Poll::Ready(None);
         }
-        if interim.poll_go_ahead(context).is_ready() {
-            let mut go_ahead = http::Response::new(());
-            *go_ahead.status_mut() = StatusCode::CONTINUE;
+        let answered = answering.as_mut().poll(context);
+        while let Poll::Ready(said) = interim.poll(context) {
             // A stream that takes none any more has been reset, or has failed.
-            let _ = respond.send_informational(go_ahead);
+            let _ = respond.send_informational(said);
         }
-        answering.as_mut().poll(context).map(Some)
+        answered.map(Some)
     })
     .await
 }

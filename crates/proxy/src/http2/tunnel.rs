@@ -21,7 +21,7 @@ use super::stream::{finished, until_reset, write};
 use crate::connection::Watch;
 use crate::door::{self, Sender};
 use crate::node::Node;
-use crate::serve;
+use crate::serve::{self, Terms};
 use crate::tunnel::Wish;
 use crate::worker;
 
@@ -48,7 +48,7 @@ pub(super) async fn connect(
         .map(|(wish, from_caller)| (wish, Upgrade { protocols: HeaderValue::from_static("websocket"), from_caller }))
         .unzip();
     let request = Request::from_parts(head, Body::empty());
-    let answering = serve::answer(&node, sender, &watch, request, upgrade, false);
+    let answering = serve::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() });
     let Some(answer) = until_reset(&mut respond, &Default::default(), answering).await else { return };
     let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
         return write(&node, respond, answer, node.timeouts.body_idle).await;

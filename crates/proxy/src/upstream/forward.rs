@@ -38,7 +38,14 @@ pub async fn forward(
 ) -> Result<Response, Refusal> {
     let body = call.take_body();
     let repeatable = body.is_empty() && is_idempotent(&call.request.method);
-    let request = request(settings, forwarding, call, &target.url, body)?;
+    let mut request = request(settings, forwarding, call, &target.url, body)?;
+    if let Some(hints) = call.hints.take() {
+        hyper::ext::on_informational(&mut request, move |early| {
+            if early.status() == StatusCode::EARLY_HINTS {
+                hints.hint(early.headers());
+            }
+        });
+    }
     let spare = (repeatable && lease.reused).then(|| spare(&request));
     let started = Instant::now();
     let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
@@ -115,6 +122,7 @@ fn spare(request: &Request<Body>) -> Request<Body> {
     *spare.method_mut() = request.method().clone();
     *spare.uri_mut() = request.uri().clone();
     spare.headers_mut().clone_from(request.headers());
+    spare.extensions_mut().clone_from(request.extensions());
     spare
 }
 
