@@ -106,29 +106,6 @@ fn whoever_speaks_an_older_version_is_told_nothing() {
 }
 
 #[test]
-fn hints_that_come_too_late_are_not_heard() {
-    let (go_on, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let backend = Backend::serving(move |stream, request| {
-        if request.target == "/late" {
-            wait.lock().expect("not poisoned").recv().expect("told to go on");
-            // The connection may be gone by now.
-            return stream.write_all(HINT.as_bytes()).is_ok();
-        }
-        stream.write_all(ANSWER.as_bytes()).is_ok()
-    });
-    let scene = Scene::open(backend, "timeouts.upstream_first_byte = \"1s\"");
-    let mut stream = connect(scene.gateway.data);
-    stream.write_all(b"GET /orders/v1/late HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-    assert_eq!(read_answer(&mut stream, false).status, 504);
-    go_on.send(()).expect("heard");
-    for _ in 0..3 {
-        stream.write_all(b"GET /orders/v1/ HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        assert_eq!(read_answer(&mut stream, false).status, 200);
-    }
-}
-
-#[test]
 fn hints_pass_over_http2() {
     let (go_on, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

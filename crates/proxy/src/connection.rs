@@ -397,6 +397,7 @@ impl LineScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::call::Hints;
 
     fn scan(pieces: &[&[u8]]) -> bool {
         let mut scanner = LineScanner::default();
@@ -434,6 +435,19 @@ mod tests {
         watch.enter(Phase::New, 9_000);
         watch.judge(10_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
+    }
+
+    #[test]
+    fn what_is_hinted_at_after_the_answer_is_not_told() {
+        let watch = Watch::new(1_000);
+        let interim = watch.tell_through();
+        let mut fields = http::HeaderMap::new();
+        fields.insert(http::header::LINK, http::HeaderValue::from_static("</a>"));
+        interim.hint(&fields);
+        assert!(watch.take_interim().is_some());
+        watch.tell_nothing();
+        interim.hint(&fields);
+        assert!(watch.take_interim().is_none());
     }
 
     #[test]
