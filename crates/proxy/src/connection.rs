@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::interim::{self, Interim};
 use crate::node::Timeouts;
 use crate::socket::Transport;
-use crate::tunnel::Switched;
+use crate::tunnel::Tunnel;
 
 /// What is written to a caller whose request head did not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -48,6 +48,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// and its request may be on the way.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// How long nothing comes between two calls until what reads is put away.
+const REST: Duration = Duration::from_secs(1);
+
 /// What is to become of a connection.
 const GO_ON: u8 = 0;
 const DRAIN: u8 = 1;
@@ -62,6 +65,8 @@ pub struct Watch {
     /// The tick at which a write found the socket full; 0 while it is not.
     stuck_since: AtomicU32,
     verdict: AtomicU8,
+    /// Whether what reads may be put away until something comes.
+    may_rest: AtomicBool,
     framed_twice: AtomicBool,
     /// Whether HTTP/2 is spoken: many calls at once, and what comes between them begins no head.
     is_http2: AtomicBool,
@@ -73,7 +78,7 @@ pub struct Watch {
     /// What is told over HTTP/1.1 before the answer under way.
     interim: Mutex<Option<Arc<Interim>>>,
     /// What the connection becomes when its last answer has granted a switch.
-    tunnel: Mutex<Option<Box<Switched>>>,
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl Watch {
@@ -98,6 +103,7 @@ impl Watch {
     pub fn enter(&self, phase: Phase, tick: u32) {
         self.phase.store(phase as u8, Relaxed);
         self.since.store(tick, Relaxed);
+        self.may_rest.store(false, Relaxed);
     }
 
     /// A call begins; it ends when what is returned is dropped.
@@ -137,6 +143,13 @@ impl Watch {
             Phase::Closing if over(since, LINGER) => CLOSE,
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
+            // What the caller has not taken yet is still to be written.
+            Phase::Idle if stuck == 0 && over(since, REST) && !self.is_http2.load(Relaxed) => {
+                if !self.may_rest.swap(true, Relaxed) {
+                    self.waker.wake();
+                }
+                return;
+            }
             _ => return,
         };
         self.decide(verdict);
@@ -167,6 +180,7 @@ impl Watch {
     pub fn poll(&self, context: &Context<'_>) -> Ending {
         self.waker.register(context.waker());
         match self.verdict.load(Relaxed) {
+            GO_ON if self.may_rest.load(Relaxed) => Ending::Rest,
             GO_ON => Ending::None,
             DRAIN => Ending::Drain,
             _ => Ending::Close,
@@ -197,12 +211,12 @@ impl Watch {
     }
 
     /// Leaves the tunnel that the connection becomes.
-    pub fn leave_tunnel(&self, tunnel: Switched) {
+    pub fn leave_tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
     }
 
     /// Takes the tunnel that the connection becomes, if it does.
-    pub fn take_tunnel(&self) -> Option<Box<Switched>> {
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -236,6 +250,8 @@ impl Drop for UnderWay {
 pub enum Ending {
     /// Nothing special.
     None,
+    /// Nothing has come for a while between two calls.
+    Rest,
     /// It ends after the call under way.
     Drain,
     /// It ends now.
@@ -250,12 +266,40 @@ pub struct Watched {
     lines: LineScanner,
     /// What is left of what comes before the next answer and has begun to be written.
     interim: Bytes,
+    /// What has been read already and is to be read again.
+    ahead: Bytes,
 }
 
 impl Watched {
     /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
     pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self { transport, watch, tick, lines: LineScanner::default(), interim: Bytes::new() }
+        Self { transport, watch, tick, lines: LineScanner::default(), interim: Bytes::new(), ahead: Bytes::new() }
+    }
+
+    /// Gives back what was read and not used. If that is something, the next head has begun.
+    pub fn put_back(&mut self, unused: Bytes) {
+        if !unused.is_empty() && self.watch.phase() == Phase::Idle {
+            self.watch.enter(Phase::Head, (self.tick)());
+        }
+        self.ahead = unused;
+    }
+
+    /// Waits for the next byte with as little as that needs. False if none comes and the connection is to be closed.
+    pub async fn sleep(&mut self) -> io::Result<bool> {
+        std::future::poll_fn(|context| {
+            if !self.ahead.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            if self.watch.poll(context) == Ending::Drain {
+                return Poll::Ready(Ok(false));
+            }
+            let mut first = [0; 256];
+            let mut first = ReadBuf::new(&mut first);
+            ready!(Pin::new(&mut *self).poll_read(context, &mut first))?;
+            self.ahead = Bytes::copy_from_slice(first.filled());
+            Poll::Ready(Ok(!self.ahead.is_empty()))
+        })
+        .await
     }
 
     /// Writes the rest of what has begun to be written before the next answer.
@@ -284,8 +328,18 @@ impl AsyncRead for Watched {
             watched.transport.say_farewell(context);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        // It has been looked at before.
+        let again = watched.ahead.split_to(watched.ahead.len().min(buffer.remaining()));
+        buffer.put_slice(&again);
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut watched.transport).poll_read(context, buffer);
+        let mut polled = Pin::new(&mut watched.transport).poll_read(context, buffer);
+        if !again.is_empty() {
+            // That nothing is there behind it, or that the connection has failed, is told by the next read.
+            polled = Poll::Ready(Ok(()));
+        }
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
             let begins = !watched.watch.is_http2.load(Relaxed);

@@ -1,7 +1,7 @@
 //! The data plane: listen, read a call, route it, walk its pipeline, forward it, and bring the answer back.
 //!
-//! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`connection`] →
-//! [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
+//! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`http1`] →
+//! [`connection`] → [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
 pub mod answers;
 pub mod change;
@@ -13,6 +13,7 @@ pub mod explain;
 pub mod fields;
 pub mod forwarded;
 pub mod grpc;
+pub mod http1;
 pub mod http2;
 pub mod inherit;
 pub mod interim;

@@ -1,21 +1,13 @@
-//! One caller's connection from its first byte to its last: HTTP/1.1 read, each request walked through its
-//! pipeline, each answer written and its call recorded.
+//! One caller's connection, and every request that comes over it: walked through its pipeline, answered, recorded.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::Poll;
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
 use portcullis_core::policy::{Endpoint, Pipeline};
@@ -23,17 +15,17 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use tokio::net::TcpStream;
 
-use crate::connection::{Ending, Phase, UnderWay, Watch, Watched};
+use crate::connection::{UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
-use crate::fields::{X_REQUEST_ID, lists_token};
+use crate::fields::X_REQUEST_ID;
+use crate::http1;
 use crate::http2;
 use crate::node::Node;
 use crate::opening::{self, Opened, Protocol};
 use crate::redirect;
 use crate::routes::Wanted;
 use crate::tie::{self, Tie};
-use crate::tunnel::{self, Switched, Wish};
-use crate::upstream::incoming::{IdleBody, counted};
+use crate::upstream::incoming::counted;
 use crate::worker;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
@@ -43,91 +35,9 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     };
     let stream = Watched::new(transport, Arc::clone(&watch), worker::tick);
     match protocol {
-        Protocol::Http1 => http1(node, stream, sender, watch).await,
+        Protocol::Http1 => http1::serve(node, stream, sender, watch).await,
         // Kept apart, so that connections in HTTP/1.1 do not carry its weight.
         Protocol::Http2 => Box::pin(http2::serve(node, stream, sender, watch)).await,
-    }
-}
-
-/// Serves a connection on which HTTP/1.1 is spoken.
-async fn http1(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
-    let io = TokioIo::new(stream);
-    let service = service_fn(|request| {
-        let (node, watch, sender) = (Arc::clone(&node), Arc::clone(&watch), sender.clone());
-        async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) }
-    });
-    // Gone before a tunnel begins: what is left of it would keep the socket from whoever waits for the switch.
-    let ended = {
-        let mut connection = pin!(
-            Builder::new()
-                .keep_alive(true)
-                .half_close(false)
-                .title_case_headers(true)
-                .max_headers(node.limits.header_count)
-                // The buffer may be read beyond its size; what is in it may not be longer than it.
-                .max_header_size(node.limits.header_block)
-                .max_buf_size(node.limits.header_block.max(8_192))
-                .auto_date_header(true)
-                .serve_connection(io, service)
-                .with_upgrades()
-        );
-        let mut draining = false;
-        std::future::poll_fn(|context| {
-            match watch.poll(context) {
-                // Polled once more, so that the connection can write its last words.
-                Ending::Close => {
-                    let _ = connection.as_mut().poll(context);
-                    return Poll::Ready(None);
-                }
-                // A connection that was just let in is not sent away unheard.
-                Ending::Drain if !draining && watch.phase() != Phase::New => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                _ => {}
-            }
-            connection.as_mut().poll(context).map(Some)
-        })
-        .await
-    };
-    let tunnel = watch.take_tunnel();
-    match (tunnel, ended) {
-        (Some(tunnel), Some(Ok(()))) => Box::pin(tunnel.run(watch)).await,
-        (_, Some(Err(error))) if error.is_parse() => node.counters.protocol_malformed.add_one(),
-        (_, None) => node.counters.protocol_timed_out.add_one(),
-        _ => {}
-    }
-}
-
-/// Answers one request of a connection in HTTP/1.1. If the answer grants a switch, the connection becomes a tunnel.
-async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, mut request: Request<Incoming>) -> Response {
-    // A CONNECT may be followed by anything.
-    let closes =
-        request.method() == Method::CONNECT || door::is_framed_twice(request.headers()) || watch.was_framed_twice();
-    let wished = tunnel::wished(&request).map(|protocols| {
-        let (wish, from_caller) = Wish::new();
-        ((wish, hyper::upgrade::on(&mut request)), Upgrade { protocols, from_caller })
-    });
-    let (wish, upgrade) = wished.unzip();
-    let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
-    // In HTTP/1.0 nothing may come before the answer.
-    let interim = (request.version() == Version::HTTP_11).then(|| watch.tell_through());
-    let hints = interim.clone().map(|interim| interim as Arc<dyn Hints>);
-    let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
-    let response = match interim {
-        Some(interim) => interim.before(answering).await,
-        None => answering.await,
-    };
-    // Whatever the service says from now on comes too late.
-    watch.tell_nothing();
-    match wish {
-        Some((wish, connection)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let (head, to_caller) = response.into_parts();
-            let tunnel = wish.granted(to_caller, says_websocket(&head.headers));
-            watch.leave_tunnel(Switched { connection, tunnel });
-            Response::from_parts(head, Body::empty())
-        }
-        _ => response,
     }
 }
 
@@ -178,10 +88,6 @@ fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
     if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
     }
-}
-
-fn says_websocket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
 }
 
 /// What a call that has entered walks through: the pipeline of its route, or one that only refuses.

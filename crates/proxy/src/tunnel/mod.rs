@@ -21,8 +21,6 @@ use http::{Method, Request, Version};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -137,24 +135,6 @@ impl Tunnel {
         }
         // The connection ends with this, whether or not the caller hears of it.
         let _ = tokio::time::timeout(LAST_WORDS, writer.shutdown()).await;
-    }
-}
-
-/// A tunnel that takes the place of a whole connection in HTTP/1.1, once that has let go of it.
-#[derive(Debug)]
-pub struct Switched {
-    /// Where the connection will be.
-    pub connection: OnUpgrade,
-    /// What goes over it.
-    pub tunnel: Tunnel,
-}
-
-impl Switched {
-    /// Waits for the connection and runs the tunnel over it.
-    pub async fn run(self, watch: Arc<Watch>) {
-        // The caller was gone before it was answered, or the connection has failed.
-        let Ok(connection) = self.connection.await else { return };
-        self.tunnel.run(TokioIo::new(connection), watch).await;
     }
 }
 

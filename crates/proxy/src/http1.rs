@@ -1,0 +1,170 @@
+//! HTTP/1.1 on a caller's connection: one request after the other, and rest between them.
+//!
+//! Most connections are idle most of the time. One on which nothing has come for a moment gives back what reading and
+//! writing needs, its buffers above all, and takes it up again with the next byte.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::UPGRADE;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portcullis_core::body::Body;
+use portcullis_core::call::{Hints, Response, Upgrade};
+use tokio::io::AsyncWrite;
+
+use crate::connection::{Ending, Phase, Watch, Watched};
+use crate::door::{self, Sender};
+use crate::fields::lists_token;
+use crate::node::Node;
+use crate::serve::{Terms, answer};
+use crate::tunnel::{self, Wish};
+use crate::upstream::incoming::IdleBody;
+
+/// Serves a connection on which HTTP/1.1 is spoken.
+pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: Arc<Watch>) {
+    loop {
+        let (left, mut ended) = talk(&node, stream, &sender, &watch).await;
+        stream = left;
+        if let Ended::Resting = ended {
+            ended = match stream.sleep().await {
+                Ok(true) => continue,
+                Ok(false) => Ended::Orderly,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => Ended::TimedOut,
+                Err(_) => Ended::Broken,
+            };
+        }
+        match ended {
+            Ended::Resting | Ended::Orderly => return close(stream, &watch).await,
+            Ended::Switched(tunnel) => return Box::pin(tunnel.run(stream, watch)).await,
+            Ended::Malformed => {
+                node.counters.protocol_malformed.add_one();
+                return close(stream, &watch).await;
+            }
+            Ended::TimedOut => return node.counters.protocol_timed_out.add_one(),
+            Ended::Broken => return,
+        }
+    }
+}
+
+/// Why nothing more is read by what has read so far.
+enum Ended {
+    /// Nothing has come for a while; it may go on.
+    Resting,
+    /// Both sides have said all.
+    Orderly,
+    /// It goes on in another protocol.
+    Switched(Box<tunnel::Tunnel>),
+    /// What came was not HTTP, and has been told so.
+    Malformed,
+    /// The caller took too long.
+    TimedOut,
+    /// It has failed.
+    Broken,
+}
+
+/// Answers requests until there are no more, or none come for a while.
+async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Watch>) -> (Watched, Ended) {
+    let service = service_fn(|request| {
+        let (node, watch, sender) = (Arc::clone(node), Arc::clone(watch), sender.clone());
+        // In a place of its own, so that a connection is small between two calls.
+        Box::pin(async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) })
+    });
+    let mut connection = Builder::new()
+        .keep_alive(true)
+        .half_close(false)
+        .title_case_headers(true)
+        .max_headers(node.limits.header_count)
+        // The buffer may be read beyond its size; what is in it may not be longer than it.
+        .max_header_size(node.limits.header_block)
+        .max_buf_size(node.limits.header_block.max(8_192))
+        .auto_date_header(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let (mut leaving, mut resting) = (false, false);
+    let ended = std::future::poll_fn(|context| {
+        match watch.poll(context) {
+            // Polled once more, so that the connection can write its last words.
+            Ending::Close => {
+                let _ = connection.poll_without_shutdown(context);
+                return Poll::Ready(None);
+            }
+            // A connection that was just let in is not sent away unheard.
+            Ending::Drain if !leaving && watch.phase() != Phase::New => {
+                leaving = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            // Between two calls this ends what reads, not what is read from.
+            Ending::Rest if !leaving => {
+                (leaving, resting) = (true, true);
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            _ => {}
+        }
+        connection.poll_without_shutdown(context).map(Some)
+    })
+    .await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    stream.put_back(parts.read_buf);
+    let ended = match ended {
+        Some(Ok(())) => match watch.take_tunnel() {
+            Some(tunnel) => Ended::Switched(tunnel),
+            None if resting => Ended::Resting,
+            None => Ended::Orderly,
+        },
+        Some(Err(error)) if error.is_parse() => Ended::Malformed,
+        Some(Err(_)) => Ended::Broken,
+        None => Ended::TimedOut,
+    };
+    (stream, ended)
+}
+
+/// Ends a connection on which everything has been written.
+async fn close(mut stream: Watched, watch: &Watch) {
+    let _ = std::future::poll_fn(|context| match watch.poll(context) {
+        Ending::Close => Poll::Ready(Ok(())),
+        _ => Pin::new(&mut stream).poll_shutdown(context),
+    })
+    .await;
+}
+
+/// Answers one request of a connection in HTTP/1.1. If the answer grants a switch, the connection becomes a tunnel.
+async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
+    // A CONNECT may be followed by anything.
+    let closes =
+        request.method() == Method::CONNECT || door::is_framed_twice(request.headers()) || watch.was_framed_twice();
+    let wished = tunnel::wished(&request).map(|protocols| {
+        let (wish, from_caller) = Wish::new();
+        (wish, Upgrade { protocols, from_caller })
+    });
+    let (wish, upgrade) = wished.unzip();
+    let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
+    // In HTTP/1.0 nothing may come before the answer.
+    let interim = (request.version() == Version::HTTP_11).then(|| watch.tell_through());
+    let hints = interim.clone().map(|interim| interim as Arc<dyn Hints>);
+    let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
+    let response = match interim {
+        Some(interim) => interim.before(answering).await,
+        None => answering.await,
+    };
+    // Whatever the service says from now on comes too late.
+    watch.tell_nothing();
+    match wish {
+        Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let (head, to_caller) = response.into_parts();
+            watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
+            Response::from_parts(head, Body::empty())
+        }
+        _ => response,
+    }
+}
+
+fn says_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
+}
