@@ -196,6 +196,9 @@ pub(crate) struct PutService {
     /// An audience that bearer tokens may name, beside the usual ones; once for each
     #[arg(long = "audience", value_name = "TEXT")]
     pub(crate) audiences: Vec<String>,
+    /// What is spoken to its instances: auto, http1, h2 (over TLS) or h2c (HTTP/2 in clear) [default: auto]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) protocol: Option<String>,
 }
 
 /// `portcullis route`.

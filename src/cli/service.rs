@@ -67,6 +67,9 @@ fn body(put: &PutService) -> Result<Value, Failure> {
     if !put.audiences.is_empty() {
         body.insert("audiences".to_owned(), json!(put.audiences));
     }
+    if let Some(protocol) = &put.protocol {
+        body.insert("protocol".to_owned(), json!(protocol));
+    }
     if !put.policies.is_empty() {
         let policies: Map<_, _> = put.policies.iter().map(|text| policy(text)).collect::<Result<_, _>>()?;
         body.insert("policies".to_owned(), policies.into());
@@ -100,6 +103,7 @@ mod tests {
             open,
             policies: policies.iter().map(|text| (*text).to_owned()).collect(),
             audiences: Vec::new(),
+            protocol: None,
         })
     }
 

@@ -29,4 +29,5 @@ mod support;
 mod tidy;
 mod tls;
 mod tunnels;
+mod upstream_http2;
 mod upstream_tls;

@@ -138,7 +138,7 @@ impl Connector {
             return Ok(Stream::Plain(stream));
         }
         let name = ServerName::try_from(server.host().to_owned()).map_err(|_| no_url())?;
-        let shaken = self.identity.shake_hands(name, stream).await;
+        let shaken = self.identity.shake_hands(name, vec![b"http/1.1".to_vec()], stream).await;
         let stream = shaken.map_err(|reason| OutboundError::Unreachable(format!("{server}: {reason}")))?;
         Ok(Stream::Tls(Box::new(stream)))
     }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored, TargetTls, TlsVersion};
+use portcullis_core::model::{Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion};
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -36,6 +36,12 @@ pub(crate) struct ServiceDeclaration {
     /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
     #[schema(required = false, max_items = 64)]
     audiences: Vec<String>,
+    /// Which version of HTTP its targets are spoken to in: `auto` (`https` targets choose out of HTTP/2 and HTTP/1.1,
+    /// `http` targets get HTTP/1.1), `http1`, `h2` (over TLS, or nothing) or `h2c` (in clear, which they are known to
+    /// speak).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(auto|http1|h2|h2c)$", default = "auto")]
+    protocol: Option<&'static str>,
     /// TLS to its targets, which are all `https` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsDeclaration>,
@@ -137,6 +143,7 @@ impl ServiceObject {
                 targets: targets.collect(),
                 require: service.require.clone(),
                 audiences: service.audiences.clone(),
+                protocol: Some(service.protocol).filter(|protocol| !protocol.is_auto()).map(Protocol::as_str),
                 tls: service.tls.as_ref().map(TlsDeclaration::of),
                 policies: service.policies.clone(),
             },

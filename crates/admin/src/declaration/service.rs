@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use portcullis_core::model::{Name, Problem, Service, Target, TargetTls, TargetUrl, TlsVersion, default_require};
+use portcullis_core::model::{
+    Name, Problem, Protocol, Service, Target, TargetTls, TargetUrl, TlsVersion, default_require,
+};
 use serde_json::{Map, Value};
 
 use super::fields::{expected, text, texts, unknown_fields};
 
-const FIELDS: [&str; 5] = ["targets", "require", "audiences", "tls", "policies"];
+const FIELDS: [&str; 6] = ["targets", "require", "audiences", "protocol", "tls", "policies"];
 const TARGET_FIELDS: [&str; 3] = ["url", "weight", "instance"];
 const TLS_FIELDS: [&str; 6] = ["ca", "server_name", "client_certificate", "client_key", "pins", "min_version"];
 const MAX_WEIGHT: u16 = 1_000;
@@ -34,6 +36,7 @@ pub(crate) fn read(body: &Value) -> Reading {
         targets: Vec::new(),
         require: default_require(),
         audiences: Vec::new(),
+        protocol: Protocol::Auto,
         tls: None,
         policies: BTreeMap::new(),
     };
@@ -56,6 +59,9 @@ pub(crate) fn read(body: &Value) -> Reading {
     }
     if let Some(value) = fields.get("audiences") {
         service.audiences = audiences(value, &mut problems);
+    }
+    if let Some(protocol) = fields.get("protocol").and_then(|value| text(value, "protocol", &mut problems)) {
+        service.protocol = protocol;
     }
     service.tls = fields.get("tls").and_then(|value| tls(value, &mut problems));
     match fields.get("policies") {
@@ -212,12 +218,14 @@ mod tests {
             "targets": [{"url": "http://a:1/"}, {"url": "http://b:2/x", "weight": 5, "instance": "two"}],
             "require": [["bearer"], ["api_key"]],
             "audiences": ["me"],
+            "protocol": "h2",
             "tls": {"server_name": "a", "pins": ["x"], "min_version": "1.3"},
             "policies": {"rate_limit": {"limit": 5}},
         }));
         assert_eq!(reading.problems, []);
         assert_eq!((reading.service.targets.len(), reading.service.targets[1].weight), (2, 5));
         assert_eq!(reading.service.require.len(), 2);
+        assert_eq!(reading.service.protocol, Protocol::H2);
         let tls = reading.service.tls.expect("there");
         assert_eq!((tls.server_name.as_deref(), tls.min_version), (Some("a"), Some(TlsVersion::Tls13)));
     }
@@ -253,6 +261,7 @@ mod tests {
             ],
             "require": ["bearer", [1], []],
             "audiences": [2, ""],
+            "protocol": "h3",
             "tls": {"verify": false, "ca": 1, "pins": "x", "min_version": 1.3},
             "policies": [],
         });
@@ -273,6 +282,7 @@ mod tests {
                 "require[2]",
                 "audiences[0]",
                 "audiences[1]",
+                "protocol",
                 "tls.verify",
                 "tls.pins",
                 "tls.ca",

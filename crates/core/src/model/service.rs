@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Name, TargetTls, TargetUrl};
+use super::{Name, Protocol, TargetTls, TargetUrl};
 
 /// Who an object belongs to. An owner's bulk changes touch only what it owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct Service {
     /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<String>,
+    /// Which version of HTTP its targets are spoken to in.
+    #[serde(default, skip_serializing_if = "Protocol::is_auto")]
+    pub protocol: Protocol,
     /// How its `https` targets prove who they are, and what they are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
@@ -75,6 +78,7 @@ impl Service {
             targets: vec![Target { url, weight: 1, instance }],
             require: default_require(),
             audiences: Vec::new(),
+            protocol: Protocol::Auto,
             tls: None,
             policies: BTreeMap::new(),
         }

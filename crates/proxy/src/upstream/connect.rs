@@ -2,71 +2,98 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::Body;
 use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::client::TlsStream;
 
 use super::Settings;
 use super::guard::Guard;
-use super::peer::Peer;
+use super::http2::{self, Shared, Silent};
+use super::noting::{Noted, Noting};
+use super::peer::{Peer, PoolKey, Spoken};
 use super::pool::Slot;
 use crate::stream::Stream;
-use crate::worker;
 
-/// The bytes to and from a target.
-type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;
+/// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
+const QUIET: Duration = Duration::from_secs(15);
+const PROBE: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 
-/// A connection to a target, and how many bytes have come over it.
+/// A connection to a target over which HTTP/1.1 is spoken, and what has passed over it.
 pub struct Connection {
+    /// Where it is kept between calls.
+    pub key: Arc<PoolKey>,
     /// Sends requests over it.
     pub sender: SendRequest<Body>,
-    /// Bytes read so far: whether a failed request had any answer.
-    pub read: Arc<AtomicU64>,
-    /// The worker's tick at the last write: since when an answer can be waited for.
-    pub written_at: Arc<AtomicU32>,
+    /// What has passed over it.
+    pub noted: Arc<Noted>,
     /// Keeps the connection counted as open, also when it goes on in another protocol.
     pub open: oneshot::Sender<()>,
 }
 
+/// A connection that has just been opened.
+pub enum Opened {
+    /// For one call after another.
+    Http1(Connection),
+    /// For many at once.
+    Http2(Shared),
+}
+
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
-pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Connection, Refusal> {
+pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Refusal> {
     let target = &peer.url;
+    let spoken = slot.key().spoken;
     let deadline = Instant::now() + settings.connect_timeout;
     let opened = timeout_at(deadline, open(&settings.guard, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
+    if spoken != Spoken::Http1 {
+        watch_over(&stream, settings.first_byte + settings.body_idle).map_err(|error| unreachable(target, error))?;
+    }
     let stream = match &peer.tls {
         None => Stream::Plain(stream),
         Some(tls) => {
             // Apart from the call's own future, which most calls have without ever connecting.
-            let handshake = Box::pin(tls.identity.shake_hands(tls.name.clone(), stream));
+            let handshake = Box::pin(tls.identity.shake_hands(tls.name.clone(), spoken.offered(), stream));
             let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| Err("no handshake in time".into()));
             Stream::Tls(Box::new(shaken.map_err(|reason| unproved(target, &reason))?))
         }
     };
-    let read = Arc::new(AtomicU64::new(0));
-    let written_at = Arc::new(AtomicU32::new(worker::tick()));
-    let noting = Noting { stream, read: Arc::clone(&read), written_at: Arc::clone(&written_at), is_unflushed: false };
-    let io = TokioIo::new(noting);
+    let is_http2 = match (&stream, spoken) {
+        (_, Spoken::Http1) => false,
+        (Stream::Plain(_), _) => true,
+        (Stream::Tls(stream), _) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+    };
+    if spoken == Spoken::Http2 && !is_http2 {
+        return Err(unproved(target, "it does not speak HTTP/2"));
+    }
+    let stream = Noting::new(stream);
+    if is_http2 {
+        let begun = timeout_at(deadline, Box::pin(http2::begin(settings, stream, slot))).await;
+        let begun = begun.unwrap_or_else(|_| Err(Silent::Other("it has not begun to speak HTTP/2 in time".into())));
+        return begun.map(Opened::Http2).map_err(|silent| match silent {
+            Silent::Tls(reason) => unproved(target, &reason),
+            Silent::Other(reason) => unreachable(target, reason),
+        });
+    }
+    let noted = stream.noted();
     let (sender, connection) = http1::Builder::new()
         .max_header_size(settings.answer_head)
         .max_buf_size(settings.answer_head.max(8_192))
         .max_headers(256)
-        .handshake(io)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(target, error))?;
+    let key = Arc::clone(slot.key());
     let (open, closed) = oneshot::channel();
     tokio::spawn(async move {
         // What went wrong is told to the call that waits for an answer.
@@ -75,7 +102,16 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Con
         let _ = closed.await;
         drop(slot);
     });
-    Ok(Connection { sender, read, written_at, open })
+    Ok(Opened::Http1(Connection { key, sender, noted, open }))
+}
+
+/// A machine that has gone without a word is noticed, be it while nothing passes or, after `patience`, while something
+/// is on its way. A call alone on its connection has a limit of its own; one that is shared would get call after call.
+fn watch_over(stream: &TcpStream, patience: Duration) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE).with_retries(PROBES);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(patience))
 }
 
 /// Refuses a target whose URL itself names an address that is not connected to. Names are judged by what they
@@ -141,105 +177,18 @@ fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {
     Refusal::UpstreamUnreachable { private: format!("{target}: {reason}").into() }
 }
 
-/// A connection that counts what is read from it, and notes when something was written to it.
-struct Noting {
-    stream: TargetStream,
-    read: Arc<AtomicU64>,
-    written_at: Arc<AtomicU32>,
-    /// Something was written that may not have left: TLS keeps what the socket does not take.
-    is_unflushed: bool,
-}
-
-impl Noting {
-    fn note_write(&mut self, polled: &Poll<io::Result<usize>>) {
-        if matches!(polled, Poll::Ready(Ok(_))) {
-            self.written_at.store(worker::tick(), Relaxed);
-            self.is_unflushed = true;
-        }
-    }
-}
-
-impl AsyncRead for Noting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.read.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
-        polled
-    }
-}
-
-impl AsyncWrite for Noting {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note_write(&polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note_write(&polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(context);
-        // Only the first flush after a write is one of something; there are many of nothing.
-        if polled.is_ready() && std::mem::take(&mut self.is_unflushed) {
-            self.written_at.store(worker::tick(), Relaxed);
-        }
-        polled
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     #[tokio::test]
-    async fn what_leaves_late_is_noted_and_what_does_not_leave_is_not() {
-        /// What no tick of a test is.
-        const LONG_AGO: u32 = 77;
+    async fn a_machine_that_has_gone_is_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
-        let written_at = Arc::new(AtomicU32::new(LONG_AGO));
-        let mut noting = Noting {
-            stream: Stream::Plain(stream),
-            read: Arc::default(),
-            written_at: Arc::clone(&written_at),
-            is_unflushed: false,
-        };
-        assert_ne!(worker::tick(), LONG_AGO);
-        let mut step = async |bytes: Option<&[u8]>| {
-            written_at.store(LONG_AGO, Relaxed);
-            poll_fn(|context| match bytes {
-                Some(bytes) => Pin::new(&mut noting).poll_write(context, bytes).map_ok(drop),
-                None => Pin::new(&mut noting).poll_flush(context),
-            })
-            .await
-            .expect("sent");
-            written_at.load(Relaxed) != LONG_AGO
-        };
-        assert!(!step(None).await, "a flush of nothing");
-        assert!(step(Some(b"bytes")).await, "a write");
-        assert!(step(None).await, "its flush, which may have had to wait");
-        assert!(!step(None).await, "another flush of nothing");
+        watch_over(&stream, Duration::from_secs(30)).expect("set");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an option"), QUIET);
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(Duration::from_secs(30)));
     }
 }

@@ -17,28 +17,35 @@ use portcullis_core::trial::Destination;
 
 use super::incoming::IdleBody;
 use super::peer::Peer;
-use super::pool::{Lease, lend, take_back};
-use super::{ForwardPath, Forwarding, Settings, switched, tls};
+use super::pool::{self, Lease, Wanted, lend, take_back};
+use super::{ForwardPath, Forwarding, Settings, http2, switched, tls};
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     has_other_coding, strip_response,
 };
 use crate::worker;
 
+/// How often a request goes to one target that has not looked at it.
+const SENDS: usize = 3;
+
 /// Forwards a call over a connection and returns the answer's head with its body still to come.
 ///
-/// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one
-/// it was sent over died without a byte of an answer.
+/// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one it was sent
+/// over died without a byte of an answer. One that the target says it has not looked at is sent again whatever it is;
+/// if that does not help, `unsent` gets the request, for another target. The next one finds it there.
 pub async fn forward(
     settings: &Arc<Settings>,
     forwarding: &Forwarding,
     call: &mut Call,
     target: &Peer,
-    mut lease: Lease,
+    lease: Lease,
+    unsent: &mut Option<Box<Request<Body>>>,
 ) -> Result<Response, Refusal> {
-    let body = call.take_body();
-    let repeatable = body.is_empty() && is_idempotent(&call.request.method);
-    let mut request = request(settings, forwarding, call, &target.url, body)?;
+    let mut request = match unsent.take() {
+        Some(request) => *request,
+        None => request(settings, call)?,
+    };
+    aim(&mut request, forwarding, call, &target.url)?;
     if let Some(hints) = call.hints.take() {
         hyper::ext::on_informational(&mut request, move |early| {
             if early.status() == StatusCode::EARLY_HINTS {
@@ -46,48 +53,56 @@ pub async fn forward(
             }
         });
     }
-    let spare = (repeatable && lease.reused).then(|| spare(&request));
     let started = Instant::now();
     let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
-    let died = matches!(sent, Err(Failure::NoAnswer(_)));
-    if let Some(request) = spare.filter(|_| died) {
-        // It may have acted on the call: no other target is tried after this one.
-        let gone = |refusal: Refusal| match refusal {
-            Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
-            other => other,
+    for _ in 1..SENDS {
+        let (request, lease) = match sent {
+            Err(Failure::NoAnswer { repeat: Some(request), .. }) => {
+                // It may have acted on the call: no other target is tried after this one.
+                let gone = |refusal: Refusal| match refusal {
+                    Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
+                    other => other,
+                };
+                (request, lend(settings, target, &target.pool, pool::now()).await.map_err(gone)?)
+            }
+            Err(Failure::Unsent { request, wants_http1, .. }) => {
+                let key = if wants_http1 { &target.http1 } else { &target.pool };
+                match lend(settings, target, key, Wanted::Any).await {
+                    Ok(lease) => (request, lease),
+                    Err(refusal) => {
+                        *unsent = Some(request);
+                        return Err(refusal);
+                    }
+                }
+            }
+            _ => break,
         };
-        lease = lend(settings, target, true).await.map_err(gone)?;
-        sent = send(settings, lease, target, request, &mut call.upgrade).await;
+        sent = send(settings, lease, target, *request, &mut call.upgrade).await;
     }
     call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
-    let mut response = sent.map_err(Failure::into_refusal)?;
+    let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
     let switched_to = response.headers_mut().remove(UPGRADE);
     strip_response(response.headers_mut());
     if let Some(protocol) = switched_to.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);
     }
-    response.headers_mut().append(VIA, via(settings, Version::HTTP_11));
+    let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    response.headers_mut().append(VIA, via(settings, received));
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
+pub fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
-fn request(
-    settings: &Settings,
-    forwarding: &Forwarding,
-    call: &mut Call,
-    target: &TargetUrl,
-    body: Body,
-) -> Result<Request<Body>, Refusal> {
-    let uri = uri(&forwarding.path, call, target)?;
+/// The request as every target of the service gets it. What is left is to [`aim`] it at one.
+fn request(settings: &Settings, call: &mut Call) -> Result<Request<Body>, Refusal> {
+    let body = call.take_body();
     let mut headers = std::mem::take(&mut call.request.headers);
     write_fields(settings, call, &mut headers)?;
-    headers.insert(HOST, host(forwarding, call, target)?);
     write_framing(&call.request.method, &body, &mut headers);
     if let Some(upgrade) = &call.upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -95,9 +110,14 @@ fn request(
     }
     let mut request = Request::new(body);
     *request.method_mut() = call.request.method.clone();
-    *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+fn aim(request: &mut Request<Body>, forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<(), Refusal> {
+    *request.uri_mut() = uri(&forwarding.path, call, target)?;
+    request.headers_mut().insert(HOST, host(forwarding, call, target)?);
+    Ok(())
 }
 
 /// Where a call would go, and under which `Host`.
@@ -237,9 +257,23 @@ fn is_trace_parent(text: &[u8]) -> bool {
 }
 
 /// Why there is no answer.
-enum Failure {
+pub enum Failure {
+    /// No application has seen the request.
+    Unsent {
+        /// Why not.
+        reason: String,
+        /// The request, to be sent again.
+        request: Box<Request<Body>>,
+        /// Whether the target wants it over HTTP/1.1.
+        wants_http1: bool,
+    },
     /// The connection ended before a byte of it.
-    NoAnswer(String),
+    NoAnswer {
+        /// Why.
+        reason: String,
+        /// The request, if it may be sent once more.
+        repeat: Option<Box<Request<Body>>>,
+    },
     /// The request's body failed on the caller's side.
     Body(BodyError),
     /// The target ended TLS instead of answering.
@@ -251,9 +285,13 @@ enum Failure {
 }
 
 impl Failure {
-    fn into_refusal(self) -> Refusal {
+    fn into_refusal(self, unsent: &mut Option<Box<Request<Body>>>) -> Refusal {
         match self {
-            Self::NoAnswer(reason) | Self::Broken(reason) => Refusal::UpstreamBroken { private: reason.into() },
+            Self::Unsent { reason, request, .. } => {
+                *unsent = Some(request);
+                Refusal::UpstreamBroken { private: reason.into() }
+            }
+            Self::NoAnswer { reason, .. } | Self::Broken(reason) => Refusal::UpstreamBroken { private: reason.into() },
             Self::Body(error) => Refusal::of_body(&error),
             Self::Tls(reason) => Refusal::UpstreamTls { private: reason.into() },
             Self::TimedOut => Refusal::UpstreamTimeout,
@@ -269,8 +307,13 @@ async fn send(
     request: Request<Body>,
     upgrade: &mut Option<Box<Upgrade>>,
 ) -> Result<Response, Failure> {
-    let Lease { mut connection, reused } = lease;
-    let before = connection.read.load(Relaxed);
+    let (mut connection, reused) = match lease {
+        Lease::Whole { connection, reused } => (connection, reused),
+        Lease::Place(place) => return http2::send(settings, place, target, request).await,
+    };
+    let is_repeatable = reused && request.body().is_empty() && is_idempotent(request.method());
+    let repeat = is_repeatable.then(|| Box::new(spare(&request)));
+    let before = connection.noted.read.load(Relaxed);
     // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
     let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
     let request = if request_done.load(Relaxed) {
@@ -280,11 +323,11 @@ async fn send(
         request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed)))
     };
     let sending = connection.sender.send_request(request);
-    let response = match in_time(settings, &connection.written_at, &request_done, sending).await {
+    let response = match in_time(settings, &connection.noted.written_at, &request_done, sending).await {
         None => return Err(Failure::TimedOut),
         Some(Err(error)) => {
             // Cancelled is what was never written: the connection had died, or said something unasked.
-            let unanswered = error.is_canceled() || connection.read.load(Relaxed) == before;
+            let unanswered = error.is_canceled() || connection.noted.read.load(Relaxed) == before;
             if let Some(error) = body_error(&error) {
                 return Err(Failure::Body(error));
             }
@@ -293,7 +336,7 @@ async fn send(
             let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !reused);
             return Err(match ended_tls {
                 Some(failure) => Failure::Tls(tls::reason(failure)),
-                None if unanswered => Failure::NoAnswer(error.to_string()),
+                None if unanswered => Failure::NoAnswer { reason: error.to_string(), repeat },
                 None => Failure::Broken(error.to_string()),
             });
         }
@@ -308,7 +351,7 @@ async fn send(
         };
         return switched::tunnel(response, *upgrade, connection.open).await.map_err(Failure::Broken);
     }
-    let key = Arc::clone(&target.pool);
+    let key = Arc::clone(&connection.key);
     Ok(response.map(|incoming| {
         IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
             if end.outcome == Outcome::Complete && request_done.load(Relaxed) {
@@ -320,7 +363,7 @@ async fn send(
 
 /// Waits for an answer's head: `first_byte` from the last byte of the request on. While the request is still being
 /// sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
-async fn in_time<F: Future>(
+pub async fn in_time<F: Future>(
     settings: &Settings,
     written_at: &AtomicU32,
     request_done: &AtomicBool,

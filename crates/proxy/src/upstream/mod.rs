@@ -4,7 +4,9 @@ pub mod balance;
 pub mod connect;
 pub mod forward;
 pub mod guard;
+pub mod http2;
 pub mod incoming;
+pub mod noting;
 pub mod peer;
 pub mod pool;
 pub mod switched;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::HeaderValue;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{HostMode, Problem, Target, TargetTls};
+use portcullis_core::model::{HostMode, Problem, Protocol, Target, TargetTls};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
@@ -26,6 +28,7 @@ use portcullis_core::trial::Destination;
 use balance::Targets;
 use guard::Guard;
 use peer::Peer;
+use pool::Wanted;
 use tls::Identities;
 
 use crate::grpc;
@@ -112,6 +115,7 @@ impl Upstreams {
     pub fn compile(
         &self,
         targets: &[Target],
+        protocol: Protocol,
         tls: Option<&TargetTls>,
         forwarding: Forwarding,
     ) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
@@ -124,7 +128,7 @@ impl Upstreams {
             let message = format!("expected a weight from 1 to 1000, found {}", target.weight);
             problems.push(Problem::new(format!("targets[{position}].weight"), message));
         }
-        match peer::peers(targets, tls, &self.identities) {
+        match peer::peers(targets, protocol, tls, &self.identities) {
             Ok(peers) if problems.is_empty() => {
                 let targets = Targets::new(peers.into_iter().zip(targets.iter().map(|target| target.weight)));
                 Ok(Arc::new(Upstream { targets, forwarding, settings: Arc::clone(&self.settings) }))
@@ -163,13 +167,23 @@ impl Endpoint for Upstream {
 impl Upstream {
     async fn forward(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
+        let mut unsent = None;
         for target in self.targets.choose().take(TRIES) {
             call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
-            match pool::lend(&self.settings, target, false).await {
+            let key = if call.upgrade.is_some() { &target.http1 } else { &target.pool };
+            match pool::lend(&self.settings, target, key, Wanted::Any).await {
                 // Nothing has been sent to it: another instance may be there.
                 Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
                 Err(refusal) => return Err(refusal),
-                Ok(lease) => return forward::forward(&self.settings, &self.forwarding, call, target, lease).await,
+                Ok(lease) => {
+                    let sent =
+                        forward::forward(&self.settings, &self.forwarding, call, target, lease, &mut unsent).await;
+                    match sent {
+                        // It has not looked at it.
+                        Err(refusal) if unsent.is_some() => refused = refusal,
+                        sent => return sent,
+                    }
+                }
             }
         }
         Err(refused)

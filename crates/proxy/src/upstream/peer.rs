@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_core::model::{Problem, Scheme, Target, TargetTls, TargetUrl};
+use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
 
 use super::tls::{Identities, Identity};
@@ -14,6 +14,39 @@ pub struct PoolKey {
     authority: Arc<str>,
     /// Which TLS identity; none is in clear.
     identity: Option<u64>,
+    /// What may be spoken.
+    pub spoken: Spoken,
+}
+
+/// What may be spoken over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spoken {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+    /// What the target chooses in the handshake of TLS.
+    Either,
+}
+
+impl Spoken {
+    fn to(scheme: Scheme, protocol: Protocol) -> Self {
+        match (protocol, scheme) {
+            (Protocol::Http1, _) | (Protocol::Auto, Scheme::Http) => Self::Http1,
+            (Protocol::H2 | Protocol::H2c, _) => Self::Http2,
+            (Protocol::Auto, Scheme::Https) => Self::Either,
+        }
+    }
+
+    /// What is offered to a target in the handshake of TLS (RFC 7301), what is liked best first.
+    pub fn offered(self) -> Vec<Vec<u8>> {
+        let offered: &[&[u8]] = match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+            Self::Either => &[b"h2", b"http/1.1"],
+        };
+        offered.iter().map(|name| name.to_vec()).collect()
+    }
 }
 
 /// A target with what is needed to connect to it.
@@ -23,6 +56,8 @@ pub struct Peer {
     pub url: TargetUrl,
     /// Which connections are for it.
     pub pool: Arc<PoolKey>,
+    /// Which are for calls that go on in another protocol, or that it wants over HTTP/1.1.
+    pub http1: Arc<PoolKey>,
     /// How it is spoken to over TLS.
     pub tls: Option<PeerTls>,
 }
@@ -37,16 +72,25 @@ pub struct PeerTls {
 }
 
 impl Peer {
-    fn new(url: TargetUrl, tls: Option<PeerTls>) -> Self {
+    fn new(url: TargetUrl, tls: Option<PeerTls>, protocol: Protocol) -> Self {
         let identity = tls.as_ref().map(|tls| tls.identity.id());
-        Self { pool: Arc::new(PoolKey { authority: Arc::clone(url.authority()), identity }), url, tls }
+        let key = |spoken| Arc::new(PoolKey { authority: Arc::clone(url.authority()), identity, spoken });
+        let pool = key(Spoken::to(url.scheme(), protocol));
+        let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
+        Self { pool, http1, url, tls }
     }
 }
 
 /// The targets of a service as peers, or everything that is wrong with how they are spoken to.
-pub fn peers(targets: &[Target], tls: Option<&TargetTls>, identities: &Identities) -> Result<Vec<Peer>, Vec<Problem>> {
+pub fn peers(
+    targets: &[Target],
+    protocol: Protocol,
+    tls: Option<&TargetTls>,
+    identities: &Identities,
+) -> Result<Vec<Peer>, Vec<Problem>> {
     let first = targets.iter().position(is_https);
     let mut problems = if tls.is_some() { in_clear(targets, first) } else { Vec::new() };
+    problems.extend(speechless(targets, protocol));
     let identity =
         first.and_then(|first| identity(tls, first, identities).map_err(|found| problems.extend(found)).ok());
     let mut peers = Vec::with_capacity(targets.len());
@@ -64,7 +108,7 @@ pub fn peers(targets: &[Target], tls: Option<&TargetTls>, identities: &Identitie
                 }
             },
         };
-        peers.push(Peer::new(target.url.clone(), tls));
+        peers.push(Peer::new(target.url.clone(), tls, protocol));
     }
     if problems.is_empty() { Ok(peers) } else { Err(problems) }
 }
@@ -84,6 +128,17 @@ fn in_clear(targets: &[Target], first_https: Option<usize>) -> Vec<Problem> {
     }
     let plain = targets.iter().enumerate().filter(|(_, target)| !is_https(target));
     plain.map(|(position, _)| Problem::new(place(position), "a service with 'tls' has 'https' targets alone")).collect()
+}
+
+/// Targets that cannot be spoken to in what is declared: HTTP/2 begins otherwise in clear than over TLS.
+fn speechless(targets: &[Target], protocol: Protocol) -> Vec<Problem> {
+    let (wants_https, message) = match protocol {
+        Protocol::Auto | Protocol::Http1 => return Vec::new(),
+        Protocol::H2 => (true, "'protocol: h2' is spoken to 'https' targets alone; in clear it is 'h2c'"),
+        Protocol::H2c => (false, "'protocol: h2c' is spoken to 'http' targets alone; over TLS it is 'h2'"),
+    };
+    let wrong = targets.iter().enumerate().filter(|(_, target)| is_https(target) != wants_https);
+    wrong.map(|(position, _)| Problem::new(place(position), message)).collect()
 }
 
 /// What is declared; where nothing is, what is wrong is wrong with the first target that needs it.

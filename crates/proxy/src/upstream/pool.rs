@@ -1,7 +1,7 @@
-//! The connections of one worker to each target, those of each TLS identity apart: idle ones to be used again, a bound on all of them, and a
-//! short queue for when the bound is reached.
+//! The connections of one worker to each target, those of each TLS identity apart: idle ones in HTTP/1.1 to be used
+//! again, ones in HTTP/2 that many calls share, a bound on all of them, and a short queue for when it is reached.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use portcullis_core::refusal::Refusal;
 use tokio::sync::oneshot;
 
 use super::Settings;
-use super::connect::{Connection, connect};
-use super::peer::{Peer, PoolKey};
+use super::connect::{Connection, Opened, connect};
+use super::http2::{STREAMS, Shared};
+use super::peer::{Peer, PoolKey, Spoken};
 use crate::worker;
 
 /// Calls that wait for a connection to one target, on one worker.
@@ -18,13 +19,21 @@ const QUEUE: usize = 1_024;
 
 thread_local! {
     static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool>> = RefCell::default();
+    /// What the next connection in HTTP/2 is numbered.
+    static NEXT: Cell<u64> = const { Cell::new(1) };
 }
 
 #[derive(Default)]
 struct Pool {
     idle: Vec<Idle>,
+    shared: Vec<Member>,
     /// Connections that stand or are being opened.
     open: usize,
+    /// Those that are being opened, and the calls that wait for one of them to be.
+    opening: usize,
+    awaiting: VecDeque<oneshot::Sender<Result<(), Refusal>>>,
+    /// How many calls a connection is expected to carry at once: as many as the last one that was opened.
+    expected: usize,
     waiting: VecDeque<oneshot::Sender<()>>,
     keep_idle: u32,
 }
@@ -34,21 +43,110 @@ struct Idle {
     since: u32,
 }
 
+/// A connection in HTTP/2.
+struct Member {
+    shared: Shared,
+    /// Calls under way.
+    streams: usize,
+    /// Whether it has carried a call before.
+    used: bool,
+    /// Since when none is.
+    since: u32,
+}
+
 /// The right to have one connection open. Given back when it is dropped.
 pub struct Slot(Arc<PoolKey>);
 
+impl Slot {
+    /// What the connection is for.
+    pub fn key(&self) -> &Arc<PoolKey> {
+        &self.0
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        POOLS.with_borrow_mut(|pools| {
-            if let Some(pool) = pools.get_mut(&self.0) {
-                pool.open -= 1;
+        with(&self.0, |pool| {
+            pool.open -= 1;
+            pool.call_next();
+        });
+    }
+}
+
+/// A connection is being opened. Until this is told to have ended or dropped, calls that could share it wait.
+struct Opening(Option<Arc<PoolKey>>);
+
+impl Opening {
+    fn ended(mut self, carries: Result<usize, &Refusal>) {
+        let Some(key) = self.0.take() else { return };
+        with(&key, |pool| {
+            pool.opening -= 1;
+            if let Ok(carries) = carries {
+                pool.expected = carries;
+            }
+            for call in std::mem::take(&mut pool.awaiting) {
+                // A call that waits no longer does not matter.
+                let _ = call.send(carries.map(drop).map_err(Clone::clone));
+            }
+        });
+    }
+}
+
+impl Drop for Opening {
+    /// The call that has opened it is gone: others look again.
+    fn drop(&mut self) {
+        if let Some(key) = &self.0 {
+            with(key, |pool| {
+                pool.opening -= 1;
+                pool.awaiting.clear();
+            });
+        }
+    }
+}
+
+/// A place for one call on a connection in HTTP/2. Given back when it is dropped.
+pub struct Place {
+    /// The connection.
+    pub shared: Shared,
+    /// Whether it has carried a call before.
+    pub reused: bool,
+    key: Arc<PoolKey>,
+}
+
+impl Place {
+    /// Lends the connection to nobody any more. The calls it carries go on.
+    pub fn retire(&self) {
+        retire(&self.key, self.shared.number);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        with(&self.key, |pool| {
+            if let Some(member) = pool.shared.iter_mut().find(|member| member.shared.number == self.shared.number) {
+                member.streams -= 1;
+                member.since = worker::tick();
                 pool.call_next();
             }
         });
     }
 }
 
+fn with(key: &PoolKey, change: impl FnOnce(&mut Pool)) {
+    POOLS.with_borrow_mut(|pools| {
+        if let Some(pool) = pools.get_mut(key) {
+            change(pool);
+        }
+    });
+}
+
 impl Pool {
+    fn new(settings: &Settings, spoken: Spoken) -> Self {
+        let keep_idle = u32::try_from(settings.keep_alive.as_millis()).unwrap_or(u32::MAX);
+        let expected = if spoken == Spoken::Http1 { 1 } else { STREAMS };
+        Self { keep_idle, expected, ..Self::default() }
+    }
+
     /// Wakes the call that has waited longest, if any still waits.
     fn call_next(&mut self) {
         while let Some(next) = self.waiting.pop_front() {
@@ -57,37 +155,97 @@ impl Pool {
             }
         }
     }
+
+    /// An idle connection in HTTP/1.1 that may still be good.
+    fn idle(&mut self) -> Option<Connection> {
+        while let Some(idle) = self.idle.pop() {
+            let old = worker::tick().wrapping_sub(idle.since) >= self.keep_idle;
+            if !old && !idle.connection.sender.is_closed() {
+                return Some(idle.connection);
+            }
+        }
+        None
+    }
+
+    /// A place on a connection in HTTP/2 that is not older than this one. Those that take no more calls are let go.
+    fn place(&mut self, key: &Arc<PoolKey>, not_before: u64) -> Option<Place> {
+        self.shared.retain_mut(|member| member.shared.is_open());
+        let has_room =
+            |member: &&mut Member| member.shared.number >= not_before && member.streams < member.shared.most_streams();
+        let member = self.shared.iter_mut().find(has_room)?;
+        member.streams += 1;
+        let reused = std::mem::replace(&mut member.used, true);
+        Some(Place { shared: member.shared.clone(), reused, key: Arc::clone(key) })
+    }
+
+    /// Whether the connections that are being opened will carry one more of the calls that wait for them.
+    fn is_room_coming(&self) -> bool {
+        self.awaiting.len() < self.opening * self.expected.saturating_sub(1)
+    }
 }
 
-/// A connection lent to one call.
-pub struct Lease {
-    /// The connection.
-    pub connection: Connection,
-    /// Whether it has carried a call before.
-    pub reused: bool,
+/// A connection, or a place on one, lent to one call.
+pub enum Lease {
+    /// The whole of a connection in HTTP/1.1.
+    Whole {
+        /// The connection.
+        connection: Connection,
+        /// Whether it has carried a call before.
+        reused: bool,
+    },
+    /// A place on a connection in HTTP/2.
+    Place(Place),
+}
+
+/// Which connections will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any.
+    Any,
+    /// One that was opened after [`now`] gave this.
+    OpenedSince(u64),
+}
+
+/// A mark in the order in which connections are opened.
+pub fn now() -> Wanted {
+    Wanted::OpenedSince(NEXT.get())
+}
+
+/// The number of a new connection in HTTP/2.
+pub fn number() -> u64 {
+    let number = NEXT.get();
+    NEXT.set(number + 1);
+    number
 }
 
 enum Found {
     Idle(Connection),
-    Room(Slot),
+    Place(Place),
+    Room(Slot, Opening),
+    Await(oneshot::Receiver<Result<(), Refusal>>),
     Wait(oneshot::Receiver<()>),
     Full,
 }
 
-/// Lends a connection to a target: an idle one, a new one, or the next that comes free. `fresh` takes no idle one.
-pub async fn lend(settings: &Settings, target: &Peer, fresh: bool) -> Result<Lease, Refusal> {
+/// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
+/// free.
+pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
     let deadline = tokio::time::Instant::now() + settings.queue_wait;
     loop {
-        match look(settings, target, fresh) {
+        match look(settings, key, wanted) {
             Found::Idle(mut connection) => {
                 // Its task may be a step behind; a connection that has died meanwhile says so here.
                 if connection.sender.ready().await.is_ok() {
-                    return Ok(Lease { connection, reused: true });
+                    return Ok(Lease::Whole { connection, reused: true });
                 }
             }
-            Found::Room(slot) => {
-                let connection = connect(settings, target, slot).await?;
-                return Ok(Lease { connection, reused: false });
+            Found::Place(place) => return Ok(Lease::Place(place)),
+            Found::Room(slot, opening) => return open(settings, target, key, slot, opening).await,
+            // Whoever opens it is done in time, or gone.
+            Found::Await(opened) => {
+                if let Ok(Err(refusal)) = opened.await {
+                    return Err(refusal);
+                }
             }
             Found::Wait(turn) => {
                 if tokio::time::timeout_at(deadline, turn).await.is_err() {
@@ -99,49 +257,97 @@ pub async fn lend(settings: &Settings, target: &Peer, fresh: bool) -> Result<Lea
     }
 }
 
-fn look(settings: &Settings, target: &Peer, fresh: bool) -> Found {
-    POOLS.with_borrow_mut(|pools| {
-        if !pools.contains_key(&target.pool) {
-            let keep_idle = u32::try_from(settings.keep_alive.as_millis()).unwrap_or(u32::MAX);
-            pools.insert(Arc::clone(&target.pool), Pool { keep_idle, ..Pool::default() });
+async fn open(
+    settings: &Settings,
+    target: &Peer,
+    key: &Arc<PoolKey>,
+    slot: Slot,
+    opening: Opening,
+) -> Result<Lease, Refusal> {
+    match connect(settings, target, slot).await {
+        Ok(Opened::Http1(connection)) => {
+            opening.ended(Ok(1));
+            Ok(Lease::Whole { connection, reused: false })
         }
-        let Some(pool) = pools.get_mut(&target.pool) else { return Found::Full };
-        if fresh && pool.open >= settings.per_worker && !pool.idle.is_empty() {
+        Ok(Opened::Http2(shared)) => {
+            let place = Place { shared: shared.clone(), reused: false, key: Arc::clone(key) };
+            let most = shared.most_streams();
+            with(key, |pool| pool.shared.push(Member { shared, streams: 1, used: true, since: worker::tick() }));
+            opening.ended(Ok(most));
+            Ok(Lease::Place(place))
+        }
+        Err(refusal) => {
+            opening.ended(Err(&refusal));
+            Err(refusal)
+        }
+    }
+}
+
+fn look(settings: &Settings, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
+    POOLS.with_borrow_mut(|pools| {
+        if !pools.contains_key(key) {
+            pools.insert(Arc::clone(key), Pool::new(settings, key.spoken));
+        }
+        let Some(pool) = pools.get_mut(key) else { return Found::Full };
+        let not_before = match wanted {
+            Wanted::Any => 0,
+            Wanted::OpenedSince(number) => number,
+        };
+        if wanted == Wanted::Any
+            && let Some(connection) = pool.idle()
+        {
+            return Found::Idle(connection);
+        }
+        if let Some(place) = pool.place(key, not_before) {
+            return Found::Place(place);
+        }
+        if pool.is_room_coming() {
+            return queue(&mut pool.awaiting).map_or(Found::Full, Found::Await);
+        }
+        if pool.open >= settings.per_worker && wanted != Wanted::Any {
             // An idle connection makes room for the fresh one that is asked for: its slot is given back soon.
             pool.idle.pop();
         }
-        while let Some(idle) = if fresh { None } else { pool.idle.pop() } {
-            let old = worker::tick().wrapping_sub(idle.since) >= pool.keep_idle;
-            if !old && !idle.connection.sender.is_closed() {
-                return Found::Idle(idle.connection);
-            }
-        }
         if pool.open < settings.per_worker {
             pool.open += 1;
-            return Found::Room(Slot(Arc::clone(&target.pool)));
+            pool.opening += 1;
+            return Found::Room(Slot(Arc::clone(key)), Opening(Some(Arc::clone(key))));
         }
-        if pool.waiting.len() >= QUEUE {
-            pool.waiting.retain(|waiting| !waiting.is_closed());
-            if pool.waiting.len() >= QUEUE {
-                return Found::Full;
-            }
-        }
-        let (turn, wait) = oneshot::channel();
-        pool.waiting.push_back(turn);
-        Found::Wait(wait)
+        queue(&mut pool.waiting).map_or(Found::Full, Found::Wait)
     })
+}
+
+/// A turn in a queue, if it is not full of calls that still wait.
+fn queue<T>(queue: &mut VecDeque<oneshot::Sender<T>>) -> Option<oneshot::Receiver<T>> {
+    if queue.len() >= QUEUE {
+        queue.retain(|waiting| !waiting.is_closed());
+        if queue.len() >= QUEUE {
+            return None;
+        }
+    }
+    let (turn, wait) = oneshot::channel();
+    queue.push_back(turn);
+    Some(wait)
 }
 
 /// Takes a connection back whose request and answer have both come to their ends.
 pub fn take_back(key: &PoolKey, connection: Connection) {
-    POOLS.with_borrow_mut(|pools| {
-        if let Some(pool) = pools.get_mut(key)
-            && !connection.sender.is_closed()
-        {
+    with(key, |pool| {
+        if !connection.sender.is_closed() {
             pool.idle.push(Idle { connection, since: worker::tick() });
             pool.call_next();
         }
     });
+}
+
+/// A connection in HTTP/2 takes so many more calls than before.
+pub fn widen(key: &PoolKey, more: usize) {
+    with(key, |pool| (0..more.min(pool.waiting.len())).for_each(|_| pool.call_next()));
+}
+
+/// Lends a connection in HTTP/2 to nobody any more.
+pub fn retire(key: &PoolKey, number: u64) {
+    with(key, |pool| pool.shared.retain(|member| member.shared.number != number));
 }
 
 /// Closes what has been idle for too long, and forgets targets nobody uses any more.
@@ -150,8 +356,10 @@ pub fn sweep() {
     let mut closed = Vec::new();
     POOLS.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            let old = pool.idle.iter().take_while(|idle| now.wrapping_sub(idle.since) >= pool.keep_idle).count();
+            let is_old = |since: u32| now.wrapping_sub(since) >= pool.keep_idle;
+            let old = pool.idle.iter().take_while(|idle| is_old(idle.since)).count();
             closed.extend(pool.idle.drain(..old));
+            pool.shared.retain_mut(|member| member.shared.is_open() && (member.streams > 0 || !is_old(member.since)));
             pool.open > 0 || !pool.waiting.is_empty()
         });
     });

@@ -30,9 +30,6 @@ pub use failure::{find as find_failure, reason};
 use material::{ClientFiles, Stamp};
 use pins::{Pin, Verifier};
 
-/// What is offered to targets (RFC 7301). A second protocol begins here, and goes on where `connect` makes a sender.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
-
 /// What targets declared in one way must prove, and what they are shown.
 pub struct Identity {
     id: u64,
@@ -63,14 +60,16 @@ impl Identity {
         self.server_name.as_ref()
     }
 
-    /// Shakes hands over a connection. The error says what went wrong, for the operator.
+    /// Shakes hands over a connection, on which one of the offered protocols may be chosen. The error says what went
+    /// wrong, for the operator.
     pub async fn shake_hands(
         &self,
         name: ServerName<'static>,
+        offered: Vec<Vec<u8>>,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, String> {
         let connector = TlsConnector::from(self.config.load_full());
-        connector.connect(name, stream).await.map_err(|error| match find_failure(&error) {
+        connector.with_alpn(offered).connect(name, stream).await.map_err(|error| match find_failure(&error) {
             Some(failure) => reason(failure),
             None => format!("the handshake broke off: {error}"),
         })
@@ -126,7 +125,7 @@ impl Workshop {
             .map_err(broken)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(verifier) as _);
-        let mut config = match client {
+        let config = match client {
             None => builder.with_no_client_auth(),
             Some(files) => {
                 let (chain, key) = files.read()?;
@@ -135,7 +134,6 @@ impl Workshop {
                 })?
             }
         };
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Arc::new(config))
     }
 }

@@ -1,6 +1,6 @@
 //! Which declarations share an identity, and how long there is one.
 
-use portcullis_core::model::{Target, TargetTls};
+use portcullis_core::model::{Protocol, Target, TargetTls};
 use portcullis_core::ports::SystemClock;
 
 use super::*;
@@ -35,7 +35,7 @@ fn known(identities: &Identities) -> usize {
 
 fn peer(identities: &Identities, url: &str, tls: Option<&TargetTls>) -> Peer {
     let target = Target { url: url.parse().expect("well formed"), weight: 1, instance: None };
-    peers(&[target], tls, identities).expect("good").remove(0)
+    peers(&[target], Protocol::Auto, tls, identities).expect("good").remove(0)
 }
 
 #[test]

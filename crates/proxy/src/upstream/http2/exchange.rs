@@ -1,0 +1,190 @@
+//! One call on a stream of a connection in HTTP/2.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::{self, Authority, Uri};
+use http::{HeaderMap, Request, StatusCode, Version};
+use http_body::Body as _;
+use portcullis_core::body::{Body, BodyError};
+use portcullis_core::call::Response;
+use portcullis_core::model::Scheme;
+use tokio::task::AbortHandle;
+
+use super::answer::AnswerBody;
+use super::body::{Halt, Progress, Sending};
+use crate::upstream::Settings;
+use crate::upstream::forward::{Failure, in_time, is_idempotent};
+use crate::upstream::incoming::IdleBody;
+use crate::upstream::peer::{Peer, Spoken};
+use crate::upstream::pool::Place;
+
+/// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
+pub async fn send(
+    settings: &Settings,
+    place: Place,
+    target: &Peer,
+    request: Request<Body>,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    // In case that the target has not looked at it.
+    let spare = parts.clone();
+    let is_repeatable = place.reused && body.is_empty() && is_idempotent(&parts.method);
+    let head = head(parts, &body, target.url.scheme())?;
+    let noted = Arc::clone(&place.shared.noted);
+    let (written, read) = (noted.written.load(Relaxed), noted.read.load(Relaxed));
+    // Nothing comes between these two, so that what the second says is about the request alone.
+    let mut sender = place.shared.sender.clone();
+    if let Err(error) = poll_fn(|context| sender.poll_ready(context)).await {
+        return Err(unsent(&error, spare, body, false));
+    }
+    let opened = sender.send_request(head, body.is_empty());
+    let (answer, stream) = opened.map_err(|error| Failure::Broken(error.to_string()))?;
+    let progress = Progress::new(body.is_empty());
+    let mut exchange = Exchange { answer, sending: (!body.is_empty()).then(|| Sending::new(stream, body)) };
+    let answered = poll_fn(|context| exchange.poll(context, &progress));
+    let response = match in_time(settings, &progress.written_at, &progress.is_done, answered).await {
+        None => {
+            if noted.read.load(Relaxed) == read {
+                // Nothing at all has come meanwhile: who knows whether anybody is there.
+                place.retire();
+            }
+            return Err(Failure::TimedOut);
+        }
+        Some(Err(Stopped::Body(error))) => return Err(Failure::Body(error)),
+        Some(Err(Stopped::Stream(error))) => {
+            let again = exchange.sending.map_or_else(|| Some(Body::empty()), |sending| sending.again(&progress));
+            let has_left = noted.written.load(Relaxed) != written;
+            return Err(match (reached(&error, has_left, target), again) {
+                (Reached::Nobody { wants_http1 }, Some(body)) => unsent(&error, spare, body, wants_http1),
+                (Reached::Unknown, _) => Failure::NoAnswer {
+                    reason: error.to_string(),
+                    repeat: is_repeatable.then(|| Box::new(Request::from_parts(spare, Body::empty()))),
+                },
+                _ => Failure::Broken(error.to_string()),
+            });
+        }
+        Some(Ok(response)) => response,
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Broken("switched protocols, which there is no such thing as in HTTP/2".to_owned()));
+    }
+    let length = length(response.headers());
+    let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
+    Ok(response.map(|stream| {
+        IdleBody::wrap(AnswerBody::new(stream, length), settings.body_idle).on_end(move |_| {
+            drop(rest);
+            drop(place);
+        })
+    }))
+}
+
+/// An answer that is waited for, while the request's body is on its way.
+struct Exchange {
+    answer: ResponseFuture,
+    sending: Option<Sending>,
+}
+
+/// Why none comes.
+enum Stopped {
+    Body(BodyError),
+    Stream(h2::Error),
+}
+
+impl Exchange {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: &Progress,
+    ) -> Poll<Result<http::Response<RecvStream>, Stopped>> {
+        if let Some(sending) = self.sending.as_mut().filter(|_| !progress.is_done.load(Relaxed))
+            && let Poll::Ready(Err(Halt::Body(error))) = sending.poll(context, progress)
+        {
+            return Poll::Ready(Err(Stopped::Body(error)));
+        }
+        // A target that takes no more of the body says why here, or answers nevertheless.
+        Pin::new(&mut self.answer).poll(context).map_err(Stopped::Stream)
+    }
+}
+
+/// The rest of a body, on its way while the answer comes. It ends with the answer.
+struct Rest(AbortHandle);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn go_on(mut sending: Sending, progress: Progress) -> Rest {
+    let sending = tokio::spawn(async move {
+        // What goes wrong ends the stream, and with it the answer.
+        let _ = poll_fn(|context| sending.poll(context, &progress)).await;
+    });
+    Rest(sending.abort_handle())
+}
+
+/// The head as it stands in HTTP/2 (RFC 9113 section 8.3.1): the authority in place of `Host`, and nothing about the
+/// connection.
+fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Failure> {
+    let malformed = || Failure::Broken("a target of our own that is no URI".to_owned());
+    let host = parts.headers.remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()).ok_or_else(malformed)?;
+    let mut uri = uri::Parts::default();
+    uri.scheme = Some(match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    });
+    uri.authority = Some(authority);
+    uri.path_and_query = parts.uri.into_parts().path_and_query;
+    parts.uri = Uri::from_parts(uri).map_err(|_| malformed())?;
+    parts.version = Version::HTTP_2;
+    parts.headers.remove(CONNECTION);
+    parts.headers.remove(TRANSFER_ENCODING);
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(Request::from_parts(parts, ()))
+}
+
+/// How long an answer is, where its head says so. That it says so in one way has been seen to.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn unsent(reason: &h2::Error, parts: Parts, body: Body, wants_http1: bool) -> Failure {
+    Failure::Unsent { reason: reason.to_string(), request: Box::new(Request::from_parts(parts, body)), wants_http1 }
+}
+
+/// How far a request has got on which there is no answer.
+enum Reached {
+    /// No application has seen it.
+    Nobody { wants_http1: bool },
+    /// The connection has ended, and it may have been seen.
+    Unknown,
+    /// The target has ended its stream.
+    Target,
+}
+
+fn reached(error: &h2::Error, has_left: bool, target: &Peer) -> Reached {
+    // A good-bye is told to the streams alone that it says have not been looked at (RFC 9113 section 6.8).
+    if error.is_remote() && error.is_go_away() {
+        return Reached::Nobody { wants_http1: false };
+    }
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => Reached::Nobody { wants_http1: false },
+        Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() && target.pool.spoken == Spoken::Either => {
+            Reached::Nobody { wants_http1: true }
+        }
+        _ if error.is_io() && has_left => Reached::Unknown,
+        _ if error.is_io() => Reached::Nobody { wants_http1: false },
+        _ => Reached::Target,
+    }
+}

@@ -1,0 +1,154 @@
+//! Connections to targets over which HTTP/2 is spoken (RFC 9113): opened once, shared by many calls.
+
+mod answer;
+mod body;
+mod exchange;
+
+pub use exchange::send;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, sleep};
+
+use super::Settings;
+use super::noting::{Noted, Noting};
+use super::pool::{self, Slot};
+
+/// Calls at once on one connection, where the target does not want fewer.
+pub const STREAMS: usize = 100;
+/// Bytes of one answer that a target may send before the caller takes them. What a connection may hold is as much for
+/// each of its calls, so that a caller who takes nothing holds up nobody else's.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+/// Bytes of one request that wait for the target to take them.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams that were reset here and may still be answered, and those that had to be because of what was said on them.
+/// More of the latter end the connection.
+const RESET_STREAMS: usize = 64;
+const RESET_BY_FAULT: usize = 64;
+/// After how much silence a target is asked whether it is there, and how long it may take to say so. gRPC's servers
+/// hang up on whoever asks more often than once in five minutes.
+const SILENCE: Duration = Duration::from_secs(320);
+const PONG: Duration = Duration::from_secs(20);
+
+/// A connection that calls share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Opens streams. A clone of it is used for each.
+    sender: SendRequest<Bytes>,
+    /// What has passed over it.
+    noted: Arc<Noted>,
+    /// Greater than that of every connection that was opened before on this worker.
+    pub number: u64,
+}
+
+impl Shared {
+    /// Whether it takes new calls. One that the target has said good-bye on does not, though it goes on.
+    pub fn is_open(&mut self) -> bool {
+        // Whether a stream that was not opened yet holds it up does not matter: this handle has opened none.
+        !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// How many calls it takes at once.
+    pub fn most_streams(&self) -> usize {
+        self.sender.current_max_send_streams().min(STREAMS)
+    }
+}
+
+/// Why a target does not speak HTTP/2.
+pub enum Silent {
+    /// It has ended TLS instead.
+    Tls(String),
+    /// Something else.
+    Other(String),
+}
+
+/// Begins to speak HTTP/2, and waits until the target does. The slot is held until the connection is closed.
+pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Shared, Silent> {
+    let noted = stream.noted();
+    let (sender, mut connection) = Builder::new()
+        .enable_push(false)
+        // None are sent before the target has said how many it takes.
+        .initial_max_send_streams(0)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(settings.answer_head).unwrap_or(u32::MAX))
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(Some(RESET_BY_FAULT))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(stream)
+        .await
+        .map_err(|error| Silent::Other(error.to_string()))?;
+    let begun = poll_fn(|context| match pin!(&mut connection).poll(context) {
+        Poll::Ready(ended) => Poll::Ready(Err(ended.err())),
+        Poll::Pending if connection.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    if let Err(ended) = begun {
+        // A target that wants a certificate says so only after the handshake (RFC 8446 section 4.4.2.4).
+        return Err(match (noted.tls_failure.get(), ended) {
+            (Some(reason), _) => Silent::Tls(reason.clone()),
+            (None, Some(error)) => Silent::Other(format!("it does not speak HTTP/2: {error}")),
+            (None, None) => Silent::Other("it has closed the connection".to_owned()),
+        });
+    }
+    let shared = Shared { sender, noted, number: pool::number() };
+    tokio::spawn(drive(connection, Arc::clone(&shared.noted), shared.number, slot, (SILENCE, PONG)));
+    Ok(shared)
+}
+
+/// Drives a connection until it is closed, or the target does not say any more that it is there.
+async fn drive(
+    mut connection: Connection<Noting, Bytes>,
+    noted: Arc<Noted>,
+    number: u64,
+    slot: Slot,
+    (silence, patience): (Duration, Duration),
+) {
+    let mut pings = connection.ping_pong();
+    let mut alarm = pin!(sleep(silence));
+    let (mut heard, mut is_asked) = (noted.read.load(Relaxed), false);
+    let mut most = connection.max_concurrent_send_streams();
+    poll_fn(|context| {
+        loop {
+            // What went wrong is told to the calls that wait for answers.
+            if pin!(&mut connection).poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            let takes = connection.max_concurrent_send_streams();
+            pool::widen(slot.key(), takes.saturating_sub(std::mem::replace(&mut most, takes)));
+            if is_asked && pings.as_mut().is_some_and(|pings| pings.poll_pong(context).is_ready()) {
+                is_asked = false;
+            }
+            if alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let read = noted.read.load(Relaxed);
+            let is_silent = std::mem::replace(&mut heard, read) == read;
+            if is_silent && is_asked {
+                return Poll::Ready(());
+            }
+            if is_silent {
+                is_asked = pings.as_mut().is_some_and(ask);
+            }
+            alarm.as_mut().reset(Instant::now() + if is_asked { patience } else { silence });
+        }
+    })
+    .await;
+    pool::retire(slot.key(), number);
+    drop(connection);
+    drop(slot);
+}
+
+fn ask(pings: &mut PingPong) -> bool {
+    pings.send_ping(Ping::opaque()).is_ok()
+}

@@ -1,0 +1,156 @@
+//! A connection to a target that notes what passes over it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::tls;
+use crate::stream::Stream;
+use crate::worker;
+
+/// The bytes to and from a target.
+pub type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;
+
+/// What has passed over a connection.
+#[derive(Debug)]
+pub struct Noted {
+    /// Bytes read so far: whether a failed request had any answer.
+    pub read: AtomicU64,
+    /// Bytes written so far: whether anything of a request can have left.
+    pub written: AtomicU64,
+    /// The worker's tick at the last write: since when an answer can be waited for.
+    pub written_at: AtomicU32,
+    /// Why TLS has ended, if it failed while something was to be read.
+    pub tls_failure: OnceLock<String>,
+}
+
+impl Noted {
+    fn new() -> Self {
+        Self {
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            written_at: AtomicU32::new(worker::tick()),
+            tls_failure: OnceLock::new(),
+        }
+    }
+}
+
+/// A connection that counts what is read from it, and notes when something was written to it.
+pub struct Noting {
+    stream: TargetStream,
+    noted: Arc<Noted>,
+    /// Something was written that may not have left: TLS keeps what the socket does not take.
+    is_unflushed: bool,
+}
+
+impl Noting {
+    /// Notes from now on.
+    pub fn new(stream: TargetStream) -> Self {
+        Self { stream, noted: Arc::new(Noted::new()), is_unflushed: false }
+    }
+
+    /// What it notes.
+    pub fn noted(&self) -> Arc<Noted> {
+        Arc::clone(&self.noted)
+    }
+
+    fn note_write(&mut self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(length)) = polled {
+            self.noted.written.fetch_add(*length as u64, Relaxed);
+            self.noted.written_at.store(worker::tick(), Relaxed);
+            self.is_unflushed = true;
+        }
+    }
+}
+
+impl AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.noted.read.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(failure) = tls::find_failure(error)
+        {
+            self.noted.tls_failure.get_or_init(|| tls::reason(failure));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Noting {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        // Only the first flush after a write is one of something; there are many of nothing.
+        if polled.is_ready() && std::mem::take(&mut self.is_unflushed) {
+            self.noted.written_at.store(worker::tick(), Relaxed);
+        }
+        polled
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_leaves_late_is_noted_and_what_does_not_leave_is_not() {
+        /// What no tick of a test is.
+        const LONG_AGO: u32 = 77;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        let mut noting = Noting::new(Stream::Plain(stream));
+        let noted = noting.noted();
+        assert_ne!(worker::tick(), LONG_AGO);
+        let mut step = async |bytes: Option<&[u8]>| {
+            noted.written_at.store(LONG_AGO, Relaxed);
+            poll_fn(|context| match bytes {
+                Some(bytes) => Pin::new(&mut noting).poll_write(context, bytes).map_ok(drop),
+                None => Pin::new(&mut noting).poll_flush(context),
+            })
+            .await
+            .expect("sent");
+            noted.written_at.load(Relaxed) != LONG_AGO
+        };
+        assert!(!step(None).await, "a flush of nothing");
+        assert!(step(Some(b"bytes")).await, "a write");
+        assert!(step(None).await, "its flush, which may have had to wait");
+        assert!(!step(None).await, "another flush of nothing");
+        assert_eq!(noted.written.load(Relaxed), 5);
+    }
+}

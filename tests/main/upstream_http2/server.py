@@ -1,0 +1,267 @@
+"""A service that speaks HTTP/2, strictly, in clear or over TLS. What it does with a call stands in the call's path. The
+first line it prints is its port; then a line of JSON for each thing that happens."""
+
+import asyncio
+import json
+import ssl
+import sys
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+options = json.loads(sys.argv[1])
+connections = 0
+seen_before = set()
+
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+
+class Stream:
+    def __init__(self, headers):
+        self.headers = [(name, value) for name, value in headers]
+        self.body = b""
+        self.trailers = []
+        self.to_send = b""
+        self.last = None
+
+    def field(self, name):
+        return next((value for field, value in self.headers if field == name), None)
+
+
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport):
+        global connections
+        connections += 1
+        self.number, self.transport = connections, transport
+        self.streams, self.served, self.most = {}, 0, 0
+        chosen = transport.get_extra_info("ssl_object")
+        self.alpn = chosen.selected_alpn_protocol() if chosen else None
+        tell(event="connection", number=self.number, alpn=self.alpn)
+        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        settings = {SettingCodes.MAX_CONCURRENT_STREAMS: options.get("streams", 100)}
+        if "window" in options:
+            settings[SettingCodes.INITIAL_WINDOW_SIZE] = options["window"]
+        self.h2.local_settings.update(settings)
+        self.h2.local_settings.acknowledge()
+        self.h2.initiate_connection()
+        self.flush()
+
+    def connection_lost(self, _):
+        tell(event="lost", number=self.number, most=self.most)
+
+    def flush(self):
+        self.transport.write(self.h2.data_to_send())
+
+    def data_received(self, data):
+        if self.alpn == "http/1.1" or (options.get("http1") and data.startswith(b"GET ")):
+            return self.http1(data)
+        try:
+            events = self.h2.receive_data(data)
+        except ProtocolError as error:
+            tell(event="fault", number=self.number, what=repr(error))
+            self.flush()
+            return self.transport.close()
+        for event in events:
+            self.happened(event)
+        self.flush()
+
+    def http1(self, data):
+        head = data.decode()
+        upgrade = "upgrade: echo" in head.lower()
+        tell(event="http1", number=self.number, head=head)
+        if upgrade:
+            self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        else:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nin http")
+
+    def happened(self, event):
+        if isinstance(event, RequestReceived):
+            stream = Stream(event.headers)
+            self.streams[event.stream_id] = stream
+            open_now = self.h2.open_inbound_streams
+            self.most = max(self.most, open_now)
+            path = stream.field(":path")
+            tell(event="request", number=self.number, stream=event.stream_id, path=path, open=open_now)
+            self.begun(event.stream_id, stream, path)
+        elif isinstance(event, DataReceived):
+            stream = self.streams.get(event.stream_id)
+            if stream is None:
+                return
+            path = stream.field(":path")
+            if path.startswith("/hold"):
+                # Taken, and no room is made for more.
+                stream.body += event.data
+                tell(event="held", stream=event.stream_id, bytes=len(stream.body))
+                return
+            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if path.startswith("/duplex"):
+                self.send(event.stream_id, event.data)
+            else:
+                stream.body += event.data
+        elif isinstance(event, TrailersReceived):
+            self.streams[event.stream_id].trailers = list(event.headers)
+        elif isinstance(event, StreamEnded):
+            stream = self.streams.get(event.stream_id)
+            if stream is not None:
+                self.ended(event.stream_id, stream, stream.field(":path"))
+        elif isinstance(event, StreamReset):
+            tell(event="reset", number=self.number, stream=event.stream_id, code=int(event.error_code))
+            self.streams.pop(event.stream_id, None)
+        elif isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
+            for number in list(self.streams):
+                self.push(number)
+        elif isinstance(event, ConnectionTerminated):
+            tell(event="goaway", number=self.number, code=int(event.error_code))
+
+    def begun(self, number, stream, path):
+        """What is done as soon as the head is there."""
+        self.served += 1
+        after = options.get("goaway_after")
+        if after and self.served > after:
+            # Not looked at; the good-bye has said so.
+            self.streams.pop(number)
+            return
+        if after and self.served == after:
+            self.goaway(number)
+        if path.startswith("/duplex"):
+            self.h2.send_headers(number, [(":status", "200"), ("x-duplex", "yes")])
+        elif path.startswith("/early"):
+            self.h2.send_headers(number, [(":status", "413"), ("content-length", "5")])
+            self.h2.send_data(number, b"early", end_stream=True)
+            self.h2.reset_stream(number, ErrorCodes.NO_ERROR)
+            self.streams.pop(number)
+        elif path.startswith("/refused"):
+            if path in seen_before and not path.startswith("/refused-always"):
+                return
+            seen_before.add(path)
+            self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.streams.pop(number)
+        elif path.startswith("/reset"):
+            self.h2.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
+            self.streams.pop(number)
+        elif path.startswith("/http1"):
+            self.h2.reset_stream(number, ErrorCodes.HTTP_1_1_REQUIRED)
+            self.streams.pop(number)
+        elif path.startswith("/torn"):
+            self.h2.send_headers(number, [(":status", "200")])
+            self.h2.send_data(number, b"x" * 100)
+            self.h2.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
+            self.streams.pop(number)
+
+    def goaway(self, last):
+        """Says good-bye: what came after this stream is not looked at."""
+        self.h2.close_connection(last_stream_id=last)
+        # What is under way is finished, which the library would not do by itself.
+        self.h2.state_machine.state = type(self.h2.state_machine.state).OPEN
+
+    def ended(self, number, stream, path):
+        """What is done when the whole request is there."""
+        if path.startswith(("/never", "/hold")):
+            return
+        if path.startswith("/big/"):
+            length = int(path.split("/")[2])
+            self.h2.send_headers(number, [(":status", "200"), ("content-length", str(length))])
+            return self.send(number, b"x" * length, [])
+        if path.startswith("/duplex"):
+            return self.send(number, b"", [("x-end", "seen")])
+        if path.startswith("/trailers"):
+            self.h2.send_headers(number, [(":status", "200"), ("trailer", "x-sum")])
+            return self.send(number, b"body", [("x-sum", "4"), ("connection-specific", "no")])
+        if path.startswith("/hints"):
+            for _ in range(50):
+                self.h2.send_headers(number, [(":status", "103"), ("link", "</a.css>")])
+        if path.startswith("/nothing"):
+            self.h2.send_headers(number, [(":status", "204")], end_stream=True)
+            return self.over(number)
+        if path.startswith("/die"):
+            return self.transport.abort()
+        body = json.dumps(
+            {
+                "headers": stream.headers,
+                "body": stream.body.decode("latin-1"),
+                "trailers": stream.trailers,
+                "number": self.number,
+                "alpn": self.alpn,
+                "stream": number,
+            }
+        ).encode()
+        fields = [(":status", "200"), ("content-type", "application/json"), ("content-length", str(len(body)))]
+        if stream.field(":method") == "HEAD":
+            self.h2.send_headers(number, fields, end_stream=True)
+            return self.over(number)
+        wait = options.get("wait", 0)
+        if wait:
+            asyncio.get_running_loop().call_later(wait, self.late, number, fields, body)
+        else:
+            self.h2.send_headers(number, fields)
+            self.send(number, body, [])
+
+    def late(self, number, fields, body):
+        if number in self.streams and not self.transport.is_closing():
+            self.h2.send_headers(number, fields)
+            self.send(number, body, [])
+            self.flush()
+
+    def send(self, number, data, last=None):
+        """Sends as far as the other side takes it; `last`: and then trailers, or none, and the end."""
+        stream = self.streams[number]
+        stream.to_send += data
+        if last is not None:
+            stream.last = last
+        self.push(number)
+
+    def push(self, number):
+        stream = self.streams.get(number)
+        if stream is None:
+            return
+        while stream.to_send:
+            room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
+            if room <= 0:
+                tell(event="full", stream=number, left=len(stream.to_send))
+                return
+            self.h2.send_data(number, stream.to_send[:room])
+            stream.to_send = stream.to_send[room:]
+        if stream.last is not None:
+            if stream.last:
+                self.h2.send_headers(number, stream.last, end_stream=True)
+            else:
+                self.h2.end_stream(number)
+            self.over(number)
+
+    def over(self, number):
+        self.streams.pop(number, None)
+        tell(event="answered", number=self.number, stream=number)
+        if options.get("goaway_after") and self.served >= options["goaway_after"] and not self.streams:
+            self.flush()
+            self.transport.close()
+
+
+async def main():
+    context = None
+    if "certificate" in options:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options["certificate"], options["key"])
+        context.set_alpn_protocols(options.get("alpn", ["h2"]))
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0, ssl=context, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    # Ends with the test.
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main())
