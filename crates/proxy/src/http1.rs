@@ -112,8 +112,10 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     stream.put_back(parts.read_buf);
+    // Taken however it has ended: it holds on to the watch.
+    let tunnel = watch.take_tunnel();
     let ended = match ended {
-        Some(Ok(())) => match watch.take_tunnel() {
+        Some(Ok(())) => match tunnel {
             Some(tunnel) => Ended::Switched(tunnel),
             None if resting => Ended::Resting,
             None => Ended::Orderly,
