@@ -1,9 +1,13 @@
 //! HTTP/2 to services: what they get and what callers get, over connections that many calls share.
 
 mod calls;
+mod connections;
+mod hostile;
+mod negotiation;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -19,6 +23,7 @@ struct Server {
     child: Child,
     port: u16,
     events: Arc<Mutex<Vec<Value>>>,
+    marks: AtomicUsize,
 }
 
 impl Server {
@@ -39,21 +44,28 @@ impl Server {
                 heard.lock().expect("not poisoned").push(serde_json::from_str(&line).expect("JSON"));
             }
         });
-        Self { child, port, events }
+        Self { child, port, events, marks: AtomicUsize::new(0) }
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What has happened of one kind.
-    fn events(&self, kind: &str) -> Vec<Value> {
+    fn heard(&self, kind: &str) -> Vec<Value> {
         self.events.lock().expect("not poisoned").iter().filter(|event| event["event"] == kind).cloned().collect()
     }
 
+    /// What has happened of one kind until now.
+    fn events(&self, kind: &str) -> Vec<Value> {
+        let mark = self.marks.fetch_add(1, SeqCst).to_string();
+        writeln!(self.child.stdin.as_ref().expect("a pipe"), "{mark}").expect("it listens");
+        self.wait_for("mark", |event| event["mark"] == mark.as_str());
+        self.heard(kind)
+    }
+
     fn wait_for(&self, kind: &str, found: impl Fn(&Value) -> bool) -> Value {
-        until(&format!("the service sees {kind}"), || self.events(kind).iter().any(&found));
-        self.events(kind).into_iter().find(&found).expect("there")
+        until(&format!("the service sees {kind}"), || self.heard(kind).iter().any(&found));
+        self.heard(kind).into_iter().find(&found).expect("there")
     }
 
     /// How many connections it has taken.
@@ -65,11 +77,11 @@ impl Server {
 impl Drop for Server {
     /// Whatever a test is about: the service was told nothing that is not HTTP/2.
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if !std::thread::panicking() {
             assert_eq!(self.events("fault"), Vec::<Value>::new());
         }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -25,6 +25,7 @@ from h2.settings import SettingCodes
 options = json.loads(sys.argv[1])
 connections = 0
 seen_before = set()
+BIG = b"x" * 20_000_000
 
 
 def tell(**what):
@@ -36,7 +37,7 @@ class Stream:
         self.headers = [(name, value) for name, value in headers]
         self.body = b""
         self.trailers = []
-        self.to_send = b""
+        self.to_send, self.sent = b"", 0
         self.last = None
 
     def field(self, name):
@@ -52,6 +53,10 @@ class Connection(asyncio.Protocol):
         chosen = transport.get_extra_info("ssl_object")
         self.alpn = chosen.selected_alpn_protocol() if chosen else None
         tell(event="connection", number=self.number, alpn=self.alpn)
+        # Whoever chooses nothing speaks what was always spoken.
+        self.is_http1 = chosen is not None and self.alpn != "h2"
+        if self.is_http1:
+            return
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         settings = {SettingCodes.MAX_CONCURRENT_STREAMS: options.get("streams", 100)}
         if "window" in options:
@@ -68,7 +73,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(self.h2.data_to_send())
 
     def data_received(self, data):
-        if self.alpn == "http/1.1" or (options.get("http1") and data.startswith(b"GET ")):
+        if self.is_http1:
             return self.http1(data)
         try:
             events = self.h2.receive_data(data)
@@ -109,7 +114,10 @@ class Connection(asyncio.Protocol):
                 tell(event="held", stream=event.stream_id, bytes=len(stream.body))
                 return
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            if path.startswith("/duplex"):
+            if path.startswith("/held-and-refused"):
+                self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                self.streams.pop(event.stream_id)
+            elif path.startswith("/duplex"):
                 self.send(event.stream_id, event.data)
             else:
                 stream.body += event.data
@@ -160,23 +168,27 @@ class Connection(asyncio.Protocol):
         elif path.startswith("/torn"):
             self.h2.send_headers(number, [(":status", "200")])
             self.h2.send_data(number, b"x" * 100)
-            self.h2.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
-            self.streams.pop(number)
+            # Not before what was sent so far has been passed on.
+            asyncio.get_running_loop().call_later(0.3, self.tear, number)
+
+    def tear(self, number):
+        self.h2.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
+        self.streams.pop(number)
+        self.flush()
 
     def goaway(self, last):
         """Says good-bye: what came after this stream is not looked at."""
         self.h2.close_connection(last_stream_id=last)
         # What is under way is finished, which the library would not do by itself.
-        self.h2.state_machine.state = type(self.h2.state_machine.state).OPEN
+        self.h2.state_machine.state = type(self.h2.state_machine.state).SERVER_OPEN
 
     def ended(self, number, stream, path):
         """What is done when the whole request is there."""
-        if path.startswith(("/never", "/hold")):
+        if path.startswith(("/never", "/hold", "/torn")):
             return
-        if path.startswith("/big/"):
-            length = int(path.split("/")[2])
-            self.h2.send_headers(number, [(":status", "200"), ("content-length", str(length))])
-            return self.send(number, b"x" * length, [])
+        if path.startswith("/big"):
+            self.h2.send_headers(number, [(":status", "200"), ("content-length", str(len(BIG)))])
+            return self.send(number, BIG, [])
         if path.startswith("/duplex"):
             return self.send(number, b"", [("x-end", "seen")])
         if path.startswith("/trailers"):
@@ -220,7 +232,7 @@ class Connection(asyncio.Protocol):
     def send(self, number, data, last=None):
         """Sends as far as the other side takes it; `last`: and then trailers, or none, and the end."""
         stream = self.streams[number]
-        stream.to_send += data
+        stream.to_send, stream.sent = stream.to_send[stream.sent :] + data, 0
         if last is not None:
             stream.last = last
         self.push(number)
@@ -229,13 +241,13 @@ class Connection(asyncio.Protocol):
         stream = self.streams.get(number)
         if stream is None:
             return
-        while stream.to_send:
+        while stream.sent < len(stream.to_send):
             room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
             if room <= 0:
-                tell(event="full", stream=number, left=len(stream.to_send))
+                tell(event="full", stream=number)
                 return
-            self.h2.send_data(number, stream.to_send[:room])
-            stream.to_send = stream.to_send[room:]
+            self.h2.send_data(number, stream.to_send[stream.sent : stream.sent + room])
+            stream.sent += room
         if stream.last is not None:
             if stream.last:
                 self.h2.send_headers(number, stream.last, end_stream=True)
@@ -246,9 +258,6 @@ class Connection(asyncio.Protocol):
     def over(self, number):
         self.streams.pop(number, None)
         tell(event="answered", number=self.number, stream=number)
-        if options.get("goaway_after") and self.served >= options["goaway_after"] and not self.streams:
-            self.flush()
-            self.transport.close()
 
 
 async def main():
@@ -260,8 +269,9 @@ async def main():
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Connection, "127.0.0.1", 0, ssl=context, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
-    # Ends with the test.
-    await loop.run_in_executor(None, sys.stdin.read)
+    # Ends with the test, which asks now and then whether it has heard everything.
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        tell(event="mark", mark=line.strip())
 
 
 asyncio.run(main())

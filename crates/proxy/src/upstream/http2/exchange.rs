@@ -36,7 +36,8 @@ pub async fn send(
     let (parts, body) = request.into_parts();
     // In case that the target has not looked at it.
     let spare = parts.clone();
-    let is_repeatable = place.reused && body.is_empty() && is_idempotent(&parts.method);
+    let is_empty = body.is_empty();
+    let is_repeatable = place.reused && is_empty && is_idempotent(&parts.method);
     let head = head(parts, &body, target.url.scheme())?;
     let noted = Arc::clone(&place.shared.noted);
     let (written, read) = (noted.written.load(Relaxed), noted.read.load(Relaxed));
@@ -45,10 +46,10 @@ pub async fn send(
     if let Err(error) = poll_fn(|context| sender.poll_ready(context)).await {
         return Err(unsent(&error, spare, body, false));
     }
-    let opened = sender.send_request(head, body.is_empty());
+    let opened = sender.send_request(head, is_empty);
     let (answer, stream) = opened.map_err(|error| Failure::Broken(error.to_string()))?;
-    let progress = Progress::new(body.is_empty());
-    let mut exchange = Exchange { answer, sending: (!body.is_empty()).then(|| Sending::new(stream, body)) };
+    let progress = Progress::new(is_empty);
+    let mut exchange = Exchange { answer, sending: (!is_empty).then(|| Sending::new(stream, body)) };
     let answered = poll_fn(|context| exchange.poll(context, &progress));
     let response = match in_time(settings, &progress.written_at, &progress.is_done, answered).await {
         None => {
@@ -60,7 +61,10 @@ pub async fn send(
         }
         Some(Err(Stopped::Body(error))) => return Err(Failure::Body(error)),
         Some(Err(Stopped::Stream(error))) => {
-            let again = exchange.sending.map_or_else(|| Some(Body::empty()), |sending| sending.again(&progress));
+            let again = match exchange.sending {
+                Some(sending) => sending.again(&progress),
+                None => is_empty.then(Body::empty),
+            };
             let has_left = noted.written.load(Relaxed) != written;
             return Err(match (reached(&error, has_left, target), again) {
                 (Reached::Nobody { wants_http1 }, Some(body)) => unsent(&error, spare, body, wants_http1),
@@ -104,13 +108,17 @@ impl Exchange {
         context: &mut Context<'_>,
         progress: &Progress,
     ) -> Poll<Result<http::Response<RecvStream>, Stopped>> {
-        if let Some(sending) = self.sending.as_mut().filter(|_| !progress.is_done.load(Relaxed))
-            && let Poll::Ready(Err(Halt::Body(error))) = sending.poll(context, progress)
-        {
-            return Poll::Ready(Err(Stopped::Body(error)));
+        // First, so that nothing is taken out of the body of a request that was refused.
+        if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(context) {
+            return Poll::Ready(answer.map_err(Stopped::Stream));
         }
-        // A target that takes no more of the body says why here, or answers nevertheless.
-        Pin::new(&mut self.answer).poll(context).map_err(Stopped::Stream)
+        match self.sending.as_mut().filter(|_| !progress.is_done.load(Relaxed)).map(|it| it.poll(context, progress)) {
+            Some(Poll::Ready(Err(Halt::Body(error)))) => return Poll::Ready(Err(Stopped::Body(error))),
+            // The target takes no more of it, and may answer nevertheless.
+            Some(Poll::Ready(Err(Halt::Stream))) => self.sending = None,
+            Some(Poll::Ready(Ok(())) | Poll::Pending) | None => {}
+        }
+        Poll::Pending
     }
 }
 

@@ -1,0 +1,224 @@
+//! Many calls: how they share connections, and what becomes of them when a connection ends.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::Barrier;
+
+use serde_json::{Value, json};
+
+use super::{ONE, Server, before, declare, get};
+use crate::support::client::connect;
+use crate::support::scene::until;
+use crate::support::{Answer, Gateway};
+
+/// So many calls at the same time.
+fn at_once(gateway: &Gateway, calls: usize, path: &str) -> Vec<Answer> {
+    let start = Barrier::new(calls);
+    std::thread::scope(|scope| {
+        let one = || {
+            start.wait();
+            get(gateway, path)
+        };
+        let running: Vec<_> = (0..calls).map(|_| scope.spawn(one)).collect();
+        running.into_iter().map(|call| call.join().expect("no panic")).collect()
+    })
+}
+
+/// The most streams that were open at once on any connection.
+fn most(server: &Server) -> u64 {
+    server.events("request").iter().filter_map(|event| event["open"].as_u64()).max().unwrap_or(0)
+}
+
+#[test]
+fn calls_share_one_connection() {
+    let server = Server::start(&json!({"wait": 0.2}));
+    let gateway = before(&server, ONE);
+    // Also those that come while it is being opened.
+    let answers = at_once(&gateway, 50, "/x");
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(server.connections(), 1);
+    assert!(most(&server) > 10, "{}", most(&server));
+}
+
+#[test]
+fn no_more_calls_than_a_service_takes_are_on_a_connection() {
+    for streams in [1, 4] {
+        let server = Server::start(&json!({"streams": streams, "wait": 0.05}));
+        let gateway = before(&server, ONE);
+        for _ in 0..3 {
+            let answers = at_once(&gateway, 50, "/x");
+            assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        }
+        assert_eq!(most(&server), streams);
+        assert!((2..=50).contains(&server.connections()), "{}", server.connections());
+    }
+}
+
+#[test]
+fn when_every_connection_is_full_calls_wait() {
+    let server = Server::start(&json!({"streams": 2, "wait": 0.01}));
+    let settings = format!("{ONE}limits.upstream_connections = 2\ntimeouts.upstream_queue_wait = \"20s\"\n");
+    let gateway = before(&server, &settings);
+    let answers = at_once(&gateway, 50, "/x");
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    assert_eq!((most(&server), server.connections()), (2, 2));
+
+    let busy = Server::start(&json!({"streams": 1}));
+    let gateway = before(&busy, &format!("{ONE}limits.upstream_connections = 1\n"));
+    std::thread::scope(|scope| {
+        let mut never = connect(gateway.data);
+        never.write_all(b"GET /fast/v1/never HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        busy.wait_for("request", |_| true);
+        let waiting = scope.spawn(|| get(&gateway, "/x"));
+        let answer = waiting.join().expect("no panic");
+        assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_busy"));
+        drop(never);
+    });
+    until("the place is free again", || get(&gateway, "/x").status == 200);
+    assert_eq!(busy.connections(), 1);
+}
+
+#[test]
+fn a_good_bye_under_load_fails_no_call() {
+    let server = Server::start(&json!({"goaway_after": 25, "streams": 8}));
+    let gateway = before(&server, ONE);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..75 {
+                    let answer = match number % 3 {
+                        // Nothing but the service's word says that this may be sent again.
+                        0 => gateway.call("POST", "/fast/v1/x", &[], b"a body"),
+                        _ => get(&gateway, "/x"),
+                    };
+                    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), gateway.access_log());
+                    assert_eq!(answer.json()["body"], if number % 3 == 0 { "a body" } else { "" });
+                }
+            });
+        }
+    });
+    assert!(server.connections() >= 600 / 25, "{}", server.connections());
+    // What nobody needs any more is hung up on.
+    until("all but the last have ended", || server.events("lost").len() + 1 >= server.connections());
+}
+
+#[test]
+fn what_was_refused_is_sent_again() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    assert_eq!(get(&gateway, "/refused/a").status, 200);
+    let answer = gateway.call("POST", "/fast/v1/refused/b", &[], b"hello");
+    assert_eq!((answer.status, &answer.json()["body"]), (200, &json!("hello")));
+    assert_eq!(server.events("request").len(), 4);
+
+    let answer = get(&gateway, "/refused-always");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_broken"));
+    assert_eq!(server.events("request").len(), 4 + 3, "not for ever");
+    // Another instance may take it.
+    let other = Server::start(&json!({}));
+    let targets = [format!("{}/refused-always", server.url()), other.url()];
+    declare(&gateway, "fast", &targets, &json!({"protocol": "h2c"}));
+    for _ in 0..4 {
+        let answer = gateway.call("POST", "/fast/v1/y", &[], b"hello");
+        assert_eq!((answer.status, &answer.json()["body"]), (200, &json!("hello")));
+    }
+    let seen: Vec<_> = other.events("request").iter().map(|event| event["path"].clone()).collect();
+    assert_eq!(seen, vec![json!("/y"); 4]);
+}
+
+#[test]
+fn a_body_that_was_begun_is_not_sent_again() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    // Two pieces of which the first has gone: it is nowhere any more.
+    let mut stream = connect(gateway.data);
+    let head = "POST /fast/v1/held-and-refused HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 502");
+    server.wait_for("request", |_| true);
+    assert_eq!(server.events("request").len(), 1);
+}
+
+#[test]
+fn a_connection_that_dies_is_replaced() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    // A fresh one that dies is not tried again: the service may have acted on the call.
+    let answer = get(&gateway, "/die");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_broken"));
+    let numbers: Vec<Value> = (0..3).map(|_| get(&gateway, "/x").json()["number"].clone()).collect();
+    assert_eq!(numbers, [2, 2, 2]);
+    // Over one that has been used, once more, if it may be repeated.
+    assert_eq!(get(&gateway, "/die").status, 502);
+    assert_eq!(server.events("request").iter().filter(|event| event["path"] == "/die").count(), 3);
+    assert_eq!(get(&gateway, "/x").status, 200);
+    assert_eq!(gateway.call("POST", "/fast/v1/die", &[], b"x").status, 502);
+    assert_eq!(server.events("request").iter().filter(|event| event["path"] == "/die").count(), 4);
+}
+
+#[test]
+fn connections_outlive_declarations_and_end_when_nobody_uses_them() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, &format!("{ONE}timeouts.upstream_keep_alive = \"2s\"\n"));
+    for number in 0..5 {
+        assert_eq!(get(&gateway, "/x").status, 200);
+        declare(&gateway, "fast", &[server.url()], &json!({"protocol": "h2c", "audiences": [number.to_string()]}));
+    }
+    assert_eq!(server.connections(), 1);
+    let bye = server.wait_for("goaway", |_| true);
+    assert_eq!(bye["code"], 0);
+    server.wait_for("lost", |_| true);
+    assert_eq!(get(&gateway, "/x").json()["number"], 2);
+}
+
+#[test]
+fn a_caller_who_takes_nothing_holds_up_nobody_and_fills_nothing() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    assert_eq!(get(&gateway, "/x").status, 200);
+    let memory = gateway.memory();
+    let mut slow: Vec<_> = (0..20).map(|_| connect(gateway.data)).collect();
+    for stream in &mut slow {
+        stream.write_all(b"GET /fast/v1/big HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    }
+    until("the service is held up", || {
+        let full = server.events("full");
+        (1..=20).all(|place| full.iter().any(|event| event["stream"] == 2 * place + 1))
+    });
+    for _ in 0..20 {
+        assert_eq!(get(&gateway, "/x").json()["number"], 1);
+    }
+    let grown = gateway.memory().saturating_sub(memory);
+    assert!(grown < 40 << 20, "grown by {grown} bytes");
+    let mut stream = slow.pop().expect("one of them");
+    let (mut left, mut buffer) = (20_000_000, vec![0; 1 << 20]);
+    while left > 0 {
+        let length = stream.read(&mut buffer).expect("more");
+        assert!(length > 0, "{left} bytes are missing");
+        left -= length.min(left);
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_service_that_takes_nothing_fills_nothing() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let memory = gateway.memory();
+    std::thread::scope(|scope| {
+        let stream = connect(gateway.data);
+        let mut other = stream.try_clone().expect("a second handle");
+        scope.spawn(move || {
+            let head = "POST /fast/v1/hold HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n";
+            other.write_all(head.as_bytes()).expect("sent");
+            // Ends when the caller is gone.
+            let _ = other.write_all(&vec![b'x'; 60_000_000]);
+        });
+        server.wait_for("held", |event| event["bytes"] == 65_535);
+        assert!(gateway.memory().saturating_sub(memory) < 16 << 20);
+        assert_eq!(get(&gateway, "/x").status, 200, "others are not held up");
+        stream.shutdown(Shutdown::Both).expect("gone");
+    });
+}
