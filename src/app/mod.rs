@@ -181,7 +181,7 @@ impl Gateway {
         let (changes, pending) = Changes::prepare();
         let builtin = identity.builtin(&jobs, &clock, &changes, stage_seen);
         let steps: Vec<(&'static str, Step)> =
-            request_limits::step(BUILTIN_BODY).into_iter().map(|step| ("request_limits", step)).collect();
+            request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
         let workshop = Workshop {
             registry: Arc::clone(&registry),
             directory: Arc::clone(&identity.directory),

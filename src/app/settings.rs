@@ -84,6 +84,7 @@ pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: V
         connect_timeout: config.timeouts.connect,
         first_byte: config.timeouts.upstream_first_byte,
         body_idle: config.timeouts.body_idle,
+        stream_idle: config.timeouts.tunnel_idle,
         keep_alive: config.timeouts.upstream_keep_alive,
         answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
         pseudonym: pseudonym.clone(),

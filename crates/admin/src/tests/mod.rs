@@ -265,6 +265,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             connect_timeout: second,
             first_byte: second,
             body_idle: second,
+            stream_idle: second,
             keep_alive: second,
             answer_head: 1 << 16,
             pseudonym: HeaderValue::from_static("gate"),

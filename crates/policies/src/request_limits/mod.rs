@@ -8,7 +8,7 @@ use portcullis_core::body::BodyError;
 use portcullis_core::call::Call;
 use portcullis_core::grpc::is_framed;
 use portcullis_core::grpc::messages::Messages;
-use portcullis_core::model::Problem;
+use portcullis_core::model::{Problem, Protocol};
 use portcullis_core::policy::{Check, Step};
 use portcullis_core::refusal::Refusal;
 use schemars::JsonSchema;
@@ -33,16 +33,19 @@ pub fn schema() -> Value {
 /// Builds the step; none where there is no limit.
 pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let settings: Settings = settings::read("request_limits", value)?;
-    Ok(step(settings.body_bytes.unwrap_or(site.parts.body_limit)))
+    // To others a content type is all it would take to send without a limit.
+    let by_message = matches!(site.service.protocol, Protocol::H2 | Protocol::H2c);
+    Ok(step(settings.body_bytes.unwrap_or(site.parts.body_limit), by_message))
 }
 
-/// The step for a limit in bytes; none for 0.
-pub fn step(limit: u64) -> Option<Step> {
-    (limit > 0).then(|| Step::Check(Arc::new(RequestLimits { limit })))
+/// The step for a limit in bytes, which is one for each message of gRPC calls if `by_message`; none for 0.
+pub fn step(limit: u64, by_message: bool) -> Option<Step> {
+    (limit > 0).then(|| Step::Check(Arc::new(RequestLimits { limit, by_message })))
 }
 
 struct RequestLimits {
     limit: u64,
+    by_message: bool,
 }
 
 impl Check for RequestLimits {
@@ -50,7 +53,7 @@ impl Check for RequestLimits {
         if call.request.body.is_empty() {
             return Ok(());
         }
-        if call.grpc.is_some() && is_framed(&call.request.headers) {
+        if self.by_message && call.grpc.is_some() && is_framed(&call.request.headers) {
             // A stream may go on for as long as it likes; what is held of it at a time is a message.
             let (limit, mut messages) = (self.limit, Messages::default());
             call.request.body = call.take_body().map_polls(move |_, polled| {
@@ -97,12 +100,12 @@ mod tests {
     use crate::testing::call;
 
     /// What passes of these pieces.
-    async fn passes(is_grpc: bool, pieces: &[&'static [u8]]) -> Result<usize, BodyError> {
+    async fn passes(is_grpc: bool, by_message: bool, pieces: &[&'static [u8]]) -> Result<usize, BodyError> {
         let mut call = call("POST", "/a.B/C", &[("content-type", "application/grpc")]);
         call.grpc = is_grpc.then(|| Arc::new(GrpcCall::until(None)));
         let frames: Vec<_> = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))).collect();
         call.request.body = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
-        let Some(Step::Check(check)) = step(8) else { panic!("a step") };
+        let Some(Step::Check(check)) = step(8, by_message) else { panic!("a step") };
         check.check(&mut call).expect("nothing to refuse yet");
         call.take_body().collect().await.map(|body| body.to_bytes().len())
     }
@@ -110,9 +113,13 @@ mod tests {
     #[tokio::test]
     async fn messages_of_grpc_are_limited_one_by_one() {
         let messages: [&[u8]; 3] = [b"\0\0\0\0\x0812345678", b"\0\0\0\0\x03abc\0\0", b"\0\0\0"];
-        assert_eq!(passes(true, &messages).await, Ok(26));
-        assert_eq!(passes(true, &[b"\0\0\0\0\x01a\0\0", b"\0\0\x09"]).await, Err(BodyError::TooLarge { limit: 8 }));
+        assert_eq!(passes(true, true, &messages).await, Ok(26));
+        assert_eq!(
+            passes(true, true, &[b"\0\0\0\0\x01a\0\0", b"\0\0\x09"]).await,
+            Err(BodyError::TooLarge { limit: 8 })
+        );
         // Nobody gets around the limit by a content type alone.
-        assert_eq!(passes(false, &messages).await, Err(BodyError::TooLarge { limit: 8 }));
+        assert_eq!(passes(true, false, &messages).await, Err(BodyError::TooLarge { limit: 8 }));
+        assert_eq!(passes(false, true, &messages).await, Err(BodyError::TooLarge { limit: 8 }));
     }
 }

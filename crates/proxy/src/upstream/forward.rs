@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Consumed, Response, Upgrade};
@@ -190,8 +190,8 @@ fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Re
     headers.insert(X_FORWARDED_HOST, call.request.host.header());
     headers.append(VIA, via(settings, call.request.version));
     headers.insert(TRACEPARENT, trace_parent(headers.get(TRACEPARENT), call)?);
-    if headers.contains_key(TRAILER) || call.raw.removed.iter().any(|(name, value)| *name == TE && says_trailers(value))
-    {
+    let says_so = |(name, value): &(HeaderName, HeaderValue)| *name == TE && says_trailers(value);
+    if call.grpc.is_some() || headers.contains_key(TRAILER) || call.raw.removed.iter().any(says_so) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     Ok(())

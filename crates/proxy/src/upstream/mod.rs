@@ -55,6 +55,8 @@ pub struct Settings {
     pub first_byte: Duration,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// Both, where the call is a stream that may be silent.
+    pub stream_idle: Duration,
     /// How long an unused connection is kept.
     pub keep_alive: Duration,
     /// Bytes of an answer's header block. Beyond: 502.
@@ -89,6 +91,7 @@ pub enum ForwardPath {
 #[derive(Debug, Clone)]
 pub struct Upstreams {
     settings: Arc<Settings>,
+    patient: Arc<Settings>,
     identities: Arc<Identities>,
 }
 
@@ -96,7 +99,9 @@ impl Upstreams {
     /// A maker of endpoints that share these settings. By the clock, certificates of targets are judged.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let identities = Arc::new(Identities::new(&settings.files, clock));
-        Self { settings: Arc::new(settings), identities }
+        let idle = settings.stream_idle;
+        let patient = Arc::new(Settings { first_byte: idle, body_idle: idle, ..settings.clone() });
+        Self { settings: Arc::new(settings), patient, identities }
     }
 
     /// A client for requests in the gateway's own name, that goes where calls may go and proves others by the machine's
@@ -131,7 +136,8 @@ impl Upstreams {
         match peer::peers(targets, protocol, tls, &self.identities) {
             Ok(peers) if problems.is_empty() => {
                 let targets = Targets::new(peers.into_iter().zip(targets.iter().map(|target| target.weight)));
-                Ok(Arc::new(Upstream { targets, forwarding, settings: Arc::clone(&self.settings) }))
+                let (settings, patient) = (Arc::clone(&self.settings), Arc::clone(&self.patient));
+                Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
             }
             peers => {
                 problems.extend(peers.err().into_iter().flatten());
@@ -146,15 +152,19 @@ struct Upstream {
     targets: Targets<Peer>,
     forwarding: Forwarding,
     settings: Arc<Settings>,
+    /// The same, for calls that are streams which may be silent.
+    patient: Arc<Settings>,
 }
 
 #[async_trait]
 impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         match call.grpc.clone() {
-            None => self.forward(call).await,
+            None => self.forward(&self.settings, call).await,
             // Kept apart, so that other calls do not carry its weight.
-            Some(grpc) => Box::pin(grpc::forward(grpc, call, async |call| self.forward(call).await)).await,
+            Some(grpc) => {
+                Box::pin(grpc::forward(grpc, call, async |call| self.forward(&self.patient, call).await)).await
+            }
         }
     }
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
@@ -165,7 +175,7 @@ impl Endpoint for Upstream {
 }
 
 impl Upstream {
-    async fn forward(&self, call: &mut Call) -> Result<Response, Refusal> {
+    async fn forward(&self, settings: &Arc<Settings>, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
         let mut unsent = None;
         for target in self.targets.choose().take(TRIES) {
@@ -176,8 +186,7 @@ impl Upstream {
                 Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
                 Err(refusal) => return Err(refusal),
                 Ok(lease) => {
-                    let sent =
-                        forward::forward(&self.settings, &self.forwarding, call, target, lease, &mut unsent).await;
+                    let sent = forward::forward(settings, &self.forwarding, call, target, lease, &mut unsent).await;
                     match sent {
                         // It has not looked at it.
                         Err(refusal) if unsent.is_some() => refused = refusal,
