@@ -203,7 +203,8 @@ def messages():
 def load():
     """Calls over two gateways from many threads, until a line comes in. None may fail."""
     global channel
-    options.append(("grpc.lb_policy_name", "round_robin"))
+    # A list of addresses is no authority.
+    options.extend([("grpc.lb_policy_name", "round_robin"), ("grpc.default_authority", "orders.test")])
     channel = grpc.insecure_channel(f"ipv4:{address},{more[0]}", options)
     done, count, wrong = threading.Event(), [0] * 8, []
 

@@ -11,7 +11,7 @@ fn refusals_are_told_as_grpc_tells_them() {
     assert_eq!(record["grpc_status"], 16, "{record}");
     scene.gateway.record("status=404", |record| record["grpc_status"] == 12 && record["refusal"] == "no_route");
 
-    let rules = json!({"acl": {"rules": [{"path": "/.*", "effect": "deny"}]}});
+    let rules = json!({"acl": {"rules": [{"path": "/Unary", "effect": "deny"}]}});
     let declared = json!({"match": {"path": {"prefix": "/demo.v1.Echo"}}, "service": "orders/v1", "policies": rules});
     let answer = scene.gateway.admin("PUT", "/routes/echo", Some(&declared));
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -57,34 +57,35 @@ impl Policy for GrpcWeb {
             Dialect::GrpcWebText => true,
             _ => return Ok(next.run(call).await),
         };
-        to_grpc(call, is_text);
-        Ok(from_grpc(next.run(call).await, is_text))
+        let sent = to_grpc(call, is_text);
+        Ok(from_grpc(next.run(call).await, is_text, sent.as_ref()))
     }
 }
 
-/// What the page has sent, as gRPC.
-fn to_grpc(call: &mut Call, is_text: bool) {
+/// What the page has sent, as gRPC. Returns as what the page has sent it.
+fn to_grpc(call: &mut Call, is_text: bool) -> Option<HeaderValue> {
     let headers = &mut call.request.headers;
     // A browser accepts what it has sent; to the service that says nothing.
     headers.remove(ACCEPT);
     headers.remove(X_GRPC_WEB);
-    let spoken = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    let written = with_infix(spoken, b"");
-    headers.insert(CONTENT_TYPE, written);
+    let written = with_infix(codec(headers.get(CONTENT_TYPE)), b"");
+    let sent = headers.insert(CONTENT_TYPE, written);
     if is_text {
         call.request.body = text::decoded(call.take_body());
     }
+    sent
 }
 
 /// What the service has answered, as the page reads it. A refusal is written for it already, and what is not gRPC is
-/// left alone.
-fn from_grpc(mut response: Response, is_text: bool) -> Response {
+/// left alone. A service that does not name its codec has the page's.
+fn from_grpc(mut response: Response, is_text: bool, sent: Option<&HeaderValue>) -> Response {
     let spoken = response.headers().get(CONTENT_TYPE);
     if spoken.and_then(grpc::dialect) != Some(Dialect::Grpc) {
         return response;
     }
-    let written =
-        with_infix(spoken.map_or(&[][..], HeaderValue::as_bytes), if is_text { b"-web-text" } else { b"-web" });
+    let named = codec(spoken);
+    let codec = if named.is_empty() { codec(sent) } else { named };
+    let written = with_infix(codec, if is_text { b"-web-text" } else { b"-web" });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, written);
     headers.remove(CONTENT_LENGTH);
@@ -117,9 +118,14 @@ fn take_status(headers: &mut HeaderMap) -> Option<HeaderMap> {
     Some(taken)
 }
 
-/// A content type of gRPC with this behind `application/grpc`, and with the codec it has.
-fn with_infix(spoken: &[u8], infix: &[u8]) -> HeaderValue {
-    let codec = spoken.iter().position(|byte| *byte == b'+').map_or(&[][..], |at| &spoken[at..]);
+/// What a content type names as the form of its messages, like `+proto`; empty if it names none.
+fn codec(content_type: Option<&HeaderValue>) -> &[u8] {
+    let bytes = content_type.map_or(&[][..], HeaderValue::as_bytes);
+    bytes.iter().position(|byte| *byte == b'+').map_or(&[][..], |at| &bytes[at..])
+}
+
+/// A content type of gRPC with this behind `application/grpc`, and with a codec.
+fn with_infix(codec: &[u8], infix: &[u8]) -> HeaderValue {
     let written = Bytes::from([GRPC, infix, codec].concat());
     HeaderValue::from_maybe_shared(written).unwrap_or(HeaderValue::from_static("application/grpc"))
 }

@@ -74,8 +74,8 @@ async fn text_is_decoded_and_encoded() {
     let trailers = Some(fields(&[("grpc-status", "5")]));
     let answers = Service { trailers, ..service(vec![b"\0\0\0\0\x01", b"x"], &[("content-type", "application/grpc")]) };
     let body = Body::full("AAAAAAA=");
-    let (answer, service) = walk(answers, Dialect::GrpcWebText, "application/grpc-web-text", body).await;
-    assert_eq!(answer.headers()[CONTENT_TYPE], "application/grpc-web-text");
+    let (answer, service) = walk(answers, Dialect::GrpcWebText, "application/grpc-web-text+json", body).await;
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/grpc-web-text+json");
     let read = answer.into_body().collect().await.expect("whole").to_bytes();
     assert_eq!(&read[..], b"AAAAAAE=eA==gAAAABBncnBjLXN0YXR1czogNQ0K");
     let body = service.seen.lock().expect("not poisoned").1.clone();
