@@ -158,7 +158,7 @@ def cancel():
 
 
 def silence():
-    """Silent before the first message, between two, and on the caller's side."""
+    """Silent before the first message, between two, on the caller's side, and where the caller takes nothing."""
     answers = method("unary_stream", "Silent")(more[0].encode(), metadata=credentials)
     assert list(answers) == [b"at last"]
     sent = queue.Queue()
@@ -169,6 +169,11 @@ def silence():
         time.sleep(float(more[0]))
     sent.put(None)
     assert list(answers) == []
+    # More than waits anywhere on the way.
+    numbers = method("unary_stream", "Stream")(b"100000", metadata=credentials)
+    assert next(numbers) == b"0"
+    time.sleep(float(more[0]))
+    assert sum(1 for _ in numbers) == 99_999
 
 
 def watch_until(code, stable):
