@@ -43,6 +43,11 @@ def server_stream(request, context):
         yield b"%d" % number
 
 
+def flood(request, context):
+    for _ in range(int(request)):
+        yield b"x" * (1 << 20)
+
+
 def client_stream(requests, context):
     count = total = 0
     for message in requests:
@@ -80,11 +85,15 @@ def wait(request, context):
 def watch(request, context):
     """Sends one message, and nothing more until the caller goes."""
     gone = threading.Event()
-    context.add_callback(gone.set)
-    say("watched")
+
+    def go():
+        # Here, because whoever is called off while it sends is not asked for more.
+        say("unwatched")
+        gone.set()
+
+    context.add_callback(go)
     yield b"first"
     gone.wait(60)
-    say("unwatched")
 
 
 def silent(request, context):
@@ -97,6 +106,7 @@ METHODS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "Compressed": grpc.unary_unary_rpc_method_handler(unary_compressed),
     "Stream": grpc.unary_stream_rpc_method_handler(server_stream),
+    "Flood": grpc.unary_stream_rpc_method_handler(flood),
     "Collect": grpc.stream_unary_rpc_method_handler(client_stream),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),

@@ -160,6 +160,7 @@ fn messages_come_as_they_are_sent() {
         seen.extend_from_slice(&buffer[..length]);
     }
     drop(stream);
+    scene.gateway.record("path=/demo.v1.Echo/Watch", |record| record["refusal"] == "client_closed_request");
     service.notices("unwatched");
 }
 
@@ -194,4 +195,31 @@ fn grpc_over_http1_is_refused_in_plain_words() {
     let (scene, _service) = scene("", &json!({}));
     let answer = call(&scene, "Unary", "application/grpc", &[], &message(b"x"));
     assert_eq!((answer.status, answer.code().as_str()), (401, "missing_credential"));
+}
+
+#[test]
+fn what_nobody_bridges_passes_as_it_is() {
+    let scene = Scene::open(Backend::echo(), "");
+    let policies = json!({"request_limits": {"body_bytes": 20}});
+    scene.declare(&json!({"targets": [{"url": scene.backend.url()}], "require": [], "policies": policies}));
+    let post = |fields: &[(&str, &str)], body: &[u8]| {
+        let own = [("Content-Type", BINARY), ("X-Grpc-Web", "1")];
+        scene.gateway.call("POST", "/orders/v1/demo.v1.Echo/Unary", &[&own[..], fields].concat(), body)
+    };
+    assert_eq!(post(&[("grpc-timeout", "10S")], &message(b"x")).status, 200);
+    let seen = scene.backend.received().pop().expect("a request");
+    assert_eq!((seen.header("content-type"), seen.header("x-grpc-web")), (Some(BINARY), Some("1")));
+    assert_eq!(seen.body, message(b"x"));
+    // What has passed on the way is taken off.
+    let left = seen.header("grpc-timeout").and_then(|left| left.strip_suffix('u')).expect("microseconds");
+    assert!(left.parse::<u64>().expect("a number") < 10_000_000, "{left}");
+
+    // In HTTP/1.1 a service gets no streams, and the limit is one of the whole body.
+    let chunks = "f\r\n\0\0\0\0\x0a0123456789\r\nf\r\n\0\0\0\0\x0a0123456789\r\n0\r\n\r\n";
+    let (_, trailers) = read(&post(&[("Transfer-Encoding", "chunked")], chunks.as_bytes()));
+    assert!(trailers.contains("grpc-status: 8\r\n"), "{trailers}");
+    let calls = scene.backend.received().len();
+    let (_, trailers) = read(&post(&[("grpc-timeout", "0n")], &message(b"x")));
+    assert!(trailers.contains("x-portcullis-code: deadline_exceeded\r\n"), "{trailers}");
+    assert_eq!(scene.backend.received().len(), calls, "it was too late to send it");
 }

@@ -82,12 +82,7 @@ pub async fn forward(
             tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(Refusal::DeadlineExceeded))
         }
     };
-    match answered {
-        Ok(response) => Ok(follow(grpc, tie, response)),
-        // The service may have seen no more than that the stream was broken off.
-        Err(refusal @ Refusal::UpstreamBroken { .. }) => Err(grpc.failure.get().map_or(refusal, Refusal::of_body)),
-        Err(refusal) => Err(refusal),
-    }
+    answered.map(|response| follow(grpc, tie, response))
 }
 
 #[cfg(test)]
