@@ -1,5 +1,6 @@
 //! Portcullis: a secure API gateway and token issuer in one binary.
 
+mod acme;
 mod app;
 mod cli;
 mod config;

@@ -14,6 +14,7 @@ pub(super) fn of_data_plane(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::
     let tls = &config.tls;
     let settings = Settings {
         certificates: tls.certificates.clone(),
+        awaited: config.acme.hosts.clone(),
         profile: tls.profile,
         http2: true,
         unknown_names: tls.unknown_names,
@@ -32,8 +33,8 @@ pub(super) fn of_admin(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Resul
 }
 
 fn open(settings: Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<Termination>> {
-    if settings.certificates.is_empty() {
-        bail!("a socket for TLS needs certificates: expected 'tls.certificates'");
+    if settings.certificates.is_empty() && settings.awaited.is_empty() {
+        bail!("a socket for TLS needs certificates: expected 'tls.certificates' or 'acme.hosts'");
     }
     let opened = Termination::open(settings, Arc::clone(clock));
     Ok(Arc::new(opened.map_err(|problems| ConfigError { problems })?))

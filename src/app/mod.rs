@@ -5,6 +5,7 @@ mod certificates;
 mod files;
 mod jobs;
 mod listening;
+mod obtaining;
 mod offline;
 mod settings;
 mod supervisor;
@@ -50,10 +51,12 @@ use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Count
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::acme;
+use crate::config::{Config, ConfigError};
 use files::DataDir;
 use jobs::ControlJobs;
 use listening::{Listening, admin_listener, data_listeners, own_url, redirect};
+use obtaining::Obtaining;
 use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
 use supervisor::Supervisor;
 
@@ -89,6 +92,8 @@ pub(crate) struct Gateway {
     log: Arc<AccessLogHandle>,
     captures: Arc<CaptureStore>,
     registry: Arc<SqliteRegistry>,
+    /// Obtains certificates.
+    renewing: Option<tokio::task::JoinHandle<()>>,
     /// Orders to read the certificates anew.
     reread: watch::Sender<()>,
     _data: DataDir,
@@ -115,6 +120,7 @@ impl Gateway {
             Some(_) => certificates::of_data_plane(&config, &clock)?,
             None => None,
         };
+        let acme = acme::Settings::of(&config).map_err(|problems| ConfigError { problems })?;
         let admin_tls = certificates::of_admin(&config, &clock)?;
         let reread = watch::Sender::new(());
         for (tls, listener) in [(&tls, "data plane"), (&admin_tls, "admin API")] {
@@ -149,6 +155,14 @@ impl Gateway {
         let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
         let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
         let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, own), Arc::clone(&clock));
+        let obtaining = match (acme, &tls) {
+            (Some(acme), Some(tls)) => {
+                let tls = Arc::clone(tls);
+                Some(Obtaining::start(acme, &registry, &master, &clock, &jobs, &upstreams, tls).await?)
+            }
+            _ => None,
+        };
+        let data_tls = tls.clone();
         let node = Arc::new(Node {
             pseudonym,
             limits: limits(&config),
@@ -157,6 +171,7 @@ impl Gateway {
             forwarded_hosts: config.own_hosts(),
             proxy_protocol: config.proxy_protocol,
             tls,
+            challenges: obtaining.as_ref().map(|obtaining| Arc::clone(&obtaining.challenges)),
             strict_transport: config.strict_transport().map(HeaderValue::try_from).transpose()?,
             redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
             log: Arc::clone(&log) as _,
@@ -207,6 +222,8 @@ impl Gateway {
             token: hash_key(admin_token.expose()),
             hosts: Vec::new(),
             tls: admin_tls.clone(),
+            data_tls,
+            renewals: obtaining.as_ref().map(|obtaining| Arc::clone(&obtaining.report) as _),
             log: Arc::clone(&log),
             recent,
             captures: Arc::clone(&captures),
@@ -218,6 +235,7 @@ impl Gateway {
             // An error means that the gateway itself is gone.
             let _ = stopping.wait_for(|stage| *stage >= Stage::Stopping).await;
         }));
+        let renewing = obtaining.map(|obtaining| tokio::spawn(obtaining.renewer.run(stage.subscribe())));
         tokio::spawn(prune(registry, clock));
         tokio::spawn(refresh(certificates));
         Ok(Self {
@@ -233,6 +251,7 @@ impl Gateway {
             log,
             captures,
             registry: sqlite,
+            renewing,
             reread,
             _data: data,
         })
@@ -263,7 +282,7 @@ impl Gateway {
 
     /// Stops: tells, goes on accepting for `drain_delay`, finishes what is in flight within `drain_limit`, closes.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { config, stage, workers, admin, log, captures, registry, .. } = self;
+        let Self { config, stage, workers, admin, log, captures, registry, renewing, .. } = self;
         tracing::info!("stopping");
         stage.send_replace(Stage::Draining);
         tokio::time::sleep(config.timeouts.drain_delay).await;
@@ -279,6 +298,9 @@ impl Gateway {
             tracing::error!("a worker has panicked");
         }
         admin.await?;
+        if let Some(renewing) = renewing {
+            renewing.await?;
+        }
         registry.close().await?;
         tokio::task::spawn_blocking(move || {
             captures.flush_and_stop();

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     /// Enrolment tokens: what a service shows when it registers itself
     #[command(subcommand)]
     Enrolment(EnrolmentCommand),
+    /// List the certificates of the data plane, and how it goes with those that are obtained by ACME
+    Certificates,
     /// Say where the admin token is
     Token {
         /// Print the token itself

@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod audit;
 mod captures;
+mod certificates;
 mod client;
 mod completions;
 mod declarations;
@@ -145,6 +146,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::Export(export) => declarations::export(&export, admin, output).await,
         Command::Client(command) => client::run(command, admin, output).await,
         Command::User(command) => user::run(command, admin, output).await,
+        Command::Certificates => certificates::run(admin, output).await,
         Command::Enrolment(command) => enrolment::run(command, admin, output).await,
         Command::Explain(question) => explain::run(&question, admin, output).await,
         Command::Logs(command) => logs::run(&command, admin, output).await,

@@ -3,6 +3,7 @@
 //! A flag beats the environment, the environment beats the file, the file beats the default. Whatever is not a
 //! setting is an error that names it, and all errors are told at once.
 
+mod acme;
 mod read;
 mod reference;
 mod settings;
@@ -109,6 +110,7 @@ impl Config {
         }
         config.check_addresses(&mut problems);
         config.check_tls(&mut problems);
+        config.check_acme(&mut problems);
         if config.proxy_protocol != ProxyProtocol::Off && config.trusted_proxies.is_empty() {
             let message = "is believed from trusted proxies only: expected 'trusted_proxies' to name them";
             problems.push(Problem::new("proxy_protocol", message));
@@ -147,7 +149,8 @@ impl Config {
             }
         };
         let (has_listener, tls) = (self.tls_listen.is_some(), &self.tls);
-        needs(has_listener && tls.certificates.is_empty(), "tls.certificates", "'tls_listen' needs at least one");
+        let has_none = tls.certificates.is_empty() && self.acme.hosts.is_empty();
+        needs(has_listener && has_none, "tls.certificates", "'tls_listen' needs at least one, or 'acme.hosts'");
         needs(self.http_redirect && !has_listener, "http_redirect", "leads nowhere without 'tls_listen'");
         let asks = tls.client_certificates != ClientCertificates::Off;
         needs(asks && tls.client_ca.is_none(), "tls.client_ca", "is needed to verify client certificates");

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 
+use crate::acme::ChallengeKind;
+
 /// A value as it was written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Raw<'a> {
@@ -278,6 +280,38 @@ pub(super) const HOSTS: Reader<Vec<String>> = Reader {
     read: |raw| raw.items()?.into_iter().map(host).collect(),
 };
 
+/// DNS names as they are written, in lower case. What is none is told with the reason.
+pub(super) const DNS_NAMES: Reader<Vec<String>> = Reader {
+    form: "HOST",
+    list: true,
+    expected: "a list of DNS names",
+    read: |raw| Some(raw.items()?.into_iter().map(str::to_ascii_lowercase).collect()),
+};
+
+/// Mail addresses, kept as `mailto:` URLs.
+pub(super) const CONTACTS: Reader<Vec<String>> = Reader {
+    form: "MAIL",
+    list: true,
+    expected: "a list of mail addresses like 'ops@example.com'",
+    read: |raw| raw.items()?.into_iter().map(contact).collect(),
+};
+
+/// Ways to convince a certificate authority.
+pub(super) const CHALLENGES: Reader<Vec<ChallengeKind>> = Reader {
+    form: "CHALLENGE",
+    list: true,
+    expected: "a list of 'tls-alpn-01' and 'http-01'",
+    read: |raw| raw.items()?.into_iter().map(|item| item.parse().ok()).collect(),
+};
+
+/// A text, or none.
+pub(super) const TEXT: Reader<Option<String>> = Reader {
+    form: "TEXT",
+    list: false,
+    expected: "a text",
+    read: |raw| Some(Some(raw.text()?).filter(|text| !text.is_empty()).map(str::to_owned)),
+};
+
 /// Networks; an address alone is a network of one.
 pub(super) const NETWORKS: Reader<Vec<IpNet>> = Reader {
     form: "NETWORK",
@@ -362,6 +396,14 @@ fn host(text: &str) -> Option<String> {
     let authority: http::uri::Authority = text.parse().ok()?;
     // Without a port and without a user, the authority is the host.
     (authority.host() == text && !text.is_empty()).then(|| text.to_ascii_lowercase())
+}
+
+/// With or without its scheme (RFC 6068).
+fn contact(text: &str) -> Option<String> {
+    let address = text.strip_prefix("mailto:").unwrap_or(text);
+    let (name, host) = address.rsplit_once('@')?;
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    (is_plain(name) && is_plain(host)).then(|| format!("mailto:{address}"))
 }
 
 fn network(text: &str) -> Option<IpNet> {

@@ -12,6 +12,7 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 
 use super::read::{self, AllowTarget, Raw};
+use crate::acme::ChallengeKind;
 
 /// One row of the table.
 #[derive(Debug)]
@@ -150,6 +151,27 @@ settings! {
         client_ca: Option<PathBuf> = FILE(""),
         /// PEM files with what they have revoked. Once there is one, each authority in a chain needs one.
         client_crls: Vec<PathBuf> = FILES(""),
+    }
+    /// Certificates that are obtained and renewed by ACME, from Let's Encrypt or another authority that speaks it.
+    acme: Acme {
+        /// The DNS names that certificates are obtained for, one each. Empty: none are. A name in `tls.certificates` keeps
+        /// the certificate of its file.
+        hosts: Vec<String> = DNS_NAMES(""),
+        /// The URL of the authority's directory.
+        directory: Option<String> = URL("https://acme-v02.api.letsencrypt.org/directory"),
+        /// Mail addresses at which the authority reaches whoever is responsible.
+        contact: Vec<String> = CONTACTS(""),
+        /// Whether you agree to the authority's terms of service. Nothing is ordered from it unless you do.
+        terms_agreed: bool = SWITCH("false"),
+        /// How the authority is convinced that a name is this gateway's: "tls-alpn-01" on `tls_listen`, which it must reach
+        /// on port 443; "http-01" on `listen`, which it must reach on port 80. After a failure the next is tried.
+        challenges: Vec<ChallengeKind> = CHALLENGES("tls-alpn-01,http-01"),
+        /// A PEM file with the roots by which the authority's own server is trusted. Empty: those of the system.
+        ca_file: Option<PathBuf> = FILE(""),
+        /// The id of the key that binds the account to another one you have at the authority (external account binding).
+        eab_kid: Option<String> = TEXT(""),
+        /// A file with that key, in base64url.
+        eab_key_file: Option<PathBuf> = FILE(""),
     }
     /// TLS on the admin API.
     admin_tls: AdminTls {

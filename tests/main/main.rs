@@ -1,5 +1,6 @@
 //! The integration tests, all in one binary, because every test binary links the whole gateway again.
 
+mod acme;
 mod admin_api;
 mod captures;
 mod command_line;

@@ -11,6 +11,8 @@ use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::tls::Termination;
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
 
+use crate::renewals::Renewals;
+
 /// What every request works with.
 pub struct AdminState {
     /// The declarations.
@@ -37,6 +39,10 @@ pub struct AdminState {
     pub hosts: Vec<String>,
     /// What ends TLS on the listener, where it does. The names of its certificate are host names too.
     pub tls: Option<Arc<Termination>>,
+    /// What ends TLS on the data plane, where it does.
+    pub data_tls: Option<Arc<Termination>>,
+    /// How it goes with certificates that are obtained, where any are.
+    pub renewals: Option<Arc<dyn Renewals>>,
     /// The access log, to wait for what is on its way to be searchable.
     pub log: Arc<AccessLogHandle>,
     /// The newest records.

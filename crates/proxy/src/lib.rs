@@ -4,6 +4,7 @@
 //! [`connection`] → [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
 pub mod answers;
+pub mod challenges;
 pub mod change;
 pub mod compile;
 pub mod connection;

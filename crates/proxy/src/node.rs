@@ -10,6 +10,7 @@ use portcullis_core::canonical::Host;
 use portcullis_core::ports::{AccessLog, Clock, Welcome};
 use portcullis_telemetry::Counters;
 
+use crate::challenges::Challenges;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::redirect::Redirect;
 use crate::tls::Termination;
@@ -88,6 +89,8 @@ pub struct Node {
     pub proxy_protocol: ProxyProtocol,
     /// What ends TLS on the listeners that have it.
     pub tls: Option<Arc<Termination>>,
+    /// What certificate authorities look for here while they issue.
+    pub challenges: Option<Arc<dyn Challenges>>,
     /// What answers over TLS carry in `Strict-Transport-Security`.
     pub strict_transport: Option<HeaderValue>,
     /// Where calls in clear are sent.

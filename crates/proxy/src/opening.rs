@@ -139,8 +139,20 @@ async fn secured(
         })
         .await;
     }
-    match watched(node, watch, async { Some(tls.accept(socket).await) }).await {
-        Some(Ok(Secured { stream, client, is_resumed })) => {
+    let challenges = node.challenges.as_deref().filter(|challenges| challenges.may_be_pending());
+    let handshake = async {
+        Some(match challenges {
+            Some(challenges) => tls.accept_or_prove(socket, challenges).await,
+            None => tls.accept(socket).await.map(Some).map_err(|(error, socket)| (error, Some(socket))),
+        })
+    };
+    match watched(node, watch, handshake).await {
+        Some(Ok(None)) => {
+            node.counters.tls_established.add_one();
+            tracing::debug!(peer = %sender.address.ip(), "a certificate authority was shown what it looked for");
+            None
+        }
+        Some(Ok(Some(Secured { stream, client, is_resumed }))) => {
             node.counters.tls_established.add_one();
             if is_resumed {
                 node.counters.tls_resumed.add_one();
@@ -152,9 +164,10 @@ async fn secured(
             let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
             Some(Opened { transport: Transport::Tls(Box::new(stream)), protocol, sender })
         }
-        Some(Err((error, mut socket))) => {
+        Some(Err((error, socket))) => {
             node.counters.tls_failed.add_one();
             tell(node, &sender, &error);
+            let mut socket = socket?;
             // The alert is on its way; it must not be overtaken by a reset.
             watched(node, watch, async { socket.shutdown().await.ok() }).await?;
             None

@@ -15,6 +15,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use tokio::net::TcpStream;
 
+use crate::challenges;
 use crate::connection::{UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::fields::X_REQUEST_ID;
@@ -100,6 +101,15 @@ pub fn pipeline(
     if let Some(refusal) = refusal {
         return refusing(refusal);
     }
+    let chosen = chosen(node, call, find);
+    challenges::before(node, call, chosen)
+}
+
+fn chosen(
+    node: &Node,
+    call: &mut Call,
+    find: impl FnOnce(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+) -> Arc<Pipeline> {
     if let Some(elsewhere) = redirect::in_clear(node, call) {
         return elsewhere;
     }

@@ -35,7 +35,7 @@ fn tls(gateway: &Gateway) -> SocketAddr {
 }
 
 /// What curl makes of `https://host/path` on a listener, trusting a root.
-fn curl(address: SocketAddr, root: &Path, host: &str, path: &str, options: &[&str]) -> Output {
+pub(crate) fn curl(address: SocketAddr, root: &Path, host: &str, path: &str, options: &[&str]) -> Output {
     let resolve = format!("{host}:{}:{}", address.port(), address.ip());
     Command::new("curl")
         .args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*", "--cacert"])
@@ -50,7 +50,7 @@ fn curl(address: SocketAddr, root: &Path, host: &str, path: &str, options: &[&st
 
 /// The answer curl has got.
 #[track_caller]
-fn answered(output: &Output) -> Answer {
+pub(crate) fn answered(output: &Output) -> Answer {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let end = output.stdout.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
     let (status, headers) = parse_head(&output.stdout[..end]);
@@ -59,13 +59,13 @@ fn answered(output: &Output) -> Answer {
 
 /// Why curl has got none.
 #[track_caller]
-fn failed(output: &Output) -> String {
+pub(crate) fn failed(output: &Output) -> String {
     assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What `openssl s_client` tells of a connection on which it sends these bytes.
-fn s_client(address: SocketAddr, options: &[&str], input: &[u8]) -> String {
+pub(crate) fn s_client(address: SocketAddr, options: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("openssl")
         .args(["s_client", "-connect", &address.to_string(), "-ign_eof"])
         .args(options)

@@ -3,6 +3,7 @@
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod captures;
+pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
@@ -36,6 +37,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/captures/{request_id}", get(captures::show))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/audit/verify", get(audit::verify))
+        .route("/api/v1/certificates", get(certificates::list))
         .route("/api/v1/services", get(services::list))
         .route("/api/v1/services/{name}/{version}", get(services::show).put(services::put).delete(services::delete))
         .route("/api/v1/services/{name}/api-keys", get(api_keys::list_of_service).post(api_keys::create_for_service))

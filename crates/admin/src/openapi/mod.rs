@@ -10,7 +10,8 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa::{Modify, OpenApi};
 
 use crate::api::{
-    api_keys, audit, captures, clients, declarations, enrolments, explain, logs, routes, services, status, users,
+    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, routes, services,
+    status, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -29,6 +30,7 @@ const DATA: &str = "http://127.0.0.1:6500";
         enrolments::create, enrolments::list, enrolments::show, enrolments::delete,
         users::create, users::list, users::show, users::change, users::delete,
         logs::search, captures::list, captures::show, captures::clear, audit::list, audit::verify,
+        certificates::list,
         explain::explain, status::status, status::document, status::health,
         data_plane::register, data_plane::token, data_plane::refresh, data_plane::revoke,
     ),

@@ -36,12 +36,44 @@ pub(super) struct Certified {
     pub(super) addresses: Vec<IpAddr>,
     /// What is allowed, but hardly meant.
     pub(super) warnings: Vec<String>,
+    /// What it says of itself.
+    pub(super) leaf: Leaf,
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// From when on it is good, in seconds of Unix time.
+    pub not_before: i64,
+    /// Until when.
+    pub not_after: i64,
+    /// Its serial number, in hex.
+    pub serial: String,
+    /// The SHA-256 of its DER form, in hex.
+    pub fingerprint: String,
 }
 
 /// Reads a certificate and its key and holds them against each other. `now` is in seconds of Unix time.
 pub(super) fn certified(files: &CertificateFiles, provider: &CryptoProvider, now: i64) -> Result<Certified, Problem> {
     let place = &files.certificate;
     let chain: Vec<CertificateDer<'static>> = items(place, "certificate")?;
+    let mut keys: Vec<PrivateKeyDer<'static>> = items(&files.key, "private key")?;
+    if keys.len() > 1 {
+        return Err(problem(&files.key, format!("has {} private keys; expected one", keys.len())));
+    }
+    let key = keys.pop().ok_or_else(|| problem(&files.key, "has no private key"))?;
+    certify(place, &files.key, chain, key, provider, now)
+}
+
+/// Holds a chain and a key against each other. What is wrong is told with the place each of them is from.
+pub(super) fn certify(
+    place: &Path,
+    key_place: &Path,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+    now: i64,
+) -> Result<Certified, Problem> {
     if chain.len() > LONGEST_CHAIN {
         return Err(problem(place, format!("has {} certificates; a chain has at most {LONGEST_CHAIN}", chain.len())));
     }
@@ -49,26 +81,22 @@ pub(super) fn certified(files: &CertificateFiles, provider: &CryptoProvider, now
     for (position, certificate) in chain.iter().enumerate() {
         let (_, read) = X509Certificate::from_der(certificate)
             .map_err(|error| problem(place, format!("certificate {} cannot be read: {error}", position + 1)))?;
-        facts.add(position, &read, now);
+        facts.add(position, certificate, &read, now);
     }
-    let mut keys: Vec<PrivateKeyDer<'static>> = items(&files.key, "private key")?;
-    if keys.len() > 1 {
-        return Err(problem(&files.key, format!("has {} private keys; expected one", keys.len())));
-    }
-    let key = keys.pop().ok_or_else(|| problem(&files.key, "has no private key"))?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            problem(&files.key, format!("is not the key of the certificate in {}", place.display()))
+            problem(key_place, format!("is not the key of the certificate in {}", place.display()))
         }
-        error => problem(&files.key, format!("cannot be used: {error}")),
+        error => problem(key_place, format!("cannot be used: {error}")),
     })?;
-    let Facts { names, addresses, warnings } = facts;
+    let Facts { names, addresses, warnings, leaf } = facts;
+    let leaf = leaf.ok_or_else(|| problem(place, "has no certificate"))?;
     let mut warnings: Vec<String> =
         warnings.into_iter().map(|warning| format!("{}: {warning}", place.display())).collect();
     if names.is_empty() && addresses.is_empty() {
         warnings.push(format!("{}: the certificate names no host (subjectAltName)", place.display()));
     }
-    Ok(Certified { key: Arc::new(key), names, addresses, warnings })
+    Ok(Certified { key: Arc::new(key), names, addresses, warnings, leaf })
 }
 
 /// What the certificates of a chain say.
@@ -77,10 +105,11 @@ struct Facts {
     names: Vec<Box<str>>,
     addresses: Vec<IpAddr>,
     warnings: Vec<String>,
+    leaf: Option<Leaf>,
 }
 
 impl Facts {
-    fn add(&mut self, position: usize, certificate: &X509Certificate<'_>, now: i64) {
+    fn add(&mut self, position: usize, der: &CertificateDer<'_>, certificate: &X509Certificate<'_>, now: i64) {
         let validity = certificate.validity();
         let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         let which = if position == 0 { "the certificate".to_owned() } else { format!("certificate {}", position + 1) };
@@ -94,6 +123,8 @@ impl Facts {
         if position > 0 {
             return;
         }
+        let (serial, fingerprint) = (hex(certificate.tbs_certificate.raw_serial()), fingerprint(der));
+        self.leaf = Some(Leaf { not_before: begin, not_after: end, serial, fingerprint });
         for name in alternative_names(certificate) {
             match name {
                 GeneralName::DNSName(name) => self.names.push(name.to_ascii_lowercase().into()),
@@ -141,8 +172,11 @@ pub(super) fn client(der: &CertificateDer<'_>) -> Option<ClientCertificate> {
             _ => {}
         }
     }
-    let fingerprint = hex(digest::digest(&digest::SHA256, der).as_ref()).into();
-    Some(ClientCertificate { fingerprint, dns_names, uris })
+    Some(ClientCertificate { fingerprint: fingerprint(der).into(), dns_names, uris })
+}
+
+fn fingerprint(der: &CertificateDer<'_>) -> String {
+    hex(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 fn alternative_names<'a>(certificate: &'a X509Certificate<'a>) -> impl Iterator<Item = &'a GeneralName<'a>> {

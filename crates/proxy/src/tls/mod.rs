@@ -5,12 +5,16 @@
 //! former one. Handshakes take the newest without waiting; connections keep what they began with.
 
 mod certificates;
+mod challenge;
 mod names;
+mod obtained;
 mod settings;
 mod stamp;
 
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,7 +29,9 @@ use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+pub use certificates::Leaf;
 use names::Names;
+pub use obtained::Obtained;
 pub use settings::{CertificateFiles, ClientCertificates, Profile, Settings, UnknownName};
 pub use stamp::Stamp;
 /// A connection behind its handshake.
@@ -45,6 +51,8 @@ pub struct Termination {
     /// Seals sessions into tickets, with keys that all workers share and that change by the hour.
     ticketer: Arc<dyn ProducesTickets>,
     first_stamp: Stamp,
+    /// What was obtained while it runs. Held while material is made, so that the newest of both goes in.
+    obtained: Mutex<Vec<Obtained>>,
     current: ArcSwap<Material>,
 }
 
@@ -53,6 +61,20 @@ struct Material {
     config: Arc<ServerConfig>,
     names: Arc<Names>,
     warnings: Vec<String>,
+    shown: Vec<Shown>,
+}
+
+/// A certificate that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The DNS names it is shown for.
+    pub names: Vec<Box<str>>,
+    /// The addresses it is for.
+    pub addresses: Vec<IpAddr>,
+    /// The file it is from; none where it was obtained.
+    pub file: Option<PathBuf>,
+    /// What it says of itself.
+    pub leaf: Leaf,
 }
 
 /// A connection that is behind its handshake.
@@ -72,17 +94,46 @@ impl Termination {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let no_tickets = |error| vec![Problem::new("tls", format!("session tickets cannot be sealed: {error}"))];
         let ticketer = aws_lc_rs::Ticketer::new().map_err(no_tickets)?;
-        let material = Material::read(&settings, &provider, &ticketer, seconds(clock.as_ref()))?;
+        let material = Material::read(&settings, &[], &provider, &ticketer, seconds(clock.as_ref()))?;
         material.warn();
-        Ok(Self { settings, provider, clock, ticketer, first_stamp, current: ArcSwap::from_pointee(material) })
+        let current = ArcSwap::from_pointee(material);
+        Ok(Self { settings, provider, clock, ticketer, first_stamp, obtained: Mutex::default(), current })
     }
 
     /// Reads everything anew. What was in use stays in use if anything is wrong.
     pub fn reload(&self) -> Result<(), Vec<Problem>> {
-        let material = Material::read(&self.settings, &self.provider, &self.ticketer, seconds(self.clock.as_ref()))?;
+        let obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        self.make(&obtained)
+    }
+
+    /// Takes these in the place of what was obtained before, and reads everything else anew. Where that fails, what was
+    /// in use stays in use, and these come with the next that is good.
+    pub fn take_obtained(&self, certificates: Vec<Obtained>) -> Result<(), Vec<Problem>> {
+        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        *obtained = certificates;
+        self.make(&obtained)
+    }
+
+    fn make(&self, obtained: &[Obtained]) -> Result<(), Vec<Problem>> {
+        let now = seconds(self.clock.as_ref());
+        let material = Material::read(&self.settings, obtained, &self.provider, &self.ticketer, now)?;
         material.warn();
         self.current.store(Arc::new(material));
         Ok(())
+    }
+
+    /// The certificates that are in use.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.current.load().shown.clone()
+    }
+
+    /// Whether a file has a certificate that names this very host.
+    pub fn has_file_for(&self, host: &str) -> bool {
+        self.current
+            .load()
+            .shown
+            .iter()
+            .any(|shown| shown.file.is_some() && shown.names.iter().any(|name| **name == *host))
     }
 
     /// What the files looked like before they were read for the first time.
@@ -107,15 +158,19 @@ impl Termination {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let config = Arc::clone(&self.current.load().config);
-        let stream = TlsAcceptor::from(config).accept(stream).into_fallible().await?;
-        let (_, session) = stream.get_ref();
-        let shown = session.peer_certificates().and_then(<[_]>::first);
-        let client = shown.map(|der| certificates::client(der).ok_or_else(unreadable)).transpose();
-        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        match client {
-            Ok(client) => Ok(Secured { stream, client: client.map(Arc::new), is_resumed }),
-            Err(error) => Err((error, stream.into_inner().0)),
-        }
+        secured(TlsAcceptor::from(config).accept(stream).into_fallible().await?)
+    }
+}
+
+/// What a handshake has shown.
+fn secured<S>(stream: TlsStream<S>) -> Result<Secured<S>, (io::Error, S)> {
+    let (_, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let client = shown.map(|der| certificates::client(der).ok_or_else(unreadable)).transpose();
+    let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    match client {
+        Ok(client) => Ok(Secured { stream, client: client.map(Arc::new), is_resumed }),
+        Err(error) => Err((error, stream.into_inner().0)),
     }
 }
 
@@ -145,20 +200,33 @@ pub fn is_about_certificate(error: &io::Error) -> bool {
 impl Material {
     fn read(
         settings: &Settings,
+        obtained: &[Obtained],
         provider: &Arc<CryptoProvider>,
         ticketer: &Arc<dyn ProducesTickets>,
         now: i64,
     ) -> Result<Self, Vec<Problem>> {
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-        let mut names = Names::new(settings.unknown_names);
+        let (mut names, mut shown) = (Names::new(settings.unknown_names), Vec::new());
         for files in &settings.certificates {
             match certificates::certified(files, provider, now) {
                 Ok(certified) => {
                     names.add(&certified.key, &certified.names, &certified.addresses);
                     warnings.extend(certified.warnings);
+                    let file = Some(files.certificate.clone());
+                    let certificates::Certified { names, addresses, leaf, .. } = certified;
+                    shown.push(Shown { names, addresses, file, leaf });
                 }
                 Err(problem) => problems.push(problem),
             }
+        }
+        for name in &settings.awaited {
+            names.wait_for(name);
+        }
+        // What an operator has put into a file is meant for its names; what was obtained is for the others.
+        for certificate in obtained.iter().filter(|certificate| !names.has(&certificate.host)).collect::<Vec<_>>() {
+            names.add(&certificate.key, std::slice::from_ref(&certificate.host), &[]);
+            let (names, leaf) = (vec![certificate.host.clone()], certificate.leaf.clone());
+            shown.push(Shown { names, addresses: Vec::new(), file: None, leaf });
         }
         let verifier = verifier(settings, provider, now, &mut warnings).map_err(|found| problems.extend(found));
         let (Ok(verifier), true) = (verifier, problems.is_empty()) else { return Err(problems) };
@@ -184,7 +252,7 @@ impl Material {
         } else {
             config.ticketer = Arc::clone(ticketer);
         }
-        Ok(Self { config: Arc::new(config), names, warnings })
+        Ok(Self { config: Arc::new(config), names, warnings, shown })
     }
 
     fn warn(&self) {

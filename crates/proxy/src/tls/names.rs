@@ -1,6 +1,6 @@
 //! Which certificate is shown to whom: by the name the client asks for (SNI), else the first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) struct Names {
     addresses: Vec<IpAddr>,
     first: Keys,
     unknown: UnknownName,
+    /// Names that will have a certificate of their own.
+    awaited: HashSet<Box<str>>,
 }
 
 impl fmt::Debug for Names {
@@ -57,6 +59,16 @@ impl Names {
         }
     }
 
+    /// Keeps a name from being shown a certificate that is not good for it.
+    pub(super) fn wait_for(&mut self, name: &str) {
+        self.awaited.insert(name.into());
+    }
+
+    /// Whether a certificate names this very host.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.exact.contains_key(name)
+    }
+
     /// Whether some certificate is good for a host: a name in lower case, or an address.
     pub(super) fn cover(&self, host: &str) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -77,13 +89,12 @@ impl Names {
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let found = match name {
-            Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => self.find(&name.to_ascii_lowercase()),
-            Some(name) => self.find(name),
-            None => None,
-        };
-        let keys = match (found, self.unknown) {
+        let lower = name.filter(|name| name.bytes().any(|byte| byte.is_ascii_uppercase()));
+        let lower = lower.map(str::to_ascii_lowercase);
+        let name = lower.as_deref().or(name);
+        let keys = match (name.and_then(|name| self.find(name)), self.unknown) {
             (Some(keys), _) => keys,
+            (None, _) if name.is_some_and(|name| self.awaited.contains(name)) => return None,
             (None, UnknownName::First) => &self.first,
             (None, UnknownName::Refuse) => return None,
         };

@@ -48,6 +48,9 @@ pub enum ClientCertificates {
 pub struct Settings {
     /// Its certificates. Of several for one name the first that the client can use is shown.
     pub certificates: Vec<CertificateFiles>,
+    /// Names, in lower case, whose certificates are obtained while it runs. Until one is there, nobody gets through a
+    /// handshake for its name by another certificate.
+    pub awaited: Vec<String>,
     /// The versions it speaks.
     pub profile: Profile,
     /// Whether HTTP/2 is spoken over it, beside HTTP/1.1.

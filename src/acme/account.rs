@@ -1,0 +1,125 @@
+//! The account at the authority: made once, kept sealed in the registry, the same for all nodes.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Expect, Kind, Registry, Row, Write};
+use portcullis_identity::MasterKey;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::transport::{Transport, words};
+use super::{Failure, Settings};
+
+/// An account as the registry keeps it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// How its owner is reached, as the authority was told last.
+    contact: Vec<String>,
+    /// The credentials as JSON, sealed by the master key, in Base64.
+    sealed: String,
+}
+
+/// Where accounts are kept.
+pub(super) struct Accounts {
+    pub(super) settings: Settings,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) master: Arc<MasterKey>,
+    pub(super) transport: Transport,
+}
+
+impl Accounts {
+    /// The account that is kept, or a new one.
+    pub(super) async fn open(&self) -> Result<Account, Failure> {
+        let row = self.registry.get(Kind::AcmeAccount, &self.settings.directory).await.map_err(unkept)?;
+        let revision = row.as_ref().map(|row| row.revision);
+        match row.as_ref().and_then(|row| self.unseal(row)) {
+            Some((contact, credentials)) => self.restore(contact, credentials, revision).await,
+            None => self.make(revision).await,
+        }
+    }
+
+    /// Forgets the account, because the authority does not know it.
+    pub(super) async fn forget(&self) -> Result<(), Failure> {
+        let key = self.settings.directory.clone();
+        self.registry.commit(vec![Write::Delete { kind: Kind::AcmeAccount, key }]).await.map_err(unkept)
+    }
+
+    async fn restore(
+        &self,
+        contact: Vec<String>,
+        credentials: AccountCredentials,
+        revision: Option<u64>,
+    ) -> Result<Account, Failure> {
+        let again = serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(unwritable)?;
+        let account = Account::builder_with_http(Box::new(self.transport.clone()));
+        let account = account.from_credentials(credentials).await.map_err(|error| self.failure(&error))?;
+        if contact != self.settings.contact {
+            let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
+            account.update_contacts(&contact).await.map_err(|error| self.failure(&error))?;
+            self.keep(&again, revision).await?;
+        }
+        Ok(account)
+    }
+
+    async fn make(&self, revision: Option<u64>) -> Result<Account, Failure> {
+        let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
+        let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let binding = self.settings.binding.as_ref();
+        let binding = binding.map(|binding| ExternalAccountKey::new(binding.id.clone(), &binding.key));
+        let account = Account::builder_with_http(Box::new(self.transport.clone()));
+        let made = account.create(&new, self.settings.directory.clone(), binding.as_ref()).await;
+        let (account, credentials) = made.map_err(|error| self.failure(&error))?;
+        let credentials = serde_json::to_vec(&credentials).map(Zeroizing::new).map_err(unwritable)?;
+        self.keep(&credentials, revision).await?;
+        tracing::info!(directory = %self.settings.directory, account = account.id(), "an ACME account was made");
+        Ok(account)
+    }
+
+    async fn keep(&self, credentials: &[u8], over: Option<u64>) -> Result<(), Failure> {
+        let sealed = self.master.seal(&self.purpose(), credentials).map_err(|error| Failure::new(error.to_string()))?;
+        let stored = Stored { contact: self.settings.contact.clone(), sealed: STANDARD.encode(sealed) };
+        let row = Row {
+            kind: Kind::AcmeAccount,
+            key: self.settings.directory.clone(),
+            revision: over.unwrap_or(0) + 1,
+            owner: Owner::Api,
+            body: serde_json::to_string(&stored).map_err(unwritable)?,
+        };
+        let expect = over.map_or(Expect::Absent, Expect::Revision);
+        self.registry.commit(vec![Write::Put { row, expect }]).await.map_err(unkept)
+    }
+
+    fn unseal(&self, row: &Row) -> Option<(Vec<String>, AccountCredentials)> {
+        let stored: Stored = serde_json::from_str(&row.body).ok()?;
+        let sealed = STANDARD.decode(&stored.sealed).ok()?;
+        let opened = self.master.open(&self.purpose(), &sealed).ok();
+        let credentials = opened.and_then(|opened| serde_json::from_slice(&opened).ok());
+        if credentials.is_none() {
+            tracing::error!(directory = %row.key, "the ACME account that is kept cannot be opened; another one is made");
+        }
+        Some((stored.contact, credentials?))
+    }
+
+    /// Binds what is sealed to its row.
+    fn purpose(&self) -> String {
+        format!("acme_account/{}", self.settings.directory)
+    }
+
+    pub(super) fn failure(&self, error: &Error) -> Failure {
+        Failure { detail: words(error), retry_after: self.transport.take_retry_after() }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
+fn unkept(error: portcullis_core::ports::RegistryError) -> Failure {
+    Failure::new(error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
+fn unwritable(_: serde_json::Error) -> Failure {
+    Failure::new("an ACME account could not be written")
+}

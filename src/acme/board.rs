@@ -1,0 +1,231 @@
+//! What certificate authorities are to find: posted by the node that orders, looked up in the registry by the others.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_proxy::challenges::Challenges;
+use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
+
+use super::proof;
+
+/// How long what was posted is looked for, if nobody takes it down: longer than an order may take.
+const LASTS: Duration = Duration::from_secs(600);
+/// How long before an order may begin elsewhere it is looked for: longer than nodes take to hear of one another.
+const AHEAD: u64 = 30_000;
+
+/// What is posted for a host.
+#[derive(Clone)]
+struct Posted {
+    token: Box<str>,
+    authorization: Arc<str>,
+    certificate: Option<Arc<CertifiedKey>>,
+    /// Unix milliseconds.
+    until: u64,
+    /// Whether this node has posted it.
+    is_own: bool,
+}
+
+/// The same, as the registry keeps it. None of it is a secret: the authority publishes the token, and the rest is a hash
+/// of a public key.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    token: String,
+    authorization: String,
+    until: u64,
+}
+
+/// The board: at most one order for each host.
+pub(crate) struct Board {
+    hosts: Vec<String>,
+    registry: Arc<dyn Registry>,
+    jobs: Arc<dyn Jobs>,
+    clock: Arc<dyn Clock>,
+    posted: RwLock<HashMap<Box<str>, Posted>>,
+    count: AtomicUsize,
+    /// From when on, in Unix milliseconds, another node may order.
+    expected: AtomicU64,
+    /// Whether this node orders, so that nobody else does.
+    is_ordering: AtomicBool,
+    /// Looks into the registry that have begun. One is under way at a time.
+    looks: AtomicU64,
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// Something that was posted. It is taken off the board when this is dropped.
+pub(super) struct Posting<'a> {
+    board: &'a Arc<Board>,
+    host: Box<str>,
+}
+
+impl Board {
+    /// An empty board for these hosts. The registry is read by jobs.
+    pub(crate) fn new(
+        hosts: Vec<String>,
+        registry: Arc<dyn Registry>,
+        jobs: Arc<dyn Jobs>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hosts,
+            registry,
+            jobs,
+            clock,
+            posted: RwLock::default(),
+            count: AtomicUsize::new(0),
+            expected: AtomicU64::new(0),
+            is_ordering: AtomicBool::new(false),
+            looks: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Says when the next order is due, on whichever node.
+    pub(super) fn expect_from(&self, due: u64) {
+        self.expected.store(due.saturating_sub(AHEAD), SeqCst);
+    }
+
+    /// Says whether this node is the one that orders.
+    pub(super) fn order_here(&self, is_ordering: bool) {
+        self.is_ordering.store(is_ordering, SeqCst);
+    }
+
+    /// Posts what an authority is to find for a host, here and for all nodes.
+    pub(super) async fn post<'a>(
+        self: &'a Arc<Self>,
+        host: &str,
+        token: &str,
+        authorization: &str,
+        with_certificate: bool,
+    ) -> Result<Posting<'a>, String> {
+        let until = self.clock.unix_millis() + u64::try_from(LASTS.as_millis()).unwrap_or(u64::MAX);
+        let certificate = with_certificate.then(|| proof::certificate(host, authorization)).transpose()?;
+        let posted =
+            Posted { token: token.into(), authorization: authorization.into(), certificate, until, is_own: true };
+        let stored = Stored { token: token.to_owned(), authorization: authorization.to_owned(), until };
+        let body = serde_json::to_string(&stored).map_err(|error| error.to_string())?;
+        let row = Row { kind: Kind::Challenge, key: host.to_owned(), revision: 1, owner: Owner::Api, body };
+        let put = self.registry.commit(vec![Write::Put { row, expect: Expect::Any }]).await;
+        put.map_err(|error| error.to_string())?;
+        self.change(|board| {
+            board.insert(host.into(), posted);
+        });
+        Ok(Posting { board: self, host: host.into() })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<Box<str>, Posted>)) {
+        let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut posted);
+        self.count.store(posted.len(), SeqCst);
+    }
+
+    fn find(&self, host: &str) -> Option<Posted> {
+        let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
+        posted.get(host).filter(|posted| posted.until > self.clock.unix_millis()).cloned()
+    }
+
+    /// Whether another node may have posted something for a host.
+    fn is_expected(&self, host: &str) -> bool {
+        !self.is_ordering.load(SeqCst)
+            && self.clock.unix_millis() >= self.expected.load(SeqCst)
+            && self.hosts.iter().any(|known| known == host)
+    }
+
+    /// Looks into the registry. Whoever asks while somebody looks waits, and shares the next look with all who wait.
+    async fn look(self: &Arc<Self>) {
+        let before = self.looks.load(SeqCst);
+        let board = Arc::clone(self);
+        let look = async move {
+            let _one_at_a_time = board.looking.lock().await;
+            // One that has begun since has seen everything that was there when this one was asked for.
+            if board.looks.load(SeqCst) == before {
+                board.looks.fetch_add(1, SeqCst);
+                if let Err(error) = board.read().await {
+                    tracing::warn!(%error, "what certificate authorities are to find could not be looked up");
+                }
+            }
+        };
+        // A full queue is an answer too: nothing is known.
+        let _ = jobs::run(&self.jobs, look).await;
+    }
+
+    async fn read(&self) -> Result<(), RegistryError> {
+        let rows = self.registry.all(Kind::Challenge).await?;
+        let found: HashMap<Box<str>, Posted> = rows
+            .into_iter()
+            .filter(|row| self.hosts.contains(&row.key))
+            .filter_map(|row| {
+                let Stored { token, authorization, until } = serde_json::from_str(&row.body).ok()?;
+                let certificate = proof::certificate(&row.key, &authorization).ok();
+                let (token, authorization) = (token.into(), authorization.into());
+                Some((row.key.into(), Posted { token, authorization, certificate, until, is_own: false }))
+            })
+            .collect();
+        self.change(|board| {
+            board.retain(|_, posted| posted.is_own);
+            for (host, posted) in found {
+                board.entry(host).or_insert(posted);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Posting<'_> {
+    /// Takes it down everywhere.
+    pub(super) async fn take_down(self) {
+        let key = self.host.to_string();
+        if let Err(error) = self.board.registry.commit(vec![Write::Delete { kind: Kind::Challenge, key }]).await {
+            tracing::warn!(host = %self.host, %error, "what a certificate authority was to find is still in the registry");
+        }
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        self.board.change(|board| {
+            board.remove(&self.host);
+        });
+    }
+}
+
+/// What the data plane asks.
+pub(crate) struct Asked(pub(crate) Arc<Board>);
+
+#[async_trait]
+impl Challenges for Asked {
+    fn may_be_pending(&self) -> bool {
+        let board = &self.0;
+        board.count.load(SeqCst) > 0
+            || (!board.is_ordering.load(SeqCst) && board.clock.unix_millis() >= board.expected.load(SeqCst))
+    }
+
+    fn known(&self, host: &str, token: &str) -> Option<Arc<str>> {
+        self.0.find(host).filter(|posted| *posted.token == *token).map(|posted| posted.authorization)
+    }
+
+    async fn answer(&self, host: &str, token: &str) -> Option<Arc<str>> {
+        if let Some(known) = self.known(host, token) {
+            return Some(known);
+        }
+        if self.0.is_expected(host) {
+            self.0.look().await;
+        }
+        self.known(host, token)
+    }
+
+    async fn certificate(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+        let known = self.0.find(host).and_then(|posted| posted.certificate);
+        if known.is_some() || !self.0.is_expected(host) {
+            return known;
+        }
+        self.0.look().await;
+        self.0.find(host).and_then(|posted| posted.certificate)
+    }
+}

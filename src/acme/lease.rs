@@ -1,0 +1,167 @@
+//! Work that one node does at a time: a row in the registry says who does it and until when. It changes by comparing and
+//! setting alone, so two nodes never both have it; one that dies keeps it for no longer than it lasts.
+//!
+//! The clocks of nodes may differ by less than it lasts.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::call::hex;
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, Write};
+use serde::{Deserialize, Serialize};
+
+/// How long it lasts without being renewed.
+pub(super) const LASTS: Duration = Duration::from_secs(30);
+
+/// Who has it, as the registry keeps it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    holder: String,
+    /// Unix milliseconds.
+    until: u64,
+}
+
+/// A lease that nodes compete for.
+pub(super) struct Lease {
+    registry: Arc<dyn Registry>,
+    clock: Arc<dyn Clock>,
+    name: &'static str,
+    holder: String,
+}
+
+/// The lease, held by this node.
+pub(super) struct Held<'a> {
+    lease: &'a Lease,
+    revision: u64,
+}
+
+impl Lease {
+    /// One that this process competes for under a name of its own.
+    pub(super) fn new(name: &'static str, registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) -> Self {
+        let mut id = [0; 8];
+        aws_lc_rs::rand::fill(&mut id).expect("the generator aborts the process rather than return an error");
+        Self { registry, clock, name, holder: hex(&id) }
+    }
+
+    /// Takes it, if nobody else has it.
+    pub(super) async fn take(&self) -> Result<Option<Held<'_>>, RegistryError> {
+        let found = self.registry.get(Kind::Lease, self.name).await?;
+        let stored = found.as_ref().and_then(|row| serde_json::from_str::<Stored>(&row.body).ok());
+        if stored.is_some_and(|stored| stored.holder != self.holder && stored.until > self.clock.unix_millis()) {
+            return Ok(None);
+        }
+        let revision = found.map(|row| row.revision);
+        let is_ours = self.put(revision, LASTS).await?;
+        Ok(is_ours.then(|| Held { lease: self, revision: revision.unwrap_or(0) + 1 }))
+    }
+
+    /// Writes that this node has it for so long, over this revision and no other. False if that is not there any more.
+    async fn put(&self, over: Option<u64>, lasts: Duration) -> Result<bool, RegistryError> {
+        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let stored = Stored { holder: self.holder.clone(), until: self.clock.unix_millis().saturating_add(lasts) };
+        let body = serde_json::to_string(&stored).map_err(|error| RegistryError::Storage(error.to_string()))?;
+        let revision = over.unwrap_or(0) + 1;
+        let row = Row { kind: Kind::Lease, key: self.name.to_owned(), revision, owner: Owner::Api, body };
+        let expect = over.map_or(Expect::Absent, Expect::Revision);
+        match self.registry.commit(vec![Write::Put { row, expect }]).await {
+            Ok(()) => Ok(true),
+            Err(RegistryError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Held<'_> {
+    /// Does the work while the lease is held, renewing it. None if it was lost: the work is broken off where it stands.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, RegistryError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                () = tokio::time::sleep(LASTS / 3) => if !self.renew().await? {
+                    return Ok(None);
+                },
+            }
+        }
+    }
+
+    /// Makes it last from now. False if somebody else has it.
+    pub(super) async fn renew(&mut self) -> Result<bool, RegistryError> {
+        let is_ours = self.lease.put(Some(self.revision), LASTS).await?;
+        self.revision += u64::from(is_ours);
+        Ok(is_ours)
+    }
+
+    /// Gives it back before its time.
+    pub(super) async fn release(self) -> Result<(), RegistryError> {
+        self.lease.put(Some(self.revision), Duration::ZERO).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::memory::{ManualClock, MemoryRegistry};
+
+    use super::*;
+
+    fn two() -> (Lease, Lease, Arc<ManualClock>) {
+        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let lease = || Lease::new("work", Arc::clone(&registry), Arc::clone(&clock) as Arc<dyn Clock>);
+        (lease(), lease(), clock)
+    }
+
+    #[tokio::test]
+    async fn one_has_it_until_it_lapses_or_is_given_back() {
+        let (one, other, clock) = two();
+        let mut held = one.take().await.expect("a registry").expect("it is free");
+        assert!(other.take().await.expect("a registry").is_none());
+        clock.advance(LASTS - Duration::from_millis(1));
+        assert!(other.take().await.expect("a registry").is_none());
+        assert!(held.renew().await.expect("a registry"));
+        clock.advance(LASTS - Duration::from_millis(1));
+        assert!(other.take().await.expect("a registry").is_none());
+        held.release().await.expect("a registry");
+        // Another one has it at once; and from one who has died, when it has lapsed.
+        let taken = other.take().await.expect("a registry").expect("given back");
+        assert!(one.take().await.expect("a registry").is_none());
+        std::mem::forget(taken);
+        clock.advance(LASTS);
+        assert!(one.take().await.expect("a registry").is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_lost_it_learns_so_and_stops() {
+        let (one, other, clock) = two();
+        let mut held = one.take().await.expect("a registry").expect("it is free");
+        clock.advance(LASTS);
+        let taken = other.take().await.expect("a registry").expect("lapsed");
+        assert!(!held.renew().await.expect("a registry"));
+        held.release().await.expect("a registry");
+        assert!(one.take().await.expect("a registry").is_none(), "the other one has it still");
+        drop(taken);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_with_the_lease() {
+        let (one, other, clock) = two();
+        let mut held = one.take().await.expect("a registry").expect("it is free");
+        assert_eq!(held.during(tokio::time::sleep(LASTS * 3)).await.expect("a registry"), Some(()));
+        clock.advance(LASTS * 2);
+        let _taken = other.take().await.expect("a registry").expect("lapsed");
+        assert_eq!(held.during(std::future::pending::<()>()).await.expect("a registry"), None);
+    }
+
+    #[tokio::test]
+    async fn of_two_who_found_it_free_one_gets_it() {
+        let (one, other, _) = two();
+        assert!(one.put(None, LASTS).await.expect("a registry"));
+        assert!(!other.put(None, LASTS).await.expect("a registry"));
+        let mut both =
+            [one.put(Some(1), LASTS).await, other.put(Some(1), LASTS).await].map(|put| put.expect("a registry"));
+        both.sort_unstable();
+        assert_eq!(both, [false, true]);
+    }
+}

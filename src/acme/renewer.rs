@@ -1,0 +1,282 @@
+//! Keeps the certificates of the hosts good: takes up what other nodes have obtained, and orders what is due if no other
+//! node does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::ports::{Clock, Registry, RegistryError};
+use portcullis_identity::MasterKey;
+use portcullis_proxy::tls::{Obtained, Termination};
+use portcullis_proxy::worker::Stage;
+use tokio::sync::watch;
+
+use super::board::Board;
+use super::lease::Lease;
+use super::report::Report;
+use super::schedule;
+use super::shelf::{Kept, LastError, Shelf};
+use super::{ChallengeKind, Failure, Issued, Issuer, Wanted};
+
+/// How often one looks at what others have done.
+const LOOK: Duration = Duration::from_secs(5);
+/// The lease of whoever orders.
+const LEASE: &str = "acme";
+
+/// What it works with.
+pub(crate) struct Parts {
+    /// The hosts that certificates are for.
+    pub(crate) hosts: Vec<String>,
+    /// The directory of the authority.
+    pub(crate) directory: String,
+    /// How the authority is convinced, the best first; at least one.
+    pub(crate) challenges: Vec<ChallengeKind>,
+    /// Where certificates are kept.
+    pub(crate) registry: Arc<dyn Registry>,
+    /// Seals them.
+    pub(crate) master: Arc<MasterKey>,
+    /// The time of day.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whoever issues them.
+    pub(crate) issuer: Arc<dyn Issuer>,
+    /// What the authority is to find.
+    pub(crate) board: Arc<Board>,
+    /// Where they are shown.
+    pub(crate) tls: Arc<Termination>,
+    /// Where one can see how it goes.
+    pub(crate) report: Arc<Report>,
+}
+
+/// Keeps the certificates good.
+pub(crate) struct Renewer {
+    parts: Parts,
+    shelf: Shelf,
+    lease: Arc<Lease>,
+}
+
+impl Renewer {
+    /// Takes up what is kept, without asking anybody for more.
+    pub(crate) async fn start(parts: Parts) -> Result<Self, RegistryError> {
+        let shelf = Shelf::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
+        let lease = Arc::new(Lease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
+        let mut renewer = Self { parts, shelf, lease };
+        renewer.refresh().await?;
+        Ok(renewer)
+    }
+
+    /// Goes on until the gateway stops. Work that is under way then ends where it stands.
+    pub(crate) async fn run(mut self, mut stage: watch::Receiver<Stage>) {
+        loop {
+            let due = self.step(&mut stage).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "certificates could not be looked after");
+                u64::MAX
+            });
+            let wait = Duration::from_millis(due.saturating_sub(self.now())).min(LOOK);
+            tokio::select! {
+                () = stopped(&mut stage) => return,
+                // Whatever is due, others get their turn.
+                () = tokio::time::sleep(wait.max(Duration::from_millis(100))) => {}
+            }
+        }
+    }
+
+    /// Takes up what others have done, and does what is due. When there is something to do the next time.
+    pub(super) async fn step(&mut self, stage: &mut watch::Receiver<Stage>) -> Result<u64, RegistryError> {
+        self.refresh().await?;
+        if self.due() > self.now() {
+            return Ok(self.due());
+        }
+        let lease = Arc::clone(&self.lease);
+        let Some(mut held) = lease.take().await? else { return Ok(u64::MAX) };
+        self.parts.board.order_here(true);
+        let worked = held
+            .during(async {
+                tokio::select! {
+                    () = stopped(stage) => Ok(()),
+                    worked = self.work() => worked,
+                }
+            })
+            .await;
+        self.parts.board.order_here(false);
+        held.release().await?;
+        if let Some(worked) = worked? {
+            worked?;
+        } else {
+            tracing::warn!("another node has taken over the ordering of certificates");
+        }
+        Ok(self.due())
+    }
+
+    fn now(&self) -> u64 {
+        self.parts.clock.unix_millis()
+    }
+
+    /// Takes up what is kept.
+    async fn refresh(&mut self) -> Result<(), RegistryError> {
+        if self.shelf.refresh().await? {
+            self.show().await;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Has the listener show what is there.
+    async fn show(&self) {
+        let obtained: Vec<Obtained> = self.shelf.entries.iter().filter_map(|entry| entry.obtained.clone()).collect();
+        let tls = Arc::clone(&self.parts.tls);
+        match tokio::task::spawn_blocking(move || tls.take_obtained(obtained)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problems)) => {
+                for problem in problems {
+                    tracing::error!("{problem}; what was obtained is shown when this is good again");
+                }
+            }
+            Err(error) => tracing::error!(%error, "showing certificates has failed"),
+        }
+    }
+
+    fn publish(&self) {
+        let tls = &self.parts.tls;
+        self.parts.report.publish(&self.shelf.entries, &self.parts.directory, |host| tls.has_file_for(host));
+        self.parts.board.expect_from(self.due());
+    }
+
+    /// When there is something to do for some host.
+    fn due(&self) -> u64 {
+        (0..self.shelf.entries.len()).map(|position| self.due_for(position)).min().unwrap_or(u64::MAX)
+    }
+
+    fn due_for(&self, position: usize) -> u64 {
+        let entry = &self.shelf.entries[position];
+        if self.parts.tls.has_file_for(&entry.host) {
+            return u64::MAX;
+        }
+        let ask_at = entry.kept.ask_at.filter(|_| entry.obtained.is_some()).unwrap_or(u64::MAX);
+        entry.due(&self.parts.directory).min(ask_at)
+    }
+
+    /// Does what is due, one host after another. What one host fails with is no reason to leave the others.
+    async fn work(&mut self) -> Result<(), RegistryError> {
+        // It may have been done while the lease was waited for.
+        self.refresh().await?;
+        for position in 0..self.shelf.entries.len() {
+            if self.due_for(position) > self.now() {
+                continue;
+            }
+            self.ask(position).await?;
+            if self.shelf.entries[position].due(&self.parts.directory) <= self.now() {
+                self.order(position).await?;
+                // A new certificate may be one that its authority wants to have back soon.
+                self.ask(position).await?;
+            }
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// Asks the authority when it wants a certificate to be renewed, if it is time to.
+    async fn ask(&mut self, position: usize) -> Result<(), RegistryError> {
+        let (entry, now) = (&self.shelf.entries[position], self.now());
+        let Some(obtained) = &entry.obtained else { return Ok(()) };
+        if entry.kept.ask_at.is_none_or(|ask_at| ask_at > now) || entry.kept.directory != self.parts.directory {
+            return Ok(());
+        }
+        let Some(certificate) = obtained.certificate() else { return Ok(()) };
+        let mut kept = entry.kept.clone();
+        match self.parts.issuer.window(certificate).await {
+            Ok(Some((window, age))) => {
+                if kept.window != Some(window) {
+                    // Whatever the window is, it is renewed before it ends.
+                    let (begin, end) = life(obtained);
+                    let latest = end.saturating_sub((end - begin) / 20);
+                    kept.renew_at = schedule::by_window(window, schedule::chance()).min(latest);
+                    kept.window = Some(window);
+                }
+                kept.ask_at = Some(now.saturating_add(schedule::window_age(millis(age))));
+            }
+            Ok(None) => kept.ask_at = None,
+            Err(failure) => {
+                tracing::info!(host = %entry.host, reason = %failure.detail, "nobody says when a certificate is to be renewed");
+                let wait = failure.retry_after.map_or(schedule::WINDOW_RETRY, millis);
+                kept.ask_at = Some(now.saturating_add(wait.max(60_000)));
+            }
+        }
+        self.shelf.keep(position, kept).await.map(drop)
+    }
+
+    /// Orders a certificate and shows it; or notes why there is none.
+    async fn order(&mut self, position: usize) -> Result<(), RegistryError> {
+        let entry = &self.shelf.entries[position];
+        let challenge = self.challenge_for(&entry.kept);
+        let replaces = entry.obtained.as_ref().filter(|_| entry.kept.directory == self.parts.directory);
+        let wanted = Wanted { host: &entry.host, challenge, replaces: replaces.and_then(Obtained::certificate) };
+        let issued = self.parts.issuer.issue(wanted).await.and_then(|issued| {
+            let read = Obtained::read(&entry.host, &issued.chain, &issued.key);
+            let unusable = |problem| Failure::new(format!("the certificate that was issued cannot be used: {problem}"));
+            read.map(|obtained| (issued, obtained)).map_err(unusable)
+        });
+        match issued {
+            Ok((issued, obtained)) => self.take(position, challenge, &issued, obtained).await,
+            Err(failure) => self.note(position, failure).await,
+        }
+    }
+
+    /// What convinced the authority the last time, then what stands in the settings; after each failure the next.
+    fn challenge_for(&self, kept: &Kept) -> ChallengeKind {
+        let known = kept.convinced_by().filter(|known| self.parts.challenges.contains(known));
+        let others = self.parts.challenges.iter().copied().filter(|kind| Some(*kind) != known);
+        let order: Vec<ChallengeKind> = known.into_iter().chain(others).collect();
+        order[kept.failures as usize % order.len()]
+    }
+
+    async fn take(
+        &mut self,
+        position: usize,
+        challenge: ChallengeKind,
+        issued: &Issued,
+        obtained: Obtained,
+    ) -> Result<(), RegistryError> {
+        let (begin, end) = life(&obtained);
+        let mut kept = Kept {
+            directory: self.parts.directory.clone(),
+            renew_at: schedule::by_lifetime(begin, end, schedule::chance()),
+            ask_at: Some(0),
+            ..Kept::default()
+        };
+        kept.set_convinced_by(challenge);
+        let (host, leaf) = (self.shelf.entries[position].host.clone(), obtained.leaf.clone());
+        if self.shelf.keep_issued(position, issued, obtained, kept).await? {
+            tracing::info!(%host, serial = %leaf.serial, not_after = leaf.not_after, "a certificate was obtained");
+            self.show().await;
+        }
+        Ok(())
+    }
+
+    async fn note(&mut self, position: usize, failure: Failure) -> Result<(), RegistryError> {
+        let (entry, now) = (&self.shelf.entries[position], self.now());
+        let failures = entry.kept.failures.saturating_add(1);
+        let wait = schedule::after_failures(failures, failure.retry_after.map(millis), schedule::chance());
+        tracing::warn!(
+            host = %entry.host, reason = %failure.detail, failures, next_in_seconds = wait / 1_000,
+            "no certificate could be obtained"
+        );
+        let last_error = Some(LastError { at: now, detail: failure.detail });
+        let kept = Kept { failures, not_before: now.saturating_add(wait), last_error, ..entry.kept.clone() };
+        self.shelf.keep(position, kept).await.map(drop)
+    }
+}
+
+/// From when until when a certificate is good, in milliseconds of Unix time.
+fn life(obtained: &Obtained) -> (u64, u64) {
+    let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
+    let begin = millis(obtained.leaf.not_before);
+    (begin, millis(obtained.leaf.not_after).max(begin))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn stopped(stage: &mut watch::Receiver<Stage>) {
+    // A sender that is gone has stopped as well.
+    let _ = stage.wait_for(|stage| *stage > Stage::Serving).await;
+}

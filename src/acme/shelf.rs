@@ -1,0 +1,188 @@
+//! Certificates that were obtained, as the registry keeps them: sealed, one row for each host, with how it goes with the
+//! next. A row changes by comparing and setting alone.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_identity::MasterKey;
+use portcullis_proxy::tls::Obtained;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{ChallengeKind, Issued, Window};
+
+/// What is known of a host's certificate. Times are Unix milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Chain and key, sealed, in Base64.
+    pub(super) sealed: Option<String>,
+    /// The directory of the authority it is from.
+    pub(super) directory: String,
+    /// When it is to be renewed.
+    pub(super) renew_at: u64,
+    /// When its authority wants it to be.
+    pub(super) window: Option<Window>,
+    /// When the authority is asked about that the next time; none: it does not say.
+    pub(super) ask_at: Option<u64>,
+    /// Orders that have failed since the last that did not.
+    pub(super) failures: u32,
+    /// Before when nothing is ordered.
+    pub(super) not_before: u64,
+    /// What the last failure was.
+    pub(super) last_error: Option<LastError>,
+    /// How the authority was convinced the last time.
+    pub(super) convinced_by: Option<String>,
+}
+
+/// A failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastError {
+    /// When it was, in Unix milliseconds.
+    pub(super) at: u64,
+    /// What the authority said, or what kept it from saying anything.
+    pub(super) detail: String,
+}
+
+impl Kept {
+    /// What convinced the authority the last time it was asked.
+    pub(super) fn convinced_by(&self) -> Option<ChallengeKind> {
+        self.convinced_by.as_deref().and_then(|word| word.parse().ok())
+    }
+
+    /// Notes what has.
+    pub(super) fn set_convinced_by(&mut self, kind: ChallengeKind) {
+        self.convinced_by = Some(kind.as_str().to_owned());
+    }
+}
+
+/// What is sealed.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct Content {
+    chain: String,
+    /// PKCS#8, in Base64.
+    key: String,
+}
+
+/// A host with its certificate.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The host.
+    pub(super) host: String,
+    /// What is known.
+    pub(super) kept: Kept,
+    /// The certificate; none as long as there is none that can be used.
+    pub(super) obtained: Option<Obtained>,
+    /// The revision of the row, if there is one.
+    revision: Option<u64>,
+}
+
+impl Entry {
+    /// When a certificate is ordered for it the next time.
+    pub(super) fn due(&self, directory: &str) -> u64 {
+        let is_wanted = self.obtained.is_some() && self.kept.directory == directory;
+        let renew_at = if is_wanted { self.kept.renew_at } else { 0 };
+        renew_at.max(self.kept.not_before)
+    }
+}
+
+/// The certificates of this gateway's hosts, as this node has seen them last.
+pub(super) struct Shelf {
+    registry: Arc<dyn Registry>,
+    master: Arc<MasterKey>,
+    /// In the order of the settings.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Shelf {
+    /// Nothing has been seen yet.
+    pub(super) fn new(hosts: &[String], registry: Arc<dyn Registry>, master: Arc<MasterKey>) -> Self {
+        let empty = |host: &String| Entry { host: host.clone(), kept: Kept::default(), obtained: None, revision: None };
+        Self { registry, master, entries: hosts.iter().map(empty).collect() }
+    }
+
+    /// Looks at what is there now. Whether any certificate is another than before.
+    pub(super) async fn refresh(&mut self) -> Result<bool, RegistryError> {
+        let rows = self.registry.all(Kind::Certificate).await?;
+        let mut has_changed = false;
+        for entry in &mut self.entries {
+            let row = rows.iter().find(|row| row.key == entry.host);
+            if row.map(|row| row.revision) == entry.revision {
+                continue;
+            }
+            let sealed = entry.kept.sealed.take();
+            entry.revision = row.map(|row| row.revision);
+            entry.kept = row.and_then(|row| serde_json::from_str(&row.body).ok()).unwrap_or_default();
+            if entry.kept.sealed != sealed {
+                entry.obtained =
+                    entry.kept.sealed.as_deref().and_then(|sealed| unseal(&self.master, &entry.host, sealed));
+                has_changed = true;
+            }
+        }
+        Ok(has_changed)
+    }
+
+    /// Keeps a certificate that can be used, with what is known of it. False if somebody else was faster.
+    pub(super) async fn keep_issued(
+        &mut self,
+        position: usize,
+        issued: &Issued,
+        obtained: Obtained,
+        kept: Kept,
+    ) -> Result<bool, RegistryError> {
+        let entry = &self.entries[position];
+        let content = Content { chain: issued.chain.clone(), key: STANDARD.encode(&*issued.key) };
+        let failed = |error: &dyn std::fmt::Display| RegistryError::Storage(error.to_string());
+        let content = serde_json::to_vec(&content).map(Zeroizing::new).map_err(|error| failed(&error))?;
+        let sealed = self.master.seal(&purpose(&entry.host), &content).map_err(|error| failed(&error))?;
+        let kept = Kept { sealed: Some(STANDARD.encode(sealed)), ..kept };
+        let is_kept = self.put(position, kept).await?;
+        if is_kept {
+            self.entries[position].obtained = Some(obtained);
+        }
+        Ok(is_kept)
+    }
+
+    /// Keeps what is known of the certificate that is there. False if somebody else was faster.
+    pub(super) async fn keep(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {
+        let sealed = self.entries[position].kept.sealed.clone();
+        self.put(position, Kept { sealed, ..kept }).await
+    }
+
+    async fn put(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {
+        let entry = &mut self.entries[position];
+        let revision = entry.revision.unwrap_or(0) + 1;
+        let body = serde_json::to_string(&kept).map_err(|error| RegistryError::Storage(error.to_string()))?;
+        let row = Row { kind: Kind::Certificate, key: entry.host.clone(), revision, owner: Owner::Api, body };
+        let expect = entry.revision.map_or(Expect::Absent, Expect::Revision);
+        match self.registry.commit(vec![Write::Put { row, expect }]).await {
+            Ok(()) => {
+                (entry.revision, entry.kept) = (Some(revision), kept);
+                Ok(true)
+            }
+            Err(RegistryError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What cannot be opened or used is as good as none, and another one is ordered.
+fn unseal(master: &MasterKey, host: &str, sealed: &str) -> Option<Obtained> {
+    let opened = STANDARD.decode(sealed).ok().and_then(|sealed| master.open(&purpose(host), &sealed).ok());
+    let content: Option<Content> = opened.and_then(|opened| serde_json::from_slice(&opened).ok());
+    let read = content.and_then(|content| {
+        let key = Zeroizing::new(STANDARD.decode(content.key.as_bytes()).ok()?);
+        Obtained::read(host, &content.chain, &key).ok()
+    });
+    if read.is_none() {
+        tracing::error!(host, "the certificate that is kept cannot be used; another one is ordered");
+    }
+    read
+}
+
+/// Binds what is sealed to its row.
+fn purpose(host: &str) -> String {
+    format!("certificate/{host}")
+}
