@@ -13,7 +13,7 @@ use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, 
 use serde::{Deserialize, Serialize};
 
 /// How long it lasts without being renewed.
-pub(super) const LASTS: Duration = Duration::from_secs(30);
+pub(super) const LASTS: Duration = Duration::from_secs(15);
 
 /// Who has it, as the registry keeps it.
 #[derive(Serialize, Deserialize)]

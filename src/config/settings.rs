@@ -106,7 +106,7 @@ settings! {
     {
         /// The address of the data plane, where apps call services in clear; "off": nowhere.
         listen: Option<SocketAddr> = ADDRESS_OR_OFF("127.0.0.1:6500"),
-        /// The address of the data plane over TLS. Needs `tls.certificates`.
+        /// The address of the data plane over TLS. Needs `tls.certificates` or `acme.hosts`.
         tls_listen: Option<SocketAddr> = ADDRESS_OR_OFF("off"),
         /// Whether calls in clear are sent to TLS (308) instead of being served.
         http_redirect: bool = SWITCH("false"),

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::super::support::authority::Authority;
 use super::super::support::gateway::command;
 use super::super::support::scene::until;
-use super::super::tls::{answered, failed, s_client};
+use super::super::tls::{LAST_REQUEST, answered, failed, s_client};
 use super::{HOST, World, certificate, is_nowhere_in, obtained, told};
 
 /// What openssl says of a connection by a protocol of ALPN.
 fn alpn(gateway: &super::Gateway, protocols: &str) -> String {
     let address = gateway.tls.expect("TLS");
-    s_client(address, &["-servername", HOST, "-alpn", protocols], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    s_client(address, &["-servername", HOST, "-alpn", protocols], LAST_REQUEST)
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn by_a_handshake_and_kept_over_a_restart() {
     assert!(moment("not_before") < moment("next_renewal") && moment("next_renewal") < moment("not_after"), "{found}");
     assert!(world.plain.connections() == 0 && world.secured.connections() > 0, "it came by the handshake alone");
     // What is shown is what is told.
-    let shown = s_client(gateway.tls.expect("TLS"), &["-servername", HOST], b"");
+    let shown = s_client(gateway.tls.expect("TLS"), &["-servername", HOST], LAST_REQUEST);
     let begin = shown.find("-----BEGIN").expect("a certificate");
     std::fs::write(gateway.directory().join("shown.pem"), &shown[begin..]).expect("written");
     let openssl = std::process::Command::new("openssl")
@@ -42,7 +42,8 @@ fn by_a_handshake_and_kept_over_a_restart() {
 
     // The command shows the same.
     let listed = command(gateway.directory())
-        .args(["--admin-url", &format!("http://{}", gateway.admin), "certificates"])
+        .env("PORTCULLIS_ADMIN_URL", format!("http://{}", gateway.admin))
+        .arg("certificates")
         .output();
     let listed = String::from_utf8(listed.expect("runs").stdout).expect("text");
     assert!(listed.lines().any(|line| line.starts_with(HOST) && line.contains(&moment("not_after"))), "{listed}");
@@ -87,7 +88,7 @@ fn a_route_of_ones_own_may_have_the_path() {
     let backend = super::super::support::Backend::echo();
     let service = json!({"targets": [{"url": backend.url()}], "require": []});
     gateway.admin_ok("PUT", "/services/own/v1", Some(&service), 201);
-    let route = json!({"match": {"path": "/.well-known/acme-challenge"}, "service": "own/v1"});
+    let route = json!({"match": {"path": {"prefix": "/.well-known/acme-challenge"}}, "service": "own/v1"});
     gateway.admin_ok("PUT", "/routes/own", Some(&route), 201);
     obtained(&gateway, HOST);
     let answer = gateway.call("GET", "/.well-known/acme-challenge/mine", &[("Host", HOST)], b"");
@@ -104,9 +105,9 @@ fn a_handshake_for_what_is_not_there_yet_is_refused_and_challenges_end_after_it(
     // Nobody leads the authority here, so it waits; and so does the host.
     let gateway = super::Gateway::with(&settings);
     let address = gateway.tls.expect("TLS");
-    let refused = s_client(address, &["-servername", HOST], b"");
+    let refused = s_client(address, &["-servername", HOST], LAST_REQUEST);
     assert!(refused.contains("no peer certificate available") && refused.contains("alert"), "{refused}");
-    let other = s_client(address, &["-servername", "else.example.com"], b"");
+    let other = s_client(address, &["-servername", "else.example.com"], LAST_REQUEST);
     assert!(other.contains("BEGIN CERTIFICATE"), "who asks for anything else sees the first: {other}");
     let missing = certificate(&gateway, HOST);
     assert_eq!((&missing["source"], &missing["not_after"]), (&json!("acme"), &Value::Null), "{missing}");

@@ -1,7 +1,8 @@
 //! The authority: Debian's `pebble`, and whoever tells it where names lead.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub(super) struct Pebble {
     child: Child,
     address: SocketAddr,
     management: SocketAddr,
+    names: SocketAddr,
     place: TempDir,
 }
 
@@ -35,21 +37,9 @@ impl Pebble {
             for (name, value) in more {
                 inner[*name] = value.clone();
             }
-            let configuration = place.path().join("pebble.json");
-            std::fs::write(&configuration, json!({"pebble": inner}).to_string()).expect("written");
-            let said = File::create(place.path().join("said.txt")).expect("a file");
-            let child = Command::new("pebble")
-                .args(["-strict=false", "-dnsserver", &names.to_string(), "-config"])
-                .arg(&configuration)
-                .env("PEBBLE_VA_NOSLEEP", "1")
-                // Every order is looked at.
-                .env("PEBBLE_AUTHZREUSE", "0")
-                .stdin(Stdio::null())
-                .stdout(said.try_clone().expect("the file"))
-                .stderr(said)
-                .spawn()
-                .expect("pebble is installed (apt install pebble)");
-            let mut pebble = Self { child, address, management, place };
+            std::fs::write(place.path().join("pebble.json"), json!({"pebble": inner}).to_string()).expect("written");
+            let child = launch(place.path(), names);
+            let mut pebble = Self { child, address, management, names, place };
             if pebble.answers(vouching) {
                 return pebble;
             }
@@ -73,14 +63,17 @@ impl Pebble {
         false
     }
 
+    /// Starts it anew in its place, with nothing of what it knew.
+    pub(super) fn forget(&mut self, vouching: &Authority) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+        self.child = launch(self.place.path(), self.names);
+        assert!(self.answers(vouching), "{}", self.said());
+    }
+
     /// The URL of its directory.
     pub(super) fn directory(&self) -> String {
         format!("https://{}/dir", self.address)
-    }
-
-    /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// The root of what it issues, in PEM.
@@ -105,6 +98,22 @@ impl Drop for Pebble {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// With the configuration in its place.
+fn launch(place: &Path, names: SocketAddr) -> Child {
+    let said = OpenOptions::new().create(true).append(true).open(place.join("said.txt")).expect("a file");
+    Command::new("pebble")
+        .args(["-strict=false", "-dnsserver", &names.to_string(), "-config"])
+        .arg(place.join("pebble.json"))
+        .env("PEBBLE_VA_NOSLEEP", "1")
+        // Every order is looked at.
+        .env("PEBBLE_AUTHZREUSE", "0")
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().expect("the file"))
+        .stderr(said)
+        .spawn()
+        .expect("pebble is installed (apt install pebble)")
 }
 
 fn free() -> SocketAddr {

@@ -81,7 +81,7 @@ pub(crate) fn s_client(address: SocketAddr, options: &[&str], input: &[u8]) -> S
 }
 
 /// A request after whose answer the connection ends.
-const LAST_REQUEST: &[u8] = b"GET /-/health HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
+pub(crate) const LAST_REQUEST: &[u8] = b"GET /-/health HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
 
 /// A counter of the handshakes.
 fn counted(gateway: &Gateway, name: &str) -> u64 {
