@@ -119,7 +119,6 @@ fn unkept(error: portcullis_core::ports::RegistryError) -> Failure {
     Failure::new(error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
 fn unwritable(_: serde_json::Error) -> Failure {
     Failure::new("an ACME account could not be written")
 }
