@@ -12,11 +12,14 @@ use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, 
 use portcullis_proxy::challenges::Challenges;
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::proof;
 
 /// How long what was posted is looked for, if nobody takes it down: longer than an order may take.
 const LASTS: Duration = Duration::from_secs(600);
+/// How many wait for a look at the same time. Beyond it nothing is known.
+const MOST_WAITING: usize = 64;
 /// How long before an order may begin elsewhere it is looked for: longer than nodes take to hear of one another.
 const AHEAD: u64 = 30_000;
 
@@ -56,6 +59,7 @@ pub(crate) struct Board {
     /// Looks into the registry that have begun. One is under way at a time.
     looks: AtomicU64,
     looking: tokio::sync::Mutex<()>,
+    waiting: Semaphore,
 }
 
 /// Something that was posted. It is taken off the board when this is dropped.
@@ -83,11 +87,16 @@ impl Board {
             is_ordering: AtomicBool::new(false),
             looks: AtomicU64::new(0),
             looking: tokio::sync::Mutex::new(()),
+            waiting: Semaphore::new(MOST_WAITING),
         })
     }
 
-    /// Says when the next order is due, on whichever node.
+    /// Says when the next order is due, on whichever node. What nobody has taken down is gone when its time is over.
     pub(super) fn expect_from(&self, due: u64) {
+        let now = self.clock.unix_millis();
+        if self.count.load(SeqCst) > 0 {
+            self.change(|board| board.retain(|_, posted| posted.until > now));
+        }
         self.expected.store(due.saturating_sub(AHEAD), SeqCst);
     }
 
@@ -139,6 +148,7 @@ impl Board {
 
     /// Looks into the registry. Whoever asks while somebody looks waits, and shares the next look with all who wait.
     async fn look(self: &Arc<Self>) {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return };
         let before = self.looks.load(SeqCst);
         let board = Arc::clone(self);
         let look = async move {

@@ -150,7 +150,9 @@ impl Renewer {
         if self.parts.tls.has_file_for(&entry.host) {
             return u64::MAX;
         }
-        let ask_at = entry.kept.ask_at.filter(|_| entry.obtained.is_some()).unwrap_or(u64::MAX);
+        // Only an authority that is still asked at all is asked for its word on what it has issued.
+        let can_ask = entry.obtained.is_some() && entry.kept.directory == self.parts.directory;
+        let ask_at = entry.kept.ask_at.filter(|_| can_ask).unwrap_or(u64::MAX);
         entry.due(&self.parts.directory).min(ask_at)
     }
 
@@ -170,7 +172,7 @@ impl Renewer {
             }
             self.publish();
         }
-        Ok(())
+        self.shelf.forget_old(self.now()).await
     }
 
     /// Asks the authority when it wants a certificate to be renewed, if it is time to.

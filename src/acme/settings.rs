@@ -64,12 +64,15 @@ impl Settings {
         if !problems.is_empty() {
             return Err(problems);
         }
+        // What nobody would answer is not tried.
+        let is_answered = |kind: &&ChallengeKind| **kind != ChallengeKind::Http01 || config.listen.is_some();
+        let challenges = acme.challenges.iter().filter(is_answered).copied().collect();
         let binding = acme.eab_kid.clone().zip(key.and_then(Result::ok)).map(|(id, key)| Binding { id, key });
         Ok(Some(Self {
             hosts: acme.hosts.clone(),
             directory: acme.directory.clone().unwrap_or_default(),
             contact: acme.contact.clone(),
-            challenges: acme.challenges.clone(),
+            challenges,
             ca: ca.and_then(Result::ok),
             binding,
         }))

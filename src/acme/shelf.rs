@@ -14,6 +14,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{ChallengeKind, Issued, Window};
 
+/// How long after its renewal was due a certificate that nobody wants is forgotten: half a year, in milliseconds.
+const FORGET: u64 = 180 * 86_400 * 1_000;
+
 /// What is known of a host's certificate. Times are Unix milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -149,6 +152,19 @@ impl Shelf {
     pub(super) async fn keep(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {
         let sealed = self.entries[position].kept.sealed.clone();
         self.put(position, Kept { sealed, ..kept }).await
+    }
+
+    /// Forgets certificates of hosts that nobody wants any more, long after their end.
+    pub(super) async fn forget_old(&self, now: u64) -> Result<(), RegistryError> {
+        let rows = self.registry.all(Kind::Certificate).await?;
+        let is_wanted = |row: &Row| self.entries.iter().any(|entry| entry.host == row.key);
+        let is_old = |row: &Row| {
+            let kept: Kept = serde_json::from_str(&row.body).unwrap_or_default();
+            kept.renew_at.max(kept.not_before).saturating_add(FORGET) < now
+        };
+        let old = rows.into_iter().filter(|row| !is_wanted(row) && is_old(row));
+        let gone: Vec<Write> = old.map(|row| Write::Delete { kind: Kind::Certificate, key: row.key }).collect();
+        if gone.is_empty() { Ok(()) } else { self.registry.commit(gone).await }
     }
 
     async fn put(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {

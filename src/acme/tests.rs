@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use portcullis_admin::Renewals as _;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
-use portcullis_core::ports::{Clock, Kind, Registry};
+use portcullis_core::model::Owner;
+use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, Write};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::challenges::Challenges as _;
 use portcullis_proxy::tls::{Settings as TlsSettings, Termination};
@@ -342,6 +343,59 @@ async fn another_authority_is_asked_at_once_and_the_old_certificate_stays_meanwh
     // What it takes the place of is none of its own.
     assert_eq!(nodes.orders().iter().filter(|order| !order.2).count(), 2);
     assert_ne!(fingerprints(&moved), first);
+    // One that is not there is not asked again before its time, nor is the former one asked for its word.
+    nodes.fail("no", None);
+    nodes.fail("no", None);
+    let mut gone = nodes.node_of("https://gone.example/dir").await;
+    *nodes.signer.window.lock().expect("not poisoned") = None;
+    let due = nodes.step(&mut gone).await;
+    assert!(due >= nodes.clock.unix_millis() + 60_000, "{due}");
+    assert_eq!(fingerprints(&gone), fingerprints(&moved));
+}
+
+#[tokio::test]
+async fn what_nobody_wants_any_more_is_forgotten_in_the_end() {
+    let nodes = Nodes::new();
+    let mut node = nodes.node().await;
+    let old = |key: &str, renew_at: u64| {
+        let body =
+            serde_json::json!({"directory": "", "renew_at": renew_at, "failures": 0, "not_before": 0}).to_string();
+        let row = Row { kind: Kind::Certificate, key: key.to_owned(), revision: 1, owner: Owner::Api, body };
+        Write::Put { row, expect: Expect::Absent }
+    };
+    let days_ago = |days: u64| (NOW - days * DAY) * 1_000;
+    let rows = vec![old("gone.example", days_ago(181)), old("new.example", days_ago(179))];
+    nodes.registry.commit(rows).await.expect("a registry");
+    nodes.step(&mut node).await;
+    let rows = nodes.registry.all(Kind::Certificate).await.expect("rows");
+    let keys: Vec<_> = rows.iter().map(|row| row.key.as_str()).collect();
+    assert_eq!(keys, ["a.example", "b.example", "new.example"]);
+}
+
+#[tokio::test]
+async fn no_more_wait_for_a_look_than_may() {
+    /// Jobs that are never done.
+    struct Stuck;
+    impl Jobs for Stuck {
+        fn submit(&self, job: Job) -> Result<(), QueueFull> {
+            std::mem::forget(job);
+            Ok(())
+        }
+    }
+    let nodes = Nodes::new();
+    let hosts = HOSTS.map(str::to_owned).to_vec();
+    let clock = Arc::clone(&nodes.clock) as Arc<dyn Clock>;
+    let board = Board::new(hosts, Arc::clone(&nodes.registry), Arc::new(Stuck), clock);
+    let asked = Arc::new(Asked(board));
+    for _ in 0..64 {
+        let asked = Arc::clone(&asked);
+        tokio::spawn(async move { asked.answer("a.example", "token").await });
+    }
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+    // The next one is told at once that nothing is known.
+    assert_eq!(asked.answer("a.example", "token").await, None);
 }
 
 #[tokio::test]
