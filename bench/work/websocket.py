@@ -133,7 +133,7 @@ def _messages(connections, seconds):
         connection.sendall(SENT)
     until = start + seconds
     while time.perf_counter() < until:
-        events = poll.poll(1)
+        events = poll.poll(20)
         if not events:
             raise LoadFailed("a WebSocket brings nothing back")
         for number, _ in events:

@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin_api;
+mod bench;
 mod captures;
 mod command_line;
 mod crash;
