@@ -26,3 +26,7 @@ serve *options:
 # The API documentation of all crates
 docs:
     cargo doc --workspace --no-deps --locked --open
+
+# Portcullis beside other proxies; docs/performance.md says how to read it
+bench *options:
+    bench/run {{options}}
