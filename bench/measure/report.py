@@ -24,7 +24,8 @@ def table(results):
     item = results.item
     cores = "one worker on a core of its own" if results.workers == 1 else (
         f"{results.workers} workers, which share their cores with the generator and the backend")
-    lines = [f"### {item.name}: {item.title}", "", f"Each proxy with {cores}.", ""]
+    several = "" if results.workers == 1 else f", {results.workers} workers"
+    lines = [f"### {item.name}: {item.title}{several}", "", f"Each proxy with {cores}.", ""]
     headings = ["", *(column.heading for column in item.columns), f"to {item.reference}" if item.reference else "least–most", "rounds"]
     lines += [_row(headings), _row(["---"] + ["---:"] * (len(headings) - 1))]
     for peer, samples in results.samples.items():
@@ -35,6 +36,8 @@ def table(results):
         lines.append(_row([peer, *figures, compared, f"{counted} of {len(samples)}"]))
     if results.noisy:
         lines += ["", f"{results.noisy} samples had too much foreign load and were taken again."]
+    again = [f"{peer}, a load once more after {' '.join(why.split())[:200]}" for peer, why in results.repeated.items()]
+    lines += [line for said in again for line in ("", said)]
     lines += [line for peer, why in results.failed.items() for line in ("", f"{peer}: {' '.join(why.split())[:300]}")]
     return "\n".join(lines)
 
@@ -83,6 +86,7 @@ def as_json(all_results, machine, versions, missing):
             "ratios": ratios,
             "samples": results.samples,
             "noisy": results.noisy,
+            "repeated": results.repeated,
             "failed": results.failed,
         })
     return {"machine": machine, "versions": versions, "missing": missing, "items": items}

@@ -22,7 +22,9 @@ class Results:
     workers: int
     samples: dict = field(default_factory=dict)
     noisy: int = 0
+    # Why a peer was left out, or a round of it; and why a load was put on again that had gone wrong.
     failed: dict = field(default_factory=dict)
+    repeated: dict = field(default_factory=dict)
 
     def values(self, peer, key):
         """What is known of a figure, a value a round that counts."""
@@ -63,11 +65,19 @@ def _proven(item, peer, setting, results):
 
 
 def _sample(item, peer, setting, most_foreign, results):
-    """One sample, taken again while the machine is busy with something else; None if it stays so, or fails."""
-    for _ in range(ATTEMPTS):
+    """One sample, taken again while the machine is busy with something else; None if it stays so, or fails.
+
+    A load that goes wrong is put on again too, and told. Work that is not done is not asked for again.
+    """
+    for attempt in range(ATTEMPTS):
         setting.foreign = 0.0
         try:
             sample = item.sample(peer, setting)
+        except LoadFailed as failure:
+            said = results.failed if attempt + 1 == ATTEMPTS else results.repeated
+            said[peer.name] = f"{type(failure).__name__}: {failure}"
+            print(f"  {item.name}: {peer.name}, attempt {attempt + 1}: {failure}", file=sys.stderr, flush=True)
+            continue
         except FAILURES as failure:
             results.failed[peer.name] = f"{type(failure).__name__}: {failure}"
             print(f"  {item.name}: {peer.name} fails: {failure}", file=sys.stderr, flush=True)
