@@ -517,8 +517,15 @@ mod tests {
         watch.judge(4_000_000, &timeouts);
         assert_eq!(watch.poll(&context), Ending::None);
         watch.enter(Phase::Idle, 11_000);
-        watch.judge(86_000, &timeouts);
+        watch.judge(12_000, &timeouts);
         assert_eq!(watch.poll(&context), Ending::None);
+        for tick in [12_001, 86_000] {
+            watch.judge(tick, &timeouts);
+            assert_eq!(watch.poll(&context), Ending::Rest);
+        }
+        watch.enter(Phase::Head, 86_000);
+        assert_eq!(watch.poll(&context), Ending::None, "it has rested");
+        watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
     }

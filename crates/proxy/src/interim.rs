@@ -179,7 +179,7 @@ mod tests {
         fields.append("content-security-policy", HeaderValue::from_static("a"));
         interim.hint(&fields);
         let said = interim.take().expect("a hint");
-        assert_eq!(written(&said), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Security-Policy: a\r\n\r\n");
+        assert_eq!(written(&said), "HTTP/1.1 103 Early Hints\r\nContent-Security-Policy: a\r\nLink: </a>\r\n\r\n");
         fields.remove(LINK);
         fields.remove("content-security-policy");
         interim.hint(&fields);

@@ -57,11 +57,13 @@ pub struct Leaf {
 pub(super) fn certified(files: &CertificateFiles, provider: &CryptoProvider, now: i64) -> Result<Certified, Problem> {
     let place = &files.certificate;
     let chain: Vec<CertificateDer<'static>> = items(place, "certificate")?;
-    let mut keys: Vec<PrivateKeyDer<'static>> = items(&files.key, "private key")?;
-    if keys.len() > 1 {
-        return Err(problem(&files.key, format!("has {} private keys; expected one", keys.len())));
-    }
-    let key = keys.pop().ok_or_else(|| problem(&files.key, "has no private key"))?;
+    let key = || {
+        let mut keys: Vec<PrivateKeyDer<'static>> = items(&files.key, "private key")?;
+        if keys.len() > 1 {
+            return Err(problem(&files.key, format!("has {} private keys; expected one", keys.len())));
+        }
+        keys.pop().ok_or_else(|| problem(&files.key, "has no private key"))
+    };
     certify(place, &files.key, chain, key, provider, now)
 }
 
@@ -70,7 +72,7 @@ pub(super) fn certify(
     place: &Path,
     key_place: &Path,
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: impl FnOnce() -> Result<PrivateKeyDer<'static>, Problem>,
     provider: &CryptoProvider,
     now: i64,
 ) -> Result<Certified, Problem> {
@@ -83,7 +85,7 @@ pub(super) fn certify(
             .map_err(|error| problem(place, format!("certificate {} cannot be read: {error}", position + 1)))?;
         facts.add(position, certificate, &read, now);
     }
-    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+    let key = CertifiedKey::from_der(chain, key()?, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             problem(key_place, format!("is not the key of the certificate in {}", place.display()))
         }
