@@ -159,6 +159,17 @@ fn a_connection_that_dies_is_replaced() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_comes_any_more_gets_no_more_calls() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, &format!("{ONE}timeouts.upstream_first_byte = \"1s\"\n"));
+    assert_eq!(get(&gateway, "/x").json()["number"], 1);
+    server.signal("STOP");
+    assert_eq!(get(&gateway, "/x").status, 504);
+    server.signal("CONT");
+    assert_eq!(get(&gateway, "/x").json()["number"], 2);
+}
+
+#[test]
 fn connections_outlive_declarations_and_end_when_nobody_uses_them() {
     let server = Server::start(&json!({}));
     let gateway = before(&server, &format!("{ONE}timeouts.upstream_keep_alive = \"2s\"\n"));

@@ -68,6 +68,11 @@ impl Server {
         self.heard(kind).into_iter().find(&found).expect("there")
     }
 
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// How many connections it has taken.
     fn connections(&self) -> usize {
         self.events("connection").len()

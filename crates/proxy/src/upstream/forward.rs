@@ -309,10 +309,11 @@ async fn send(
 ) -> Result<Response, Failure> {
     let (mut connection, reused) = match lease {
         Lease::Whole { connection, reused } => (connection, reused),
-        Lease::Place(place) => return http2::send(settings, place, target, request).await,
+        // Apart, so that calls over HTTP/1.1 do not carry its weight.
+        Lease::Place(place) => return Box::pin(http2::send(settings, place, target, request)).await,
     };
     let is_repeatable = reused && request.body().is_empty() && is_idempotent(request.method());
-    let repeat = is_repeatable.then(|| Box::new(spare(&request)));
+    let spare = is_repeatable.then(|| spare(&request));
     let before = connection.noted.read.load(Relaxed);
     // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
     let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
@@ -336,7 +337,7 @@ async fn send(
             let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !reused);
             return Err(match ended_tls {
                 Some(failure) => Failure::Tls(tls::reason(failure)),
-                None if unanswered => Failure::NoAnswer { reason: error.to_string(), repeat },
+                None if unanswered => Failure::NoAnswer { reason: error.to_string(), repeat: spare.map(Box::new) },
                 None => Failure::Broken(error.to_string()),
             });
         }

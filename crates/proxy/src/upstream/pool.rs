@@ -230,7 +230,7 @@ enum Found {
 /// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
 /// free.
 pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
-    let deadline = tokio::time::Instant::now() + settings.queue_wait;
+    let mut deadline = None;
     loop {
         match look(settings, key, wanted) {
             Found::Idle(mut connection) => {
@@ -248,6 +248,7 @@ pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted
                 }
             }
             Found::Wait(turn) => {
+                let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + settings.queue_wait);
                 if tokio::time::timeout_at(deadline, turn).await.is_err() {
                     return Err(Refusal::UpstreamBusy);
                 }

@@ -182,15 +182,13 @@ enum Reached {
 }
 
 fn reached(error: &h2::Error, has_left: bool, target: &Peer) -> Reached {
-    // A good-bye is told to the streams alone that it says have not been looked at (RFC 9113 section 6.8).
-    if error.is_remote() && error.is_go_away() {
-        return Reached::Nobody { wants_http1: false };
-    }
     match error.reason() {
-        Some(Reason::REFUSED_STREAM) if error.is_remote() => Reached::Nobody { wants_http1: false },
         Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() && target.pool.spoken == Spoken::Either => {
             Reached::Nobody { wants_http1: true }
         }
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => Reached::Nobody { wants_http1: false },
+        // A good-bye is told to the streams alone that it says have not been looked at (RFC 9113 section 6.8).
+        _ if error.is_remote() && error.is_go_away() => Reached::Nobody { wants_http1: false },
         _ if error.is_io() && has_left => Reached::Unknown,
         _ if error.is_io() => Reached::Nobody { wants_http1: false },
         _ => Reached::Target,

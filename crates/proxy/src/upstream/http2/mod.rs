@@ -102,16 +102,22 @@ pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Sh
         });
     }
     let shared = Shared { sender, noted, number: pool::number() };
-    tokio::spawn(drive(connection, Arc::clone(&shared.noted), shared.number, slot, (SILENCE, PONG)));
+    let (noted, number) = (Arc::clone(&shared.noted), shared.number);
+    tokio::spawn(async move {
+        let widened = |more| pool::widen(slot.key(), more);
+        drive(connection, &noted, widened, (SILENCE, PONG)).await;
+        pool::retire(slot.key(), number);
+        drop(slot);
+    });
     Ok(shared)
 }
 
-/// Drives a connection until it is closed, or the target does not say any more that it is there.
+/// Drives a connection until it is closed, or the target does not say any more that it is there. What goes wrong is told
+/// to the calls that wait for answers.
 async fn drive(
     mut connection: Connection<Noting, Bytes>,
-    noted: Arc<Noted>,
-    number: u64,
-    slot: Slot,
+    noted: &Noted,
+    widened: impl Fn(usize),
     (silence, patience): (Duration, Duration),
 ) {
     let mut pings = connection.ping_pong();
@@ -120,12 +126,14 @@ async fn drive(
     let mut most = connection.max_concurrent_send_streams();
     poll_fn(|context| {
         loop {
-            // What went wrong is told to the calls that wait for answers.
             if pin!(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(());
             }
             let takes = connection.max_concurrent_send_streams();
-            pool::widen(slot.key(), takes.saturating_sub(std::mem::replace(&mut most, takes)));
+            let more = takes.saturating_sub(std::mem::replace(&mut most, takes));
+            if more > 0 {
+                widened(more);
+            }
             if is_asked && pings.as_mut().is_some_and(|pings| pings.poll_pong(context).is_ready()) {
                 is_asked = false;
             }
@@ -144,11 +152,58 @@ async fn drive(
         }
     })
     .await;
-    pool::retire(slot.key(), number);
-    drop(connection);
-    drop(slot);
 }
 
 fn ask(pings: &mut PingPong) -> bool {
     pings.send_ping(Ping::opaque()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::stream::Stream;
+
+    const PREFACE: usize = 24;
+    const PING: u8 = 6;
+
+    /// The next frame: its kind, its flags and what is in it.
+    async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let mut body = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut body).await.ok()?;
+        Some((head[3], head[4], body))
+    }
+
+    #[tokio::test]
+    async fn a_silent_target_is_asked_and_given_up_when_it_says_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        let noting = Noting::new(Stream::Plain(stream));
+        let noted = noting.noted();
+        let (_sender, connection) = Builder::new().handshake(noting).await.expect("begun");
+        let short = Duration::from_millis(30);
+        let driving = drive(connection, &noted, |_| (), (short, short));
+        let target = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            stream.read_exact(&mut [0; PREFACE]).await.expect("the preface");
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("settings");
+            let mut asked = 0;
+            while let Some((kind, flags, body)) = frame(&mut stream).await {
+                if kind == PING && flags == 0 {
+                    asked += 1;
+                    // Three times it says so, then it is stuck.
+                    if asked <= 3 {
+                        stream.write_all(&[&[0, 0, 8, PING, 1, 0, 0, 0, 0], &body[..]].concat()).await.expect("a pong");
+                    }
+                }
+            }
+            asked
+        };
+        let ((), asked) = tokio::join!(driving, target);
+        assert_eq!(asked, 4);
+    }
 }
