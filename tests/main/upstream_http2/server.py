@@ -19,7 +19,7 @@ from h2.events import (
     TrailersReceived,
     WindowUpdated,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 
 options = json.loads(sys.argv[1])
@@ -82,7 +82,14 @@ class Connection(asyncio.Protocol):
             self.flush()
             return self.transport.close()
         for event in events:
-            self.happened(event)
+            try:
+                self.happened(event)
+            except StreamClosedError:
+                # Reset by what came along with it.
+                self.streams.pop(event.stream_id, None)
+            except Exception as error:
+                tell(event="fault", number=self.number, what=repr(error))
+                raise
         self.flush()
 
     def http1(self, data):
