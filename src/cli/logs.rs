@@ -91,7 +91,7 @@ fn print(items: &[Value], output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A record in one line: time, status, method, path, service, client, user, duration, refusal.
+/// A record in one line: time, status, method, path, service, client, user, duration, status of gRPC, refusal.
 fn line(record: &Value, output: &Output) -> String {
     let shown = |field: &str| match text(record, field) {
         text if text.is_empty() => "-".to_owned(),
@@ -103,6 +103,13 @@ fn line(record: &Value, output: &Output) -> String {
         400..500 => Colour::Yellow,
         _ => Colour::Red,
     };
+    // A call of gRPC may have failed with a status that says nothing.
+    let ended = match record.get("grpc_status").and_then(Value::as_u64) {
+        None => String::new(),
+        Some(code) => {
+            format!("  {}", output.paint(if code == 0 { colour } else { Colour::Red }, &format!("grpc {code}")))
+        }
+    };
     let service = match shown("service") {
         name if name == "-" => name,
         name => format!("{name}/{}", shown("version")),
@@ -113,7 +120,7 @@ fn line(record: &Value, output: &Output) -> String {
         code => format!("  {}", output.paint(colour, &code)),
     };
     format!(
-        "{}  {}  {:<6} {}  {service}  {}  {}  {millis:.1}ms{refusal}",
+        "{}  {}  {:<6} {}  {service}  {}  {}  {millis:.1}ms{ended}{refusal}",
         output.paint(Colour::Grey, &to_millis(&shown("time"))),
         output.paint(colour, &status.to_string()),
         shown("method"),
@@ -167,6 +174,9 @@ mod tests {
             line(&record, &output),
             "2026-01-31T12:00:00.123Z  200  GET    /orders/v1/a  orders/v1  shop  ada  1.2ms"
         );
+        let mut grpc = record.clone();
+        grpc["grpc_status"] = json!(14);
+        assert_eq!(line(&grpc, &output), format!("{}  grpc 14", line(&record, &output)));
         let refused = json!({
             "time": "2026-01-31T12:00:00Z", "method": "DELETE", "path": "/a\u{1b}[2J\nb", "status": 404,
             "service": null, "version": null, "client": null, "user": null, "duration_us": 50, "refusal": "no_route"

@@ -79,3 +79,51 @@ fn a_service_that_breaks_off_is_told_in_trailers() {
         record["refusal"] == "upstream_broken" && record["grpc_status"] == 14
     });
 }
+
+/// What a client is told that has no clock of its own: head and trailers, line by line.
+fn told(scene: &Scene, method: &str, timeout: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (message, fields) = (directory.path().join("message"), directory.path().join("fields"));
+    std::fs::write(&message, [0; 5]).expect("written");
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "30", "--noproxy", "*", "--http2-prior-knowledge"])
+        .args(["-H", "Content-Type: application/grpc", "-H", "TE: trailers", "-H"])
+        .arg(format!("grpc-timeout: {timeout}"))
+        .args(["--output", "/dev/null", "--data-binary"])
+        .arg(format!("@{}", message.display()))
+        .arg("--dump-header")
+        .arg(&fields)
+        .arg(format!("http://{}/demo.v1.Echo/{method}", scene.gateway.data))
+        .output()
+        .expect("curl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = std::fs::read_to_string(&fields).expect("fields");
+    told.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn a_deadline_is_kept_for_clients_that_do_not_look_at_the_time() {
+    let (scene, service) = open("", &json!({}));
+    let said = |told: &[String], line: &str| told.iter().position(|it| it.starts_with(line));
+    let before = told(&scene, "Wait", "400m");
+    assert_eq!(before[0], "HTTP/2 200", "{before:?}");
+    for line in ["content-type: application/grpc", "grpc-status: 4", "x-portcullis-code: deadline_exceeded"] {
+        assert!(said(&before, line).is_some(), "{line} in {before:?}");
+    }
+    assert_eq!(service.notices("gone"), "gone False");
+    let record = scene.gateway.record("path=/demo.v1.Echo/Wait", |record| record["grpc_status"] == 4);
+    assert_eq!((&record["status"], &record["refusal"]), (&json!(504), &json!("deadline_exceeded")));
+
+    let within = told(&scene, "Watch", "1S");
+    let head = said(&within, "x-request-id").expect("a head");
+    assert!(said(&within, "grpc-status: 4").is_some_and(|at| at > head), "{within:?}");
+    service.notices("unwatched");
+    let record = scene.gateway.record("path=/demo.v1.Echo/Watch", |record| record["grpc_status"] == 4);
+    assert_eq!((&record["status"], &record["refusal"]), (&json!(200), &json!("deadline_exceeded")));
+
+    let malformed = told(&scene, "Unary", "1.5S");
+    assert!(
+        said(&malformed, "grpc-status: 3").is_some()
+            && said(&malformed, "x-portcullis-code: bad_grpc_timeout").is_some()
+    );
+}
