@@ -334,6 +334,8 @@ async fn the_authority_says_when() {
 async fn another_authority_is_asked_at_once_and_the_old_certificate_stays_meanwhile() {
     let nodes = Nodes::new();
     let mut node = nodes.node().await;
+    let window = Window { start: (NOW + 60 * DAY) * 1_000, end: (NOW + 61 * DAY) * 1_000 };
+    *nodes.signer.window.lock().expect("not poisoned") = Some((window, Duration::from_secs(3_600)));
     nodes.step(&mut node).await;
     let first = fingerprints(&node);
     nodes.orders();
@@ -347,7 +349,7 @@ async fn another_authority_is_asked_at_once_and_the_old_certificate_stays_meanwh
     nodes.fail("no", None);
     nodes.fail("no", None);
     let mut gone = nodes.node_of("https://gone.example/dir").await;
-    *nodes.signer.window.lock().expect("not poisoned") = None;
+    nodes.clock.advance(Duration::from_secs(2 * 3_600));
     let due = nodes.step(&mut gone).await;
     assert!(due >= nodes.clock.unix_millis() + 60_000, "{due}");
     assert_eq!(fingerprints(&gone), fingerprints(&moved));
