@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::process::Command;
 use std::sync::Barrier;
 
 use serde_json::{Value, json};
@@ -38,6 +39,19 @@ fn calls_share_one_connection() {
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(server.connections(), 1);
     assert!(most(&server) > 10, "{}", most(&server));
+}
+
+#[test]
+fn callers_in_http2_share_connections_too() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let output = Command::new("h2load")
+        .args(["-n", "2000", "-c", "4", "-m", "64", &format!("http://{}/fast/v1/x", gateway.data)])
+        .output()
+        .expect("h2load is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!((1..=4).contains(&server.connections()), "{}", server.connections());
 }
 
 #[test]
@@ -167,6 +181,37 @@ fn a_connection_on_which_nothing_comes_any_more_gets_no_more_calls() {
     assert_eq!(get(&gateway, "/x").status, 504);
     server.signal("CONT");
     assert_eq!(get(&gateway, "/x").json()["number"], 2);
+}
+
+#[test]
+fn calls_that_are_broken_off_do_no_harm_to_others() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let mut lasting = connect(gateway.data);
+    let head = "POST /fast/v1/duplex HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    lasting.write_all(head.as_bytes()).expect("sent");
+    for round in 1..=20 {
+        let leaving: Vec<_> = (0..50)
+            .map(|_| {
+                let mut stream = connect(gateway.data);
+                stream.write_all(b"GET /fast/v1/never HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+                stream
+            })
+            .collect();
+        until("they are all there", || server.events("request").len() > 50 * round);
+        drop(leaving);
+        until("they are all gone", || server.events("reset").len() >= 50 * round);
+    }
+    // The connection has had enough of them, and finishes what is on it.
+    assert_eq!(get(&gateway, "/x").json()["number"], 2);
+    lasting.write_all(b"0\r\n\r\n").expect("sent");
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"1\r\nx\r\n0\r\n\r\n") {
+        lasting.read_exact(&mut byte).expect("the whole answer");
+        answer.push(byte[0]);
+    }
+    let ended = server.wait_for("lost", |_| true);
+    assert_eq!(ended["number"], 1);
 }
 
 #[test]

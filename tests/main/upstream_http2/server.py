@@ -7,7 +7,7 @@ import ssl
 import sys
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -88,6 +88,9 @@ class Connection(asyncio.Protocol):
                 # Reset by what came along with it.
                 self.streams.pop(event.stream_id, None)
             except Exception as error:
+                if self.h2.state_machine.state is ConnectionState.CLOSED:
+                    # So is the connection.
+                    continue
                 tell(event="fault", number=self.number, what=repr(error))
                 raise
         self.flush()

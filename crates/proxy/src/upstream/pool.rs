@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Settings;
 use super::connect::{Connection, Opened, connect};
-use super::http2::{STREAMS, Shared};
+use super::http2::{BROKEN_OFF, STREAMS, Shared};
 use super::peer::{Peer, PoolKey, Spoken};
 use crate::worker;
 
@@ -48,6 +48,8 @@ struct Member {
     shared: Shared,
     /// Calls under way.
     streams: usize,
+    /// Calls that were broken off.
+    broken_off: usize,
     /// Whether it has carried a call before.
     used: bool,
     /// Since when none is.
@@ -110,6 +112,8 @@ pub struct Place {
     pub shared: Shared,
     /// Whether it has carried a call before.
     pub reused: bool,
+    /// Whether the call has come to its end.
+    pub is_done: bool,
     key: Arc<PoolKey>,
 }
 
@@ -126,6 +130,8 @@ impl Drop for Place {
             if let Some(member) = pool.shared.iter_mut().find(|member| member.shared.number == self.shared.number) {
                 member.streams -= 1;
                 member.since = worker::tick();
+                member.broken_off += usize::from(!self.is_done);
+                pool.shared.retain(|member| member.broken_off < BROKEN_OFF);
                 pool.call_next();
             }
         });
@@ -175,7 +181,7 @@ impl Pool {
         let member = self.shared.iter_mut().find(has_room)?;
         member.streams += 1;
         let reused = std::mem::replace(&mut member.used, true);
-        Some(Place { shared: member.shared.clone(), reused, key: Arc::clone(key) })
+        Some(Place { shared: member.shared.clone(), reused, is_done: false, key: Arc::clone(key) })
     }
 
     /// Whether the connections that are being opened will carry one more of the calls that wait for them.
@@ -271,9 +277,10 @@ async fn open(
             Ok(Lease::Whole { connection, reused: false })
         }
         Ok(Opened::Http2(shared)) => {
-            let place = Place { shared: shared.clone(), reused: false, key: Arc::clone(key) };
+            let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
             let most = shared.most_streams();
-            with(key, |pool| pool.shared.push(Member { shared, streams: 1, used: true, since: worker::tick() }));
+            let member = Member { shared, streams: 1, broken_off: 0, used: true, since: worker::tick() };
+            with(key, |pool| pool.shared.push(member));
             opening.ended(Ok(most));
             Ok(Lease::Place(place))
         }

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::{self, Authority, Uri};
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body::Body as _;
-use portcullis_core::body::{Body, BodyError};
+use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::Response;
 use portcullis_core::model::Scheme;
 use tokio::task::AbortHandle;
@@ -29,7 +29,7 @@ use crate::upstream::pool::Place;
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(
     settings: &Settings,
-    place: Place,
+    mut place: Place,
     target: &Peer,
     request: Request<Body>,
 ) -> Result<Response, Failure> {
@@ -83,7 +83,8 @@ pub async fn send(
     let length = length(response.headers());
     let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
     Ok(response.map(|stream| {
-        IdleBody::wrap(AnswerBody::new(stream, length), settings.body_idle).on_end(move |_| {
+        IdleBody::wrap(AnswerBody::new(stream, length), settings.body_idle).on_end(move |end| {
+            place.is_done = end.outcome == Outcome::Complete && rest.as_ref().is_none_or(|rest| rest.0.is_finished());
             drop(rest);
             drop(place);
         })

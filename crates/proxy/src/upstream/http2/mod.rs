@@ -30,9 +30,10 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// Bytes of one request that wait for the target to take them.
 const SEND_BUFFER: usize = 64 << 10;
-/// Streams that were reset here and may still be answered, and those that had to be because of what was said on them.
-/// More of the latter end the connection.
-const RESET_STREAMS: usize = 64;
+/// Calls on one connection that are broken off before their end. After so many it gets no more of them, so that what is
+/// still sent on their streams is always known to be late: too much of what is not known ends a connection.
+pub const BROKEN_OFF: usize = 1_000;
+/// Streams that had to be reset because of what was said on them. More end the connection.
 const RESET_BY_FAULT: usize = 64;
 /// After how much silence a target is asked whether it is there, and how long it may take to say so. gRPC's servers
 /// hang up on whoever asks more often than once in five minutes.
@@ -81,7 +82,7 @@ pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Sh
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(settings.answer_head).unwrap_or(u32::MAX))
-        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_concurrent_reset_streams(BROKEN_OFF + STREAMS)
         .max_local_error_reset_streams(Some(RESET_BY_FAULT))
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(stream)
