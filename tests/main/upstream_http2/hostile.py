@@ -23,6 +23,15 @@ what = sys.argv[1]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+saying = threading.Lock()
+
+
+def tell(**said):
+    # Whole lines, whoever says them.
+    with saying:
+        print(json.dumps(said), flush=True)
+
+
 class Connection:
     def __init__(self, stream):
         self.socket, self.encoder, self.buffer = stream, Encoder(), b""
@@ -186,7 +195,7 @@ def act(c, s):
 
 
 def serve(stream):
-    print(json.dumps({"event": "connection"}), flush=True)
+    tell(event="connection")
     connection = Connection(stream)
     try:
         if what == "http1":
@@ -204,13 +213,13 @@ def serve(stream):
         while what != "closes" and connection.socket.recv(65536):
             pass
     except (ConnectionError, TimeoutError) as error:
-        print(json.dumps({"event": "ended", "how": repr(error)}), flush=True)
+        tell(event="ended", how=repr(error))
     stream.close()
 
 
 def say_where():
     for line in sys.stdin:
-        print(json.dumps({"event": "mark", "mark": line.strip()}), flush=True)
+        tell(event="mark", mark=line.strip())
 
 
 threading.Thread(target=say_where, daemon=True).start()
