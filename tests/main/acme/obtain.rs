@@ -131,7 +131,13 @@ fn nobody_is_asked_for_a_client_certificate_while_proving() {
     let clients = Authority::new();
     let settings = world.settings("", "hosts = [\"api.example.com\"]\nchallenges = [\"tls-alpn-01\"]");
     let settings = format!("{settings}[tls]\nclient_certificates = \"required\"\nclient_ca = {:?}\n", clients.root());
-    let gateway = world.start(&settings);
+    // Nobody leads the authority here yet, so that there is time to look.
+    let gateway = super::Gateway::with(&settings);
+    until("it is asked for", || world.secured.connections() > 0);
+    let proof = alpn(&gateway, "acme-tls/1");
+    assert!(proof.contains("ALPN protocol: acme-tls/1"), "{proof}");
+    assert!(!proof.contains("certificate required") && !proof.contains("Acceptable client certificate"), "{proof}");
+    world.lead_to(&gateway);
     obtained(&gateway, HOST);
     assert!(failed(&world.call(&gateway, HOST)).contains("certificate required"), "everybody else is");
 }
