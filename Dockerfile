@@ -8,10 +8,12 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+# `--build-arg FEATURES=http3` for HTTP/3, which is experimental.
+ARG FEATURES=""
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin portcullis \
+    cargo build --release --locked --bin portcullis --features "$FEATURES" \
  && install -D -m 755 target/release/portcullis /out/portcullis \
  && install -d -m 700 /out/data
 

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
+use http::HeaderValue;
 use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::redirect::Redirect;
 
@@ -34,7 +35,17 @@ pub(super) fn data_listeners(
     let (data, plain) = take(passed, config.listen, "the data plane")?.unzip();
     let (tls, secured) = take(passed_tls, config.tls_listen, "the data plane over TLS")?.unzip();
     let mut of_workers: Vec<Vec<Listener>> = (0..config.workers.max(1)).map(|_| Vec::new()).collect();
+    let datagrams = match tls.filter(|_| config.tls.http3) {
+        Some(address) => listen::bind_datagrams(address, config.workers)
+            .with_context(|| format!("{address} is taken: HTTP/3 cannot have it over UDP"))?,
+        None => Vec::new(),
+    };
+    let mut datagrams = datagrams.into_iter();
     let secured = secured.into_iter().flatten().map(Listener::with_tls);
+    let secured = secured.map(|listener| match datagrams.next() {
+        Some(socket) => listener.with_datagrams(socket),
+        None => listener,
+    });
     for (worker, listener) in of_workers.iter_mut().zip(plain.into_iter().flatten()) {
         worker.push(listener);
     }
@@ -53,9 +64,18 @@ pub(super) fn own_url(data: Option<SocketAddr>, tls: Option<SocketAddr>) -> Stri
 
 /// Calls in clear go to the port that apps know, which need not be the one that is listened on.
 pub(super) fn redirect(config: &Config, tls: SocketAddr) -> Redirect {
+    Redirect { port: public_port(config, tls) }
+}
+
+/// `Alt-Svc` for those who could come over HTTP/3 (RFC 7838 section 3), for a day.
+pub(super) fn alternative(config: &Config, tls: SocketAddr) -> anyhow::Result<HeaderValue> {
+    Ok(HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", public_port(config, tls)))?)
+}
+
+fn public_port(config: &Config, tls: SocketAddr) -> u16 {
     let public: Option<http::Uri> = config.public_url.as_ref().and_then(|url| url.parse().ok());
     let public = public.filter(|url| url.scheme_str() == Some("https"));
-    Redirect { port: public.map_or(tls.port(), |url| url.port_u16().unwrap_or(443)) }
+    public.map_or(tls.port(), |url| url.port_u16().unwrap_or(443))
 }
 
 /// The listener of the admin API.

@@ -55,7 +55,7 @@ use crate::acme;
 use crate::config::{Config, ConfigError};
 use files::DataDir;
 use jobs::ControlJobs;
-use listening::{Listening, admin_listener, data_listeners, own_url, redirect};
+use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
 use supervisor::Supervisor;
@@ -173,6 +173,7 @@ impl Gateway {
             tls,
             challenges: obtaining.as_ref().map(|obtaining| Arc::clone(&obtaining.challenges)),
             strict_transport: config.strict_transport().map(HeaderValue::try_from).transpose()?,
+            alternative: tls_addr.filter(|_| config.tls.http3).map(|tls| alternative(&config, tls)).transpose()?,
             redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
             log: Arc::clone(&log) as _,
             welcome: Arc::new(Standing::new(

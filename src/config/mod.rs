@@ -152,6 +152,11 @@ impl Config {
         let has_none = tls.certificates.is_empty() && self.acme.hosts.is_empty();
         needs(has_listener && has_none, "tls.certificates", "'tls_listen' needs at least one, or 'acme.hosts'");
         needs(self.http_redirect && !has_listener, "http_redirect", "leads nowhere without 'tls_listen'");
+        let is_built = cfg!(feature = "http3");
+        needs(tls.http3 && !is_built, "tls.http3", "is not in this build: expected one with '--features http3'");
+        needs(tls.http3 && !has_listener, "tls.http3", "needs 'tls_listen', whose port it shares");
+        let announced = self.proxy_protocol == ProxyProtocol::Required;
+        needs(tls.http3 && announced, "tls.http3", "has no PROXY protocol, which 'proxy_protocol' requires");
         let asks = tls.client_certificates != ClientCertificates::Off;
         needs(asks && tls.client_ca.is_none(), "tls.client_ca", "is needed to verify client certificates");
         let names_whole = tls.hsts_include_subdomains && tls.hsts_max_age >= YEAR;

@@ -139,6 +139,9 @@ settings! {
         /// What a client sees that asks for a name no certificate has, or for none: "first", the first certificate;
         /// "refuse", none.
         unknown_names: UnknownName = UNKNOWN_NAME("first"),
+        /// Whether HTTP/3 is spoken too, over UDP on the port of `tls_listen`. Experimental: the gateway must be built with
+        /// the feature "http3".
+        http3: bool = SWITCH("false"),
         /// How long browsers are told to come over TLS only (`Strict-Transport-Security`, on answers over TLS). 0: not.
         hsts_max_age: Duration = TIME("0s"),
         /// Whether that goes for all subdomains too.

@@ -16,6 +16,8 @@ mod explain;
 mod grpc;
 mod hostile;
 mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 mod lockout;
 mod login;
 mod nginx;

@@ -16,6 +16,8 @@ pub mod forwarded;
 pub mod grpc;
 pub mod http1;
 pub mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 pub mod inherit;
 pub mod interim;
 pub mod listen;
@@ -31,6 +33,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod socket;
 pub mod stream;
+pub mod streamed;
 pub mod template;
 pub mod tie;
 pub mod tls;

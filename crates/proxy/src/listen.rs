@@ -2,7 +2,7 @@
 //! taking over the sockets that whoever has started this process listens on already (see [`crate::inherit`]).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -19,6 +19,8 @@ pub struct Listener {
     pub outlives_us: bool,
     /// Whether connections begin with a TLS handshake.
     pub tls: bool,
+    /// Where connections over QUIC come in beside them.
+    pub datagrams: Option<UdpSocket>,
 }
 
 impl Listener {
@@ -26,6 +28,12 @@ impl Listener {
     #[must_use]
     pub fn with_tls(self) -> Self {
         Self { tls: true, ..self }
+    }
+
+    /// The same, with QUIC beside it.
+    #[must_use]
+    pub fn with_datagrams(self, datagrams: UdpSocket) -> Self {
+        Self { datagrams: Some(datagrams), ..self }
     }
 }
 
@@ -40,8 +48,29 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<
     first.set_reuse_port(true)?;
     let others = (1..workers.max(1)).map(|_| socket(address, true));
     let all: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
-    let listeners = all.into_iter().map(|socket| Listener { socket: socket.into(), outlives_us: false, tls: false });
+    let listeners = all.into_iter().map(|socket| Listener {
+        socket: socket.into(),
+        outlives_us: false,
+        tls: false,
+        datagrams: None,
+    });
     Ok((address, listeners.collect()))
+}
+
+/// Sockets for datagrams on one address, a worker each; the kernel chooses one by the sender's address. As with [`bind`]
+/// nobody else gets a share of them.
+pub fn bind_datagrams(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    let socket = |shared: bool| {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let first = socket(false)?;
+    first.set_reuse_port(true)?;
+    let others = (1..workers.max(1)).map(|_| socket(true).map(UdpSocket::from));
+    std::iter::once(Ok(first.into())).chain(others).collect()
 }
 
 /// Handles on one socket that was passed in, a worker each; whoever is first takes a connection.
@@ -50,8 +79,8 @@ pub fn share(socket: &TcpListener, workers: usize) -> io::Result<(SocketAddr, Ve
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket that was passed in does not listen"));
     }
     socket.set_nonblocking(true)?;
-    let listeners =
-        (0..workers.max(1)).map(|_| Ok(Listener { socket: socket.try_clone()?, outlives_us: true, tls: false }));
+    let listeners = (0..workers.max(1))
+        .map(|_| Ok(Listener { socket: socket.try_clone()?, outlives_us: true, tls: false, datagrams: None }));
     Ok((socket.local_addr()?, listeners.collect::<io::Result<_>>()?))
 }
 
@@ -86,6 +115,29 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(first);
         bind(address, 1).expect("free again");
+    }
+
+    #[test]
+    fn datagrams_of_one_sender_come_to_one_worker_and_nobody_else_gets_them() {
+        let (address, _held) = bind(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
+        let sockets = bind_datagrams(address, 3).expect("free");
+        assert_eq!(bind_datagrams(address, 1).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+        let senders: Vec<_> = (0..60).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
+        for sender in &senders {
+            for _ in 0..2 {
+                sender.send_to(b"x", address).expect("sent");
+            }
+        }
+        let got = |socket: &UdpSocket| -> Vec<SocketAddr> {
+            std::iter::from_fn(|| socket.recv_from(&mut [0]).ok()).map(|(_, from)| from).collect()
+        };
+        let got: Vec<Vec<SocketAddr>> = sockets.iter().map(got).collect();
+        assert_eq!(got.iter().map(Vec::len).sum::<usize>(), 120);
+        for sender in senders.iter().map(|sender| sender.local_addr().expect("an address")) {
+            let of_sender = |got: &Vec<SocketAddr>| got.iter().filter(|from| **from == sender).count();
+            assert!(got.iter().map(of_sender).all(|count| count == 0 || count == 2), "{sender}");
+        }
+        assert!(got.iter().all(|got| !got.is_empty()), "they are spread");
     }
 
     #[test]

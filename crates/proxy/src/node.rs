@@ -93,6 +93,8 @@ pub struct Node {
     pub challenges: Option<Arc<dyn Challenges>>,
     /// What answers over TLS carry in `Strict-Transport-Security`.
     pub strict_transport: Option<HeaderValue>,
+    /// What answers over TLS carry in `Alt-Svc`: that HTTP/3 is spoken too.
+    pub alternative: Option<HeaderValue>,
     /// Where calls in clear are sent.
     pub redirect: Option<Redirect>,
     /// Where records go.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{ALT_SVC, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
@@ -84,10 +84,14 @@ pub(crate) async fn answer(
     leave(call, response, received, under_way, closes, is_head)
 }
 
-/// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7).
+/// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7), and what else is
+/// spoken there (RFC 7838).
 fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
     if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+    }
+    if let Some(alternative) = node.alternative.as_ref().filter(|_| over_tls) {
+        response.headers_mut().insert(ALT_SVC, alternative.clone());
     }
 }
 

@@ -109,7 +109,7 @@ pub struct Admission {
 }
 
 /// A connection that was let in.
-struct Admitted {
+pub(crate) struct Admitted {
     admission: Arc<Admission>,
     peer: IpAddr,
     node: Arc<Node>,
@@ -121,7 +121,7 @@ impl Admission {
         self.open.load(Relaxed)
     }
 
-    fn admit(self: &Arc<Self>, peer: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = peers.entry(peer).or_insert(0);
         // A trusted proxy brings the connections of many.
@@ -199,14 +199,26 @@ async fn run(
         }
     });
     tokio::spawn(look_around(Arc::clone(&node)));
-    let accepting = listeners.into_iter().map(|listener| accept(&node, listener, &admission, stage.clone()));
+    let accepting = listeners.into_iter().map(|listener| listen(&node, listener, &admission, stage.clone()));
     futures_util::future::join_all(accepting).await;
     empty(stage).await;
 }
 
+/// Takes connections from a listener until no more are to be taken, and those over QUIC beside them.
+async fn listen(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>, stage: watch::Receiver<Stage>) {
+    #[cfg(feature = "http3")]
+    if let Some(datagrams) = listener.datagrams {
+        let listener = Listener { datagrams: None, ..listener };
+        let over_quic = crate::http3::accept(node, datagrams, admission, stage.clone());
+        futures_util::future::join(accept(node, listener, admission, stage), over_quic).await;
+        return;
+    }
+    accept(node, listener, admission, stage).await;
+}
+
 /// Takes connections from a listener until no more are to be taken.
 async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>, mut stage: watch::Receiver<Stage>) {
-    let Listener { socket, outlives_us, tls } = listener;
+    let Listener { socket, outlives_us, tls, .. } = listener;
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {

@@ -288,6 +288,7 @@ fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
         tls: None,
         challenges: None,
         strict_transport: None,
+        alternative: None,
         redirect: None,
         log: Arc::new(NoLog),
         welcome: Arc::new(standing),

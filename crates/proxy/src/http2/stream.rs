@@ -8,23 +8,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, response};
+use http::{Method, Request};
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
-use portcullis_core::fields::HOP_BY_HOP;
 
 use super::body::FromStream;
 use super::{SEND_BUFFER, tunnel};
 use crate::connection::Watch;
-use crate::date;
 use crate::door::Sender;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
 use crate::serve::{self, Terms};
+use crate::streamed::{finished, is_whole, strip};
 use crate::upstream::incoming::IdleBody;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
@@ -75,7 +73,7 @@ pub(super) async fn until_reset(
 /// Writes an answer, of which the caller takes something at least this often; a short one goes out in one piece.
 pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response, idle: Duration) {
     let (head, body) = answer.into_parts();
-    let is_whole = body.is_end_stream() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_whole = is_whole(&head, &body);
     let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     match respond.send_response(head, is_whole) {
         Ok(stream) if !is_whole => write_body(stream, body, idle).await,
@@ -84,25 +82,6 @@ pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer:
             tracing::debug!(%error, "an answer could not be written");
             respond.send_reset(Reason::INTERNAL_ERROR);
         }
-    }
-}
-
-/// The head of an answer as HTTP/2 has it: without fields about the connection, with its date and length.
-pub(super) fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http::Response<()> {
-    let mut head = http::Response::from_parts(head, ());
-    let headers = head.headers_mut();
-    strip(headers);
-    headers.entry(DATE).or_insert_with(|| date::now(node));
-    if let Some(length) = length {
-        headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-    }
-    head
-}
-
-/// Nothing that speaks about one connection has a place here (RFC 9113 section 8.2.2).
-fn strip(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
     }
 }
 

@@ -17,11 +17,12 @@ use portcullis_core::body::Body;
 use portcullis_core::call::Upgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::{finished, until_reset, write};
+use super::stream::{until_reset, write};
 use crate::connection::Watch;
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::serve::{self, Terms};
+use crate::streamed::finished;
 use crate::tunnel::Wish;
 use crate::worker;
 

@@ -22,6 +22,8 @@ use portcullis_core::call::ClientCertificate;
 use portcullis_core::model::Problem;
 use portcullis_core::ports::Clock;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+#[cfg(feature = "http3")]
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -62,6 +64,9 @@ struct Material {
     names: Arc<Names>,
     warnings: Vec<String>,
     shown: Vec<Shown>,
+    /// The same for QUIC; none if it cannot be spoken with this.
+    #[cfg(feature = "http3")]
+    quic: Option<Arc<quinn::crypto::rustls::QuicServerConfig>>,
 }
 
 /// A certificate that is in use.
@@ -149,6 +154,20 @@ impl Termination {
     /// Whether there is a certificate for a host: a name in lower case or an address, without a port.
     pub fn covers(&self, host: &str) -> bool {
         self.current.load().names.cover(host)
+    }
+
+    /// What handshakes over QUIC need. The newest; no data comes before the end of a handshake.
+    #[cfg(feature = "http3")]
+    pub(crate) fn quic(&self) -> Option<Arc<quinn::crypto::rustls::QuicServerConfig>> {
+        self.current.load().quic.clone()
+    }
+
+    /// The certificate that a client has shown over QUIC.
+    #[cfg(feature = "http3")]
+    pub(crate) fn client_of(connection: &quinn::Connection) -> io::Result<Option<Arc<ClientCertificate>>> {
+        let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let first = shown.as_deref().and_then(|shown| shown.first());
+        first.map(|der| certificates::client(der).map(Arc::new).ok_or_else(unreadable)).transpose()
     }
 
     /// The handshake on a new connection. One that fails has told its client why; the connection is given back to be
@@ -252,7 +271,14 @@ impl Material {
         } else {
             config.ticketer = Arc::clone(ticketer);
         }
-        Ok(Self { config: Arc::new(config), names, warnings, shown })
+        Ok(Self {
+            #[cfg(feature = "http3")]
+            quic: over_quic(&config),
+            config: Arc::new(config),
+            names,
+            warnings,
+            shown,
+        })
     }
 
     fn warn(&self) {
@@ -260,6 +286,14 @@ impl Material {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// The same for QUIC.
+#[cfg(feature = "http3")]
+fn over_quic(config: &ServerConfig) -> Option<Arc<quinn::crypto::rustls::QuicServerConfig>> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    quinn::crypto::rustls::QuicServerConfig::try_from(config).ok().map(Arc::new)
 }
 
 /// What looks at the certificates of clients; none where they are not asked for any.

@@ -220,6 +220,7 @@ fn via(settings: &Settings, received: Version) -> HeaderValue {
     let version: &[u8] = match received {
         Version::HTTP_10 => b"1.0 ",
         Version::HTTP_2 => b"2.0 ",
+        Version::HTTP_3 => b"3.0 ",
         _ => b"1.1 ",
     };
     HeaderValue::from_bytes(&[version, settings.pseudonym.as_bytes()].concat())

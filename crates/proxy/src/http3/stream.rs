@@ -1,0 +1,135 @@
+//! One stream of HTTP/3: a request is taken from it, and its answer written to it.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h3::error::{Code, StreamError};
+use h3::quic::{BidiStream, RecvStream, SendStream};
+use h3::server::{RequestResolver, RequestStream};
+use http::{Method, Request, Version};
+use http_body::Body as _;
+use portcullis_core::body::{Body, Outcome};
+use portcullis_core::call::Response;
+
+use super::body::FromStream;
+use crate::connection::Watch;
+use crate::door::Sender;
+use crate::interim::Interim;
+use crate::node::Node;
+use crate::pause::Pause;
+use crate::serve::{self, Terms};
+use crate::streamed::{finished, is_whole, strip};
+use crate::upstream::incoming::IdleBody;
+
+/// Bytes of an answer that are handed over at once.
+const PIECE: usize = 16 << 10;
+
+/// Answers the request of one stream.
+pub(super) async fn serve<C>(node: Arc<Node>, sender: Sender, watch: Arc<Watch>, resolver: RequestResolver<C, Bytes>)
+where
+    C: h3::quic::Connection<Bytes>,
+    C::BidiStream: BidiStream<Bytes>,
+    <C::BidiStream as BidiStream<Bytes>>::RecvStream: RecvStream + Send + Unpin + 'static,
+{
+    // What is no request has been told so, or has ended its connection.
+    let head = tokio::time::timeout(node.timeouts.head, resolver.resolve_request()).await;
+    let Ok(Ok((request, stream))) = head else { return };
+    let (mut to_caller, from_caller) = stream.split();
+    let (mut head, ()) = request.into_parts();
+    head.version = Version::HTTP_3;
+    let mut body = FromStream::new(from_caller, &head.headers);
+    let seldom = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::CONNECT);
+    if seldom && !body.is_announced() {
+        let begins = tokio::time::timeout(node.timeouts.body_idle, std::future::poll_fn(|it| body.poll_begin(it)));
+        if !matches!(begins.await, Ok(Ok(()))) {
+            return to_caller.stop_stream(Code::H3_REQUEST_INCOMPLETE);
+        }
+    }
+    let request = Request::from_parts(head, IdleBody::wrap(body, node.timeouts.body_idle));
+    let interim = Arc::new(Interim::default());
+    let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
+    let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
+    let answer = loop {
+        let told = tokio::select! {
+            biased;
+            answer = &mut answering => break answer,
+            said = std::future::poll_fn(|context| interim.poll(context)) => to_caller.send_response(said).await,
+        };
+        if told.is_err() {
+            return to_caller.stop_stream(Code::H3_REQUEST_CANCELLED);
+        }
+    };
+    while let Some(said) = interim.take() {
+        // A stream that takes none any more takes no answer either.
+        let _ = to_caller.send_response(said).await;
+    }
+    write(&node, to_caller, answer).await;
+}
+
+async fn write<S: SendStream<Bytes>>(node: &Node, mut stream: RequestStream<S, Bytes>, answer: Response) {
+    let (head, mut body) = answer.into_parts();
+    let is_whole = is_whole(&head, &body);
+    let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    if let Err(error) = stream.send_response(head).await {
+        tracing::debug!(%error, "an answer could not be written");
+        return stream.stop_stream(Code::H3_INTERNAL_ERROR);
+    }
+    if !is_whole {
+        let mut pause = Pause::new(node.timeouts.body_idle);
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let Ok(frame) = frame else { return stream.stop_stream(Code::H3_INTERNAL_ERROR) };
+            match frame.into_data() {
+                Ok(mut data) => {
+                    if let Err(outcome) = send(&mut stream, &mut data, &mut pause).await {
+                        body.abandon(outcome, data.len() as u64);
+                        return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
+                    }
+                }
+                Err(frame) => {
+                    let mut trailers = frame.into_trailers().unwrap_or_default();
+                    strip(&mut trailers);
+                    if stream.send_trailers(trailers).await.is_err() {
+                        return stream.stop_stream(Code::H3_INTERNAL_ERROR);
+                    }
+                }
+            }
+            if body.is_end_stream() {
+                break;
+            }
+        }
+    }
+    end(&mut stream, body).await;
+}
+
+/// The answer is complete; that the caller has gone meanwhile is its own affair.
+async fn end<S: SendStream<Bytes>>(stream: &mut RequestStream<S, Bytes>, body: Body) {
+    let ended: Result<(), StreamError> = stream.finish().await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an answer could not be ended");
+    }
+    drop(body);
+}
+
+/// Hands over one piece of a body, as fast as the caller takes it. `data` keeps what was not taken.
+async fn send<S: SendStream<Bytes>>(
+    stream: &mut RequestStream<S, Bytes>,
+    data: &mut Bytes,
+    pause: &mut Pause,
+) -> Result<(), Outcome> {
+    pause.stir();
+    while !data.is_empty() {
+        let piece = data.slice(..data.len().min(PIECE));
+        let length = piece.len();
+        let mut sending = pin!(stream.send_data(piece));
+        std::future::poll_fn(|context| match sending.as_mut().poll(context) {
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(|_| Outcome::Dropped)),
+            Poll::Pending => pause.poll(context).map(|()| Err(Outcome::Stalled)),
+        })
+        .await?;
+        pause.stir();
+        *data = data.slice(length..);
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What answers over HTTP/2 and HTTP/3 have in common: heads without a word about the connection, and bodies that end
+//! with their stream.
+
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
+use http_body::Body as _;
+use portcullis_core::body::Body;
+use portcullis_core::fields::HOP_BY_HOP;
+
+use crate::date;
+use crate::node::Node;
+
+/// Whether an answer ends with its head.
+pub fn is_whole(head: &response::Parts, body: &Body) -> bool {
+    body.is_end_stream() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// The head of an answer as it is written, with its date, and its length if that is known.
+pub fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http::Response<()> {
+    let mut head = http::Response::from_parts(head, ());
+    let headers = head.headers_mut();
+    strip(headers);
+    headers.entry(DATE).or_insert_with(|| date::now(node));
+    if let Some(length) = length {
+        headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    head
+}
+
+/// Nothing that speaks about one connection has a place there (RFC 9113 section 8.2.2, RFC 9114 section 4.2).
+pub fn strip(headers: &mut HeaderMap) {
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,213 @@
+"""A client over HTTP/3, with aioquic. The program says what it has seen."""
+
+import asyncio
+import ssl
+import sys
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.buffer import encode_uint_var
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated, StopSendingReceived, StreamReset
+
+scenario, address, roots, *rest = sys.argv[1:]
+host, port = address.rsplit(":", 1)
+
+
+class Call:
+    def __init__(self):
+        self.heads, self.body, self.ended = [], b"", asyncio.get_running_loop().create_future()
+
+    def end(self, how):
+        if not self.ended.done():
+            self.ended.set_result(how)
+
+    @property
+    def status(self):
+        return dict(self.heads[-1 if len(self.heads) == 1 else 0])[b":status"].decode()
+
+
+class Client(QuicConnectionProtocol):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.http, self.calls, self.goaway = H3Connection(self._quic), {}, asyncio.Event()
+        self.stopped = []
+        check = self.http._check_control_frame_type
+
+        def look(kind):
+            # It does not tell of a GOAWAY.
+            if kind == 7:
+                self.goaway.set()
+            check(kind)
+
+        self.http._check_control_frame_type = look
+
+    def quic_event_received(self, event):
+        if isinstance(event, StopSendingReceived):
+            self.stopped.append(f"{event.error_code:x}")
+        if isinstance(event, StreamReset) and event.stream_id in self.calls:
+            self.calls[event.stream_id].end(f"reset {event.error_code:x}")
+        if isinstance(event, ConnectionTerminated):
+            for call in self.calls.values():
+                call.end(f"closed {event.error_code:x}")
+        for event in self.http.handle_event(event):
+            call = self.calls.get(event.stream_id)
+            if isinstance(event, HeadersReceived):
+                call.heads.append(event.headers)
+            elif isinstance(event, DataReceived):
+                call.body += event.data
+            if event.stream_ended:
+                call.end("whole")
+
+    def begin(self, path, method="GET", extra=(), end=True):
+        stream = self._quic.get_next_available_stream_id()
+        self.calls[stream] = Call()
+        fields = [(":method", method), (":scheme", "https"), (":authority", f"api.example.com:{port}"), (":path", path)]
+        fields = [(name.encode(), value.encode()) for name, value in [*fields, *extra]]
+        self.http.send_headers(stream, fields, end_stream=end)
+        self.transmit()
+        return stream
+
+    async def call(self, path, method="GET", extra=(), body=None, trailers=()):
+        stream = self.begin(path, method, extra, end=body is None)
+        if body is not None:
+            self.http.send_data(stream, body, end_stream=not trailers)
+        if trailers:
+            self.http.send_headers(stream, trailers, end_stream=True)
+        self.transmit()
+        call = self.calls[stream]
+        assert (how := await call.ended) == "whole", how
+        return call
+
+
+async def get(client):
+    call = await client.call("/orders/v1/7?x=1")
+    fields = dict(call.heads[0])
+    print(call.status, fields[b"alt-svc"].decode(), len(fields[b"date"]), fields[b"content-length"].decode() == str(len(call.body)))
+    # It expects the body of a HEAD.
+    client.http._check_content_length, check = lambda stream: None, client.http._check_content_length
+    call = await client.call("/orders/v1/x", method="HEAD")
+    client.http._check_content_length = check
+    print(call.status, len(call.body))
+    call = await client.call("/nobody/v1")
+    print(call.status, dict(call.heads[0])[b"content-type"].decode())
+
+
+async def bodies(client):
+    body = bytes(number % 253 for number in range(2_000_000))
+    call = await client.call("/orders/v1/", method="POST", extra=[("content-length", str(len(body)))], body=body)
+    print(call.status, call.body == body)
+    call = await client.call("/orders/v1/", method="POST", body=body[:70_000])
+    print(call.status, call.body == body[:70_000])
+
+
+async def many(client):
+    answered = await asyncio.gather(*(client.call(f"/orders/v1/{number}") for number in range(500)))
+    print({call.status for call in answered}, all(f'"/{at}"'.encode() in call.body for at, call in enumerate(answered)))
+
+
+async def trailers(client):
+    extra = [("te", "trailers"), ("trailer", "x-in")]
+    call = await client.call("/orders/v1/", method="POST", extra=extra, body=b"hi", trailers=[(b"x-in", b"7")])
+    print(call.heads[0][0][1].decode(), call.body.decode(), call.heads[1])
+
+
+async def hints(client):
+    call = await client.call("/orders/v1/")
+    print([[value.decode() for _, value in head][:2] for head in call.heads[:-1]], dict(call.heads[-1])[b":status"].decode())
+
+
+async def broken(client):
+    call = client.calls[client.begin("/orders/v1/broken")]
+    print(await call.ended, call.body.decode())
+    print((await client.call("/orders/v1/small")).status)
+
+
+async def short(client):
+    """Bodies that are not as long as they were said to be."""
+    for length in ["5", "9"]:
+        extra = [("content-length", length)]
+        stream = client.begin("/orders/v1/short", method="POST", extra=extra, end=False)
+        client.http.send_data(stream, b"1234567", end_stream=True)
+        client.transmit()
+        call = client.calls[stream]
+        await call.ended
+        print(dict(call.heads[0])[b":status"].decode())
+
+
+async def early(client):
+    """An answer that does not wait for the request's body."""
+    stream = client.begin("/nobody/v1", method="POST", extra=[("content-length", "9")], end=False)
+    call = client.calls[stream]
+    print(await call.ended, call.status)
+    while not client.stopped:
+        await client.ping()
+    print(client.stopped)
+
+
+async def large_head(client):
+    call = await client.call("/orders/v1/", extra=[(f"x-large-{number}", "x" * 2_000) for number in range(35)])
+    print(call.status)
+
+
+async def endless_head(client):
+    """A frame that is said to be very long, of which much is sent."""
+    stream = client._quic.get_next_available_stream_id()
+    client.calls[stream] = call = Call()
+    client._quic.send_stream_data(stream, encode_uint_var(1) + encode_uint_var(1 << 40) + b"x" * 64_000_000)
+    client.transmit()
+    print(await call.ended)
+
+
+async def stalled(client):
+    """Opens no window for one answer, and takes the next."""
+    write = client._quic._write_stream_limits
+
+    def limits(builder, space, stream):
+        if stream.stream_id != 0:
+            write(builder=builder, space=space, stream=stream)
+
+    client._quic._write_stream_limits = limits
+    call = client.calls[client.begin("/orders/v1/large")]
+    print((await call.ended).split()[0])
+    other = await client.call("/orders/v1/large")
+    print(other.status, len(other.body))
+
+
+async def until_goaway(client):
+    """Calls, 20 at a time, until the other side says that it goes. Every call it has taken is answered."""
+    answered, rejected = 0, 0
+
+    async def one():
+        nonlocal answered, rejected
+        while not client.goaway.is_set():
+            call = client.calls[client.begin("/orders/v1/")]
+            how = await call.ended
+            # Rejected is what was never looked at.
+            assert how == "whole" or (how == "reset 10b" and not call.heads), how
+            answered, rejected = answered + (how == "whole"), rejected + (how != "whole")
+
+    await asyncio.gather(*(one() for _ in range(20)))
+    assert client.goaway.is_set() and answered > 200, answered
+    print("all answered")
+
+
+async def certified(client):
+    call = await client.call("/orders/v1/")
+    print(call.status, dict(call.heads[0]).get(b"content-type", b"").decode())
+
+
+async def main():
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="api.example.com")
+    configuration.load_verify_locations(roots)
+    configuration.verify_mode = ssl.CERT_REQUIRED
+    configuration.idle_timeout = 20
+    if rest:
+        configuration.load_cert_chain(*rest)
+    async with connect(host, int(port), configuration=configuration, create_protocol=Client) as client:
+        await globals()[scenario](client)
+
+
+asyncio.run(main())
