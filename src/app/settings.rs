@@ -7,6 +7,7 @@ use portcullis_identity::LockoutSettings;
 use portcullis_proxy::node::{Limits, Timeouts};
 use portcullis_proxy::upstream::Settings as UpstreamSettings;
 use portcullis_proxy::upstream::guard::{Allow, Guard};
+use portcullis_proxy::upstream::told::Via;
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings};
 
 use crate::config::{AllowTarget, Config};
@@ -87,7 +88,7 @@ pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: V
         stream_idle: config.timeouts.tunnel_idle,
         keep_alive: config.timeouts.upstream_keep_alive,
         answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
-        pseudonym: pseudonym.clone(),
+        via: Via::new(pseudonym),
         files: config.data_dir.clone(),
     }
 }

@@ -177,6 +177,8 @@ pub fn start(
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
     std::thread::Builder::new().name(name).spawn(move || {
+        // Its own: a count that every call takes part in is not shared between cores.
+        let node = Arc::new(Node::clone(&node));
         runtime.block_on(run(node, listeners, admission, inbox, stage));
         // Tasks that are left are dropped here: their calls leave their records.
         runtime.shutdown_timeout(Duration::from_millis(100));

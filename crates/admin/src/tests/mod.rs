@@ -270,7 +270,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             stream_idle: second,
             keep_alive: second,
             answer_head: 1 << 16,
-            pseudonym: HeaderValue::from_static("gate"),
+            via: upstream::told::Via::new(&HeaderValue::from_static("gate")),
             files: "/nowhere".into(),
         },
         clock.clone(),

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
@@ -18,7 +18,7 @@ use portcullis_core::trial::Destination;
 use super::incoming::IdleBody;
 use super::peer::Peer;
 use super::pool::{self, Lease, Wanted, lend, take_back};
-use super::{ForwardPath, Forwarding, Settings, http2, switched, tls};
+use super::{ForwardPath, Forwarding, Settings, http2, switched, tls, told};
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     has_other_coding, strip_response,
@@ -88,7 +88,7 @@ pub async fn forward(
         response.headers_mut().insert(UPGRADE, protocol);
     }
     let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    response.headers_mut().append(VIA, via(settings, received));
+    response.headers_mut().append(VIA, settings.via.of(received));
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
 }
@@ -132,7 +132,7 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Resu
 
 fn host(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<HeaderValue, Refusal> {
     match forwarding.host {
-        HostMode::Target => value(target.authority().as_bytes()),
+        HostMode::Target => own(HeaderValue::from_str(target.authority()).ok()),
         HostMode::Preserve => Ok(call.request.host.header()),
     }
 }
@@ -185,11 +185,11 @@ fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Re
         headers.insert(X_APP_ID, client.app_id.clone());
     }
     headers.insert(X_REQUEST_ID, call.id.header());
-    headers.insert(X_FORWARDED_FOR, value(call.peer.client_ip.to_string().as_bytes())?);
+    headers.insert(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
     headers.insert(X_FORWARDED_HOST, call.request.host.header());
-    headers.append(VIA, via(settings, call.request.version));
-    headers.insert(TRACEPARENT, trace_parent(headers.get(TRACEPARENT), call)?);
+    headers.append(VIA, settings.via.of(call.request.version));
+    headers.insert(TRACEPARENT, own(told::trace_parent(headers.get(TRACEPARENT), &call.id))?);
     let says_so = |(name, value): &(HeaderName, HeaderValue)| *name == TE && says_trailers(value);
     if call.grpc.is_some() || headers.contains_key(TRAILER) || call.raw.removed.iter().any(says_so) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -207,54 +207,12 @@ fn write_framing(method: &Method, body: &Body, headers: &mut HeaderMap) {
     }
 }
 
-fn value(text: &[u8]) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_bytes(text).map_err(|_| Refusal::internal("a header value of our own that is none"))
+fn own(value: Option<HeaderValue>) -> Result<HeaderValue, Refusal> {
+    value.ok_or_else(|| Refusal::internal("a header value of our own that is none"))
 }
 
 fn says_trailers(value: &HeaderValue) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-}
-
-/// The received protocol's version and this node's name (RFC 9110 section 7.6.3).
-fn via(settings: &Settings, received: Version) -> HeaderValue {
-    let version: &[u8] = match received {
-        Version::HTTP_10 => b"1.0 ",
-        Version::HTTP_2 => b"2.0 ",
-        Version::HTTP_3 => b"3.0 ",
-        _ => b"1.1 ",
-    };
-    HeaderValue::from_bytes(&[version, settings.pseudonym.as_bytes()].concat())
-        .unwrap_or_else(|_| settings.pseudonym.clone())
-}
-
-/// The caller's trace, continued with a span of ours, or a new one named after the call (W3C Trace Context).
-fn trace_parent(from: Option<&HeaderValue>, call: &Call) -> Result<HeaderValue, Refusal> {
-    static SPANS: AtomicU64 = AtomicU64::new(1);
-    let span = SPANS.fetch_add(1, Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let parts = from.map(HeaderValue::as_bytes).filter(|parent| is_trace_parent(parent));
-    let id = call.id.as_str();
-    let own: [u8; 32] = id.as_bytes().try_into().unwrap_or(*b"0000000000000000000000000000000f");
-    let own = if own.iter().all(u8::is_ascii_hexdigit) {
-        own.map(|digit| digit.to_ascii_lowercase())
-    } else {
-        *b"0000000000000000000000000000000f"
-    };
-    let (trace, flags) = parts.map_or((&own[..], &b"01"[..]), |parent| (&parent[3..35], &parent[53..55]));
-    let text = [b"00-", trace, b"-", format!("{span:016x}").as_bytes(), b"-", flags].concat();
-    value(&text)
-}
-
-/// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
-fn is_trace_parent(text: &[u8]) -> bool {
-    let hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
-    text.len() == 55
-        && text.starts_with(b"00-")
-        && (text[35], text[52]) == (b'-', b'-')
-        && hex(&text[3..35])
-        && hex(&text[36..52])
-        && hex(&text[53..])
-        && text[3..35].iter().any(|digit| *digit != b'0')
-        && text[36..52].iter().any(|digit| *digit != b'0')
 }
 
 /// Why there is no answer.
@@ -398,24 +356,4 @@ fn body_error(error: &hyper::Error) -> Option<BodyError> {
         cause = error.source();
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trace_parents_are_read_strictly() {
-        assert!(is_trace_parent(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        for bad in [
-            &b"00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..],
-            b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
-            b"",
-        ] {
-            assert!(!is_trace_parent(bad));
-        }
-    }
 }

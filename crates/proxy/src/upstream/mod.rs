@@ -11,13 +11,13 @@ pub mod peer;
 pub mod pool;
 pub mod switched;
 pub mod tls;
+pub mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::HeaderValue;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::model::{HostMode, Problem, Protocol, Target, TargetTls};
 use portcullis_core::policy::Endpoint;
@@ -30,6 +30,7 @@ use guard::Guard;
 use peer::Peer;
 use pool::Wanted;
 use tls::Identities;
+use told::Via;
 
 use crate::grpc;
 use crate::outbound::HttpOutbound;
@@ -61,8 +62,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Bytes of an answer's header block. Beyond: 502.
     pub answer_head: usize,
-    /// The name this node goes by in `Via`.
-    pub pseudonym: HeaderValue,
+    /// What `Via` says of this node.
+    pub via: Via,
     /// Below which directory the certificates are that it shows to targets.
     pub files: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! A target as a worker meets it: its URL, and for `https` the TLS it is spoken to over.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
@@ -8,14 +9,49 @@ use rustls::pki_types::ServerName;
 use super::tls::{Identities, Identity};
 
 /// What connections have in common that may stand in for one another: the same authority, reached in the same way.
-/// Compiled once, so that a call looks its pool up without making anything.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// Compiled once, so that a call looks its pool up without making anything, not even a hash of its text.
+#[derive(Debug, PartialEq, Eq)]
 pub struct PoolKey {
+    /// Of all that follows.
+    hash: u64,
     authority: Arc<str>,
     /// Which TLS identity; none is in clear.
     identity: Option<u64>,
     /// What may be spoken.
     pub spoken: Spoken,
+}
+
+impl PoolKey {
+    fn new(authority: &Arc<str>, identity: Option<u64>, spoken: Spoken) -> Self {
+        /// Who declares targets must not be able to choose hashes.
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let hash = SEED.hash_one((authority, identity, spoken));
+        Self { hash, authority: Arc::clone(authority), identity, spoken }
+    }
+}
+
+impl Hash for PoolKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes over the hash that a [`PoolKey`] brings along.
+#[derive(Debug, Default)]
+pub struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// What may be spoken over a connection.
@@ -74,7 +110,7 @@ pub struct PeerTls {
 impl Peer {
     fn new(url: TargetUrl, tls: Option<PeerTls>, protocol: Protocol) -> Self {
         let identity = tls.as_ref().map(|tls| tls.identity.id());
-        let key = |spoken| Arc::new(PoolKey { authority: Arc::clone(url.authority()), identity, spoken });
+        let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken));
         let pool = key(Spoken::to(url.scheme(), protocol));
         let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
         Self { pool, http1, url, tls }

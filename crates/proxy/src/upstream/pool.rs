@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use portcullis_core::refusal::Refusal;
@@ -11,14 +12,14 @@ use tokio::sync::oneshot;
 use super::Settings;
 use super::connect::{Connection, Opened, connect};
 use super::http2::{BROKEN_OFF, STREAMS, Shared};
-use super::peer::{Peer, PoolKey, Spoken};
+use super::peer::{Hashed, Peer, PoolKey, Spoken};
 use crate::worker;
 
 /// Calls that wait for a connection to one target, on one worker.
 const QUEUE: usize = 1_024;
 
 thread_local! {
-    static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool>> = RefCell::default();
+    static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool, BuildHasherDefault<Hashed>>> = RefCell::default();
     /// What the next connection in HTTP/2 is numbered.
     static NEXT: Cell<u64> = const { Cell::new(1) };
 }

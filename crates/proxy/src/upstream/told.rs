@@ -1,0 +1,144 @@
+//! What the gateway says of itself and of the caller's way, as the values of fields.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::{HeaderValue, Version};
+use portcullis_core::call::RequestId;
+
+use crate::door;
+
+/// What `Via` says of this node, for each version that a message may have come in (RFC 9110 section 7.6.3). Made once and
+/// kept for ever, so that a copy costs nothing.
+#[derive(Clone)]
+pub struct Via([HeaderValue; 4]);
+
+impl Via {
+    /// Under this name.
+    pub fn new(pseudonym: &HeaderValue) -> Self {
+        let name = pseudonym.to_str().unwrap_or("portcullis");
+        Self(["1.0", "1.1", "2.0", "3.0"].map(|version| HeaderValue::from_static(format!("{version} {name}").leak())))
+    }
+
+    /// The value for a message that has come in this version.
+    pub fn of(&self, received: Version) -> HeaderValue {
+        let [in_10, in_11, in_2, in_3] = &self.0;
+        match received {
+            Version::HTTP_10 => in_10.clone(),
+            Version::HTTP_2 => in_2.clone(),
+            Version::HTTP_3 => in_3.clone(),
+            _ => in_11.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Via").field(&self.0[1]).finish()
+    }
+}
+
+/// An address as text. That of version 4 is put together here: the standard library takes its time over it.
+pub fn address(address: IpAddr) -> Option<HeaderValue> {
+    let IpAddr::V4(address) = address else { return HeaderValue::from_str(&address.to_string()).ok() };
+    let (mut text, mut length) = ([b'.'; 15], 0);
+    for octet in address.octets() {
+        for power in [100, 10, 1] {
+            if octet >= power || power == 1 {
+                text[length] = b'0' + octet / power % 10;
+                length += 1;
+            }
+        }
+        // The dot is there already.
+        length += 1;
+    }
+    HeaderValue::from_bytes(&text[..length - 1]).ok()
+}
+
+/// The caller's trace, continued with a span of ours, or a new one named after the call (W3C Trace Context).
+pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<HeaderValue> {
+    const NAMELESS: [u8; 32] = *b"0000000000000000000000000000000f";
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    match from.map(HeaderValue::as_bytes).filter(|parent| is_trace_parent(parent)) {
+        Some(parent) => {
+            text[3..35].copy_from_slice(&parent[3..35]);
+            text[53..].copy_from_slice(&parent[53..]);
+        }
+        None => {
+            let own: [u8; 32] = id.as_str().as_bytes().try_into().unwrap_or(NAMELESS);
+            let own =
+                if own.iter().all(u8::is_ascii_hexdigit) { own.map(|it| it.to_ascii_lowercase()) } else { NAMELESS };
+            text[3..35].copy_from_slice(&own);
+        }
+    }
+    let fresh = door::fresh_bytes();
+    for (digits, byte) in text[36..52].chunks_mut(2).zip(&fresh[8..]) {
+        digits[0] = hex_digit(byte >> 4);
+        digits[1] = hex_digit(byte & 15);
+    }
+    HeaderValue::from_bytes(&text).ok()
+}
+
+fn hex_digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value)]
+}
+
+/// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
+fn is_trace_parent(text: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    text.len() == 55
+        && text.starts_with(b"00-")
+        && (text[35], text[52]) == (b'-', b'-')
+        && hex(&text[3..35])
+        && hex(&text[36..52])
+        && hex(&text[53..])
+        && text[3..35].iter().any(|digit| *digit != b'0')
+        && text[36..52].iter().any(|digit| *digit != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_parents_are_read_strictly() {
+        assert!(is_trace_parent(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for bad in [
+            &b"00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..],
+            b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            b"",
+        ] {
+            assert!(!is_trace_parent(bad));
+        }
+    }
+
+    #[test]
+    fn a_trace_goes_on_with_a_span_of_its_own() {
+        let id = RequestId::from_random([0xab; 16]);
+        let written = |from: Option<&str>| {
+            let from = from.map(|text| HeaderValue::from_str(text).expect("a value"));
+            trace_parent(from.as_ref(), &id).expect("a value").to_str().expect("ASCII").to_owned()
+        };
+        let (one, other) = (written(None), written(Some("nonsense")));
+        for new in [&one, &other] {
+            assert!(is_trace_parent(new.as_bytes()), "{new}");
+            assert_eq!((&new[3..35], &new[52..]), ("ab".repeat(16).as_str(), "-01"));
+        }
+        assert_ne!(one, other, "spans differ");
+        let from = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        let continued = written(Some(from));
+        assert_eq!((&continued[..36], &continued[52..]), (&from[..36], "-00"));
+        assert_ne!(continued, from);
+    }
+
+    #[test]
+    fn addresses_are_written_as_everybody_does() {
+        for text in ["0.0.0.0", "127.0.0.1", "10.20.30.40", "255.255.255.255", "1.10.100.109", "::1", "2001:db8::7"] {
+            let written = address(text.parse().expect("an address")).expect("a value");
+            assert_eq!(written, text);
+        }
+    }
+}
