@@ -67,7 +67,7 @@ pub(super) fn certified(files: &CertificateFiles, provider: &CryptoProvider, now
     certify(place, &files.key, chain, key, provider, now)
 }
 
-/// Holds a chain and a key against each other. What is wrong is told with the place each of them is from.
+/// Holds a chain and a key, which is read when the chain is good, against each other. What is wrong is told with the place each of them is from.
 pub(super) fn certify(
     place: &Path,
     key_place: &Path,

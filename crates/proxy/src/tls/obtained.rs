@@ -28,7 +28,7 @@ impl Obtained {
         let problem = |message: &str| Problem::new(host, message);
         let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain = chain.map_err(|_| problem("the chain is not well-formed PEM"))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()));
+        let key = || Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec())));
         let place = Path::new(host);
         // Whoever renews it knows how long it is good; nobody has to be warned.
         let read = certificates::certify(place, place, chain, || Ok(key), &aws_lc_rs::default_provider(), 0)?;
