@@ -191,8 +191,9 @@ fn start_tracing(flag: Option<&str>, usual: &str) -> Result<(), Failure> {
         (None, Some(level)) => (ENV_LOG, level.as_str()),
         (None, None) => ("the usual level", usual),
     };
+    // Whoever connects can have this one written as often as they like.
     let filter = EnvFilter::builder()
-        .parse(level)
+        .parse(format!("{level},h2::proto::ping_pong=error"))
         .map_err(|error| Failure::Usage(format!("{place}: '{level}' is no level and no filter: {error}")))?;
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();

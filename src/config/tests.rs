@@ -183,6 +183,12 @@ fn what_tls_needs_is_asked_for() {
     check("[tls]\nclient_certificates = 'optional'", &["tls.client_ca"]);
     check("[tls]\nhsts_preload = true\nhsts_max_age = '365d'", &["tls.hsts_preload"]);
     check("[tls]\nhsts_preload = true\nhsts_max_age = '365d'\nhsts_include_subdomains = true", &[]);
+    let has_http3 = cfg!(feature = "http3");
+    let lacking: &[&str] = if has_http3 { &[] } else { &["tls.http3"] };
+    check(&format!("{listener}\n[tls]\n{pair}\nhttp3 = true"), lacking);
+    check("[tls]\nhttp3 = true", &[lacking, &["tls.http3"]].concat());
+    let announced = "proxy_protocol = 'required'\ntrusted_proxies = ['10.0.0.0/8']";
+    check(&format!("{announced}\n{listener}\n[tls]\n{pair}\nhttp3 = true"), &[lacking, &["tls.http3"]].concat());
     check("[admin_tls]\nkey = 'a'", &["admin_tls.certificate"]);
     check("[admin_tls]\ncertificate = 'a'", &["admin_tls.key"]);
     check(&format!("listen = '127.0.0.1:7'\ntls_listen = '127.0.0.1:7'\n[tls]\n{pair}"), &["tls_listen"]);

@@ -208,12 +208,14 @@ fn floods_end_the_connection_and_nobody_else_notices() {
             assert!(ended.starts_with("goaway") || ended == "closed", "{name}: {ended}");
         }
     });
-    for name in ["settings_flood", "ping_flood", "empty_data_flood"] {
+    for name in ["settings_flood", "ping_flood", "pong_flood", "empty_data_flood"] {
         attack(&scene, name);
         assert_eq!(scene.gateway.call("GET", "/orders/v1/", &[], b"").status, 200, "{name}");
     }
     let grown = scene.gateway.memory().saturating_sub(before);
     assert!(grown < 32 << 20, "grown by {grown} bytes");
+    let said = scene.gateway.stderr();
+    assert!(!said.contains("PING"), "a line for each frame: {} bytes", said.len());
 }
 
 #[test]

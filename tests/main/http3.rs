@@ -164,6 +164,11 @@ fn an_answer_nobody_takes_is_reset_and_the_others_go_on() {
 }
 
 #[test]
+fn with_many_handshakes_under_way_callers_show_that_they_are_where_they_say() {
+    assert_eq!(Stage::before(Backend::echo(), "workers = 1", "").run("unproven"), "True 200");
+}
+
+#[test]
 fn a_stop_finishes_what_is_under_way() {
     let backend = Backend::answering(|_| {
         std::thread::sleep(std::time::Duration::from_millis(3));

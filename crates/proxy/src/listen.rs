@@ -121,6 +121,7 @@ mod tests {
     fn datagrams_of_one_sender_come_to_one_worker_and_nobody_else_gets_them() {
         let (address, _held) = bind(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
         let sockets = bind_datagrams(address, 3).expect("free");
+        assert_eq!(sockets.len(), 3);
         assert_eq!(bind_datagrams(address, 1).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         let senders: Vec<_> = (0..60).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
         for sender in &senders {

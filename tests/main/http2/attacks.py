@@ -67,6 +67,12 @@ def ping_flood():
     return flood(connection, lambda _: filler, 2_000)
 
 
+def pong_flood():
+    connection = Connection()
+    filler = PingFrame(0, opaque_data=b"unasked!", flags=["ACK"]).serialize() * 100
+    return flood(connection, lambda _: filler, 20)
+
+
 def empty_data_flood():
     connection = Connection()
     connection.send(connection.request(1, end=False, method="POST"))

@@ -1,8 +1,10 @@
 """A client over HTTP/3, with aioquic. The program says what it has seen."""
 
 import asyncio
+import socket
 import ssl
 import sys
+import time
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -10,6 +12,7 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StopSendingReceived, StreamReset
 
 scenario, address, roots, *rest = sys.argv[1:]
@@ -199,14 +202,32 @@ async def certified(client):
     print(call.status, dict(call.heads[0]).get(b"content-type", b"").decode())
 
 
-async def main():
+async def unproven(client):
+    """Begins many handshakes and ends none; then somebody comes who means it."""
+    assert client._quic._retry_source_connection_id is None
+    plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(64):
+        half = QuicConnection(configuration=configuration())
+        half.connect((host, int(port)), now=time.monotonic())
+        for data, _ in half.datagrams_to_send(now=time.monotonic()):
+            plain.sendto(data, (host, int(port)))
+    async with connect(host, int(port), configuration=configuration(), create_protocol=Client) as other:
+        asked = other._quic._retry_source_connection_id is not None
+        print(asked, (await other.call("/orders/v1/")).status)
+
+
+def configuration():
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="api.example.com")
     configuration.load_verify_locations(roots)
     configuration.verify_mode = ssl.CERT_REQUIRED
     configuration.idle_timeout = 20
     if rest:
         configuration.load_cert_chain(*rest)
-    async with connect(host, int(port), configuration=configuration, create_protocol=Client) as client:
+    return configuration
+
+
+async def main():
+    async with connect(host, int(port), configuration=configuration(), create_protocol=Client) as client:
         await globals()[scenario](client)
 
 
