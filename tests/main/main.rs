@@ -26,6 +26,7 @@ mod policies_everyday;
 mod proxies;
 mod reference;
 mod registration;
+mod resting;
 mod security;
 mod socket_activation;
 mod streams;
