@@ -144,7 +144,7 @@ def unavailable():
 
 
 def deadline():
-    error = failed(lambda: unary("Wait")(b"", metadata=credentials, timeout=1.5))
+    error = failed(lambda: unary("Wait")(b"", metadata=credentials, timeout=3))
     assert error.code() == Code.DEADLINE_EXCEEDED, error
 
 

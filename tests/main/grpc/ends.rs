@@ -38,7 +38,7 @@ fn a_deadline_is_told_to_the_service_and_kept() {
     let (scene, service) = scene("", &json!({}));
     run(&scene, "deadline", &[]);
     let left: f64 = service.notices("waits").split(' ').nth(1).expect("a time").parse().expect("a time");
-    assert!(left > 0.0 && left <= 1.5, "{left}");
+    assert!(left > 0.0 && left <= 3.0, "{left}");
     assert_eq!(service.notices("gone"), "gone False");
 }
 
@@ -80,8 +80,9 @@ fn a_service_that_breaks_off_is_told_in_trailers() {
     });
 }
 
-/// What a client is told that has no clock of its own: head and trailers, line by line.
-fn told(scene: &Scene, method: &str, timeout: &str) -> Vec<String> {
+/// What a client is told that has no clock of its own: head and trailers, line by line. It sends a message or none: curl
+/// fails by itself where it is refused before its body has gone.
+fn told(scene: &Scene, method: &str, timeout: &str, has_message: bool) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let (message, fields) = (directory.path().join("message"), directory.path().join("fields"));
     std::fs::write(&message, [0; 5]).expect("written");
@@ -89,8 +90,10 @@ fn told(scene: &Scene, method: &str, timeout: &str) -> Vec<String> {
         .args(["--silent", "--show-error", "--max-time", "30", "--noproxy", "*", "--http2-prior-knowledge"])
         .args(["-H", "Content-Type: application/grpc", "-H", "TE: trailers", "-H"])
         .arg(format!("grpc-timeout: {timeout}"))
-        .args(["--output", "/dev/null", "--data-binary"])
-        .arg(format!("@{}", message.display()))
+        .args(["--output", "/dev/null", "--request", "POST"])
+        .args(
+            has_message.then(|| ["--data-binary".to_owned(), format!("@{}", message.display())]).into_iter().flatten(),
+        )
         .arg("--dump-header")
         .arg(&fields)
         .arg(format!("http://{}/demo.v1.Echo/{method}", scene.gateway.data))
@@ -105,7 +108,7 @@ fn told(scene: &Scene, method: &str, timeout: &str) -> Vec<String> {
 fn a_deadline_is_kept_for_clients_that_do_not_look_at_the_time() {
     let (scene, service) = open("", &json!({}));
     let said = |told: &[String], line: &str| told.iter().position(|it| it.starts_with(line));
-    let before = told(&scene, "Wait", "400m");
+    let before = told(&scene, "Wait", "3S", true);
     assert_eq!(before[0], "HTTP/2 200", "{before:?}");
     for line in ["content-type: application/grpc", "grpc-status: 4", "x-portcullis-code: deadline_exceeded"] {
         assert!(said(&before, line).is_some(), "{line} in {before:?}");
@@ -114,14 +117,14 @@ fn a_deadline_is_kept_for_clients_that_do_not_look_at_the_time() {
     let record = scene.gateway.record("path=/demo.v1.Echo/Wait", |record| record["grpc_status"] == 4);
     assert_eq!((&record["status"], &record["refusal"]), (&json!(504), &json!("deadline_exceeded")));
 
-    let within = told(&scene, "Watch", "1S");
+    let within = told(&scene, "Watch", "4S", true);
     let head = said(&within, "x-request-id").expect("a head");
     assert!(said(&within, "grpc-status: 4").is_some_and(|at| at > head), "{within:?}");
     service.notices("unwatched");
     let record = scene.gateway.record("path=/demo.v1.Echo/Watch", |record| record["grpc_status"] == 4);
     assert_eq!((&record["status"], &record["refusal"]), (&json!(200), &json!("deadline_exceeded")));
 
-    let malformed = told(&scene, "Unary", "1.5S");
+    let malformed = told(&scene, "Unary", "1.5S", false);
     assert!(
         said(&malformed, "grpc-status: 3").is_some()
             && said(&malformed, "x-portcullis-code: bad_grpc_timeout").is_some()

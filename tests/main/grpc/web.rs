@@ -167,7 +167,7 @@ fn messages_come_as_they_are_sent() {
 #[test]
 fn a_deadline_ends_an_answer_in_the_middle() {
     let (scene, service) = bridged(&json!({}));
-    let (messages, trailers) = read(&call(&scene, "Watch", BINARY, &[("grpc-timeout", "1S")], &message(b"")));
+    let (messages, trailers) = read(&call(&scene, "Watch", BINARY, &[("grpc-timeout", "4S")], &message(b"")));
     assert_eq!(messages, [b"first"]);
     assert!(trailers.contains("grpc-status: 4\r\n") && trailers.contains("x-portcullis-code: deadline_exceeded\r\n"));
     service.notices("unwatched");
