@@ -205,9 +205,12 @@ impl Watch {
     }
 
     /// Takes what the caller is to be told before its answer, as it is written.
-    fn take_interim(&self) -> Option<Bytes> {
+    fn take_interim(&self, context: &Context<'_>) -> Option<Bytes> {
         let interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
-        interim.as_ref()?.take().map(|interim| interim::written(&interim))
+        match interim.as_ref()?.poll(context) {
+            Poll::Ready(interim) => Some(interim::written(&interim)),
+            Poll::Pending => None,
+        }
     }
 
     /// Leaves the tunnel that the connection becomes.
@@ -381,7 +384,7 @@ impl AsyncWrite for Watched {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_interim(context))?;
-            match self.watch.take_interim() {
+            match self.watch.take_interim(context) {
                 Some(interim) => self.interim = interim,
                 None => break,
             }
@@ -498,10 +501,11 @@ mod tests {
         let mut fields = http::HeaderMap::new();
         fields.insert(http::header::LINK, http::HeaderValue::from_static("</a>"));
         interim.hint(&fields);
-        assert!(watch.take_interim().is_some());
+        let context = Context::from_waker(std::task::Waker::noop());
+        assert!(watch.take_interim(&context).is_some());
         watch.tell_nothing();
         interim.hint(&fields);
-        assert!(watch.take_interim().is_none());
+        assert!(watch.take_interim(&context).is_none());
     }
 
     #[test]

@@ -150,11 +150,10 @@ async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Req
     // In HTTP/1.0 nothing may come before the answer.
     let interim = (request.version() == Version::HTTP_11).then(|| watch.tell_through());
     let hints = interim.clone().map(|interim| interim as Arc<dyn Hints>);
-    let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
-    let response = match interim {
-        Some(interim) => interim.before(answering).await,
-        None => answering.await,
-    };
+    let response = answer(node, sender, watch, request, Terms { upgrade, hints, closes }).await;
+    if let Some(interim) = interim {
+        interim.told().await;
+    }
     // Whatever the service says from now on comes too late.
     watch.tell_nothing();
     match wish {

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -50,16 +49,9 @@ impl Interim {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Waits for an answer, and then until all that comes before it has been told by somebody else.
-    pub async fn before<T>(&self, answering: impl Future<Output = T>) -> T {
-        let mut answering = pin!(answering);
-        let answer = poll_fn(|context| {
-            self.waker.register(context.waker());
-            answering.as_mut().poll(context)
-        })
-        .await;
+    /// Waits until all of it has been told by somebody else.
+    pub async fn told(&self) {
         poll_fn(|context| self.poll_told(context)).await;
-        answer
     }
 
     /// Ready when all of it has been told.

@@ -1,7 +1,7 @@
 //! One call to one target: the request written anew from typed values, the answer taken apart the same way.
 
 use std::error::Error;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -55,6 +55,32 @@ pub async fn forward(
     }
     let started = Instant::now();
     let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
+    if let Err(Failure::NoAnswer { repeat: Some(_), .. } | Failure::Unsent { .. }) = sent {
+        // Apart, so that calls that go well do not carry its weight.
+        sent = Box::pin(send_again(settings, target, sent, &mut call.upgrade, unsent)).await?;
+    }
+    call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
+    let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
+    let switched_to = response.headers_mut().remove(UPGRADE);
+    strip_response(response.headers_mut());
+    if let Some(protocol) = switched_to.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
+    let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    response.headers_mut().append(VIA, settings.via.of(received));
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
+}
+
+/// Sends a request again that has got no answer, over another connection.
+async fn send_again(
+    settings: &Settings,
+    target: &Peer,
+    mut sent: Result<Response, Failure>,
+    upgrade: &mut Option<Box<Upgrade>>,
+    unsent: &mut Option<Box<Request<Body>>>,
+) -> Result<Result<Response, Failure>, Refusal> {
     for _ in 1..SENDS {
         let (request, lease) = match sent {
             Err(Failure::NoAnswer { repeat: Some(request), .. }) => {
@@ -77,20 +103,9 @@ pub async fn forward(
             }
             _ => break,
         };
-        sent = send(settings, lease, target, *request, &mut call.upgrade).await;
+        sent = send(settings, lease, target, *request, upgrade).await;
     }
-    call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
-    let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
-    let switched_to = response.headers_mut().remove(UPGRADE);
-    strip_response(response.headers_mut());
-    if let Some(protocol) = switched_to.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, protocol);
-    }
-    let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    response.headers_mut().append(VIA, settings.via.of(received));
-    *response.version_mut() = Version::HTTP_11;
-    Ok(response)
+    Ok(sent)
 }
 
 /// RFC 9110 section 9.2.2.
@@ -282,7 +297,7 @@ async fn send(
         let done = Arc::clone(&request_done);
         request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed)))
     };
-    let sending = connection.sender.send_request(request);
+    let sending = pin!(connection.sender.send_request(request));
     let response = match in_time(settings, &connection.noted.written_at, &request_done, sending).await {
         None => return Err(Failure::TimedOut),
         Some(Err(error)) => {
@@ -309,7 +324,8 @@ async fn send(
         let Some(upgrade) = upgrade.take() else {
             return Err(Failure::Broken("switched protocols without being asked to".to_owned()));
         };
-        return switched::tunnel(response, *upgrade, connection.open).await.map_err(Failure::Broken);
+        let tunnel = Box::pin(switched::tunnel(response, *upgrade, connection.open));
+        return tunnel.await.map_err(Failure::Broken);
     }
     let key = Arc::clone(&connection.key);
     Ok(response.map(|incoming| {
@@ -327,9 +343,8 @@ pub async fn in_time<F: Future>(
     settings: &Settings,
     written_at: &AtomicU32,
     request_done: &AtomicBool,
-    answer: F,
+    mut answer: Pin<&mut F>,
 ) -> Option<F::Output> {
-    let mut answer = pin!(answer);
     let mut wait = settings.first_byte;
     loop {
         if let Ok(answer) = tokio::time::timeout(wait, answer.as_mut()).await {

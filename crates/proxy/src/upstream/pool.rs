@@ -247,7 +247,8 @@ pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted
                 }
             }
             Found::Place(place) => return Ok(Lease::Place(place)),
-            Found::Room(slot, opening) => return open(settings, target, key, slot, opening).await,
+            // Apart: most calls find a connection that stands.
+            Found::Room(slot, opening) => return Box::pin(open(settings, target, key, slot, opening)).await,
             // Whoever opens it is done in time, or gone.
             Found::Await(opened) => {
                 if let Ok(Err(refusal)) = opened.await {

@@ -1,7 +1,7 @@
 //! One call on a stream of a connection in HTTP/2.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -50,7 +50,7 @@ pub async fn send(
     let (answer, stream) = opened.map_err(|error| Failure::Broken(error.to_string()))?;
     let progress = Progress::new(is_empty);
     let mut exchange = Exchange { answer, sending: (!is_empty).then(|| Sending::new(stream, body)) };
-    let answered = poll_fn(|context| exchange.poll(context, &progress));
+    let answered = pin!(poll_fn(|context| exchange.poll(context, &progress)));
     let response = match in_time(settings, &progress.written_at, &progress.is_done, answered).await {
         None => {
             if noted.read.load(Relaxed) == read {
