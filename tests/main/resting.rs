@@ -1,12 +1,15 @@
 //! Connections on which nothing comes for a while: they let go of what they need, and lose nothing.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::authority::Authority;
-use crate::support::client::{connect, read_answer, read_to_close};
+use crate::support::client::{PATIENCE, connect, read_answer, read_to_close};
 use crate::support::{Backend, Scene};
 
 /// Long enough for a connection to rest: it does so after a second, and its worker looks five times in one.
@@ -20,7 +23,7 @@ fn request(path: &str) -> String {
 fn a_connection_that_has_rested_goes_on_where_it_was() {
     let scene = Scene::open(Backend::echo(), "");
     let mut stream = connect(scene.gateway.data);
-    let mut answered = |stream: &mut _, path: &str| {
+    let answered = |stream: &mut _, path: &str| {
         assert_eq!(read_answer(stream, false).json()["target"], format!("/{path}"));
     };
     for round in 0..3 {
@@ -109,8 +112,82 @@ fn tls_goes_on_after_a_rest() {
         assert_eq!(read_answer(&mut output, false).json()["target"], format!("/{path}"));
         sleep(WHILE);
     }
-    drop(input);
-    let mut rest = Vec::new();
-    output.read_to_end(&mut rest).expect("read");
-    client.wait().expect("it ends");
+    client.kill().and_then(|()| client.wait()).expect("it ends");
+}
+
+#[test]
+fn the_rest_of_a_body_is_no_request() {
+    // The service answers before it has read the body, and goes on reading.
+    let backend = Backend::connected(|stream| {
+        let mut bytes = [0; 4_096];
+        let mut seen = Vec::new();
+        while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
+            match stream.read(&mut bytes) {
+                Ok(length @ 1..) => seen.extend_from_slice(&bytes[..length]),
+                _ => return,
+            }
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");
+        while stream.read(&mut bytes).is_ok_and(|length| length > 0) {}
+    });
+    let scene = Scene::open(backend, "timeouts.keep_alive = \"4s\"\n");
+    let mut stream = connect(scene.gateway.data);
+    let hidden = request("hidden");
+    let head = format!("POST /orders/v1/a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\nx", hidden.len() + 9);
+    stream.write_all(head.as_bytes()).expect("sent");
+    let answer = read_answer(&mut stream, false);
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("ok", Some("close")));
+    sleep(WHILE);
+    stream.write_all(hidden.as_bytes()).expect("sent");
+    assert_eq!(String::from_utf8_lossy(&read_to_close(&mut stream)), "");
+    let paths: Vec<_> = scene.gateway.logs("limit=100").iter().map(|record| record["path"].clone()).collect();
+    assert!(!paths.iter().any(|path| path == "/orders/v1/hidden"), "{paths:?}");
+}
+
+/// A connection of somebody who lets little come at a time.
+fn reluctant(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+    socket.connect(&address.into()).expect("connected");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    stream
+}
+
+#[test]
+fn slow_readers_get_the_whole_of_a_last_answer() {
+    let backend = Backend::connected(|stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let size: usize = head.split(['/', ' ']).find_map(|part| part.parse().ok()).expect("a size");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+        // The gateway may be gone.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; size]));
+    });
+    let scene = Scene::open(backend, "");
+    // Somewhere among these sizes is one of which the last piece is all that is left in the gateway.
+    let readers: Vec<_> = (1..100)
+        .map(|step| {
+            let size = step * (44 << 10);
+            let mut stream = reluctant(scene.gateway.data);
+            let head = format!("GET /orders/v1/{size} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("sent");
+            (stream, size)
+        })
+        .collect();
+    sleep(WHILE);
+    scene.gateway.signal("TERM");
+    sleep(WHILE);
+    for (mut stream, size) in readers {
+        let answer = read_to_close(&mut stream);
+        let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|end| answer.len() - end - 4);
+        assert_eq!(body, Some(size));
+    }
 }

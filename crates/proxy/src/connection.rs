@@ -67,6 +67,9 @@ pub struct Watch {
     verdict: AtomicU8,
     /// Whether what reads may be put away until something comes.
     may_rest: AtomicBool,
+    /// Whether the caller has been told that this was the last answer. What still comes is no request: it may be the rest
+    /// of a body that a service goes on reading.
+    is_last: AtomicBool,
     framed_twice: AtomicBool,
     /// Whether HTTP/2 is spoken: many calls at once, and what comes between them begins no head.
     is_http2: AtomicBool,
@@ -144,7 +147,7 @@ impl Watch {
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
             // What the caller has not taken yet is still to be written.
-            Phase::Idle if stuck == 0 && over(since, REST) && !self.is_http2.load(Relaxed) => {
+            Phase::Idle if stuck == 0 && over(since, REST) && self.is_between_calls() => {
                 if !self.may_rest.swap(true, Relaxed) {
                     self.waker.wake();
                 }
@@ -153,6 +156,11 @@ impl Watch {
             _ => return,
         };
         self.decide(verdict);
+    }
+
+    /// Whether the next thing that comes begins another call in HTTP/1.1.
+    fn is_between_calls(&self) -> bool {
+        !self.is_http2.load(Relaxed) && !self.is_last.load(Relaxed)
     }
 
     /// Asks it to end when the call under way has been answered.
@@ -240,6 +248,13 @@ pub struct UnderWay {
     tick: fn() -> u32,
 }
 
+impl UnderWay {
+    /// The caller is told that no further answer follows on this connection.
+    pub fn is_last(&self) {
+        self.watch.is_last.store(true, Relaxed);
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if self.watch.calls.fetch_sub(1, Relaxed) == 1 {
@@ -271,16 +286,33 @@ pub struct Watched {
     interim: Bytes,
     /// What has been read already and is to be read again.
     ahead: Bytes,
+    /// Whether what reads and writes has only borrowed it: then an end is not that of the connection.
+    lent: bool,
 }
 
 impl Watched {
     /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
     pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self { transport, watch, tick, lines: LineScanner::default(), interim: Bytes::new(), ahead: Bytes::new() }
+        Self {
+            transport,
+            watch,
+            tick,
+            lines: LineScanner::default(),
+            interim: Bytes::new(),
+            ahead: Bytes::new(),
+            lent: false,
+        }
     }
 
-    /// Gives back what was read and not used. If that is something, the next head has begun.
+    /// The same, for somebody who gives it back with [`Watched::put_back`] and does not end it before.
+    pub fn lend(mut self) -> Self {
+        self.lent = true;
+        self
+    }
+
+    /// Takes it back, with what was read and not used. If that is something, the next head has begun.
     pub fn put_back(&mut self, unused: Bytes) {
+        self.lent = false;
         if !unused.is_empty() && self.watch.phase() == Phase::Idle {
             self.watch.enter(Phase::Head, (self.tick)());
         }
@@ -349,7 +381,9 @@ impl AsyncRead for Watched {
             if !begins {
                 watched.watch.heard.store((watched.tick)(), Relaxed);
             }
-            if begins && matches!(watched.watch.phase(), Phase::New | Phase::Idle) {
+            if watched.watch.phase() == Phase::New
+                || (watched.watch.phase() == Phase::Idle && watched.watch.is_between_calls())
+            {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }
             if begins && watched.lines.scan(new) {
@@ -393,6 +427,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lent {
+            return self.poll_flush(context);
+        }
         Pin::new(&mut self.transport).poll_shutdown(context)
     }
 }

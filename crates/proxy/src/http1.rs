@@ -73,8 +73,7 @@ enum Ended {
 async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Watch>) -> (Watched, Ended) {
     let service = service_fn(|request| {
         let (node, watch, sender) = (Arc::clone(node), Arc::clone(watch), sender.clone());
-        // In a place of its own, so that a connection is small between two calls.
-        Box::pin(async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) })
+        async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) }
     });
     let mut connection = Builder::new()
         .keep_alive(true)
@@ -85,13 +84,13 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
         .max_header_size(node.limits.header_block)
         .max_buf_size(node.limits.header_block.max(8_192))
         .auto_date_header(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream.lend()), service);
     let (mut leaving, mut resting) = (false, false);
     let ended = std::future::poll_fn(|context| {
         match watch.poll(context) {
             // Polled once more, so that the connection can write its last words.
             Ending::Close => {
-                let _ = connection.poll_without_shutdown(context);
+                let _ = Pin::new(&mut connection).poll(context);
                 return Poll::Ready(None);
             }
             // A connection that was just let in is not sent away unheard.
@@ -106,7 +105,7 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
             }
             _ => {}
         }
-        connection.poll_without_shutdown(context).map(Some)
+        Pin::new(&mut connection).poll(context).map(Some)
     })
     .await;
     let parts = connection.into_parts();

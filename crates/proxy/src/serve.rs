@@ -148,6 +148,7 @@ fn leave(
     let is_http1 = request.version < Version::HTTP_2;
     if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        under_way.is_last();
     }
     // What has no length may go on for ever: nobody who was sent away listens on.
     let is_endless = response.body().size_hint().exact().is_none();
