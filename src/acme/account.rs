@@ -5,12 +5,12 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
-use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, Row, Write};
+use portcullis_core::ports::{Kind, Registry, Row, Write};
 use portcullis_identity::MasterKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::row::put_over;
 use super::transport::{Transport, words};
 use super::{Failure, Settings};
 
@@ -82,15 +82,9 @@ impl Accounts {
     async fn keep(&self, credentials: &[u8], over: Option<u64>) -> Result<(), Failure> {
         let sealed = self.master.seal(&self.purpose(), credentials).map_err(|error| Failure::new(error.to_string()))?;
         let stored = Stored { contact: self.settings.contact.clone(), sealed: STANDARD.encode(sealed) };
-        let row = Row {
-            kind: Kind::AcmeAccount,
-            key: self.settings.directory.clone(),
-            revision: over.unwrap_or(0) + 1,
-            owner: Owner::Api,
-            body: serde_json::to_string(&stored).map_err(unwritable)?,
-        };
-        let expect = over.map_or(Expect::Absent, Expect::Revision);
-        self.registry.commit(vec![Write::Put { row, expect }]).await.map_err(unkept)
+        let row = (Kind::AcmeAccount, self.settings.directory.as_str());
+        let kept = put_over(self.registry.as_ref(), row, over, &stored).await.map_err(unkept)?;
+        kept.map(drop).ok_or_else(|| Failure::new("another node has changed the ACME account meanwhile"))
     }
 
     fn unseal(&self, row: &Row) -> Option<(Vec<String>, AccountCredentials)> {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::call::hex;
-use portcullis_core::model::Owner;
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Clock, Kind, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
+
+use super::row::put_over;
 
 /// How long it lasts without being renewed.
 pub(super) const LASTS: Duration = Duration::from_secs(15);
@@ -49,27 +50,20 @@ impl Lease {
     pub(super) async fn take(&self) -> Result<Option<Held<'_>>, RegistryError> {
         let found = self.registry.get(Kind::Lease, self.name).await?;
         let stored = found.as_ref().and_then(|row| serde_json::from_str::<Stored>(&row.body).ok());
-        if stored.is_some_and(|stored| stored.holder != self.holder && stored.until > self.clock.unix_millis()) {
+        let now = self.clock.unix_millis();
+        if stored.is_some_and(|stored| stored.holder != self.holder && stored.until > now) {
             return Ok(None);
         }
         let revision = found.map(|row| row.revision);
-        let is_ours = self.put(revision, LASTS).await?;
-        Ok(is_ours.then(|| Held { lease: self, revision: revision.unwrap_or(0) + 1 }))
+        let taken = self.put(revision, LASTS).await?;
+        Ok(taken.map(|revision| Held { lease: self, revision }))
     }
 
-    /// Writes that this node has it for so long, over this revision and no other. False if that is not there any more.
-    async fn put(&self, over: Option<u64>, lasts: Duration) -> Result<bool, RegistryError> {
-        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
-        let stored = Stored { holder: self.holder.clone(), until: self.clock.unix_millis().saturating_add(lasts) };
-        let body = serde_json::to_string(&stored).map_err(|error| RegistryError::Storage(error.to_string()))?;
-        let revision = over.unwrap_or(0) + 1;
-        let row = Row { kind: Kind::Lease, key: self.name.to_owned(), revision, owner: Owner::Api, body };
-        let expect = over.map_or(Expect::Absent, Expect::Revision);
-        match self.registry.commit(vec![Write::Put { row, expect }]).await {
-            Ok(()) => Ok(true),
-            Err(RegistryError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Writes that this node has it for so long, over this revision and no other. None if that is not there any more.
+    async fn put(&self, over: Option<u64>, lasts: Duration) -> Result<Option<u64>, RegistryError> {
+        let until = self.clock.unix_millis().saturating_add(millis(lasts));
+        let stored = Stored { holder: self.holder.clone(), until };
+        put_over(self.registry.as_ref(), (Kind::Lease, self.name), over, &stored).await
     }
 }
 
@@ -89,15 +83,19 @@ impl Held<'_> {
 
     /// Makes it last from now. False if somebody else has it.
     pub(super) async fn renew(&mut self) -> Result<bool, RegistryError> {
-        let is_ours = self.lease.put(Some(self.revision), LASTS).await?;
-        self.revision += u64::from(is_ours);
-        Ok(is_ours)
+        let renewed = self.lease.put(Some(self.revision), LASTS).await?;
+        self.revision = renewed.unwrap_or(self.revision);
+        Ok(renewed.is_some())
     }
 
     /// Gives it back before its time.
     pub(super) async fn release(self) -> Result<(), RegistryError> {
         self.lease.put(Some(self.revision), Duration::ZERO).await.map(drop)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -155,11 +153,11 @@ mod tests {
     #[tokio::test]
     async fn of_two_who_found_it_free_one_gets_it() {
         let (one, other, _) = two();
-        assert!(one.put(None, LASTS).await.expect("a registry"));
-        assert!(!other.put(None, LASTS).await.expect("a registry"));
+        assert_eq!(one.put(None, LASTS).await.expect("a registry"), Some(1));
+        assert_eq!(other.put(None, LASTS).await.expect("a registry"), None);
         let mut both =
             [one.put(Some(1), LASTS).await, other.put(Some(1), LASTS).await].map(|put| put.expect("a registry"));
         both.sort_unstable();
-        assert_eq!(both, [false, true]);
+        assert_eq!(both, [None, Some(2)]);
     }
 }

@@ -8,6 +8,7 @@ mod lease;
 mod proof;
 mod renewer;
 mod report;
+mod row;
 mod schedule;
 mod settings;
 mod shelf;

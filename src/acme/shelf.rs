@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Kind, Registry, RegistryError, Row, Write};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::tls::Obtained;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::row::put_over;
 use super::{ChallengeKind, Issued, Window};
 
 /// How long after its renewal was due a certificate that nobody wants is forgotten: half a year, in milliseconds.
@@ -169,18 +169,12 @@ impl Shelf {
 
     async fn put(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {
         let entry = &mut self.entries[position];
-        let revision = entry.revision.unwrap_or(0) + 1;
-        let body = serde_json::to_string(&kept).map_err(|error| RegistryError::Storage(error.to_string()))?;
-        let row = Row { kind: Kind::Certificate, key: entry.host.clone(), revision, owner: Owner::Api, body };
-        let expect = entry.revision.map_or(Expect::Absent, Expect::Revision);
-        match self.registry.commit(vec![Write::Put { row, expect }]).await {
-            Ok(()) => {
-                (entry.revision, entry.kept) = (Some(revision), kept);
-                Ok(true)
-            }
-            Err(RegistryError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let row = (Kind::Certificate, entry.host.as_str());
+        let Some(revision) = put_over(self.registry.as_ref(), row, entry.revision, &kept).await? else {
+            return Ok(false);
+        };
+        (entry.revision, entry.kept) = (Some(revision), kept);
+        Ok(true)
     }
 }
 
