@@ -51,7 +51,10 @@ impl Lease {
         let found = self.registry.get(Kind::Lease, self.name).await?;
         let stored = found.as_ref().and_then(|row| serde_json::from_str::<Stored>(&row.body).ok());
         let now = self.clock.unix_millis();
-        if stored.is_some_and(|stored| stored.holder != self.holder && stored.until > now) {
+        // Further away than the clocks of nodes may differ, it was written by a clock that was ahead, and says nothing.
+        let furthest = now.saturating_add(2 * millis(LASTS));
+        let lasts = |until: u64| until > now && until <= furthest;
+        if stored.is_some_and(|stored| stored.holder != self.holder && lasts(stored.until)) {
             return Ok(None);
         }
         let revision = found.map(|row| row.revision);
@@ -127,6 +130,18 @@ mod tests {
         assert!(one.take().await.expect("a registry").is_none());
         clock.advance(LASTS);
         assert!(one.take().await.expect("a registry").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_keeps_nobody_from_it() {
+        let (one, other, clock) = two();
+        clock.set(1_000_030);
+        let _held = one.take().await.expect("a registry").expect("it is free");
+        // Clocks may differ by less than it lasts; beyond that, this one was wrong.
+        clock.set(1_000_015);
+        assert!(other.take().await.expect("a registry").is_none());
+        clock.set(1_000_014);
+        assert!(other.take().await.expect("a registry").is_some());
     }
 
     #[tokio::test]
