@@ -35,8 +35,12 @@ impl Config {
         needs(!acme.terms_agreed, "acme.terms_agreed", message);
         needs(self.tls_listen.is_none(), "acme.hosts", "certificates are of no use without 'tls_listen'");
         needs(acme.challenges.is_empty(), "acme.challenges", "expected at least one of 'tls-alpn-01' and 'http-01'");
-        let only_in_clear = acme.challenges == [ChallengeKind::Http01];
-        needs(only_in_clear && self.listen.is_none(), "acme.challenges", "'http-01' needs 'listen'");
+        let is_twice = |position: usize| acme.challenges[..position].contains(&acme.challenges[position]);
+        let has_twice = (0..acme.challenges.len()).any(is_twice);
+        needs(has_twice, "acme.challenges", "each of 'tls-alpn-01' and 'http-01' at most once");
+        let only_in_clear = acme.challenges.iter().all(|kind| *kind == ChallengeKind::Http01);
+        let is_unheard = only_in_clear && !acme.challenges.is_empty() && self.listen.is_none();
+        needs(is_unheard, "acme.challenges", "'http-01' needs 'listen'");
         let most = format!("at most {MOST_HOSTS}");
         needs(acme.hosts.len() > MOST_HOSTS, "acme.hosts", &most);
         for (position, host) in acme.hosts.iter().enumerate() {

@@ -6,7 +6,10 @@ use super::super::support::gateway::command;
 fn refused(settings: &str) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("portcullis.toml"), settings).expect("written");
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut arguments = vec!["serve", "--admin-listen", "127.0.0.1:0"];
+    if !settings.starts_with("listen") {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+    }
     let output = command(directory.path()).args(arguments).output().expect("runs");
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -29,6 +32,13 @@ fn wrong_settings_are_told_at_once() {
         "acme.terms_agreed: the authority issues to nobody who has not agreed",
         "acme.eab_key_file: 'acme.eab_kid' needs its key",
     ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = refused(
+        "listen = 'off'\ntls_listen = '127.0.0.1:0'\n[acme]\nterms_agreed = true\nhosts = ['a.example']\n\
+         challenges = ['http-01', 'http-01']",
+    );
+    for part in ["acme.challenges: each of 'tls-alpn-01' and 'http-01' at most once", "'http-01' needs 'listen'"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let said = refused("[acme]\nchallenges = ['dns-01']\ncontact = ['nobody']");
