@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::account::Accounts;
 use super::board::{Board, Posting};
-use super::transport::{Transport, words};
+use super::transport::{Transport, is_problem, words};
 use super::{ChallengeKind, Failure, Issued, Issuer, Settings, Wanted, Window};
 
 /// How long an order may take.
@@ -180,10 +180,6 @@ async fn refused(order: &mut Order) -> Option<instant_acme::Problem> {
         }
     }
     None
-}
-
-fn is_problem(error: &Error, kind: &str) -> bool {
-    matches!(error, Error::Api(problem) if problem.r#type.as_deref() == Some(kind))
 }
 
 #[async_trait]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{RETRY_AFTER, USER_AGENT};
+use http::header::{Entry, RETRY_AFTER, USER_AGENT};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
@@ -17,6 +18,9 @@ use time::macros::format_description;
 
 /// What an answer may take. Authorities sign while one waits.
 const BOUNDS: Bounds = Bounds { bytes: 256 << 10, time: Duration::from_secs(30) };
+/// The longest wait that an authority is believed, in seconds: a week. Nobody waits longer, and the client that ACME is
+/// spoken by adds what it is told to the time without looking.
+const LONGEST_WAIT: u64 = 7 * 86_400;
 /// How clients are to call themselves (RFC 8555 section 6.1).
 const AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 /// The form of a date in HTTP (RFC 9110 section 5.6.7).
@@ -44,12 +48,24 @@ impl Transport {
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let (mut head, body) = request.into_parts();
+        // The authority names the URLs that come after its directory. They are no way into what does without TLS here.
+        if head.uri.scheme() != Some(&Scheme::HTTPS) {
+            let reason =
+                format!("the authority leads to '{}', which is not an https URL (RFC 8555 section 6.1)", head.uri);
+            return Err(Error::Other(reason.into()));
+        }
         let body = body.collect().await.map_err(|never| Error::Other(Box::new(never)))?.to_bytes();
         head.headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let answer = self.outbound.send(Request::from_parts(head, body), BOUNDS).await;
-        let answer = answer.map_err(|error| Error::Other(Box::new(error)))?;
+        let mut answer = answer.map_err(|error| Error::Other(Box::new(error)))?;
+        let said = retry_after(answer.headers(), self.clock.as_ref());
+        if let Entry::Occupied(mut found) = answer.headers_mut().entry(RETRY_AFTER) {
+            match said {
+                Some(wait) => drop(found.insert(HeaderValue::from(wait.as_secs()))),
+                None => drop(found.remove()),
+            }
+        }
         if !answer.status().is_success() {
-            let said = retry_after(answer.headers(), self.clock.as_ref());
             *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = said;
         }
         Ok(BytesResponse::from(answer.map(Full::new)))
@@ -65,20 +81,26 @@ impl HttpClient for Transport {
     }
 }
 
-/// `Retry-After`: seconds, or a date.
+/// `Retry-After`: seconds, or a date. No longer than anybody would wait.
 fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(LONGEST_WAIT.min(seconds)));
     }
     let date = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?.assume_utc();
     let millis = u64::try_from(date.unix_timestamp()).ok()?.saturating_mul(1_000);
-    Some(Duration::from_millis(millis.saturating_sub(clock.unix_millis())))
+    Some(Duration::from_millis(millis.saturating_sub(clock.unix_millis())).min(Duration::from_secs(LONGEST_WAIT)))
 }
 
-/// Why an answer is none, as the operator is told.
+/// Whether the authority has refused something for this reason.
+pub(super) fn is_problem(error: &Error, kind: &str) -> bool {
+    matches!(error, Error::Api(problem) if problem.r#type.as_deref() == Some(kind))
+}
+
+/// Why an answer is none, as the operator is told. What others write is not shown at any length, nor does it move the
+/// cursor of whoever reads it.
 pub(super) fn words(error: &Error) -> String {
-    match error {
+    let said = match error {
         Error::Api(problem) => {
             let kind = problem.r#type.as_deref().unwrap_or("about:blank");
             let mut words = format!("{} ({kind})", problem.detail.as_deref().unwrap_or("no detail"));
@@ -86,11 +108,11 @@ pub(super) fn words(error: &Error) -> String {
                 words.push_str("; ");
                 words.push_str(part.detail.as_deref().unwrap_or("no detail"));
             }
-            // What others write is not shown at any length.
-            words.chars().take(1_000).collect()
+            words
         }
-        other => other.to_string().chars().take(1_000).collect(),
-    }
+        other => other.to_string(),
+    };
+    said.chars().take(1_000).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 #[cfg(test)]
@@ -112,6 +134,53 @@ mod tests {
         assert_eq!(said("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(77)));
         assert_eq!(said("Sat, 05 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(said("soon"), None);
+        let week = Some(Duration::from_secs(LONGEST_WAIT));
+        assert_eq!([said(&u64::MAX.to_string()), said("Fri, 31 Dec 9999 23:59:59 GMT")], [week, week]);
+    }
+
+    fn answering(
+        answer: impl Fn(Request<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> impl AsyncFn(&str) -> Result<BytesResponse, Error> {
+        let outbound = MemoryOutbound::answering(move |request| Ok(answer(request)));
+        let transport = Transport::new(Arc::new(outbound), Arc::new(ManualClock::at(0)));
+        async move |url: &str| {
+            let request = Request::get(url).body(BodyWrapper::default()).expect("a request");
+            transport.request(request).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_nobody_would_wait_does_not_reach_the_client() {
+        let get = answering(|request| {
+            let said = request.uri().path().trim_start_matches('/').to_owned();
+            Response::builder().header(RETRY_AFTER, said).body(Bytes::new()).expect("an answer")
+        });
+        for (said, heard) in
+            [("7", Some("7")), ("18446744073709551615", Some("604800")), ("99999999999999999999", None)]
+        {
+            let answer = get(&format!("https://ca.example/{said}")).await.expect("answered");
+            let found = answer.parts.headers.get(RETRY_AFTER).map(|found| found.to_str().expect("text"));
+            assert_eq!(found, heard, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_but_https_is_asked_for() {
+        let get = answering(|_| Response::new(Bytes::new()));
+        assert!(get("https://ca.example/").await.is_ok());
+        for url in ["http://ca.example/", "http://169.254.169.254/latest", "/new-order"] {
+            let said = get(url).await.err().expect(url).to_string();
+            assert!(said.contains("not an https URL"), "{url}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_the_authority_says_cannot_forge_a_line() {
+        let detail = "no\n\u{1b}[2Kall is well\u{9b}2K";
+        let problem = serde_json::json!({"type": "t\r", "detail": detail, "subproblems": []});
+        let said = words(&Error::Api(serde_json::from_value(problem).expect("a problem")));
+        assert_eq!(said, "no  [2Kall is well 2K (t )");
+        assert_eq!(words(&Error::Other("a\nb".into())).lines().count(), 1);
     }
 
     #[tokio::test]
