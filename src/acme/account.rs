@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::row::put_over;
-use super::transport::{Transport, words};
+use super::transport::{Transport, is_problem, words};
 use super::{Failure, Settings};
+
+/// What an authority says of an account that it does not know.
+pub(super) const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
 /// An account as the registry keeps it.
 #[derive(Serialize, Deserialize)]
@@ -44,6 +47,7 @@ impl Accounts {
 
     /// Forgets the account, because the authority does not know it.
     pub(super) async fn forget(&self) -> Result<(), Failure> {
+        tracing::warn!("the certificate authority does not know our ACME account any more; another one is made");
         let key = self.settings.directory.clone();
         self.registry.commit(vec![Write::Delete { kind: Kind::AcmeAccount, key }]).await.map_err(unkept)
     }
@@ -59,7 +63,13 @@ impl Accounts {
         let account = account.from_credentials(credentials).await.map_err(|error| self.failure(&error))?;
         if contact != self.settings.contact {
             let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
-            account.update_contacts(&contact).await.map_err(|error| self.failure(&error))?;
+            match account.update_contacts(&contact).await {
+                Err(error) if is_problem(&error, NO_ACCOUNT) => {
+                    self.forget().await?;
+                    return self.make(None).await;
+                }
+                updated => updated.map_err(|error| self.failure(&error))?,
+            }
             self.keep(&again, revision).await?;
         }
         Ok(account)
@@ -115,4 +125,62 @@ fn unkept(error: portcullis_core::ports::RegistryError) -> Failure {
 
 fn unwritable(_: serde_json::Error) -> Failure {
     Failure::new("an ACME account could not be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use portcullis_core::memory::{ManualClock, MemoryOutbound, MemoryRegistry};
+
+    use super::*;
+    use crate::acme::ChallengeKind;
+
+    const DIRECTORY: &str = "https://ca.example/dir";
+
+    #[tokio::test]
+    async fn one_that_is_not_known_any_more_is_replaced_even_if_its_contact_is_to_change() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let outbound = MemoryOutbound::answering(move |request: Request<Bytes>| {
+            let answer = Response::builder().header("Replay-Nonce", "nonce");
+            let (answer, body) = match request.uri().path() {
+                "/dir" => {
+                    let names = ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"];
+                    let urls = names.map(|name| (name, format!("https://ca.example/{name}")));
+                    (answer, serde_json::json!(std::collections::BTreeMap::from(urls)))
+                }
+                "/newAccount" => {
+                    let id = format!("https://ca.example/account/{}", counted.fetch_add(1, SeqCst) + 1);
+                    (answer.status(201).header("Location", id), serde_json::json!({"status": "valid"}))
+                }
+                path if path.starts_with("/account/") => (answer.status(400), serde_json::json!({"type": NO_ACCOUNT})),
+                _ => (answer, serde_json::Value::Null),
+            };
+            Ok(answer.body(body.to_string().into()).expect("an answer"))
+        });
+        let transport = Transport::new(Arc::new(outbound), Arc::new(ManualClock::at(0)));
+        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let accounts = |contact: &str| Accounts {
+            settings: Settings {
+                hosts: vec!["a.example".to_owned()],
+                directory: DIRECTORY.to_owned(),
+                contact: vec![contact.to_owned()],
+                challenges: vec![ChallengeKind::Http01],
+                ca: None,
+                binding: None,
+            },
+            registry: Arc::clone(&registry),
+            master: Arc::new(MasterKey::from_bytes(&[7; 32])),
+            transport: transport.clone(),
+        };
+        let id = async |contact: &str| accounts(contact).open().await.map(|account| account.id().to_owned());
+        assert_eq!(id("mailto:a@a.example").await.expect("made"), "https://ca.example/account/1");
+        assert_eq!(id("mailto:a@a.example").await.expect("kept"), "https://ca.example/account/1");
+        assert_eq!(id("mailto:b@a.example").await.expect("another"), "https://ca.example/account/2");
+        assert_eq!(id("mailto:b@a.example").await.expect("kept"), "https://ca.example/account/2");
+        assert_eq!(made.load(SeqCst), 2);
+    }
 }

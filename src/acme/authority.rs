@@ -15,7 +15,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-use super::account::Accounts;
+use super::account::{Accounts, NO_ACCOUNT};
 use super::board::{Board, Posting};
 use super::transport::{Transport, is_problem, words};
 use super::{ChallengeKind, Failure, Issued, Issuer, Settings, Wanted, Window};
@@ -26,8 +26,6 @@ const ORDER: Duration = Duration::from_secs(300);
 const PATIENCE: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(300)).backoff(1.5).timeout(Duration::from_secs(120));
 
-/// What an authority says of an account that it does not know.
-const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 /// What it says of too many orders, where it may not say for how long.
 const RATE_LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
 /// How long it is left alone then.
@@ -69,9 +67,6 @@ impl Authority {
         let mut order = match self.begin(&account, wanted).await {
             // It may have forgotten us; then we begin again as somebody new.
             Err(error) if is_problem(&error, NO_ACCOUNT) => {
-                tracing::warn!(
-                    "the certificate authority does not know our ACME account any more; another one is made"
-                );
                 *self.account.lock().await = None;
                 self.accounts.forget().await?;
                 let account = self.account().await?;
@@ -199,6 +194,7 @@ impl Issuer for Authority {
 
     async fn window(&self, certificate: &CertificateDer<'static>) -> Result<Option<(Window, Duration)>, Failure> {
         let Ok(identifier) = CertificateIdentifier::try_from(certificate) else { return Ok(None) };
+        self.transport.take_retry_after();
         let account = self.account().await?;
         match account.renewal_info(&identifier).await {
             Ok((info, age)) => {
