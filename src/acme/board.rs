@@ -66,6 +66,7 @@ pub(crate) struct Board {
 pub(super) struct Posting<'a> {
     board: &'a Arc<Board>,
     host: Box<str>,
+    key: String,
 }
 
 impl Board {
@@ -119,13 +120,24 @@ impl Board {
             Posted { token: token.into(), authorization: authorization.into(), certificate, until, is_own: true };
         let stored = Stored { token: token.to_owned(), authorization: authorization.to_owned(), until };
         let body = serde_json::to_string(&stored).map_err(|error| error.to_string())?;
-        let row = Row { kind: Kind::Challenge, key: host.to_owned(), revision: 1, owner: Owner::Api, body };
-        let put = self.registry.commit(vec![Write::Put { row, expect: Expect::Any }]).await;
-        put.map_err(|error| error.to_string())?;
+        // A node that has lost its lease without knowing neither overwrites nor takes down what is another's.
+        let key = format!("{host}/{token}");
+        let row = Row { kind: Kind::Challenge, key: key.clone(), revision: 1, owner: Owner::Api, body };
+        let mut writes = self.lapsed().await.map_err(|error| error.to_string())?;
+        writes.push(Write::Put { row, expect: Expect::Any });
+        self.registry.commit(writes).await.map_err(|error| error.to_string())?;
         self.change(|board| {
             board.insert(host.into(), posted);
         });
-        Ok(Posting { board: self, host: host.into() })
+        Ok(Posting { board: self, host: host.into(), key })
+    }
+
+    /// Forgets what nodes that have died did not take down.
+    async fn lapsed(&self) -> Result<Vec<Write>, RegistryError> {
+        let (rows, now) = (self.registry.all(Kind::Challenge).await?, self.clock.unix_millis());
+        let is_good = |row: &Row| serde_json::from_str::<Stored>(&row.body).is_ok_and(|stored| stored.until > now);
+        let lapsed = rows.into_iter().filter(|row| !is_good(row));
+        Ok(lapsed.map(|row| Write::Delete { kind: Kind::Challenge, key: row.key }).collect())
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<Box<str>, Posted>)) {
@@ -167,16 +179,21 @@ impl Board {
 
     async fn read(&self) -> Result<(), RegistryError> {
         let rows = self.registry.all(Kind::Challenge).await?;
-        let found: HashMap<Box<str>, Posted> = rows
-            .into_iter()
-            .filter(|row| self.hosts.contains(&row.key))
-            .filter_map(|row| {
-                let Stored { token, authorization, until } = serde_json::from_str(&row.body).ok()?;
-                let certificate = proof::certificate(&row.key, &authorization).ok();
-                let (token, authorization) = (token.into(), authorization.into());
-                Some((row.key.into(), Posted { token, authorization, certificate, until, is_own: false }))
-            })
-            .collect();
+        let read = |row: Row| {
+            let host = row.key.split_once('/').map_or("", |(host, _)| host);
+            let known = self.hosts.iter().find(|known| *known == host)?;
+            Some((known, serde_json::from_str::<Stored>(&row.body).ok()?))
+        };
+        let mut found: Vec<(&String, Stored)> = rows.into_iter().filter_map(read).collect();
+        // Of two for a host, the older one is from a node that has died or has lost its lease.
+        found.sort_by_key(|(_, stored)| stored.until);
+        let newest: HashMap<&String, Stored> = found.into_iter().collect();
+        let found = newest.into_iter().map(|(host, Stored { token, authorization, until })| {
+            let certificate = proof::certificate(host, &authorization).ok();
+            let (token, authorization) = (token.into(), authorization.into());
+            (host.as_str().into(), Posted { token, authorization, certificate, until, is_own: false })
+        });
+        let found: HashMap<Box<str>, Posted> = found.collect();
         self.change(|board| {
             board.retain(|_, posted| posted.is_own);
             for (host, posted) in found {
@@ -190,7 +207,7 @@ impl Board {
 impl Posting<'_> {
     /// Takes it down everywhere.
     pub(super) async fn take_down(self) {
-        let key = self.host.to_string();
+        let key = self.key.clone();
         if let Err(error) = self.board.registry.commit(vec![Write::Delete { kind: Kind::Challenge, key }]).await {
             tracing::warn!(host = %self.host, %error, "what a certificate authority was to find is still in the registry");
         }
