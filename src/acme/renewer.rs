@@ -1,9 +1,11 @@
 //! Keeps the certificates of the hosts good: takes up what other nodes have obtained, and orders what is due if no other
 //! node does.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use portcullis_core::ports::{Clock, Registry, RegistryError};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::tls::{Obtained, Termination};
@@ -19,8 +21,13 @@ use super::{ChallengeKind, Failure, Issued, Issuer, Wanted};
 
 /// How often one looks at what others have done.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long one rests after a fault of the gateway's own.
+const AFTER_FAULT: Duration = Duration::from_secs(60);
 /// The lease of whoever orders.
 const LEASE: &str = "acme";
+/// What is wrong with a certificate that is no sooner there than it is to be renewed.
+const DUE_AT_ONCE: &str =
+    "the new certificate is to be renewed at once; this gateway's clock or the authority is wrong";
 
 /// What it works with.
 pub(crate) struct Parts {
@@ -51,6 +58,8 @@ pub(crate) struct Renewer {
     parts: Parts,
     shelf: Shelf,
     lease: Arc<Lease>,
+    /// The order that is under way: for which host, when it began, and what was known before.
+    under_way: Option<(usize, u64, Kept)>,
 }
 
 impl Renewer {
@@ -58,7 +67,7 @@ impl Renewer {
     pub(crate) async fn start(parts: Parts) -> Result<Self, RegistryError> {
         let shelf = Shelf::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
         let lease = Arc::new(Lease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
-        let mut renewer = Self { parts, shelf, lease };
+        let mut renewer = Self { parts, shelf, lease, under_way: None };
         renewer.refresh().await?;
         Ok(renewer)
     }
@@ -66,11 +75,20 @@ impl Renewer {
     /// Goes on until the gateway stops. Work that is under way then ends where it stands.
     pub(crate) async fn run(mut self, mut stage: watch::Receiver<Stage>) {
         loop {
-            let due = self.step(&mut stage).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "certificates could not be looked after");
-                u64::MAX
-            });
-            let wait = Duration::from_millis(due.saturating_sub(self.now())).min(LOOK);
+            // What an order was about is kept before it begins, so that one that ends in a panic is a failure like others.
+            let wait = match AssertUnwindSafe(self.step(&mut stage)).catch_unwind().await {
+                Ok(Ok(due)) => Duration::from_millis(due.saturating_sub(self.now())).min(LOOK),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "certificates could not be looked after");
+                    LOOK
+                }
+                Err(_) => {
+                    tracing::error!("looking after certificates has panicked; it goes on in a minute");
+                    self.under_way = None;
+                    self.parts.board.order_here(false);
+                    AFTER_FAULT
+                }
+            };
             tokio::select! {
                 () = stopped(&mut stage) => return,
                 // Whatever is due, others get their turn.
@@ -97,6 +115,9 @@ impl Renewer {
             })
             .await;
         self.parts.board.order_here(false);
+        if matches!(worked, Ok(Some(Ok(())))) {
+            self.resume_later().await?;
+        }
         held.release().await?;
         if let Some(worked) = worked? {
             worked?;
@@ -135,9 +156,12 @@ impl Renewer {
     }
 
     fn publish(&self) {
-        let tls = &self.parts.tls;
-        self.parts.report.publish(&self.shelf.entries, &self.parts.directory, |host| tls.has_file_for(host));
-        self.parts.board.expect_from(self.due());
+        let (tls, now) = (&self.parts.tls, self.now());
+        let (entries, directory) = (&self.shelf.entries, &self.parts.directory);
+        self.parts.report.publish(entries, directory, now, |host| tls.has_file_for(host));
+        let ordered = entries.iter().filter(|entry| !tls.has_file_for(&entry.host));
+        let expected = ordered.map(|entry| entry.expected(directory, now)).min().unwrap_or(u64::MAX);
+        self.parts.board.expect_from(expected.min(self.due()));
     }
 
     /// When there is something to do for some host.
@@ -152,8 +176,9 @@ impl Renewer {
         }
         // Only an authority that is still asked at all is asked for its word on what it has issued.
         let can_ask = entry.obtained.is_some() && entry.kept.directory == self.parts.directory;
-        let ask_at = entry.kept.ask_at.filter(|_| can_ask).unwrap_or(u64::MAX);
-        entry.due(&self.parts.directory).min(ask_at)
+        let now = self.now();
+        let ask_at = entry.kept.ask_at.filter(|_| can_ask).map_or(u64::MAX, |ask_at| schedule::believed(ask_at, now));
+        entry.due(&self.parts.directory, now).min(ask_at)
     }
 
     /// Does what is due, one host after another. What one host fails with is no reason to leave the others.
@@ -165,10 +190,8 @@ impl Renewer {
                 continue;
             }
             self.ask(position).await?;
-            if self.shelf.entries[position].due(&self.parts.directory) <= self.now() {
+            if self.shelf.entries[position].due(&self.parts.directory, self.now()) <= self.now() {
                 self.order(position).await?;
-                // A new certificate may be one that its authority wants to have back soon.
-                self.ask(position).await?;
             }
             self.publish();
         }
@@ -179,7 +202,9 @@ impl Renewer {
     async fn ask(&mut self, position: usize) -> Result<(), RegistryError> {
         let (entry, now) = (&self.shelf.entries[position], self.now());
         let Some(obtained) = &entry.obtained else { return Ok(()) };
-        if entry.kept.ask_at.is_none_or(|ask_at| ask_at > now) || entry.kept.directory != self.parts.directory {
+        if entry.kept.ask_at.is_none_or(|ask_at| schedule::believed(ask_at, now) > now)
+            || entry.kept.directory != self.parts.directory
+        {
             return Ok(());
         }
         let Some(certificate) = obtained.certificate() else { return Ok(()) };
@@ -198,17 +223,39 @@ impl Renewer {
             Ok(None) => kept.ask_at = None,
             Err(failure) => {
                 tracing::info!(host = %entry.host, reason = %failure.detail, "nobody says when a certificate is to be renewed");
-                let wait = failure.retry_after.map_or(schedule::WINDOW_RETRY, millis);
-                kept.ask_at = Some(now.saturating_add(wait.max(60_000)));
+                kept.ask_at = Some(now.saturating_add(schedule::window_retry(failure.retry_after.map(millis))));
             }
         }
         self.shelf.keep(position, kept).await.map(drop)
     }
 
+    /// Keeps that an order begins, as one that has failed: whatever becomes of it, the next comes no sooner. False if that
+    /// is not to be kept because somebody else was faster.
+    async fn begin(&mut self, position: usize) -> Result<bool, RegistryError> {
+        let (before, now) = (self.shelf.entries[position].kept.clone(), self.now());
+        let failures = before.failures.saturating_add(1);
+        let not_before = now.saturating_add(schedule::after_failures(failures, None, 0.0));
+        let kept = Kept { failures, not_before, began_at: Some(now), ..before.clone() };
+        let is_kept = self.shelf.keep(position, kept).await?;
+        self.under_way = is_kept.then_some((position, now, before));
+        Ok(is_kept)
+    }
+
+    /// An order that a stop has broken off is no failure. Yet somebody who stops again and again does not order each time.
+    async fn resume_later(&mut self) -> Result<(), RegistryError> {
+        let Some((position, began_at, before)) = self.under_way.take() else { return Ok(()) };
+        let not_before = before.not_before.max(began_at.saturating_add(schedule::REST));
+        self.shelf.keep(position, Kept { not_before, ..before }).await.map(drop)
+    }
+
     /// Orders a certificate and shows it; or notes why there is none.
     async fn order(&mut self, position: usize) -> Result<(), RegistryError> {
+        let challenge = self.challenge_for(&self.shelf.entries[position].kept);
+        if !self.begin(position).await? {
+            return Ok(());
+        }
+        let failures = self.shelf.entries[position].kept.failures;
         let entry = &self.shelf.entries[position];
-        let challenge = self.challenge_for(&entry.kept);
         let replaces = entry.obtained.as_ref().filter(|_| entry.kept.directory == self.parts.directory);
         let wanted = Wanted { host: &entry.host, challenge, replaces: replaces.and_then(Obtained::certificate) };
         let issued = self.parts.issuer.issue(wanted).await.and_then(|issued| {
@@ -216,10 +263,24 @@ impl Renewer {
             let unusable = |problem| Failure::new(format!("the certificate that was issued cannot be used: {problem}"));
             read.map(|obtained| (issued, obtained)).map_err(unusable)
         });
+        self.under_way = None;
         match issued {
-            Ok((issued, obtained)) => self.take(position, challenge, &issued, obtained).await,
-            Err(failure) => self.note(position, failure).await,
+            Ok((issued, obtained)) => self.take(position, challenge, &issued, obtained).await?,
+            Err(failure) => {
+                tracing::warn!(
+                    host = %entry.host, reason = %failure.detail, failures, "no certificate could be obtained"
+                );
+                return self.note(position, failures, failure).await;
+            }
         }
+        // A new certificate may be one that its authority wants to have back soon.
+        self.ask(position).await?;
+        let entry = &self.shelf.entries[position];
+        if entry.kept.renew_at <= self.now().saturating_add(schedule::REST) {
+            tracing::warn!(host = %entry.host, failures, "{DUE_AT_ONCE}");
+            return self.note(position, failures, Failure::new(DUE_AT_ONCE)).await;
+        }
+        Ok(())
     }
 
     /// What convinced the authority the last time, then what stands in the settings; after each failure the next.
@@ -242,6 +303,7 @@ impl Renewer {
             directory: self.parts.directory.clone(),
             renew_at: schedule::by_lifetime(begin, end, schedule::chance()),
             ask_at: Some(0),
+            not_before: self.now().saturating_add(schedule::REST),
             ..Kept::default()
         };
         kept.set_convinced_by(challenge);
@@ -253,16 +315,13 @@ impl Renewer {
         Ok(())
     }
 
-    async fn note(&mut self, position: usize, failure: Failure) -> Result<(), RegistryError> {
+    /// Keeps why an order has failed, as so many before it, and until when there is no other.
+    async fn note(&mut self, position: usize, failures: u32, failure: Failure) -> Result<(), RegistryError> {
         let (entry, now) = (&self.shelf.entries[position], self.now());
-        let failures = entry.kept.failures.saturating_add(1);
         let wait = schedule::after_failures(failures, failure.retry_after.map(millis), schedule::chance());
-        tracing::warn!(
-            host = %entry.host, reason = %failure.detail, failures, next_in_seconds = wait / 1_000,
-            "no certificate could be obtained"
-        );
         let last_error = Some(LastError { at: now, detail: failure.detail });
-        let kept = Kept { failures, not_before: now.saturating_add(wait), last_error, ..entry.kept.clone() };
+        let not_before = now.saturating_add(wait);
+        let kept = Kept { failures, not_before, began_at: None, last_error, ..entry.kept.clone() };
         self.shelf.keep(position, kept).await.map(drop)
     }
 }

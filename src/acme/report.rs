@@ -11,10 +11,10 @@ pub(crate) struct Report(ArcSwap<Vec<Renewal>>);
 
 impl Report {
     /// Takes what is known now. Hosts that have a certificate in a file are not renewed here.
-    pub(super) fn publish(&self, entries: &[Entry], directory: &str, has_file: impl Fn(&str) -> bool) {
+    pub(super) fn publish(&self, entries: &[Entry], directory: &str, now: u64, has_file: impl Fn(&str) -> bool) {
         let of_host = |entry: &Entry| Renewal {
             host: entry.host.clone(),
-            next_at: entry.due(directory),
+            next_at: entry.due(directory, now),
             failures: entry.kept.failures,
             last_error: entry.kept.last_error.as_ref().map(|error| (error.at, error.detail.clone())),
         };

@@ -15,7 +15,9 @@ const LONGEST_WAIT: u64 = 7 * DAY;
 /// The longest and the shortest that an answer about a window is good.
 const WINDOW_AGE: (u64, u64) = (MINUTE, DAY);
 /// How long it is until an authority that did not answer is asked about its window again.
-pub(super) const WINDOW_RETRY: u64 = 6 * HOUR;
+const WINDOW_RETRY: u64 = 6 * HOUR;
+/// How much time is left between two orders for a host, whatever the first came to.
+pub(super) const REST: u64 = 5 * SECOND;
 
 /// Something by chance: at least 0, less than 1.
 pub(super) fn chance() -> f64 {
@@ -40,6 +42,17 @@ pub(super) fn by_window(window: Window, chance: f64) -> u64 {
 /// How long an answer about a window is good.
 pub(super) fn window_age(said: u64) -> u64 {
     said.clamp(WINDOW_AGE.0, WINDOW_AGE.1)
+}
+
+/// How long it is until an authority that did not answer is asked about its window again, if it says so.
+pub(super) fn window_retry(said: Option<u64>) -> u64 {
+    said.unwrap_or(WINDOW_RETRY).clamp(MINUTE, LONGEST_WAIT)
+}
+
+/// A moment that something waits for; now, if it is further away than anything waits, because the clock was ahead when it
+/// was written down. The clocks of nodes may differ by a minute.
+pub(super) fn believed(moment: u64, now: u64) -> u64 {
+    if moment <= now.saturating_add(LONGEST_WAIT + MINUTE) { moment } else { now }
 }
 
 /// How long after so many failures in a row, at least one, the next try is: doubling, by chance a little more, and not
@@ -82,6 +95,15 @@ mod tests {
         assert_eq!([0.0, 0.5].map(|chance| by_window(window, chance)), [10 * DAY, 11 * DAY]);
         assert_eq!(by_window(Window { start: 10, end: 5 }, 0.9), 10);
         assert_eq!([0, HOUR, 9 * DAY].map(window_age), [MINUTE, HOUR, DAY]);
+    }
+
+    #[test]
+    fn what_is_further_away_than_anything_waits_is_now() {
+        let now = 1_000 * DAY;
+        assert_eq!([0, now, now + 7 * DAY].map(|moment| believed(moment, now)), [0, now, now + 7 * DAY]);
+        assert_eq!([now + 8 * DAY, u64::MAX].map(|moment| believed(moment, now)), [now, now]);
+        let said = [None, Some(0), Some(HOUR), Some(u64::MAX)];
+        assert_eq!(said.map(window_retry), [6 * HOUR, MINUTE, HOUR, LONGEST_WAIT]);
     }
 
     #[test]

@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::row::put_over;
+use super::schedule::believed;
 use super::{ChallengeKind, Issued, Window};
 
 /// How long after its renewal was due a certificate that nobody wants is forgotten: half a year, in milliseconds.
 const FORGET: u64 = 180 * 86_400 * 1_000;
+/// How long what has begun may be under way: longer than an order may take, in milliseconds.
+const LONGEST_ORDER: u64 = 600 * 1_000;
 
 /// What is known of a host's certificate. Times are Unix milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub(super) struct Kept {
     pub(super) failures: u32,
     /// Before when nothing is ordered.
     pub(super) not_before: u64,
+    /// When the order began that is under way, or that was when its node died.
+    pub(super) began_at: Option<u64>,
     /// What the last failure was.
     pub(super) last_error: Option<LastError>,
     /// How the authority was convinced the last time.
@@ -84,10 +89,16 @@ pub(super) struct Entry {
 
 impl Entry {
     /// When a certificate is ordered for it the next time.
-    pub(super) fn due(&self, directory: &str) -> u64 {
+    pub(super) fn due(&self, directory: &str, now: u64) -> u64 {
         let is_wanted = self.obtained.is_some() && self.kept.directory == directory;
         let renew_at = if is_wanted { self.kept.renew_at } else { 0 };
-        renew_at.max(self.kept.not_before)
+        renew_at.max(believed(self.kept.not_before, now))
+    }
+
+    /// When an order begins for it on whichever node, or when the one has begun that may be under way.
+    pub(super) fn expected(&self, directory: &str, now: u64) -> u64 {
+        let may_go_on = |began_at: &u64| began_at.saturating_add(LONGEST_ORDER) > now;
+        self.kept.began_at.filter(may_go_on).unwrap_or(u64::MAX).min(self.due(directory, now))
     }
 }
 

@@ -35,6 +35,7 @@ struct Signer {
     /// While this is set, orders wait to be let go.
     holds: AtomicBool,
     go: Notify,
+    panics: AtomicBool,
 }
 
 #[async_trait]
@@ -45,6 +46,7 @@ impl Issuer for Signer {
         if self.holds.load(SeqCst) {
             self.go.notified().await;
         }
+        assert!(!self.panics.swap(false, SeqCst), "told to panic");
         if let Some(failure) = self.fails.lock().expect("not poisoned").pop_front() {
             return Err(failure);
         }
@@ -212,6 +214,26 @@ async fn what_nobody_takes_down_is_not_shown_for_ever() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_paused_takes_nothing_of_anothers_down() {
+    let nodes = Nodes::new();
+    let (paused, one, other) = (nodes.node().await, nodes.node().await, nodes.node().await);
+    let late = paused.board.post("a.example", "old", "old.print", false).await.expect("posted");
+    nodes.clock.advance(Duration::from_secs(20));
+    let _posting = one.board.post("a.example", "new", "new.print", false).await.expect("posted");
+    let asked = Asked(Arc::clone(&other.board));
+    assert_eq!(asked.answer("a.example", "new").await.as_deref(), Some("new.print"), "the newest counts");
+    late.take_down().await;
+    let third = nodes.node().await;
+    assert_eq!(Asked(third.board).answer("a.example", "new").await.as_deref(), Some("new.print"));
+    // What was left behind goes when something is posted the next time.
+    nodes.clock.advance(Duration::from_secs(601));
+    let _next = other.board.post("b.example", "next", "next.print", false).await.expect("posted");
+    let keys: Vec<_> =
+        nodes.registry.all(Kind::Challenge).await.expect("rows").into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["b.example/next"]);
+}
+
+#[tokio::test]
 async fn while_nothing_is_due_nothing_is_looked_up() {
     let nodes = Nodes::new();
     let mut node = nodes.node().await;
@@ -339,6 +361,7 @@ async fn another_authority_is_asked_at_once_and_the_old_certificate_stays_meanwh
     nodes.step(&mut node).await;
     let first = fingerprints(&node);
     nodes.orders();
+    nodes.clock.advance(Duration::from_secs(5));
     let mut moved = nodes.node_of("https://other.example/dir").await;
     assert_eq!(fingerprints(&moved), first);
     nodes.step(&mut moved).await;
@@ -409,6 +432,7 @@ async fn what_is_kept_is_sealed_and_what_cannot_be_opened_is_ordered_again() {
     for row in nodes.registry.all(Kind::Certificate).await.expect("rows") {
         assert!(!row.body.contains("CERTIFICATE") && !row.body.contains("PRIVATE"), "{}", row.body);
     }
+    nodes.clock.advance(Duration::from_secs(5));
     let other_key = Nodes {
         registry: Arc::clone(&nodes.registry),
         master: Arc::new(MasterKey::from_bytes(&[8; 32])),
@@ -431,7 +455,119 @@ async fn a_stop_ends_the_work_and_gives_the_lease_back() {
     nodes.step(&mut one).await;
     nodes.stage.send_replace(Stage::Serving);
     nodes.signer.holds.store(false, SeqCst);
+    // Shorter than the lease lasts, and than the wait after a failure.
+    nodes.clock.advance(Duration::from_secs(5));
     let mut other = nodes.node().await;
     nodes.step(&mut other).await;
     assert_eq!(fingerprints(&other).len(), 2, "nothing had to lapse");
+}
+
+#[tokio::test]
+async fn a_stop_in_an_order_is_no_failure_and_does_not_make_for_another_at_once() {
+    let nodes = Nodes::new();
+    let mut one = nodes.node().await;
+    nodes.signer.holds.store(true, SeqCst);
+    let (stage, mut seen) = (nodes.stage.clone(), nodes.stage.subscribe());
+    let ordering = tokio::spawn(async move {
+        one.renewer.step(&mut seen).await.expect("a registry");
+        one
+    });
+    while nodes.signer.orders.lock().expect("not poisoned").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stage.send_replace(Stage::Draining);
+    let one = ordering.await.expect("no panic");
+    assert!(one.report.all().iter().all(|told| told.failures == 0));
+    stage.send_replace(Stage::Serving);
+    nodes.signer.holds.store(false, SeqCst);
+    nodes.orders();
+    let mut next = nodes.node().await;
+    nodes.step(&mut next).await;
+    assert_eq!(nodes.orders().len(), 1, "the other host alone");
+    nodes.clock.advance(Duration::from_secs(5));
+    nodes.step(&mut next).await;
+    assert_eq!(fingerprints(&next).len(), 2);
+}
+
+#[tokio::test]
+async fn an_order_is_kept_before_it_begins_and_looked_for_meanwhile() {
+    let nodes = Nodes::new();
+    let (mut one, mut other) = (nodes.node().await, nodes.node().await);
+    nodes.signer.holds.store(true, SeqCst);
+    let mut seen = nodes.stage.subscribe();
+    let ordering = tokio::spawn(async move { one.renewer.step(&mut seen).await });
+    while nodes.signer.orders.lock().expect("not poisoned").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // What another one is told is that nothing is due before a minute is over; it looks nevertheless.
+    nodes.clock.advance(Duration::from_secs(1));
+    nodes.step(&mut other).await;
+    assert!(Asked(Arc::clone(&other.board)).may_be_pending());
+    assert_eq!(other.report.all().remove(0).failures, 1);
+    // The process dies. Nobody orders for that host before the wait is over.
+    ordering.abort();
+    nodes.signer.holds.store(false, SeqCst);
+    nodes.clock.advance(Duration::from_secs(20));
+    nodes.orders();
+    nodes.step(&mut other).await;
+    assert_eq!(nodes.orders().iter().filter(|order| order.0 == "a.example").count(), 0);
+    nodes.clock.advance(Duration::from_secs(40));
+    nodes.step(&mut other).await;
+    assert_eq!(nodes.orders().iter().filter(|order| order.0 == "a.example").count(), 1);
+    assert_eq!(other.report.all().remove(0).failures, 0);
+}
+
+#[tokio::test]
+async fn what_is_due_as_soon_as_it_is_there_is_a_failure() {
+    let nodes = Nodes::new();
+    let mut node = nodes.node().await;
+    let over = Window { start: (NOW - 2) * 1_000, end: (NOW - 1) * 1_000 };
+    *nodes.signer.window.lock().expect("not poisoned") = Some((over, Duration::from_secs(3_600)));
+    let of_a = |nodes: &Nodes| nodes.orders().iter().filter(|order| order.0 == "a.example").count();
+    nodes.step(&mut node).await;
+    assert_eq!((of_a(&nodes), fingerprints(&node).len()), (1, 2));
+    for (failures, seconds) in [(1, 66), (2, 132), (3, 264)] {
+        let told = node.report.all().remove(0);
+        assert_eq!(told.failures, failures);
+        assert!(told.last_error.is_some_and(|(_, detail)| detail.contains("at once")));
+        nodes.clock.advance(Duration::from_secs(seconds / 2 - 5));
+        nodes.step(&mut node).await;
+        assert_eq!(of_a(&nodes), 0);
+        nodes.clock.advance(Duration::from_secs(seconds / 2 + 5));
+        nodes.step(&mut node).await;
+        assert_eq!(of_a(&nodes), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_does_not_stop_the_ordering() {
+    let nodes = Nodes::new();
+    let mut node = nodes.node().await;
+    nodes.clock.set(NOW + 900 * DAY);
+    nodes.fail("no", None);
+    nodes.fail("no", None);
+    nodes.step(&mut node).await;
+    nodes.clock.set(NOW);
+    nodes.orders();
+    nodes.step(&mut node).await;
+    assert_eq!((nodes.orders().len(), fingerprints(&node).len()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_an_order_ends_neither_the_renewal_nor_the_stop() {
+    let nodes = Nodes::new();
+    let node = nodes.node().await;
+    nodes.signer.panics.store(true, SeqCst);
+    let (report, tls) = (Arc::clone(&node.report), Arc::clone(&node.tls));
+    let running = tokio::spawn(node.renewer.run(nodes.stage.subscribe()));
+    while nodes.signer.panics.load(SeqCst) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // That host waits as after any failure; the other has its turn a minute later.
+    while tls.shown().is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(report.all().remove(0).failures, 1);
+    nodes.stage.send_replace(Stage::Draining);
+    running.await.expect("it ends well");
 }

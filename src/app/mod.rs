@@ -300,7 +300,10 @@ impl Gateway {
         }
         admin.await?;
         if let Some(renewing) = renewing {
-            renewing.await?;
+            // What is left of the stop does not depend on it.
+            if let Err(error) = renewing.await {
+                tracing::error!(%error, "looking after certificates has ended badly");
+            }
         }
         registry.close().await?;
         tokio::task::spawn_blocking(move || {

@@ -1,5 +1,5 @@
 """Stands in front of pebble, which knows nothing of renewal information (RFC 9773), and answers for that: a directory that
-names the resource, windows that are over for the first certificate asked about and far away for all others, and orders
+names the resource, windows that are near for the first certificate asked about and far away for all others, and orders
 that say what they replace. Everything else goes on to pebble as it came.
 
 Arguments: pebble's directory, the roots it is proved by, the certificate and the key to serve with. Prints its own
@@ -10,6 +10,7 @@ import http.server
 import json
 import ssl
 import sys
+import time
 import urllib.request
 
 directory, roots, certificate, key = sys.argv[1:]
@@ -22,7 +23,8 @@ def window(identifier):
     if not first:
         first.append(identifier)
     if identifier == first[0]:
-        return {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+        soon = time.time() + 8
+        return {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soon)) for name in ("start", "end")}
     return {"start": "2090-01-01T00:00:00Z", "end": "2090-01-02T00:00:00Z"}
 
 
