@@ -569,6 +569,7 @@ fn it_describes_itself() {
         ("/api/v1/services/{name}/api-keys", vec!["get", "post"]),
         ("/api/v1/services/{name}/api-keys/{id}", vec!["delete"]),
         ("/api/v1/logs", vec!["get"]),
+        ("/api/v1/certificates", vec!["get"]),
         ("/api/v1/status", vec!["get"]),
         ("/api/v1/openapi.json", vec!["get"]),
         ("/-/register", vec!["post"]),
@@ -594,7 +595,7 @@ fn it_describes_itself() {
     }
     // The document and what is sent agree about the members of a record and of a registration.
     let schemas = &document["components"]["schemas"];
-    assert_eq!(members(&schemas["LogRecord"]["properties"]).len(), 16);
+    assert_eq!(members(&schemas["LogRecord"]["properties"]).len(), 17);
     let reply = members(&schemas["RegistrationReply"]["properties"]);
     assert_eq!(reply, ["api_key", "name", "path", "registration_key", "version"]);
 }
