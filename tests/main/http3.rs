@@ -25,11 +25,15 @@ impl Stage {
 
     /// One of the programs in `client.py`, under way.
     fn start(&self, name: &str, shown: Option<&Issued>) -> Child {
+        self.start_with(name, shown, &[])
+    }
+
+    fn start_with(&self, name: &str, shown: Option<&Issued>, more: &[&str]) -> Child {
         let address = self.scene.gateway.tls.expect("it listens").to_string();
         let mut command = Command::new(python());
         command.args(["-c", include_str!("http3/client.py"), name, &address]).arg(self.authority.root());
         command.args(shown.into_iter().flat_map(|shown| [&shown.certificate, &shown.key]));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
+        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
     }
 
     #[track_caller]
@@ -161,6 +165,35 @@ fn an_answer_nobody_takes_is_reset_and_the_others_go_on() {
     let stage = Stage::before(backend, "timeouts.body_idle = \"1s\"", "");
     assert_eq!(stage.run("stalled"), "reset\n200 2000000");
     stage.scene.gateway.record("status=200", |record| record["refusal"] == "answer_not_taken");
+}
+
+#[test]
+fn heads_hints_and_trailers_nobody_takes_are_given_up_too() {
+    use std::io::{Read, Write};
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let trailers =
+        format!("{ok}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Long: {}\r\n\r\n", "x".repeat(9_000));
+    let cases = [
+        ("0", format!("{ok}Content-Length: 2\r\n\r\nok"), 200),
+        ("0", format!("{ok}Content-Length: 0\r\n\r\n"), 200),
+        ("3000", trailers, 200),
+        // Nothing follows the hint.
+        ("0", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n".to_owned(), 499),
+    ];
+    for (window, said, status) in cases {
+        let answer = said.clone();
+        let backend = Backend::serving(move |stream, _| {
+            stream.write_all(answer.as_bytes()).expect("sent");
+            // Until nobody waits any more.
+            !answer.contains("103") || stream.read(&mut [0]).is_ok_and(|length| length > 0)
+        });
+        let stage = Stage::before(backend, "timeouts.body_idle = \"1s\"", "");
+        assert_eq!(end(stage.start_with("takes_little", None, &[window])), "reset 10c", "{said}");
+        stage
+            .scene
+            .gateway
+            .record(&format!("status={status}"), |record| status == 499 || record["refusal"] == "answer_not_taken");
+    }
 }
 
 #[test]

@@ -199,8 +199,19 @@ async fn carry(node: &Arc<Node>, connection: &quinn::Connection, sender: &Sender
     watch.speak_http2(worker::tick());
     let limit = node.limits.header_block as u64;
     let guarded = Guarded::new(h3_quinn::Connection::new(connection.clone()), limit, connection.clone());
-    let built = h3::server::builder().max_field_section_size(limit).send_grease(false).build(guarded).await;
-    let Ok(mut calls) = built else { return node.counters.protocol_malformed.add_one() };
+    let mut builder = h3::server::builder();
+    let mut building = pin!(builder.max_field_section_size(limit).send_grease(false).build(guarded));
+    // A caller need not take even the settings.
+    let built = std::future::poll_fn(|context| match watch.poll(context) {
+        Ending::Close => Poll::Ready(None),
+        _ => building.as_mut().poll(context).map(Some),
+    })
+    .await;
+    let mut calls = match built {
+        Some(Ok(calls)) => calls,
+        Some(Err(_)) => return node.counters.protocol_malformed.add_one(),
+        None => return node.counters.protocol_timed_out.add_one(),
+    };
     let mut streams = FuturesUnordered::new();
     let most = node.limits.http2_streams as usize;
     let (mut draining, mut closed) = (false, false);

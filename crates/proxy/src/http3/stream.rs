@@ -10,7 +10,7 @@ use h3::quic::{BidiStream, RecvStream, SendStream};
 use h3::server::{RequestResolver, RequestStream};
 use http::{Method, Request, Version};
 use http_body::Body as _;
-use portcullis_core::body::{Body, Outcome};
+use portcullis_core::body::Outcome;
 use portcullis_core::call::Response;
 
 use super::body::FromStream;
@@ -51,33 +51,44 @@ where
     let interim = Arc::new(Interim::default());
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
+    let mut pause = Pause::new(node.timeouts.body_idle);
     let answer = loop {
         let told = tokio::select! {
             biased;
             answer = &mut answering => break answer,
-            said = std::future::poll_fn(|context| interim.poll(context)) => to_caller.send_response(said).await,
+            said = std::future::poll_fn(|context| interim.poll(context)) => {
+                taken(to_caller.send_response(said), &mut pause).await
+            }
         };
         if told.is_err() {
             return to_caller.stop_stream(Code::H3_REQUEST_CANCELLED);
         }
     };
     while let Some(said) = interim.take() {
-        // A stream that takes none any more takes no answer either.
-        let _ = to_caller.send_response(said).await;
+        if let Err(outcome) = taken(to_caller.send_response(said), &mut pause).await {
+            // A stream that takes none any more takes no answer either.
+            answer.into_body().abandon(outcome, 0);
+            return to_caller.stop_stream(Code::H3_REQUEST_CANCELLED);
+        }
     }
-    write(&node, to_caller, answer).await;
+    write(&node, to_caller, answer, pause).await;
 }
 
-async fn write<S: SendStream<Bytes>>(node: &Node, mut stream: RequestStream<S, Bytes>, answer: Response) {
+/// Writes an answer, of which the caller takes something before every pause has become too long.
+async fn write<S: SendStream<Bytes>>(
+    node: &Node,
+    mut stream: RequestStream<S, Bytes>,
+    answer: Response,
+    mut pause: Pause,
+) {
     let (head, mut body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
-    if let Err(error) = stream.send_response(head).await {
-        tracing::debug!(%error, "an answer could not be written");
-        return stream.stop_stream(Code::H3_INTERNAL_ERROR);
+    if let Err(outcome) = taken(stream.send_response(head), &mut pause).await {
+        body.abandon(outcome, 0);
+        return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
     }
     if !is_whole {
-        let mut pause = Pause::new(node.timeouts.body_idle);
         while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let Ok(frame) = frame else { return stream.stop_stream(Code::H3_INTERNAL_ERROR) };
             match frame.into_data() {
@@ -90,8 +101,9 @@ async fn write<S: SendStream<Bytes>>(node: &Node, mut stream: RequestStream<S, B
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
                     strip(&mut trailers);
-                    if stream.send_trailers(trailers).await.is_err() {
-                        return stream.stop_stream(Code::H3_INTERNAL_ERROR);
+                    if let Err(outcome) = taken(stream.send_trailers(trailers), &mut pause).await {
+                        body.abandon(outcome, 0);
+                        return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
                     }
                 }
             }
@@ -100,14 +112,9 @@ async fn write<S: SendStream<Bytes>>(node: &Node, mut stream: RequestStream<S, B
             }
         }
     }
-    end(&mut stream, body).await;
-}
-
-/// The answer is complete; that the caller has gone meanwhile is its own affair.
-async fn end<S: SendStream<Bytes>>(stream: &mut RequestStream<S, Bytes>, body: Body) {
-    let ended: Result<(), StreamError> = stream.finish().await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an answer could not be ended");
+    // That the caller has gone when the answer is complete is its own affair.
+    if taken(stream.finish(), &mut pause).await.is_err() {
+        tracing::debug!("an answer could not be ended");
     }
     drop(body);
 }
@@ -118,18 +125,24 @@ async fn send<S: SendStream<Bytes>>(
     data: &mut Bytes,
     pause: &mut Pause,
 ) -> Result<(), Outcome> {
-    pause.stir();
     while !data.is_empty() {
         let piece = data.slice(..data.len().min(PIECE));
         let length = piece.len();
-        let mut sending = pin!(stream.send_data(piece));
-        std::future::poll_fn(|context| match sending.as_mut().poll(context) {
-            Poll::Ready(sent) => Poll::Ready(sent.map_err(|_| Outcome::Dropped)),
-            Poll::Pending => pause.poll(context).map(|()| Err(Outcome::Stalled)),
-        })
-        .await?;
-        pause.stir();
+        taken(stream.send_data(piece), pause).await?;
         *data = data.slice(length..);
     }
+    Ok(())
+}
+
+/// Waits until something has been handed over, for as long as the caller may take nothing.
+async fn taken(handing: impl Future<Output = Result<(), StreamError>>, pause: &mut Pause) -> Result<(), Outcome> {
+    let mut handing = pin!(handing);
+    pause.stir();
+    std::future::poll_fn(|context| match handing.as_mut().poll(context) {
+        Poll::Ready(handed) => Poll::Ready(handed.map_err(|_| Outcome::Dropped)),
+        Poll::Pending => pause.poll(context).map(|()| Err(Outcome::Stalled)),
+    })
+    .await?;
+    pause.stir();
     Ok(())
 }
