@@ -122,6 +122,19 @@ fn hints_pass_before_the_answer() {
 }
 
 #[test]
+fn streams_of_grpc_may_be_silent_for_as_long_as_tunnels() {
+    let backend = Backend::answering(|request| {
+        assert_eq!(request.body, b"\0\0\0\0\x05hello");
+        let message = [&[0][..], &2_000_000_u32.to_be_bytes(), &[b'x'; 2_000_000]].concat();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let size = format!("{:x}\r\n", message.len());
+        [head.as_bytes(), size.as_bytes(), &message, b"\r\n0\r\nGrpc-Status: 0\r\n\r\n"].concat()
+    });
+    let stage = Stage::before(backend, "timeouts.body_idle = \"1s\"", "");
+    assert_eq!(stage.run("silence"), "whole 2000005 0");
+}
+
+#[test]
 fn what_a_service_breaks_off_does_not_pass_for_whole() {
     let backend = Backend::serving(|stream, request| {
         use std::io::Write;

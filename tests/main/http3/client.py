@@ -187,6 +187,30 @@ async def takes_little(client):
     print(await client.calls[client.begin("/orders/v1/little", extra=[("te", "trailers")])].ended)
 
 
+async def silence(client):
+    """Is silent in a call of gRPC, and then takes nothing of the answer, each for longer than a body may."""
+    opened, write = False, client._quic._write_stream_limits
+
+    def limits(builder, space, stream):
+        if opened or stream.stream_id != 0:
+            write(builder=builder, space=space, stream=stream)
+
+    client._quic._write_stream_limits = limits
+    extra = [("content-type", "application/grpc"), ("te", "trailers")]
+    call = client.calls[client.begin("/orders/v1/demo.Echo/Chat", method="POST", extra=extra, end=False)]
+    client.http.send_data(0, b"\0\0\0\0\5", end_stream=False)
+    client.transmit()
+    await asyncio.sleep(3)
+    client.http.send_data(0, b"hello", end_stream=True)
+    client.transmit()
+    while len(call.body) < 1_000_000 and not call.ended.done():
+        await client.ping()
+    await asyncio.sleep(3)
+    opened = True
+    await client.ping()
+    print(await call.ended, len(call.body), dict(call.heads[-1])[b"grpc-status"].decode())
+
+
 async def until_goaway(client):
     """Calls, 20 at a time, until the other side says that it goes. Every call it has taken is answered."""
     answered, rejected = 0, 0

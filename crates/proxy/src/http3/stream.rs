@@ -16,6 +16,7 @@ use portcullis_core::call::Response;
 use super::body::FromStream;
 use crate::connection::Watch;
 use crate::door::Sender;
+use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
@@ -47,11 +48,12 @@ where
             return to_caller.stop_stream(Code::H3_REQUEST_INCOMPLETE);
         }
     }
-    let request = Request::from_parts(head, IdleBody::wrap(body, node.timeouts.body_idle));
+    let idle = grpc::silence(&node.timeouts, &head);
+    let request = Request::from_parts(head, IdleBody::wrap(body, idle));
     let interim = Arc::new(Interim::default());
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
-    let mut pause = Pause::new(node.timeouts.body_idle);
+    let mut pause = Pause::new(idle);
     let answer = loop {
         let told = tokio::select! {
             biased;
