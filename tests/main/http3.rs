@@ -122,6 +122,13 @@ fn hints_pass_before_the_answer() {
 }
 
 #[test]
+fn whoever_waits_for_a_go_ahead_gets_it_when_the_body_is_wanted() {
+    let stage = Stage::before(Backend::echo(), "timeouts.body_idle = \"3s\"", "");
+    assert_eq!(stage.run("go_ahead"), "['404']\n['100', '200']\n['100', '200']");
+    assert!(stage.scene.backend.received().iter().all(|request| request.body == b"hello"));
+}
+
+#[test]
 fn streams_of_grpc_may_be_silent_for_as_long_as_tunnels() {
     let backend = Backend::answering(|request| {
         assert_eq!(request.body, b"\0\0\0\0\x05hello");

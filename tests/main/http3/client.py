@@ -211,6 +211,24 @@ async def silence(client):
     print(await call.ended, len(call.body), dict(call.heads[-1])[b"grpc-status"].decode())
 
 
+async def go_ahead(client):
+    """The body is sent when it is wanted, and not before."""
+    wait = [("expect", "100-continue"), ("content-length", "5")]
+    said = lambda call: [dict(head)[b":status"].decode() for head in call.heads]
+    call = client.calls[client.begin("/nobody/v1", method="POST", extra=wait, end=False)]
+    await call.ended
+    print(said(call))
+    for extra in [wait, wait[:1]]:
+        stream = client.begin("/orders/v1/", method="POST", extra=extra, end=False)
+        call = client.calls[stream]
+        while not call.heads:
+            await client.ping()
+        client.http.send_data(stream, b"hello", end_stream=True)
+        client.transmit()
+        await call.ended
+        print(said(call))
+
+
 async def until_goaway(client):
     """Calls, 20 at a time, until the other side says that it goes. Every call it has taken is answered."""
     answered, rejected = 0, 0

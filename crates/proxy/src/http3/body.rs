@@ -1,6 +1,7 @@
 //! The body of a request over HTTP/3.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -8,9 +9,11 @@ use h3::error::{Code, StreamError};
 use h3::quic::RecvStream;
 use h3::server::RequestStream;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::BodyError;
+
+use crate::interim::Interim;
 
 /// What comes in on a stream. It is held to the length that was announced, which h3 does not look at.
 pub(super) struct FromStream<S: RecvStream> {
@@ -20,17 +23,22 @@ pub(super) struct FromStream<S: RecvStream> {
     left: Option<u64>,
     data_ended: bool,
     ended: bool,
+    /// Told when the body is first asked for, where the caller waits for that.
+    waiting: Option<Arc<Interim>>,
 }
 
 impl<S: RecvStream> FromStream<S> {
-    pub(super) fn new(stream: RequestStream<S, Bytes>, head: &HeaderMap) -> Self {
+    /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
+    pub(super) fn new(stream: RequestStream<S, Bytes>, head: &HeaderMap, interim: &Arc<Interim>) -> Self {
         let left = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, first: None, left, data_ended: false, ended: false }
+        let waits = head.contains_key(EXPECT) && left != Some(0);
+        let waiting = waits.then(|| Arc::clone(interim));
+        Self { stream, first: None, left, data_ended: false, ended: false, waiting }
     }
 
-    /// Whether a body was announced.
+    /// Whether a body was announced. Who waits until it is wanted has one.
     pub(super) fn is_announced(&self) -> bool {
-        self.left.is_some_and(|left| left > 0)
+        self.waiting.is_some() || self.left.is_some_and(|left| left > 0)
     }
 
     /// Waits until it is known whether there is a body: over HTTP/3 that shows when something comes, or nothing.
@@ -94,6 +102,9 @@ impl<S: RecvStream + Unpin> HttpBody for FromStream<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(interim) = self.waiting.take() {
+            interim.go_ahead();
+        }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }

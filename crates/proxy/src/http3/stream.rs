@@ -40,7 +40,8 @@ where
     let (mut to_caller, from_caller) = stream.split();
     let (mut head, ()) = request.into_parts();
     head.version = Version::HTTP_3;
-    let mut body = FromStream::new(from_caller, &head.headers);
+    let interim = Arc::new(Interim::default());
+    let mut body = FromStream::new(from_caller, &head.headers, &interim);
     let seldom = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::CONNECT);
     if seldom && !body.is_announced() {
         let begins = tokio::time::timeout(node.timeouts.body_idle, std::future::poll_fn(|it| body.poll_begin(it)));
@@ -50,7 +51,6 @@ where
     }
     let idle = grpc::silence(&node.timeouts, &head);
     let request = Request::from_parts(head, IdleBody::wrap(body, idle));
-    let interim = Arc::new(Interim::default());
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);
