@@ -347,6 +347,14 @@ impl Watched {
     }
 }
 
+impl Drop for Watched {
+    /// A tunnel that nobody has taken holds on to the watch it was left with, by the call it goes on with. That is so
+    /// when a connection is dropped in the middle, as the gateway stops.
+    fn drop(&mut self) {
+        drop(self.watch.take_tunnel());
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -491,6 +499,7 @@ impl LineScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Socket;
     use portcullis_core::call::Hints;
 
     fn scan(pieces: &[&[u8]]) -> bool {
@@ -569,5 +578,25 @@ mod tests {
         watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_nobody_takes_ends_with_its_connection() {
+        use portcullis_core::body::Body;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream =
+            tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let tick = || 1;
+        let watch = Watch::new(1);
+        let watched =
+            Watched::new(Transport::Plain(Socket::new(stream, Arc::clone(&watch), tick)), Arc::clone(&watch), tick);
+        let call = watch.begin(tick);
+        let to_caller = Body::full("until then").on_end(move |_| drop(call));
+        watch.leave_tunnel(crate::tunnel::Wish::new().0.granted(to_caller, true));
+        let left = Arc::downgrade(&watch);
+        drop(watch);
+        assert!(left.upgrade().is_some());
+        drop(watched);
+        assert!(left.upgrade().is_none(), "the call holds on to the watch, and the watch to the call");
     }
 }
