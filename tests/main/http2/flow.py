@@ -159,4 +159,17 @@ def left():
     return status(connection.until(HeadersFrame, 3), connection)
 
 
+def left_websockets():
+    """Resets WebSockets through which nothing passes, more than there may be streams at once."""
+    connection = Connection()
+    own = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":authority", "gate")]
+    for stream in range(1, 300, 2):
+        wish = [*own, (":path", f"/orders/v1/chat/{stream}"), ("sec-websocket-version", "13")]
+        connection.send(connection.request(stream, end=False, pseudo=wish))
+        assert status(connection.until(HeadersFrame, stream), connection) == "200"
+        connection.send(DataFrame(stream, data=b"hello"), RstStreamFrame(stream, error_code=8))
+    connection.send(connection.request(301, path="/orders/v1/small"))
+    return status(connection.until(HeadersFrame, 301), connection)
+
+
 print(globals()[sys.argv[1]]())

@@ -162,3 +162,24 @@ fn a_call_ends_with_its_stream() {
     go_on.send(()).expect("heard");
     assert_eq!(end(program), "200");
 }
+
+#[test]
+fn a_websocket_ends_with_its_stream() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::serving(move |stream, request| {
+        if request.target == "/small" {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok();
+        }
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("sent");
+        // It says nothing and does not end its side: it is for the gateway to leave.
+        let told = wait.lock().expect("not poisoned").recv();
+        assert!(told.is_err(), "nobody tells it anything");
+        false
+    });
+    let scene = Scene::open(backend, "");
+    assert_eq!(run(&scene, "left_websockets"), "200");
+    scene.gateway.record("path=/orders/v1/chat/299", |record| record["status"] == 101);
+    drop(go_on);
+}

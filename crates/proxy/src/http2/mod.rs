@@ -115,25 +115,24 @@ async fn carry(
             return Poll::Ready(None);
         }
         loop {
-            let accepted = match connection.poll_accept(context) {
+            // Those that the caller has reset are let go of here, before there is room for others.
+            if streams.len() >= most {
+                while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
+            }
+            if streams.len() >= most {
+                // What is under way goes on, and nothing more is taken.
+                return connection.poll_closed(context).map(Some);
+            }
+            match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let (node, watch) = (Arc::clone(node), Arc::clone(watch));
                     streams.push(stream::serve(node, sender.clone(), watch, request, respond));
-                    true
                 }
                 Poll::Ready(ended) => return Poll::Ready(Some(ended.map_or(Ok(()), |ended| ended.map(drop)))),
-                Poll::Pending => false,
-            };
-            // Those that the caller has reset are let go of here, before there is room for others.
-            if !accepted || streams.len() >= most {
-                while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
-            }
-            if !accepted {
-                return Poll::Pending;
-            }
-            if streams.len() > most {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+                Poll::Pending => {
+                    while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
+                    return Poll::Pending;
+                }
             }
         }
     })

@@ -112,8 +112,13 @@ impl AsyncWrite for Duplex {
         polled
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// What was written is h2's affair. That the caller has reset the stream is told here: a tunnel through which
+    /// nothing passes hears of it in no other way.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.to.poll_reset(context) {
+            Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

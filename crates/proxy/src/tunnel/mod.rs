@@ -163,6 +163,10 @@ async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &
             if is_websocket && boundaries.is_between_frames() && watch.poll(context) == Ending::Drain {
                 return Poll::Ready(Next::Stop);
             }
+            // A caller that is gone need not be waited for.
+            if let Poll::Ready(Err(_)) = Pin::new(&mut *writer).poll_flush(context) {
+                return Poll::Ready(Next::End);
+            }
             frames.poll_next_unpin(context).map(|frame| frame.map_or(Next::End, Next::Frame))
         });
         match next.await {
