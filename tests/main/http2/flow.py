@@ -172,4 +172,11 @@ def left_websockets():
     return status(connection.until(HeadersFrame, 301), connection)
 
 
+def rested():
+    """Says nothing more after a call, until the other side has gone."""
+    connection = Connection()
+    connection.send(connection.request(1, path="/orders/v1/small"))
+    return [frame.last_stream_id for frame in connection.frames() if isinstance(frame, GoAwayFrame)]
+
+
 print(globals()[sys.argv[1]]())

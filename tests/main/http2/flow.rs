@@ -183,3 +183,9 @@ fn a_websocket_ends_with_its_stream() {
     scene.gateway.record("path=/orders/v1/chat/299", |record| record["status"] == 101);
     drop(go_on);
 }
+
+#[test]
+fn whoever_is_sent_away_is_told_which_calls_were_looked_at() {
+    let scene = Scene::open(service(), "timeouts.keep_alive = \"1s\"");
+    assert_eq!(run(&scene, "rested"), "[1]");
+}

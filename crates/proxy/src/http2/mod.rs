@@ -14,6 +14,7 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use h2::Reason;
 use h2::server::{Builder, Connection};
 
 use crate::connection::{Ending, Watch, Watched};
@@ -99,9 +100,9 @@ async fn carry(
     let mut draining = false;
     std::future::poll_fn(|context| {
         match watch.poll(context) {
-            // Polled once more, so that the caller learns which calls were not looked at.
+            // Polled once more, so that the caller learns which calls were not looked at: it may make those again.
             Ending::Close => {
-                connection.graceful_shutdown();
+                connection.abrupt_shutdown(Reason::NO_ERROR);
                 let _ = connection.poll_accept(context);
                 return Poll::Ready(None);
             }
