@@ -143,6 +143,24 @@ fn an_upgrade_goes_over_http1() {
 }
 
 #[test]
+fn what_went_over_http1_is_repeated_over_http1() {
+    let place = Place::speaking(&["h2", "http/1.1"]);
+    let gateway = Gateway::with(ONE);
+    place.declare(&gateway, "auto");
+    assert_eq!(get(&gateway, "/http1").text(), "in http");
+    // The connection that has been used dies, and a fresh one takes the call.
+    assert_eq!(get(&gateway, "/http1/die-used").text(), "in http");
+    let mut stream = connect(gateway.data);
+    let head = "GET /fast/v1/die-used HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    assert_eq!(place.server.events("http1").len(), 1 + 2 + 2);
+    assert_eq!(place.chosen(), ["h2", "http/1.1", "http/1.1", "http/1.1"]);
+}
+
+#[test]
 fn what_cannot_be_spoken_is_told_when_it_is_declared() {
     let gateway = Gateway::start();
     let problems = |service: &Value| {

@@ -99,6 +99,9 @@ class Connection(asyncio.Protocol):
         head = data.decode()
         upgrade = "upgrade: echo" in head.lower()
         tell(event="http1", number=self.number, head=head)
+        self.served += 1
+        if "die-used" in head and self.served > 1:
+            return self.transport.abort()
         if upgrade:
             self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
         else:

@@ -81,7 +81,12 @@ async fn send_again(
     upgrade: &mut Option<Box<Upgrade>>,
     unsent: &mut Option<Box<Request<Body>>>,
 ) -> Result<Result<Response, Failure>, Refusal> {
+    // What the target has asked for once is kept to.
+    let mut key = target.pool_of(upgrade.is_some());
     for _ in 1..SENDS {
+        if let Err(Failure::Unsent { wants_http1: true, .. }) = sent {
+            key = &target.http1;
+        }
         let (request, lease) = match sent {
             Err(Failure::NoAnswer { repeat: Some(request), .. }) => {
                 // It may have acted on the call: no other target is tried after this one.
@@ -89,18 +94,15 @@ async fn send_again(
                     Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
                     other => other,
                 };
-                (request, lend(settings, target, &target.pool, pool::now()).await.map_err(gone)?)
+                (request, lend(settings, target, key, pool::now()).await.map_err(gone)?)
             }
-            Err(Failure::Unsent { request, wants_http1, .. }) => {
-                let key = if wants_http1 { &target.http1 } else { &target.pool };
-                match lend(settings, target, key, Wanted::Any).await {
-                    Ok(lease) => (request, lease),
-                    Err(refusal) => {
-                        *unsent = Some(request);
-                        return Err(refusal);
-                    }
+            Err(Failure::Unsent { request, .. }) => match lend(settings, target, key, Wanted::Any).await {
+                Ok(lease) => (request, lease),
+                Err(refusal) => {
+                    *unsent = Some(request);
+                    return Err(refusal);
                 }
-            }
+            },
             _ => break,
         };
         sent = send(settings, lease, target, *request, upgrade).await;

@@ -181,8 +181,7 @@ impl Upstream {
         let mut unsent = None;
         for target in self.targets.choose().take(TRIES) {
             call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
-            let key = if call.upgrade.is_some() { &target.http1 } else { &target.pool };
-            match pool::lend(&self.settings, target, key, Wanted::Any).await {
+            match pool::lend(&self.settings, target, target.pool_of(call.upgrade.is_some()), Wanted::Any).await {
                 // Nothing has been sent to it: another instance may be there.
                 Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
                 Err(refusal) => return Err(refusal),

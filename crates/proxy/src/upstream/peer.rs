@@ -115,6 +115,11 @@ impl Peer {
         let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
         Self { pool, http1, url, tls }
     }
+
+    /// Which connections are for a call, by whether it wishes to go on in another protocol.
+    pub fn pool_of(&self, upgrades: bool) -> &Arc<PoolKey> {
+        if upgrades { &self.http1 } else { &self.pool }
+    }
 }
 
 /// The targets of a service as peers, or everything that is wrong with how they are spoken to.
