@@ -131,6 +131,8 @@ pub enum Refusal {
     UpstreamTimeout,
     /// The caller has said until when it waits, and that has passed.
     DeadlineExceeded,
+    /// What the caller was let in by was taken back while the call was under way.
+    Revoked,
     /// The target's address is one this gateway does not connect to.
     UpstreamForbidden {
         /// Which address, for the operator only.
@@ -279,6 +281,7 @@ impl Refusal {
             Self::DeadlineExceeded => {
                 (504, "deadline_exceeded", "Deadline exceeded", "the time the caller has given it has passed".into())
             }
+            Self::Revoked => (401, "revoked", "Revoked", "what the caller was let in by was taken back".into()),
             Self::UpstreamForbidden { .. } => (
                 502,
                 "upstream_address_refused",

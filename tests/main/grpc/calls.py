@@ -188,6 +188,15 @@ def revoked():
     watch_until(Code.UNAUTHENTICATED, "revoked")
 
 
+def revoked_upload():
+    """Is sent away before there is anything of an answer."""
+    sent = queue.Queue()
+    sent.put(b"first")
+    answer = method("stream_unary", "Upload").future(iter(sent.get, None), metadata=credentials)
+    refused(lambda: answer.result(timeout=30), Code.UNAUTHENTICATED, "revoked")
+    sent.put(None)
+
+
 def broken():
     watch_until(Code.UNAVAILABLE, "upstream_broken")
 

@@ -69,6 +69,20 @@ fn whoever_is_sent_away_is_told_so() {
 }
 
 #[test]
+fn whoever_is_sent_away_while_sending_is_told_so() {
+    let (scene, service) = scene("", &json!({}));
+    let sending = calls(&scene, "revoked_upload", &[]).spawn().expect("starts");
+    assert_eq!(service.notices("uploaded"), "uploaded first");
+    let answer = scene.gateway.post("/-/token/revoke", &[], &json!({"refresh_token": scene.refresh_token}));
+    assert_eq!(answer.status, 204);
+    finish(sending);
+    service.notices("unloaded");
+    scene
+        .gateway
+        .record("path=/demo.v1.Echo/Upload", |record| record["refusal"] == "revoked" && record["grpc_status"] == 16);
+}
+
+#[test]
 fn a_service_that_breaks_off_is_told_in_trailers() {
     let (scene, service) = scene("", &json!({}));
     let mut watching = calls(&scene, "broken", &[]).spawn().expect("starts");

@@ -55,6 +55,14 @@ def client_stream(requests, context):
     return b"%d %d" % (count, total)
 
 
+def upload(requests, context):
+    """Answers at the end; tells what comes, and that the caller has gone."""
+    context.add_callback(lambda: say("unloaded"))
+    for message in requests:
+        say("uploaded", message.decode())
+    return b"all of it"
+
+
 def chat(requests, context):
     for message in requests:
         yield message
@@ -108,6 +116,7 @@ METHODS = {
     "Stream": grpc.unary_stream_rpc_method_handler(server_stream),
     "Flood": grpc.unary_stream_rpc_method_handler(flood),
     "Collect": grpc.stream_unary_rpc_method_handler(client_stream),
+    "Upload": grpc.stream_unary_rpc_method_handler(upload),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "FailLate": grpc.unary_stream_rpc_method_handler(fail_late),

@@ -102,6 +102,7 @@ mod tests {
             (Refusal::RequestTimeout, 4),
             (Refusal::UpstreamTimeout, 4),
             (Refusal::DeadlineExceeded, 4),
+            (Refusal::Revoked, 16),
             (Refusal::Conflict { detail: "no".into() }, 10),
             (Refusal::BodyTooLarge { limit: 1 }, 8),
             (Refusal::TooManyFields { limit: 1 }, 8),

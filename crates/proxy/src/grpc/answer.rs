@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 use crate::tie::Tie;
 
-/// Follows a service's answer.
+/// Follows a service's answer, whose caller's tie is watched.
 pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, response: Response) -> Response {
     grpc.note(response.headers());
     // What has ended in its head has no more to say.
@@ -26,9 +26,6 @@ pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, response: Response) ->
     }
     let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
     let alarm = grpc.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
-    if let Some(tie) = &tie {
-        tie.watch();
-    }
     response.map(|body| Body::stream(Answer { body, grpc, tie, alarm, has_trailers, ended: false }))
 }
 

@@ -3,7 +3,10 @@
 
 mod answer;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
@@ -75,7 +78,10 @@ pub async fn forward(
         }
     });
     let tie = Tie::of(call.caller.ties.clone());
-    let answer = forward(call);
+    if let Some(tie) = &tie {
+        tie.watch();
+    }
+    let answer = while_welcome(tie.as_deref(), forward(call));
     let answered = match grpc.deadline {
         None => answer.await,
         Some(deadline) => {
@@ -83,6 +89,19 @@ pub async fn forward(
         }
     };
     answered.map(|response| follow(grpc, tie, response))
+}
+
+/// Waits for the head of an answer, which may come after the last of many messages, for as long as the caller may call.
+async fn while_welcome(
+    tie: Option<&Tie>,
+    answer: impl Future<Output = Result<Response, Refusal>>,
+) -> Result<Response, Refusal> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| match tie {
+        Some(tie) if tie.is_cut_for(context) => Poll::Ready(Err(Refusal::Revoked)),
+        _ => answer.as_mut().poll(context),
+    })
+    .await
 }
 
 #[cfg(test)]
