@@ -214,6 +214,12 @@ fn what_nobody_bridges_passes_as_it_is() {
     let left = seen.header("grpc-timeout").and_then(|left| left.strip_suffix('u')).expect("microseconds");
     assert!(left.parse::<u64>().expect("a number") < 10_000_000, "{left}");
 
+    // Nor may it be silent for longer than others because of what the caller says.
+    let silent = Scene::open(Backend::serving(|_, _| true), "timeouts.upstream_first_byte = \"1s\"");
+    let answer = silent.gateway.call("POST", "/orders/v1/x", &[("Content-Type", BINARY)], &message(b"x"));
+    let (_, trailers) = read(&answer);
+    assert!(trailers.contains("x-portcullis-code: upstream_timeout\r\n"), "{trailers}");
+
     // In HTTP/1.1 a service gets no streams, and the limit is one of the whole body.
     let chunks = "f\r\n\0\0\0\0\x0a0123456789\r\nf\r\n\0\0\0\0\x0a0123456789\r\n0\r\n\r\n";
     let (_, trailers) = read(&post(&[("Transfer-Encoding", "chunked")], chunks.as_bytes()));

@@ -30,7 +30,8 @@ fn dialect(method: &Method, version: Version, headers: &HeaderMap) -> Option<Dia
     (dialect != Dialect::Grpc || version >= Version::HTTP_2).then_some(dialect)
 }
 
-/// How long either side of a call over HTTP/2 may be silent. A stream of gRPC may be as long as a tunnel.
+/// How long the caller's side of a call over HTTP/2 may be silent. A stream of gRPC may be as long as a tunnel. The content
+/// type alone decides: where the call goes is not known yet. The service's side is held to what its protocol is.
 pub fn silence(timeouts: &Timeouts, head: &request::Parts) -> Duration {
     match dialect(&head.method, head.version, &head.headers) {
         Some(Dialect::Grpc) => timeouts.tunnel_idle,

@@ -137,7 +137,10 @@ impl Upstreams {
         match peer::peers(targets, protocol, tls, &self.identities) {
             Ok(peers) if problems.is_empty() => {
                 let targets = Targets::new(peers.into_iter().zip(targets.iter().map(|target| target.weight)));
-                let (settings, patient) = (Arc::clone(&self.settings), Arc::clone(&self.patient));
+                let settings = Arc::clone(&self.settings);
+                // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
+                let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
+                let patient = Arc::clone(if speaks_grpc { &self.patient } else { &settings });
                 Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
             }
             peers => {
@@ -153,7 +156,7 @@ struct Upstream {
     targets: Targets<Peer>,
     forwarding: Forwarding,
     settings: Arc<Settings>,
-    /// The same, for calls that are streams which may be silent.
+    /// The same, for calls that are streams which may be silent, where the service is spoken to over HTTP/2 alone.
     patient: Arc<Settings>,
 }
 
