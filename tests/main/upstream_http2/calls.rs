@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use serde_json::json;
 
-use super::{ONE, Server, before, field, get};
+use super::{ONE, Server, before, declare, field, get};
 use crate::support::client::{connect, exchange, read_to_close};
 
 /// Reads until this has come.
@@ -43,6 +43,26 @@ fn a_call_is_written_anew_in_http2() {
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&json!(5), &json!(answer.body.len())));
     let told = gateway.admin_ok("POST", "/explain", Some(&json!({"method": "GET", "url": "/fast/v1/a"})), 200);
     assert_eq!(told["outcome"]["url"], format!("{}/a", server.url()));
+}
+
+#[test]
+fn a_grpc_call_always_ends_with_a_status() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let more = json!({"protocol": "h2c", "policies": {"grpc_web": {}}});
+    declare(&gateway, "fast", &[server.url()], &more);
+    for end in ["head", "data", "trailers"] {
+        let own = [("Content-Type", "application/grpc-web+proto")];
+        let answer = gateway.call("POST", &format!("/fast/v1/grpc/{end}"), &own, &[0; 5]);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == 200 && text.contains("grpc-status: 13\r\n"), "{end}: {answer:?}");
+        assert_eq!(text.contains("x-sum: 1\r\n"), end == "trailers", "{text}");
+        gateway.record("service=fast", |record| {
+            record["path"] == format!("/fast/v1/grpc/{end}").as_str()
+                && record["grpc_status"] == 13
+                && record["refusal"] == "upstream_broken"
+        });
+    }
 }
 
 #[test]

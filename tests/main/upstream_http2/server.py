@@ -210,6 +210,12 @@ class Connection(asyncio.Protocol):
         if path.startswith("/hints"):
             for _ in range(50):
                 self.h2.send_headers(number, [(":status", "103"), ("link", "</a.css>")])
+        if path.startswith("/grpc"):
+            self.h2.send_headers(number, [(":status", "200"), ("content-type", "application/grpc")],
+                                 end_stream=path.endswith("head"))
+            if path.endswith("head"):
+                return self.over(number)
+            return self.send(number, b"\0\0\0\0\1x", [("x-sum", "1")] if path.endswith("trailers") else [])
         if path.startswith("/nothing"):
             self.h2.send_headers(number, [(":status", "204")], end_stream=True)
             return self.over(number)

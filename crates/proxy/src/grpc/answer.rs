@@ -8,25 +8,39 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Dialect, Response};
 use portcullis_core::grpc::code::trailers;
-use portcullis_core::grpc::{self, Code, GrpcCall};
+use portcullis_core::grpc::{self, Code, GRPC_STATUS, GrpcCall};
 use tokio::time::Sleep;
 
 use crate::tie::Tie;
 
 /// Follows a service's answer, whose caller's tie is watched.
-pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, response: Response) -> Response {
+pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
     grpc.note(response.headers());
+    let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
+    // Another status of HTTP tells clients how the call has ended.
+    let owes_status =
+        has_trailers && response.status() == StatusCode::OK && !response.headers().contains_key(GRPC_STATUS);
     // What has ended in its head has no more to say.
     if response.body().is_empty() {
+        if owes_status {
+            response.headers_mut().extend(untold(&grpc));
+        }
         return response;
     }
-    let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
     let alarm = grpc.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
-    response.map(|body| Body::stream(Answer { body, grpc, tie, alarm, has_trailers, ended: false }))
+    response.map(|body| Body::stream(Answer { body, grpc, tie, alarm, has_trailers, owes_status, ended: false }))
+}
+
+/// How a call ends whose service has not said how.
+fn untold(grpc: &GrpcCall) -> HeaderMap {
+    const WHY: &str = "upstream_broken";
+    grpc.cut(Code::Internal, WHY);
+    trailers(Code::Internal, WHY, "the service has not said how the call ended")
 }
 
 /// The body of an answer.
@@ -38,6 +52,8 @@ struct Answer {
     alarm: Option<Pin<Box<Sleep>>>,
     /// Whether its end can be told in trailers.
     has_trailers: bool,
+    /// Whether it still has to be told how the call ended.
+    owes_status: bool,
     ended: bool,
 }
 
@@ -90,23 +106,31 @@ impl HttpBody for Answer {
                 "the time the caller has given it has passed",
             );
         }
-        let polled = Pin::new(&mut answer.body).poll_frame(context);
-        match &polled {
+        let mut polled = Pin::new(&mut answer.body).poll_frame(context);
+        match &mut polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_ref() {
+                if let Some(trailers) = frame.trailers_mut() {
                     answer.grpc.note(trailers);
+                    if answer.owes_status && !trailers.contains_key(GRPC_STATUS) {
+                        trailers.extend(untold(&answer.grpc));
+                    }
                     answer.ended = true;
                 }
             }
             Poll::Ready(Some(Err(_))) => return answer.broken(),
-            Poll::Ready(None) => answer.ended = true,
+            Poll::Ready(None) => {
+                answer.ended = true;
+                if answer.owes_status {
+                    polled = Poll::Ready(Some(Ok(Frame::trailers(untold(&answer.grpc)))));
+                }
+            }
             Poll::Pending => {}
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        self.ended || (!self.owes_status && self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
