@@ -173,6 +173,17 @@ fn a_connection_that_dies_is_replaced() {
 }
 
 #[test]
+fn a_call_is_repeated_once() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, &format!("{ONE}timeouts.upstream_first_byte = \"2s\"\n"));
+    assert_eq!(get(&gateway, "/x").status, 200);
+    // The second of them meets a connection that the first has opened, and that has carried a call when it dies, too.
+    let answers = at_once(&gateway, 2, "/die-in-pairs");
+    assert!(answers.iter().all(|answer| answer.code() == "upstream_broken"), "{answers:?}");
+    assert_eq!(server.events("request").iter().filter(|event| event["path"] == "/die-in-pairs").count(), 4);
+}
+
+#[test]
 fn a_connection_on_which_nothing_comes_any_more_gets_no_more_calls() {
     let server = Server::start(&json!({}));
     let gateway = before(&server, &format!("{ONE}timeouts.upstream_first_byte = \"1s\"\n"));

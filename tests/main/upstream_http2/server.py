@@ -58,7 +58,10 @@ class Connection(asyncio.Protocol):
         if self.is_http1:
             return
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
-        settings = {SettingCodes.MAX_CONCURRENT_STREAMS: options.get("streams", 100)}
+        streams = options.get("streams", 100)
+        if self.number == 1:
+            streams = options.get("first_streams", streams)
+        settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
         if "window" in options:
             settings[SettingCodes.INITIAL_WINDOW_SIZE] = options["window"]
         self.h2.local_settings.update(settings)
@@ -219,6 +222,9 @@ class Connection(asyncio.Protocol):
         if path.startswith("/nothing"):
             self.h2.send_headers(number, [(":status", "204")], end_stream=True)
             return self.over(number)
+        if path.startswith("/die-in-pairs"):
+            self.pair = getattr(self, "pair", 0) + 1
+            return self.transport.abort() if self.pair == 2 else None
         if path.startswith("/die"):
             return self.transport.abort()
         body = json.dumps(

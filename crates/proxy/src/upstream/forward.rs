@@ -83,12 +83,14 @@ async fn send_again(
 ) -> Result<Result<Response, Failure>, Refusal> {
     // What the target has asked for once is kept to.
     let mut key = target.pool_of(upgrade.is_some());
+    let mut is_repeated = false;
     for _ in 1..SENDS {
         if let Err(Failure::Unsent { wants_http1: true, .. }) = sent {
             key = &target.http1;
         }
         let (request, lease) = match sent {
-            Err(Failure::NoAnswer { repeat: Some(request), .. }) => {
+            Err(Failure::NoAnswer { repeat: Some(request), .. }) if !is_repeated => {
+                is_repeated = true;
                 // It may have acted on the call: no other target is tried after this one.
                 let gone = |refusal: Refusal| match refusal {
                     Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
@@ -99,7 +101,7 @@ async fn send_again(
             Err(Failure::Unsent { request, .. }) => match lend(settings, target, key, Wanted::Any).await {
                 Ok(lease) => (request, lease),
                 Err(refusal) => {
-                    *unsent = Some(request);
+                    *unsent = (!is_repeated).then_some(request);
                     return Err(refusal);
                 }
             },
@@ -107,7 +109,10 @@ async fn send_again(
         };
         sent = send(settings, lease, target, *request, upgrade).await;
     }
-    Ok(sent)
+    Ok(match sent {
+        Err(Failure::Unsent { reason, .. }) if is_repeated => Err(Failure::NoAnswer { reason, repeat: None }),
+        sent => sent,
+    })
 }
 
 /// RFC 9110 section 9.2.2.
