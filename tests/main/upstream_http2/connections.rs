@@ -184,6 +184,29 @@ fn a_call_is_repeated_once() {
 }
 
 #[test]
+fn a_connection_that_opens_takes_the_calls_that_wait_for_a_place() {
+    let server = Server::start(&json!({"first_streams": 1}));
+    let other = Server::start(&json!({}));
+    let settings = "limits.upstream_connections = 1\ntimeouts.upstream_queue_wait = \"5s\"\n";
+    let gateway = before(&server, &format!("{ONE}{settings}"));
+    declare(&gateway, "other", &[other.url()], &json!({"protocol": "h2c"}));
+    // One call at a time is expected from now on.
+    assert_eq!(get(&gateway, "/die").status, 502);
+    server.wait_for("lost", |_| true);
+    server.signal("STOP");
+    let mut calls: Vec<_> = (0..2).map(|_| connect(gateway.data)).collect();
+    for (stream, path) in calls.iter_mut().zip(["never", "x"]) {
+        stream.write_all(format!("GET /fast/v1/{path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("sent");
+        // The worker has looked at what came before this.
+        assert_eq!(gateway.call("GET", "/other/v1/x", &[], b"").status, 200);
+    }
+    server.signal("CONT");
+    let mut answer = [0; 12];
+    calls[1].read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
 fn a_connection_on_which_nothing_comes_any_more_gets_no_more_calls() {
     let server = Server::start(&json!({}));
     let gateway = before(&server, &format!("{ONE}timeouts.upstream_first_byte = \"1s\"\n"));

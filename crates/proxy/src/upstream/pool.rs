@@ -86,6 +86,8 @@ impl Opening {
             pool.opening -= 1;
             if let Ok(carries) = carries {
                 pool.expected = carries;
+                // Those that wait for a whole connection find room on this one too: one call has it already.
+                pool.call_some(carries.saturating_sub(1));
             }
             for call in std::mem::take(&mut pool.awaiting) {
                 // A call that waits no longer does not matter.
@@ -161,6 +163,11 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Wakes as many of those that have waited longest.
+    fn call_some(&mut self, most: usize) {
+        (0..most.min(self.waiting.len())).for_each(|_| self.call_next());
     }
 
     /// An idle connection in HTTP/1.1 that may still be good.
@@ -352,7 +359,7 @@ pub fn take_back(key: &PoolKey, connection: Connection) {
 
 /// A connection in HTTP/2 takes so many more calls than before.
 pub fn widen(key: &PoolKey, more: usize) {
-    with(key, |pool| (0..more.min(pool.waiting.len())).for_each(|_| pool.call_next()));
+    with(key, |pool| pool.call_some(more));
 }
 
 /// Lends a connection in HTTP/2 to nobody any more.
