@@ -76,9 +76,19 @@ fn messages_without_a_body_have_none() {
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     let seen = gateway.call("POST", "/fast/v1/x", &[], b"").json();
     assert_eq!((field(&seen, "content-length"), &seen["body"]), (Some("0"), &json!("")));
-    let seen = get(&gateway, "/hints").json();
+    let seen = get(&gateway, "/x").json();
     assert_eq!(field(&seen, "content-length"), None);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn hints_pass_as_far_as_they_may() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let head = b"GET /fast/v1/hints HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = String::from_utf8(exchange(gateway.data, head)).expect("text");
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+    assert!(answer.starts_with(&format!("{}HTTP/1.1 200 OK\r\n", hint.repeat(8))), "{answer}");
 }
 
 #[test]

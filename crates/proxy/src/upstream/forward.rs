@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER,
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
-use portcullis_core::call::{Call, Consumed, Response, Upgrade};
+use portcullis_core::call::{Call, Consumed, Hints, Response, Upgrade};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -46,18 +46,12 @@ pub async fn forward(
         None => request(settings, call)?,
     };
     aim(&mut request, forwarding, call, &target.url)?;
-    if let Some(hints) = call.hints.take() {
-        hyper::ext::on_informational(&mut request, move |early| {
-            if early.status() == StatusCode::EARLY_HINTS {
-                hints.hint(early.headers());
-            }
-        });
-    }
     let started = Instant::now();
-    let mut sent = send(settings, lease, target, request, &mut call.upgrade).await;
+    let mut sent = send(settings, lease, target, request, &mut call.upgrade, call.hints.as_ref()).await;
     if let Err(Failure::NoAnswer { repeat: Some(_), .. } | Failure::Unsent { .. }) = sent {
         // Apart, so that calls that go well do not carry its weight.
-        sent = Box::pin(send_again(settings, target, sent, &mut call.upgrade, unsent)).await?;
+        let again = send_again(settings, target, sent, &mut call.upgrade, unsent, call.hints.as_ref());
+        sent = Box::pin(again).await?;
     }
     call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
     let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
@@ -80,6 +74,7 @@ async fn send_again(
     mut sent: Result<Response, Failure>,
     upgrade: &mut Option<Box<Upgrade>>,
     unsent: &mut Option<Box<Request<Body>>>,
+    hints: Option<&Arc<dyn Hints>>,
 ) -> Result<Result<Response, Failure>, Refusal> {
     // What the target has asked for once is kept to.
     let mut key = target.pool_of(upgrade.is_some());
@@ -107,7 +102,7 @@ async fn send_again(
             },
             _ => break,
         };
-        sent = send(settings, lease, target, *request, upgrade).await;
+        sent = send(settings, lease, target, *request, upgrade, hints).await;
     }
     Ok(match sent {
         Err(Failure::Unsent { reason, .. }) if is_repeated => Err(Failure::NoAnswer { reason, repeat: None }),
@@ -287,23 +282,31 @@ async fn send(
     target: &Peer,
     request: Request<Body>,
     upgrade: &mut Option<Box<Upgrade>>,
+    hints: Option<&Arc<dyn Hints>>,
 ) -> Result<Response, Failure> {
     let (mut connection, reused) = match lease {
         Lease::Whole { connection, reused } => (connection, reused),
         // Apart, so that calls over HTTP/1.1 do not carry its weight.
-        Lease::Place(place) => return Box::pin(http2::send(settings, place, target, request)).await,
+        Lease::Place(place) => return Box::pin(http2::send(settings, place, target, request, hints)).await,
     };
     let is_repeatable = reused && request.body().is_empty() && is_idempotent(request.method());
     let spare = is_repeatable.then(|| spare(&request));
     let before = connection.noted.read.load(Relaxed);
     // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
     let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
-    let request = if request_done.load(Relaxed) {
+    let mut request = if request_done.load(Relaxed) {
         request
     } else {
         let done = Arc::clone(&request_done);
         request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed)))
     };
+    if let Some(hints) = hints.cloned() {
+        hyper::ext::on_informational(&mut request, move |early| {
+            if early.status() == StatusCode::EARLY_HINTS {
+                hints.hint(early.headers());
+            }
+        });
+    }
     let sending = pin!(connection.sender.send_request(request));
     let response = match in_time(settings, &connection.noted.written_at, &request_done, sending).await {
         None => return Err(Failure::TimedOut),

@@ -14,7 +14,7 @@ use http::uri::{self, Authority, Uri};
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
-use portcullis_core::call::Response;
+use portcullis_core::call::{Hints, Response};
 use portcullis_core::model::Scheme;
 use tokio::task::AbortHandle;
 
@@ -32,6 +32,7 @@ pub async fn send(
     mut place: Place,
     target: &Peer,
     request: Request<Body>,
+    hints: Option<&Arc<dyn Hints>>,
 ) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     // In case that the target has not looked at it.
@@ -49,7 +50,7 @@ pub async fn send(
     let opened = sender.send_request(head, is_empty);
     let (answer, stream) = opened.map_err(|error| Failure::Broken(error.to_string()))?;
     let progress = Progress::new(is_empty);
-    let mut exchange = Exchange { answer, sending: (!is_empty).then(|| Sending::new(stream, body)) };
+    let mut exchange = Exchange { answer, hints, sending: (!is_empty).then(|| Sending::new(stream, body)) };
     let answered = pin!(poll_fn(|context| exchange.poll(context, &progress)));
     let response = match in_time(settings, &progress.written_at, &progress.is_done, answered).await {
         None => {
@@ -92,8 +93,10 @@ pub async fn send(
 }
 
 /// An answer that is waited for, while the request's body is on its way.
-struct Exchange {
+struct Exchange<'a> {
     answer: ResponseFuture,
+    /// What takes hints for the caller.
+    hints: Option<&'a Arc<dyn Hints>>,
     sending: Option<Sending>,
 }
 
@@ -103,12 +106,20 @@ enum Stopped {
     Stream(h2::Error),
 }
 
-impl Exchange {
+impl Exchange<'_> {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         progress: &Progress,
     ) -> Poll<Result<http::Response<RecvStream>, Stopped>> {
+        if let Some(hints) = self.hints {
+            // What goes wrong is told by the answer.
+            while let Poll::Ready(Some(Ok(early))) = self.answer.poll_informational(context) {
+                if early.status() == StatusCode::EARLY_HINTS {
+                    hints.hint(early.headers());
+                }
+            }
+        }
         // First, so that nothing is taken out of the body of a request that was refused.
         if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(context) {
             return Poll::Ready(answer.map_err(Stopped::Stream));
