@@ -17,7 +17,8 @@ import tempfile
 
 from gateway import Gateway, backend
 
-ALLOCATES = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
+# What Rust asks of the allocator that is built in.
+ALLOCATES = {"mi_malloc_aligned", "mi_zalloc_aligned", "mi_realloc_aligned"}
 
 
 def open_route(gateway, url):
