@@ -42,7 +42,12 @@ fn testssl_finds_nothing_above_low_in_a_modern_listener() {
     assert_eq!(finding("cert_chain_of_trust"), "passed.", "{text}");
     assert!(finding("RC4").starts_with("not vulnerable"), "{text}");
     let fine = ["OK", "INFO", "LOW"];
-    let grave: Vec<_> =
-        findings.iter().filter(|it| !it["severity"].as_str().is_some_and(|it| fine.contains(&it))).collect();
+    // Whether a session is resumed is asked with a client that leaves without waiting for a ticket: on a busy machine
+    // it has none, and what is reported then is that the question could not be asked. Resumption has tests of its own.
+    let asked = |it: &Value| it["id"] != "sessionresumption_ticket" || it["severity"] != "WARN";
+    let grave: Vec<_> = findings
+        .iter()
+        .filter(|it| asked(it) && !it["severity"].as_str().is_some_and(|it| fine.contains(&it)))
+        .collect();
     assert!(grave.is_empty(), "{grave:#?}\n{text}");
 }
