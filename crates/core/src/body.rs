@@ -68,13 +68,33 @@ pub struct Body {
     kind: Kind,
     passed: u64,
     expected: Option<u64>,
-    hooks: Vec<Hook>,
+    hooks: Hooks,
+}
+
+/// What runs at the end. The first two, more of which few bodies have, are kept without an allocation.
+#[derive(Default)]
+struct Hooks {
+    first: [Option<Hook>; 2],
+    more: Vec<Hook>,
+}
+
+impl Hooks {
+    fn is_empty(&self) -> bool {
+        self.first[0].is_none()
+    }
+
+    fn push(&mut self, hook: Hook) {
+        match self.first.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(hook),
+            None => self.more.push(hook),
+        }
+    }
 }
 
 impl Body {
     /// No body at all.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, passed: 0, expected: Some(0), hooks: Vec::new() }
+        Self { kind: Kind::Empty, passed: 0, expected: Some(0), hooks: Hooks::default() }
     }
 
     /// One piece, already there.
@@ -83,7 +103,7 @@ impl Body {
         if bytes.is_empty() {
             return Self::empty();
         }
-        Self { expected: Some(bytes.len() as u64), kind: Kind::Full(bytes), passed: 0, hooks: Vec::new() }
+        Self { expected: Some(bytes.len() as u64), kind: Kind::Full(bytes), passed: 0, hooks: Hooks::default() }
     }
 
     /// A stream. One that is already at its end becomes an empty body without an allocation.
@@ -94,7 +114,12 @@ impl Body {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { expected: body.size_hint().exact(), kind: Kind::Stream(Box::pin(body)), passed: 0, hooks: Vec::new() }
+        Self {
+            expected: body.size_hint().exact(),
+            kind: Kind::Stream(Box::pin(body)),
+            passed: 0,
+            hooks: Hooks::default(),
+        }
     }
 
     /// Whether there is nothing to send.
@@ -150,7 +175,8 @@ impl Body {
             return;
         }
         let end = End { outcome, bytes: self.passed };
-        for hook in std::mem::take(&mut self.hooks) {
+        let Hooks { first, more } = std::mem::take(&mut self.hooks);
+        for hook in first.into_iter().flatten().chain(more) {
             hook(&end);
         }
     }
@@ -302,6 +328,17 @@ mod tests {
         poll(&mut body);
         body.abandon(Outcome::Stalled, 2);
         assert_eq!(*ends.lock().expect("not poisoned"), [End { outcome: Outcome::Stalled, bytes: 1 }]);
+    }
+
+    #[test]
+    fn hooks_run_in_the_order_they_were_added() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let body = (0..5).fold(Body::full("abc"), |body, number| {
+            let order = Arc::clone(&order);
+            body.on_end(move |_| order.lock().expect("not poisoned").push(number))
+        });
+        drop(body);
+        assert_eq!(*order.lock().expect("not poisoned"), [0, 1, 2, 3, 4]);
     }
 
     #[test]

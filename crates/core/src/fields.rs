@@ -13,7 +13,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Fields that speak about one connection (RFC 9110 section 7.6.1), or that the framing writes anew.
-pub const HOP_BY_HOP: [HeaderName; 8] =
+pub static HOP_BY_HOP: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 /// Fields that only the gateway writes, in every spelling: case does not matter, and `_` is read as `-`.

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use http::HeaderMap;
 use memchr::memchr;
+use portcullis_core::call::Hints;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::interim::{self, Interim};
@@ -78,8 +80,9 @@ pub struct Watch {
     /// When something was last heard over HTTP/2.
     heard: AtomicU32,
     waker: AtomicWaker,
-    /// What is told over HTTP/1.1 before the answer under way.
-    interim: Mutex<Option<Arc<Interim>>>,
+    /// What is told over HTTP/1.1 before the answer under way, and whether anything may be.
+    interim: Interim,
+    tells: AtomicBool,
     /// What the connection becomes when its last answer has granted a switch.
     tunnel: Mutex<Option<Box<Tunnel>>>,
 }
@@ -201,24 +204,20 @@ impl Watch {
     }
 
     /// What is said from now on before the next answer in HTTP/1.1 is told to the caller.
-    pub fn tell_through(&self) -> Arc<Interim> {
-        let interim = Arc::new(Interim::default());
-        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&interim));
-        interim
+    pub fn tell_through(&self) {
+        self.tells.store(true, Relaxed);
     }
 
-    /// Nothing more comes before an answer.
-    pub fn tell_nothing(&self) {
-        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Nothing more comes before the answer; what was said so far is waited for.
+    pub async fn has_told(&self) {
+        self.tells.store(false, Relaxed);
+        self.interim.told().await;
+        self.interim.begin_anew();
     }
 
     /// Takes what the caller is to be told before its answer, as it is written.
-    fn take_interim(&self, context: &Context<'_>) -> Option<Bytes> {
-        let interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
-        match interim.as_ref()?.poll(context) {
-            Poll::Ready(interim) => Some(interim::written(&interim)),
-            Poll::Pending => None,
-        }
+    fn take_interim(&self) -> Option<Bytes> {
+        self.interim.take().map(|interim| interim::written(&interim))
     }
 
     /// Leaves the tunnel that the connection becomes.
@@ -239,6 +238,16 @@ impl Watch {
     /// Whether a head came with `Transfer-Encoding` before `Content-Length`: hyper hides the latter.
     pub fn was_framed_twice(&self) -> bool {
         self.framed_twice.load(Relaxed)
+    }
+}
+
+/// What the service of the call under way over HTTP/1.1 hints at. Whoever drives the connection has its waker here.
+impl Hints for Watch {
+    fn hint(&self, fields: &HeaderMap) {
+        if self.tells.load(Relaxed) {
+            self.interim.hint(fields);
+            self.waker.wake();
+        }
     }
 }
 
@@ -426,7 +435,7 @@ impl AsyncWrite for Watched {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_interim(context))?;
-            match self.watch.take_interim(context) {
+            match self.watch.take_interim() {
                 Some(interim) => self.interim = interim,
                 None => break,
             }
@@ -500,7 +509,7 @@ impl LineScanner {
 mod tests {
     use super::*;
     use crate::socket::Socket;
-    use portcullis_core::call::Hints;
+    use futures_util::FutureExt;
 
     fn scan(pieces: &[&[u8]]) -> bool {
         let mut scanner = LineScanner::default();
@@ -543,15 +552,17 @@ mod tests {
     #[test]
     fn what_is_hinted_at_after_the_answer_is_not_told() {
         let watch = Watch::new(1_000);
-        let interim = watch.tell_through();
-        let mut fields = http::HeaderMap::new();
+        let mut fields = HeaderMap::new();
         fields.insert(http::header::LINK, http::HeaderValue::from_static("</a>"));
-        interim.hint(&fields);
-        let context = Context::from_waker(std::task::Waker::noop());
-        assert!(watch.take_interim(&context).is_some());
-        watch.tell_nothing();
-        interim.hint(&fields);
-        assert!(watch.take_interim(&context).is_none());
+        watch.hint(&fields);
+        assert!(watch.take_interim().is_none(), "nobody is to be told anything yet");
+        watch.tell_through();
+        watch.hint(&fields);
+        assert!(watch.take_interim().is_some());
+        assert!(watch.take_interim().is_none());
+        assert_eq!(watch.has_told().now_or_never(), Some(()));
+        watch.hint(&fields);
+        assert!(watch.take_interim().is_none());
     }
 
     #[test]

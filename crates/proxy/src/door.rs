@@ -15,7 +15,7 @@ use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
 
-use crate::fields::{X_REQUEST_ID, has_other_coding, strip_request};
+use crate::fields::{X_REQUEST_ID, strip_request};
 use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::grpc;
 use crate::node::Node;
@@ -46,7 +46,7 @@ impl Sender {
 }
 
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
-pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Call, Option<Refusal>) {
+pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Box<Call>, Option<Refusal>) {
     let started = Instant::now();
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
@@ -121,7 +121,41 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         grpc,
         hints: None,
     };
-    (call, refusal)
+    (Box::new(call), refusal)
+}
+
+/// What one look at all fields of a request shows of those that the door asks about.
+#[derive(Default)]
+struct Seen<'a> {
+    host: Option<&'a HeaderValue>,
+    hosts: usize,
+    lengths: usize,
+    codings: usize,
+    has_other_coding: bool,
+    expects_other: bool,
+    was_here: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap, own: &[u8]) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            if *name == HOST {
+                seen.host = Some(value);
+                seen.hosts += 1;
+            } else if *name == CONTENT_LENGTH {
+                seen.lengths += 1;
+            } else if *name == TRANSFER_ENCODING {
+                seen.codings += 1;
+                seen.has_other_coding |= !value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            } else if *name == EXPECT {
+                seen.expects_other |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            } else if *name == VIA {
+                seen.was_here |= value.as_bytes().windows(own.len()).any(|part| part == own);
+            }
+        }
+        seen
+    }
 }
 
 /// Path and host in canonical form, and everything that makes a request unfit to be read.
@@ -136,7 +170,8 @@ fn read(
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
     }
-    let host = read_host(uri, version, headers)?;
+    let seen = Seen::of(headers, node.pseudonym.as_bytes());
+    let host = read_host(uri, version, &seen)?;
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     if method.as_str().len() + authority + target > node.limits.request_line {
@@ -154,18 +189,16 @@ fn read(
     if headers.len() > node.limits.header_count {
         return Err(Refusal::TooManyFields { limit: node.limits.header_count });
     }
-    if has_other_coding(headers) {
+    if seen.has_other_coding || seen.codings > 1 {
         return Err(Refusal::UnknownTransferCoding);
     }
-    if headers.get(EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if seen.expects_other {
         return Err(Refusal::ExpectationFailed);
     }
-    if headers.get_all(CONTENT_LENGTH).into_iter().nth(1).is_some() {
+    if seen.lengths > 1 {
         return Err(Refusal::malformed("bad_length", "a request has one Content-Length"));
     }
-    let own = node.pseudonym.as_bytes();
-    let visited = |value: &HeaderValue| value.as_bytes().windows(own.len()).any(|part| part == own);
-    if headers.get_all(VIA).into_iter().any(visited) {
+    if seen.was_here {
         return Err(Refusal::Loop);
     }
     Ok((Some(path), Some(host)))
@@ -183,13 +216,11 @@ fn join_cookies(version: Version, headers: &mut HeaderMap) {
 }
 
 /// The host a request is for: that of an absolute target, else the one `Host` field (RFC 9112 section 3.2).
-fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Host, Refusal> {
-    let mut fields = headers.get_all(HOST).into_iter();
-    let field = fields.next();
-    if fields.next().is_some() {
+fn read_host(uri: &Uri, version: Version, seen: &Seen<'_>) -> Result<Host, Refusal> {
+    if seen.hosts > 1 {
         return Err(Refusal::malformed("bad_host", "a request has one Host field"));
     }
-    let field = match field {
+    let field = match seen.host {
         Some(field) => Some(Host::parse(field.as_bytes())?),
         None if version == Version::HTTP_11 || (version >= Version::HTTP_2 && uri.authority().is_none()) => {
             return Err(Refusal::malformed("missing_host", "a request names its host"));

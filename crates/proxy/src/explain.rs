@@ -124,7 +124,13 @@ impl Explainer {
     }
 }
 
-fn tell(mut call: Call, pipeline: &Pipeline, weighed: Weighed, status: u16, unread: Option<String>) -> Explanation {
+fn tell(
+    mut call: Box<Call>,
+    pipeline: &Pipeline,
+    weighed: Weighed,
+    status: u16,
+    unread: Option<String>,
+) -> Explanation {
     let Trial { steps, refusal, destination, .. } = *call.trial.take().unwrap_or_default();
     let not_reached = pipeline.steps().skip(steps.len()).collect();
     let (end, status) = match (refusal, destination) {

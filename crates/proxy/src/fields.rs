@@ -29,24 +29,25 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Takes away what must not come in from outside: hop-by-hop fields, what `Connection` names, identity fields,
 /// fields of the framing. Returns what was removed, in its order.
 pub fn strip_request(headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let doomed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            HOP_BY_HOP.contains(name)
-                || **name == HOST
-                || **name == CONTENT_LENGTH
-                || **name == EXPECT
-                || is_identity(name.as_str())
-        })
-        .cloned()
-        .chain(named_in_connection(headers))
-        .collect();
-    let mut removed = Vec::with_capacity(doomed.len());
-    for name in doomed {
-        if let http::header::Entry::Occupied(entry) = headers.entry(name) {
-            let (name, values) = entry.remove_entry_mult();
-            removed.extend(values.map(|value| (name.clone(), value)));
+    let mut removed: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    let mut names_others = false;
+    for (name, value) in &*headers {
+        let is_own = [HOST, CONTENT_LENGTH, EXPECT].contains(name);
+        if is_own || HOP_BY_HOP.contains(name) || is_identity(name.as_str()) {
+            names_others |= *name == CONNECTION;
+            removed.push((name.clone(), value.clone()));
         }
+    }
+    if names_others {
+        for option in named_in_connection(headers).collect::<Vec<_>>() {
+            // One of those above is there already, and one that is named twice is gone.
+            if removed.iter().all(|(name, _)| *name != option) {
+                removed.extend(headers.get_all(&option).iter().map(|value| (option.clone(), value.clone())));
+            }
+        }
+    }
+    for (name, _) in &removed {
+        headers.remove(name);
     }
     removed
 }
@@ -68,17 +69,23 @@ pub fn has_other_coding(headers: &HeaderMap) -> bool {
 
 /// Takes away what speaks about the upstream connection alone.
 pub fn strip_response(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<_> = named_in_connection(headers).collect();
-        for name in named {
+    let mut found = HOP_BY_HOP.each_ref().map(|_| false);
+    for name in headers.keys() {
+        if let Some(position) = HOP_BY_HOP.iter().position(|known| known == name) {
+            found[position] = true;
+        }
+    }
+    let found = || HOP_BY_HOP.iter().zip(found).filter_map(|(name, found)| found.then_some(name));
+    if found().any(|name| *name == CONNECTION) {
+        for name in named_in_connection(headers).collect::<Vec<_>>() {
             headers.remove(name);
         }
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if found().any(|name| *name == TRANSFER_ENCODING) {
         // Framed by the coding alone (RFC 9112 section 6.3); a length beside it is a lie for somebody.
         headers.remove(CONTENT_LENGTH);
     }
-    for name in &HOP_BY_HOP {
+    for name in found() {
         headers.remove(name);
     }
 }

@@ -4,11 +4,13 @@
 //! writing needs, its buffers above all, and takes it up again with the next byte.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -71,10 +73,7 @@ enum Ended {
 
 /// Answers requests until there are no more, or none come for a while.
 async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Watch>) -> (Watched, Ended) {
-    let service = service_fn(|request| {
-        let (node, watch, sender) = (Arc::clone(node), Arc::clone(watch), sender.clone());
-        async move { Ok::<_, Infallible>(call(&node, sender, &watch, request).await) }
-    });
+    let service = service_fn(|request| call(node, sender.clone(), watch, request).map(Ok::<_, Infallible>));
     let mut connection = Builder::new()
         .keep_alive(true)
         .half_close(false)
@@ -136,7 +135,12 @@ async fn close(mut stream: Watched, watch: &Watch) {
 }
 
 /// Answers one request of a connection in HTTP/1.1. If the answer grants a switch, the connection becomes a tunnel.
-async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Request<Incoming>) -> Response {
+fn call(
+    node: &Arc<Node>,
+    sender: Sender,
+    watch: &Arc<Watch>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response> {
     // A CONNECT may be followed by anything.
     let closes =
         request.method() == Method::CONNECT || door::is_framed_twice(request.headers()) || watch.was_framed_twice();
@@ -147,22 +151,24 @@ async fn call(node: &Arc<Node>, sender: Sender, watch: &Arc<Watch>, request: Req
     let (wish, upgrade) = wished.unzip();
     let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
     // In HTTP/1.0 nothing may come before the answer.
-    let interim = (request.version() == Version::HTTP_11).then(|| watch.tell_through());
-    let hints = interim.clone().map(|interim| interim as Arc<dyn Hints>);
-    let response = answer(node, sender, watch, request, Terms { upgrade, hints, closes }).await;
-    if let Some(interim) = interim {
-        interim.told().await;
-    }
-    // Whatever the service says from now on comes too late.
-    watch.tell_nothing();
-    match wish {
-        Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let (head, to_caller) = response.into_parts();
-            watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
-            Response::from_parts(head, Body::empty())
+    let hints = (request.version() == Version::HTTP_11).then(|| {
+        watch.tell_through();
+        Arc::clone(watch) as Arc<dyn Hints>
+    });
+    let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
+    // Not one future around the other, which would be there twice.
+    answering.then(async move |response| {
+        // Whatever the service says from now on comes too late.
+        watch.has_told().await;
+        match wish {
+            Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let (head, to_caller) = response.into_parts();
+                watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
+                Response::from_parts(head, Body::empty())
+            }
+            _ => response,
         }
-        _ => response,
-    }
+    })
 }
 
 fn says_websocket(headers: &HeaderMap) -> bool {

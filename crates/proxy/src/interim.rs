@@ -25,6 +25,8 @@ const LONGEST: usize = 8 << 10;
 pub struct Interim {
     /// Whether there is anything, so that calls without do not look further.
     any: AtomicBool,
+    /// Whether there ever was.
+    used: AtomicBool,
     said: Mutex<Said>,
     waker: AtomicWaker,
 }
@@ -51,13 +53,23 @@ impl Interim {
 
     /// Waits until all of it has been told by somebody else.
     pub async fn told(&self) {
-        poll_fn(|context| self.poll_told(context)).await;
+        if self.any.load(Relaxed) {
+            poll_fn(|context| self.poll_told(context)).await;
+        }
     }
 
     /// Ready when all of it has been told.
     fn poll_told(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
         if self.any.load(Relaxed) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Forgets all that was said, for another call.
+    pub fn begin_anew(&self) {
+        if self.used.swap(false, Relaxed) {
+            *self.said() = Said::default();
+            self.any.store(false, Relaxed);
+        }
     }
 
     /// What the caller is to be told next.
@@ -85,6 +97,7 @@ impl Interim {
         let mut said = self.said();
         say(&mut said);
         self.any.store(true, Relaxed);
+        self.used.store(true, Relaxed);
         drop(said);
         self.waker.wake();
     }

@@ -3,6 +3,7 @@
 //! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`http1`] →
 //! [`connection`] → [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
+pub mod alarm;
 pub mod answers;
 pub mod challenges;
 pub mod change;

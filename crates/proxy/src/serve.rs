@@ -1,5 +1,6 @@
 //! One caller's connection, and every request that comes over it: walked through its pipeline, answered, recorded.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -54,34 +55,58 @@ pub(crate) struct Terms {
 }
 
 /// Walks one request through its pipeline and opens the way back, in every version of HTTP.
-pub(crate) async fn answer(
+///
+/// It enters at once, so that what waits is the walk alone and the request is nowhere a second time.
+pub(crate) fn answer(
     node: &Arc<Node>,
     sender: Sender,
     watch: &Arc<Watch>,
     request: Request<Body>,
     terms: Terms,
-) -> Response {
-    let Terms { upgrade, hints, closes } = terms;
-    let under_way = watch.begin(worker::tick);
-    let (head, body) = request.into_parts();
-    let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
-    let is_head = head.method == Method::HEAD;
-    // Over HTTP/2 a success would tell the caller that there is a WebSocket (RFC 8441 section 5).
-    let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
+) -> impl Future<Output = Response> {
     let over_tls = sender.tls;
-    let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
-    call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
-        Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
-    });
-    call.hints = hints;
-    let pipeline = pipeline(node, &mut call, refusal, worker::find);
-    let mut response = pipeline.run(&mut call).await;
-    if must_switch && response.status().is_success() {
-        let private = "answered a wish for a WebSocket without one".into();
-        response = refusing(Refusal::UpstreamBroken { private }).run(&mut call).await;
+    let mut walk = Walk::enter(node, sender, watch, request, terms);
+    async move {
+        let mut response = walk.pipeline.run(&mut walk.call).await;
+        if walk.must_switch && response.status().is_success() {
+            let private = "answered a wish for a WebSocket without one".into();
+            response = refusing(Refusal::UpstreamBroken { private }).run(&mut walk.call).await;
+        }
+        tell_of_tls(node, over_tls, &mut response);
+        walk.leave(response)
     }
-    tell_of_tls(node, over_tls, &mut response);
-    leave(call, response, received, under_way, closes, is_head)
+}
+
+/// A call between the door and its answer.
+struct Walk {
+    call: Box<Call>,
+    pipeline: Arc<Pipeline>,
+    received: Received,
+    under_way: UnderWay,
+    /// Whether the connection must end after the answer, where it is HTTP/1.1.
+    closes: bool,
+    is_head: bool,
+    /// Whether a success would tell the caller that there is a WebSocket.
+    must_switch: bool,
+}
+
+impl Walk {
+    fn enter(node: &Node, sender: Sender, watch: &Arc<Watch>, request: Request<Body>, terms: Terms) -> Self {
+        let Terms { upgrade, hints, closes } = terms;
+        let under_way = watch.begin(worker::tick);
+        let (head, body) = request.into_parts();
+        let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
+        let is_head = head.method == Method::HEAD;
+        // RFC 8441 section 5.
+        let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
+        let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
+        call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
+            Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
+        });
+        call.hints = hints;
+        let pipeline = pipeline(node, &mut call, refusal, worker::find);
+        Self { call, pipeline, received, under_way, closes, is_head, must_switch }
+    }
 }
 
 /// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7), and what else is
@@ -129,69 +154,65 @@ fn chosen(
     pipeline
 }
 
-/// The answer leaves: the record of the call goes with its body and is closed when that has ended.
-fn leave(
-    call: Call,
-    mut response: Response,
-    received: Received,
-    under_way: UnderWay,
-    closes: bool,
-    is_head: bool,
-) -> Response {
-    let Call { id, record, request, caller, grpc, .. } = call;
-    // A body nobody has taken is not worth reading to its end after a refusal.
-    let unread = !request.body.is_empty();
-    let status = response.status();
-    let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id.header());
-    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    let is_http1 = request.version < Version::HTTP_2;
-    if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        under_way.is_last();
-    }
-    // What has no length may go on for ever: nobody who was sent away listens on.
-    let is_endless = response.body().size_hint().exact().is_none();
-    // What gRPC is sent knows by itself how to end.
-    let tie = Tie::of(caller.ties).filter(|_| is_endless && grpc.is_none());
-    let mut record = record;
-    record.note(|record| {
-        // The refusal of a gRPC call has written a status already, and stands in an answer with another.
-        if record.status == 0 {
-            record.status = status.as_u16();
+impl Walk {
+    /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
+    fn leave(self, mut response: Response) -> Response {
+        let Self { call, received, under_way, closes, is_head, .. } = self;
+        let Call { id, record, request, caller, grpc, .. } = *call;
+        // A body nobody has taken is not worth reading to its end after a refusal.
+        let unread = !request.body.is_empty();
+        let status = response.status();
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, id.header());
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_http1 = request.version < Version::HTTP_2;
+        if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            under_way.is_last();
         }
-    });
-    if is_head {
-        // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
-        let length = response.body().size_hint().exact().filter(|length| *length > 0);
-        if let Some(length) = length {
-            response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        // What has no length may go on for ever: nobody who was sent away listens on.
+        let is_endless = response.body().size_hint().exact().is_none();
+        // What gRPC is sent knows by itself how to end.
+        let tie = Tie::of(caller.ties).filter(|_| is_endless && grpc.is_none());
+        let mut record = record;
+        record.note(|record| {
+            // The refusal of a gRPC call has written a status already, and stands in an answer with another.
+            if record.status == 0 {
+                record.status = status.as_u16();
+            }
+        });
+        if is_head {
+            // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
+            let length = response.body().size_hint().exact().filter(|length| *length > 0);
+            if let Some(length) = length {
+                response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+            }
         }
-    }
-    response.map(|body| {
-        let mut body = if is_head { Body::empty() } else { body };
-        if let Some(tie) = &tie {
-            let tie = Arc::clone(tie);
-            body = tie::tied(body, tie);
-        }
-        body.on_end(move |end| {
-            record.close(|record| {
-                record.bytes_in = received.bytes();
-                record.bytes_out = end.bytes;
-                match &end.outcome {
-                    Outcome::Complete => {}
-                    Outcome::Error(_) if tie.is_some_and(|tie| tie.is_cut()) => record.refusal = Some("revoked"),
-                    Outcome::Error(_) => record.refusal = Some("upstream_broken"),
-                    Outcome::Stalled => record.refusal = Some("answer_not_taken"),
-                    Outcome::Dropped => record.refusal = Some("client_closed_request"),
-                }
-                if let Some(grpc) = grpc {
-                    grpc.tell(record);
-                }
-            });
-            drop(under_way);
+        response.map(|body| {
+            let mut body = if is_head { Body::empty() } else { body };
+            if let Some(tie) = &tie {
+                let tie = Arc::clone(tie);
+                body = tie::tied(body, tie);
+            }
+            body.on_end(move |end| {
+                record.close(|record| {
+                    record.bytes_in = received.bytes();
+                    record.bytes_out = end.bytes;
+                    match &end.outcome {
+                        Outcome::Complete => {}
+                        Outcome::Error(_) if tie.is_some_and(|tie| tie.is_cut()) => record.refusal = Some("revoked"),
+                        Outcome::Error(_) => record.refusal = Some("upstream_broken"),
+                        Outcome::Stalled => record.refusal = Some("answer_not_taken"),
+                        Outcome::Dropped => record.refusal = Some("client_closed_request"),
+                    }
+                    if let Some(grpc) = grpc {
+                        grpc.tell(record);
+                    }
+                });
+                drop(under_way);
+            })
         })
-    })
+    }
 }
 
 /// How much has come in of a request body, where there is one, and whether all of it has.

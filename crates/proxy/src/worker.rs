@@ -13,6 +13,7 @@ use portcullis_core::policy::Pipeline;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::alarm;
 use crate::connection::Watch;
 use crate::listen::Listener;
 use crate::node::Node;
@@ -23,7 +24,7 @@ use crate::tie;
 use crate::upstream::pool;
 
 /// How often a worker looks at its connections.
-const LOOK: Duration = Duration::from_millis(200);
+pub const LOOK: Duration = Duration::from_millis(200);
 /// At which of these looks it asks whether callers of long calls are still welcome.
 const ASK: u32 = 5;
 
@@ -310,6 +311,7 @@ async fn look_around(node: Arc<Node>) {
         let now = (start.elapsed().as_millis() as u32).max(1);
         TICK.set(now);
         for_each_connection(|watch| watch.judge(now, &node.timeouts));
+        alarm::ring(now);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
             tie::ask(&node);

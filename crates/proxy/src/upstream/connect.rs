@@ -89,7 +89,6 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let (sender, connection) = http1::Builder::new()
         .max_header_size(settings.answer_head)
         .max_buf_size(settings.answer_head.max(8_192))
-        .max_headers(256)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(target, error))?;

@@ -1,29 +1,32 @@
 //! One call to one target: the request written anew from typed values, the answer taken apart the same way.
 
-use std::error::Error;
-use std::pin::{Pin, pin};
+use std::future::{poll_fn, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::future::Either;
+use futures_util::{FutureExt, TryFutureExt};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
-use portcullis_core::body::{Body, BodyError, Outcome};
+use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, Consumed, Hints, Response, Upgrade};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
-use super::incoming::IdleBody;
+use super::http1::{self, Answered};
 use super::peer::Peer;
-use super::pool::{self, Lease, Wanted, lend, take_back};
-use super::{ForwardPath, Forwarding, Settings, http2, switched, tls, told};
+use super::pool::{self, Lease, Wanted, lend};
+use super::{ForwardPath, Forwarding, Settings, http2, switched, told};
+use crate::alarm::Alarm;
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
-    has_other_coding, strip_response,
+    strip_response,
 };
-use crate::worker;
 
 /// How often a request goes to one target that has not looked at it.
 const SENDS: usize = 3;
@@ -41,13 +44,11 @@ pub async fn forward(
     lease: Lease,
     unsent: &mut Option<Box<Request<Body>>>,
 ) -> Result<Response, Refusal> {
-    let mut request = match unsent.take() {
-        Some(request) => *request,
-        None => request(settings, call)?,
-    };
-    aim(&mut request, forwarding, call, &target.url)?;
     let started = Instant::now();
-    let mut sent = send(settings, lease, target, request, &mut call.upgrade, call.hints.as_ref()).await;
+    // Nothing of this is kept while it is waited for but the answer that is to come.
+    let sent =
+        send(settings, lease, target, aimed(settings, forwarding, call, target, unsent)?, call.hints.as_ref()).await;
+    let mut sent = settled(sent, &mut call.upgrade).await;
     if let Err(Failure::NoAnswer { repeat: Some(_), .. } | Failure::Unsent { .. }) = sent {
         // Apart, so that calls that go well do not carry its weight.
         let again = send_again(settings, target, sent, &mut call.upgrade, unsent, call.hints.as_ref());
@@ -102,7 +103,7 @@ async fn send_again(
             },
             _ => break,
         };
-        sent = send(settings, lease, target, *request, upgrade, hints).await;
+        sent = settled(send(settings, lease, target, *request, hints).await, upgrade).await;
     }
     Ok(match sent {
         Err(Failure::Unsent { reason, .. }) if is_repeated => Err(Failure::NoAnswer { reason, repeat: None }),
@@ -115,7 +116,24 @@ pub fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
-/// The request as every target of the service gets it. What is left is to [`aim`] it at one.
+/// The request as one target gets it.
+fn aimed(
+    settings: &Settings,
+    forwarding: &Forwarding,
+    call: &mut Call,
+    target: &Peer,
+    unsent: &mut Option<Box<Request<Body>>>,
+) -> Result<Request<Body>, Refusal> {
+    let mut request = match unsent.take() {
+        Some(request) => *request,
+        None => request(settings, call)?,
+    };
+    *request.uri_mut() = uri(&forwarding.path, call, &target.url)?;
+    request.headers_mut().insert(HOST, host(forwarding, call, target)?);
+    Ok(request)
+}
+
+/// The request as every target of the service gets it. What is left is where it goes.
 fn request(settings: &Settings, call: &mut Call) -> Result<Request<Body>, Refusal> {
     let body = call.take_body();
     let mut headers = std::mem::take(&mut call.request.headers);
@@ -131,15 +149,10 @@ fn request(settings: &Settings, call: &mut Call) -> Result<Request<Body>, Refusa
     Ok(request)
 }
 
-fn aim(request: &mut Request<Body>, forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<(), Refusal> {
-    *request.uri_mut() = uri(&forwarding.path, call, target)?;
-    request.headers_mut().insert(HOST, host(forwarding, call, target)?);
-    Ok(())
-}
-
 /// Where a call would go, and under which `Host`.
-pub fn preview(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<Destination, Refusal> {
+pub fn preview(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<Destination, Refusal> {
     let host = host(forwarding, call, target)?;
+    let target = &target.url;
     Ok(Destination::Target {
         target: target.to_string(),
         url: format!("{}://{}{}", target.scheme().as_str(), target.authority(), uri(&forwarding.path, call, target)?),
@@ -147,20 +160,11 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Resu
     })
 }
 
-fn host(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<HeaderValue, Refusal> {
+fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderValue, Refusal> {
     match forwarding.host {
-        HostMode::Target => own(HeaderValue::from_str(target.authority()).ok()),
+        HostMode::Target => own(target.host.clone()),
         HostMode::Preserve => Ok(call.request.host.header()),
     }
-}
-
-fn spare(request: &Request<Body>) -> Request<Body> {
-    let mut spare = Request::new(Body::empty());
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    spare.headers_mut().clone_from(request.headers());
-    spare.extensions_mut().clone_from(request.extensions());
-    spare
 }
 
 /// Base path, one slash, what the route makes of the path, query.
@@ -174,14 +178,16 @@ fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Refus
             &filled
         }
     };
-    let query = call.request.query.as_deref().unwrap_or_default();
-    let mut text = Vec::with_capacity(target.base().len() + rest.len() + query.len() + 2);
+    let query = call.request.query.as_deref();
+    let slash = usize::from(!rest.starts_with('/'));
+    // As long as it becomes: what is longer would be allocated a second time.
+    let mut text = Vec::with_capacity(target.base().len() + slash + rest.len() + query.map_or(0, |it| 1 + it.len()));
     text.extend_from_slice(target.base().as_bytes());
     if !rest.starts_with('/') {
         text.push(b'/');
     }
     text.extend_from_slice(rest.as_bytes());
-    if call.request.query.is_some() {
+    if let Some(query) = query {
         text.push(b'?');
         text.extend_from_slice(query);
     }
@@ -275,110 +281,77 @@ impl Failure {
     }
 }
 
-/// Sends a request over a connection; the connection goes back to the pool when both messages have ended.
-async fn send(
-    settings: &Settings,
+/// Sends a request over a connection, and waits for its answer.
+fn send<'a>(
+    settings: &'a Settings,
     lease: Lease,
-    target: &Peer,
+    target: &'a Peer,
     request: Request<Body>,
-    upgrade: &mut Option<Box<Upgrade>>,
-    hints: Option<&Arc<dyn Hints>>,
-) -> Result<Response, Failure> {
-    let (mut connection, reused) = match lease {
-        Lease::Whole { connection, reused } => (connection, reused),
+    hints: Option<&'a Arc<dyn Hints>>,
+) -> impl Future<Output = Result<Answered, Failure>> {
+    match lease {
+        Lease::Whole { connection, reused } => Either::Left(http1::send(settings, connection, reused, request, hints)),
         // Apart, so that calls over HTTP/1.1 do not carry its weight.
-        Lease::Place(place) => return Box::pin(http2::send(settings, place, target, request, hints)).await,
-    };
-    let is_repeatable = reused && request.body().is_empty() && is_idempotent(request.method());
-    let spare = is_repeatable.then(|| spare(&request));
-    let before = connection.noted.read.load(Relaxed);
-    // Set when the request's body has been taken to its end; a connection in the middle of one is not used again.
-    let request_done = Arc::new(AtomicBool::new(request.body().is_empty()));
-    let mut request = if request_done.load(Relaxed) {
-        request
-    } else {
-        let done = Arc::clone(&request_done);
-        request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed)))
-    };
-    if let Some(hints) = hints.cloned() {
-        hyper::ext::on_informational(&mut request, move |early| {
-            if early.status() == StatusCode::EARLY_HINTS {
-                hints.hint(early.headers());
-            }
-        });
-    }
-    let sending = pin!(connection.sender.send_request(request));
-    let response = match in_time(settings, &connection.noted.written_at, &request_done, sending).await {
-        None => return Err(Failure::TimedOut),
-        Some(Err(error)) => {
-            // Cancelled is what was never written: the connection had died, or said something unasked.
-            let unanswered = error.is_canceled() || connection.noted.read.load(Relaxed) == before;
-            if let Some(error) = body_error(&error) {
-                return Err(Failure::Body(error));
-            }
-            // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
-            // 4.4.2.4). One that says so later ends a connection like any other.
-            let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !reused);
-            return Err(match ended_tls {
-                Some(failure) => Failure::Tls(tls::reason(failure)),
-                None if unanswered => Failure::NoAnswer { reason: error.to_string(), repeat: spare.map(Box::new) },
-                None => Failure::Broken(error.to_string()),
-            });
+        Lease::Place(place) => {
+            let answer = http2::send(settings, place, target, request, hints);
+            Either::Right(Box::pin(answer.map(|answered| answered.map(Answered::Response))))
         }
-        Some(Ok(response)) => response,
-    };
-    if has_other_coding(response.headers()) {
-        return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(upgrade) = upgrade.take() else {
-            return Err(Failure::Broken("switched protocols without being asked to".to_owned()));
-        };
-        let tunnel = Box::pin(switched::tunnel(response, *upgrade, connection.open));
-        return tunnel.await.map_err(Failure::Broken);
-    }
-    let key = Arc::clone(&connection.key);
-    Ok(response.map(|incoming| {
-        IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
-            if end.outcome == Outcome::Complete && request_done.load(Relaxed) {
-                take_back(&key, connection);
-            }
-        })
-    }))
 }
 
-/// Waits for an answer's head: `first_byte` from the last byte of the request on. While the request is still being
-/// sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
+/// An answer as it is passed on: one that switches protocols becomes a tunnel, if that was wished for.
+fn settled(
+    sent: Result<Answered, Failure>,
+    upgrade: &mut Option<Box<Upgrade>>,
+) -> impl Future<Output = Result<Response, Failure>> {
+    let (response, open) = match sent {
+        Ok(Answered::Response(response)) => return Either::Left(ready(Ok(response))),
+        Err(failure) => return Either::Left(ready(Err(failure))),
+        Ok(Answered::Switched(response, open)) => (response, open),
+    };
+    let Some(upgrade) = upgrade.take() else {
+        let unasked = "switched protocols without being asked to".to_owned();
+        return Either::Left(ready(Err(Failure::Broken(unasked))));
+    };
+    Either::Right(Box::pin(switched::tunnel(response, *upgrade, open).map_err(Failure::Broken)))
+}
+
+/// How long an answer's head is waited for: `first_byte` from the last byte of the request on. While the request is
+/// still being sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
+pub struct Wait(Alarm);
+
+impl Wait {
+    /// Begins now.
+    pub fn new(settings: &Settings) -> Self {
+        Self(Alarm::after(settings.first_byte))
+    }
+
+    /// Ready when it has been waited for long enough.
+    pub fn poll(
+        &mut self,
+        settings: &Settings,
+        written_at: &AtomicU32,
+        request_done: &AtomicBool,
+        context: &Context<'_>,
+    ) -> Poll<()> {
+        std::task::ready!(self.0.poll(context));
+        let pause = if request_done.load(Relaxed) { Duration::ZERO } else { settings.body_idle };
+        self.0.set_after(written_at.load(Relaxed), settings.first_byte + pause);
+        self.0.poll(context)
+    }
+}
+
+/// An answer's head, if it comes in time.
 pub async fn in_time<F: Future>(
     settings: &Settings,
     written_at: &AtomicU32,
     request_done: &AtomicBool,
     mut answer: Pin<&mut F>,
 ) -> Option<F::Output> {
-    let mut wait = settings.first_byte;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(wait, answer.as_mut()).await {
-            return Some(answer);
-        }
-        let pause = if request_done.load(Relaxed) { Duration::ZERO } else { settings.body_idle };
-        let limit = settings.first_byte + pause;
-        let quiet = Duration::from_millis(worker::tick().wrapping_sub(written_at.load(Relaxed)).into());
-        match limit.checked_sub(quiet) {
-            // The tick runs a little behind; a remainder that short is none.
-            Some(left) if left > Duration::from_millis(400).min(limit / 2) => wait = left,
-            _ => return None,
-        }
-    }
-}
-
-/// The failure of the request's own body, somewhere among the causes.
-fn body_error(error: &hyper::Error) -> Option<BodyError> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<BodyError>() {
-            return Some(found.clone());
-        }
-        cause = error.source();
-    }
-    None
+    let mut wait = Wait::new(settings);
+    poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => wait.poll(settings, written_at, request_done, context).map(|()| None),
+    })
+    .await
 }

@@ -2,8 +2,10 @@
 
 pub mod balance;
 pub mod connect;
+pub mod exchange;
 pub mod forward;
 pub mod guard;
+pub mod http1;
 pub mod http2;
 pub mod incoming;
 pub mod noting;
@@ -174,7 +176,7 @@ impl Endpoint for Upstream {
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
         let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
         connect::admit(&self.settings, &target.url)?;
-        forward::preview(&self.forwarding, call, &target.url)
+        forward::preview(&self.forwarding, call, target)
     }
 }
 

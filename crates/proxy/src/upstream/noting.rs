@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::exchange::Exchange;
 use super::tls;
 use crate::stream::Stream;
 use crate::worker;
@@ -28,6 +29,8 @@ pub struct Noted {
     pub written_at: AtomicU32,
     /// Why TLS has ended, if it failed while something was to be read.
     pub tls_failure: OnceLock<String>,
+    /// The exchange under way, where it is one at a time.
+    pub exchange: Arc<Exchange>,
 }
 
 impl Noted {
@@ -37,6 +40,7 @@ impl Noted {
             written: AtomicU64::new(0),
             written_at: AtomicU32::new(worker::tick()),
             tls_failure: OnceLock::new(),
+            exchange: Arc::default(),
         }
     }
 }
@@ -77,7 +81,9 @@ impl AsyncRead for Noting {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.noted.read.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
+        let new = &buffer.filled()[before..];
+        self.noted.read.fetch_add(new.len() as u64, Relaxed);
+        self.noted.exchange.has_read(new);
         if let Poll::Ready(Err(error)) = &polled
             && let Some(failure) = tls::find_failure(error)
         {
@@ -89,6 +95,7 @@ impl AsyncRead for Noting {
 
 impl AsyncWrite for Noting {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.noted.exchange.writes(std::iter::once(bytes));
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note_write(&polled);
         polled
@@ -99,6 +106,7 @@ impl AsyncWrite for Noting {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.noted.exchange.writes(slices.iter().map(|slice| &**slice));
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.note_write(&polled);
         polled

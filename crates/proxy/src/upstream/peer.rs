@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
+use http::HeaderValue;
 use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
 
@@ -90,6 +91,8 @@ impl Spoken {
 pub struct Peer {
     /// Where it is.
     pub url: TargetUrl,
+    /// Its authority as `Host` names it.
+    pub host: Option<HeaderValue>,
     /// Which connections are for it.
     pub pool: Arc<PoolKey>,
     /// Which are for calls that go on in another protocol, or that it wants over HTTP/1.1.
@@ -113,7 +116,8 @@ impl Peer {
         let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken));
         let pool = key(Spoken::to(url.scheme(), protocol));
         let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
-        Self { pool, http1, url, tls }
+        let host = HeaderValue::from_str(url.authority()).ok();
+        Self { pool, http1, url, host, tls }
     }
 
     /// Which connections are for a call, by whether it wishes to go on in another protocol.

@@ -1,0 +1,160 @@
+//! One call on a connection in HTTP/1.1.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use pin_project_lite::pin_project;
+use portcullis_core::body::{Body, BodyError, Outcome};
+use portcullis_core::call::{Hints, Response};
+use tokio::sync::oneshot;
+
+use super::connect::Connection;
+use super::exchange::UnderWay;
+use super::forward::{Failure, Wait, is_idempotent};
+use super::incoming::IdleBody;
+use super::pool::take_back;
+use super::{Settings, tls};
+use crate::fields::has_other_coding;
+
+/// That there is nothing more of a request without a body.
+static NO_BODY: AtomicBool = AtomicBool::new(true);
+
+/// What a target has answered.
+pub enum Answered {
+    /// An answer. Its connection goes back to the pool when both messages have ended.
+    Response(Response),
+    /// It goes on in another protocol. What comes along keeps the connection counted as open.
+    Switched(http::Response<Incoming>, oneshot::Sender<()>),
+}
+
+/// Sends a request over a connection. It is sent already when this returns; what is returned waits for the answer.
+pub fn send<'a>(
+    settings: &'a Settings,
+    mut connection: Connection,
+    reused: bool,
+    request: Request<Body>,
+    hints: Option<&Arc<dyn Hints>>,
+) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
+    let may_repeat = reused && request.body().is_empty() && is_idempotent(request.method());
+    let before = connection.noted.read.load(Relaxed);
+    // A connection in the middle of a request's body is not used again.
+    let request_done = (!request.body().is_empty()).then(|| Arc::new(AtomicBool::new(false)));
+    let request = match request_done.clone() {
+        None => request,
+        Some(done) => request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))),
+    };
+    let under_way = connection.noted.exchange.begin(may_repeat, hints);
+    let answer = connection.sender.try_send_request(request);
+    let sent = Sent { connection, reused, may_repeat, before, request_done, under_way };
+    Sending { settings, wait: Wait::new(settings), sent: Some(sent), answer }
+}
+
+/// A request that was sent, and what there is to know about it.
+struct Sent {
+    connection: Connection,
+    reused: bool,
+    /// Whether it may be sent once more, if the connection dies without a byte of an answer.
+    may_repeat: bool,
+    /// Bytes that had been read before.
+    before: u64,
+    /// Set when its body has been taken to its end, where it has one.
+    request_done: Option<Arc<AtomicBool>>,
+    under_way: UnderWay,
+}
+
+pin_project! {
+    /// Waits for the answer. Written out, because an async function would have each of these twice.
+    struct Sending<'a, F> {
+        settings: &'a Settings,
+        wait: Wait,
+        sent: Option<Sent>,
+        #[pin]
+        answer: F,
+    }
+}
+
+impl<F> Future for Sending<'_, F>
+where
+    F: Future<Output = Result<http::Response<Incoming>, TrySendError<Request<Body>>>>,
+{
+    type Output = Result<Answered, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let sending = self.project();
+        let answered = sending.answer.poll(context);
+        if let (Poll::Pending, Some(sent)) = (&answered, sending.sent.as_ref()) {
+            let done = sent.request_done.as_deref().unwrap_or(&NO_BODY);
+            ready!(sending.wait.poll(sending.settings, &sent.connection.noted.written_at, done, context));
+            return Poll::Ready(Err(Failure::TimedOut));
+        }
+        let answered = ready!(answered);
+        // It is there until the answer is.
+        let Some(sent) = sending.sent.take() else { return Poll::Pending };
+        Poll::Ready(match answered {
+            Ok(response) => sent.answered(sending.settings, response),
+            Err(error) => Err(sent.failed(error)),
+        })
+    }
+}
+
+impl Sent {
+    fn answered(self, settings: &Settings, response: http::Response<Incoming>) -> Result<Answered, Failure> {
+        let Self { connection, request_done, under_way, .. } = self;
+        drop(under_way);
+        if has_other_coding(response.headers()) {
+            return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Answered::Switched(response, connection.open));
+        }
+        let key = Arc::clone(&connection.key);
+        Ok(Answered::Response(response.map(|incoming| {
+            IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
+                if end.outcome == Outcome::Complete && request_done.is_none_or(|done| done.load(Relaxed)) {
+                    take_back(&key, connection);
+                }
+            })
+        })))
+    }
+
+    fn failed(self, mut error: TrySendError<Request<Body>>) -> Failure {
+        // What was never written comes back: the connection had died, or said something unasked.
+        let unsent = error.take_message();
+        let error = error.into_error();
+        let has_read = self.connection.noted.read.load(Relaxed) != self.before;
+        let unanswered = unsent.is_some() || error.is_canceled() || !has_read;
+        if let Some(error) = body_error(&error) {
+            return Failure::Body(error);
+        }
+        // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
+        // 4.4.2.4). One that says so later ends a connection like any other.
+        let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !self.reused);
+        match ended_tls {
+            Some(failure) => Failure::Tls(tls::reason(failure)),
+            None if unanswered => {
+                let repeat = unsent.or_else(|| if self.may_repeat { self.under_way.again() } else { None });
+                Failure::NoAnswer { reason: error.to_string(), repeat: repeat.map(Box::new) }
+            }
+            None => Failure::Broken(error.to_string()),
+        }
+    }
+}
+
+/// The failure of the request's own body, somewhere among the causes.
+fn body_error(error: &hyper::Error) -> Option<BodyError> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<BodyError>() {
+            return Some(found.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
