@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::canonical::{Host, Path};
+pub use crate::digits::hex;
+use crate::digits::put_hex;
 use crate::directory::KeyHash;
 use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::grpc::{self, Code, GrpcCall};
@@ -39,8 +41,11 @@ impl RequestId {
 
     /// Makes an id out of 16 random bytes.
     pub fn from_random(random: [u8; 16]) -> Self {
-        let text = hex(&random);
-        Self(HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static("-")))
+        let mut text = [0; 32];
+        put_hex(&mut text, &random);
+        // One piece of memory for the text and for those who share it.
+        let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        Self(shared.unwrap_or(HeaderValue::from_static("-")))
     }
 
     /// The id as a header value.
@@ -52,17 +57,11 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or("-")
     }
-}
 
-/// Bytes as lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    /// Bytes of its text.
+    pub fn size(&self) -> usize {
+        self.0.len()
     }
-    text
 }
 
 /// The other end of the connection a call came over.

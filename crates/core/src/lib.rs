@@ -8,6 +8,7 @@ pub mod body;
 pub mod call;
 pub mod canonical;
 pub mod capture;
+pub mod digits;
 pub mod directory;
 pub mod fields;
 pub mod grpc;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderValue, Version};
 use portcullis_core::call::RequestId;
+use portcullis_core::digits::{AddressText, put_hex};
 
 use crate::door;
 
@@ -38,21 +39,9 @@ impl fmt::Debug for Via {
     }
 }
 
-/// An address as text. That of version 4 is put together here: the standard library takes its time over it.
+/// An address as text.
 pub fn address(address: IpAddr) -> Option<HeaderValue> {
-    let IpAddr::V4(address) = address else { return HeaderValue::from_str(&address.to_string()).ok() };
-    let (mut text, mut length) = ([b'.'; 15], 0);
-    for octet in address.octets() {
-        for power in [100, 10, 1] {
-            if octet >= power || power == 1 {
-                text[length] = b'0' + octet / power % 10;
-                length += 1;
-            }
-        }
-        // The dot is there already.
-        length += 1;
-    }
-    HeaderValue::from_bytes(&text[..length - 1]).ok()
+    HeaderValue::from_bytes(AddressText::of(address).as_bytes()).ok()
 }
 
 /// The caller's trace, continued with a span of ours, or a new one named after the call (W3C Trace Context).
@@ -66,21 +55,14 @@ pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<Header
         }
         None => {
             let own: [u8; 32] = id.as_str().as_bytes().try_into().unwrap_or(NAMELESS);
-            let own =
-                if own.iter().all(u8::is_ascii_hexdigit) { own.map(|it| it.to_ascii_lowercase()) } else { NAMELESS };
-            text[3..35].copy_from_slice(&own);
+            // All are looked at, so that many are at once.
+            let is_hex = own.iter().fold(true, |all, digit| all & digit.is_ascii_hexdigit());
+            text[3..35].copy_from_slice(&if is_hex { own.map(|it| it.to_ascii_lowercase()) } else { NAMELESS });
         }
     }
     let fresh = door::fresh_bytes();
-    for (digits, byte) in text[36..52].chunks_mut(2).zip(&fresh[8..]) {
-        digits[0] = hex_digit(byte >> 4);
-        digits[1] = hex_digit(byte & 15);
-    }
+    put_hex(&mut text[36..52], &fresh[8..]);
     HeaderValue::from_bytes(&text).ok()
-}
-
-fn hex_digit(value: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(value)]
 }
 
 /// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
