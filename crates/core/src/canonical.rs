@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::Authority;
 
@@ -29,9 +30,11 @@ pub struct Path(Arc<str>);
 impl Path {
     /// Brings the path of a request target into canonical form, or says with 400 why it cannot be.
     pub fn parse(raw: &str, encoded_slash: EncodedSlash) -> Result<Self, Refusal> {
-        if is_canonical(raw) {
-            return Ok(Self(raw.into()));
-        }
+        if is_canonical(raw) { Ok(Self(raw.into())) } else { Self::resolve(raw, encoded_slash) }
+    }
+
+    /// The same for a path of which something may have to be changed.
+    fn resolve(raw: &str, encoded_slash: EncodedSlash) -> Result<Self, Refusal> {
         if !raw.starts_with('/') {
             return Err(Refusal::malformed("bad_target", "a path begins with '/'"));
         }
@@ -84,25 +87,50 @@ fn end_with_slash(path: &mut String) {
     }
 }
 
-/// Whether nothing needs to be done: the way of nearly every call.
-fn is_canonical(raw: &str) -> bool {
-    let mut before = 0;
-    for &byte in raw.as_bytes() {
-        // A dot after a slash may be a dot segment, and an escape may stand for anything: the slow way looks.
-        if !stands_for_itself(byte) || (before == b'/' && (byte == b'/' || byte == b'.')) {
-            return false;
-        }
-        before = byte;
+/// What a byte is in a path and in a host, as bits.
+static KINDS: [u8; 256] = kinds();
+/// It does not stand for itself.
+const FOREIGN: u8 = 1;
+/// Behind a slash it may mean something else: a dot may begin a dot segment, and a slash is one too many.
+const DOUBTFUL: u8 = 2;
+/// It is a slash. Shifted by one, it is the bit of what is doubtful behind it.
+const SLASH: u8 = 4;
+/// It stands in nearly all names of hosts.
+const NAMING: u8 = 8;
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'/' => DOUBTFUL | SLASH,
+            b'.' => DOUBTFUL | NAMING,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => NAMING,
+            byte if stands_for_itself(byte) => 0,
+            _ => FOREIGN,
+        };
+        byte += 1;
     }
-    raw.starts_with('/')
+    kinds
 }
 
-fn is_unreserved(byte: u8) -> bool {
+/// Whether nothing needs to be done: the way of nearly every call. Where there is a doubt, the slow way looks.
+fn is_canonical(raw: &str) -> bool {
+    let (mut before, mut doubts) = (0, 0);
+    for &byte in raw.as_bytes() {
+        let kind = KINDS[usize::from(byte)];
+        doubts |= kind & (FOREIGN | (before & SLASH) >> 1);
+        before = kind;
+    }
+    doubts == 0 && raw.starts_with('/')
+}
+
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// `pchar` of RFC 3986, and `/`, without escapes.
-fn stands_for_itself(byte: u8) -> bool {
+const fn stands_for_itself(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
@@ -154,6 +182,17 @@ pub struct Host(HeaderValue);
 impl Host {
     /// Reads a `Host` field or the authority of an absolute target; 400 if it is none.
     pub fn parse(raw: &[u8]) -> Result<Self, Refusal> {
+        if is_plain(raw)
+            && let Some(short) = Short::of(raw)
+            && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_owner(short))
+        {
+            return Ok(Self(value));
+        }
+        Self::read(raw)
+    }
+
+    /// The same for whatever may come.
+    fn read(raw: &[u8]) -> Result<Self, Refusal> {
         let bad = || Refusal::malformed("bad_host", "the host is not a host name or address with an optional port");
         let text = std::str::from_utf8(raw).map_err(|_| bad())?;
         let authority: Authority = text.parse().map_err(|_| bad())?;
@@ -191,6 +230,43 @@ impl Host {
     pub fn header(&self) -> HeaderValue {
         self.0.clone()
     }
+}
+
+/// A host that is held in one piece of memory with the count of those who share it.
+struct Short {
+    bytes: [u8; Self::MOST],
+    length: u8,
+}
+
+impl Short {
+    const MOST: usize = 55;
+
+    fn of(raw: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::MOST];
+        bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+        u8::try_from(raw.len()).ok().map(|length| Self { bytes, length })
+    }
+}
+
+impl AsRef<[u8]> for Short {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Whether it is what nearly all hosts are: a name in lower case or an address of version 4, and perhaps a port.
+fn is_plain(raw: &[u8]) -> bool {
+    let end = raw.iter().position(|byte| KINDS[usize::from(*byte)] & NAMING == 0).unwrap_or(raw.len());
+    let (name, port) = raw.split_at(end);
+    let port_fine = match port {
+        [] => true,
+        [b':', digits @ ..] => {
+            let number = || digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+            (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && number() <= u32::from(u16::MAX)
+        }
+        _ => false,
+    };
+    !name.is_empty() && port_fine
 }
 
 impl fmt::Debug for Host {
@@ -320,6 +396,32 @@ mod tests {
         fn no_bytes_make_it_panic(raw in "\\PC{0,40}", host in proptest::collection::vec(any::<u8>(), 0..24)) {
             let _ = canonical(&raw);
             let _ = Host::parse(&host);
+        }
+
+        #[test]
+        fn the_short_way_to_a_path_is_the_long_way(raw in "(/|/|\\.|%2e|%41|a|B7|~|_-|:@|\\$&'()\\*\\+,;=| |ü|\"|<|\u{7f}){0,12}") {
+            for raw in [&raw, &format!("/{raw}")] {
+                let result = |path: Result<Path, Refusal>| path.map_err(|refusal| refusal.code());
+                let short = result(Path::parse(raw, EncodedSlash::Refuse));
+                prop_assert_eq!(short, result(Path::resolve(raw, EncodedSlash::Refuse)));
+            }
+        }
+
+        #[test]
+        fn the_short_way_to_a_host_is_the_long_way(
+            bytes in proptest::collection::vec(any::<u8>(), 0..12),
+            like in "[a-z0-9.-]{0,24}(:[0-9]{0,6})?",
+            nearly in "[a-cA0-9.:@_\\[\\]% -]{0,12}",
+            long in "[a-z0-9.-]{50,60}",
+        ) {
+            for raw in [&bytes[..], like.as_bytes(), nearly.as_bytes(), long.as_bytes()] {
+                let result = |host: Result<Host, Refusal>| host.map_err(|refusal| refusal.code());
+                prop_assert_eq!(result(Host::parse(raw)), result(Host::read(raw)));
+                if is_plain(raw) {
+                    let host = Host::parse(raw).expect("plain");
+                    prop_assert_eq!(host.as_str().as_bytes(), raw);
+                }
+            }
         }
     }
 }
