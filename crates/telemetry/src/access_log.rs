@@ -67,7 +67,8 @@ pub enum StartError {
 
 /// What waits for the log's thread.
 pub(crate) enum Message {
-    Record(Box<Record>),
+    /// A record with its weight.
+    Record(Box<Record>, usize),
     /// Answer when everything before has been dealt with.
     Mark(oneshot::Sender<()>),
     Reopen,
@@ -142,8 +143,9 @@ impl AccessLog for AccessLogHandle {
         let size = weight(&record);
         let before = self.shared.queued.fetch_add(size, Ordering::SeqCst);
         let fits = before.saturating_add(size) <= self.budget;
-        let taken =
-            fits && self.shared.accepting.load(Ordering::SeqCst) && self.sender.send(Message::Record(record)).is_ok();
+        let taken = fits
+            && self.shared.accepting.load(Ordering::SeqCst)
+            && self.sender.send(Message::Record(record, size)).is_ok();
         if !taken {
             self.shared.queued.fetch_sub(size, Ordering::SeqCst);
             self.counters.records_dropped.add_one();
@@ -242,12 +244,13 @@ mod tests {
         let (handle, recent) = AccessLogWriter::start(&settings, Arc::default()).expect("starts");
         let record = Box::new(record(SystemTime::UNIX_EPOCH));
         // A call in the middle of `write`: counted, let in, and not yet in the queue when the log is stopped.
-        handle.shared.queued.fetch_add(weight(&record), Ordering::SeqCst);
+        let size = weight(&record);
+        handle.shared.queued.fetch_add(size, Ordering::SeqCst);
         handle.stop();
         for _ in 0..10_000 {
             thread::yield_now();
         }
-        handle.sender.send(Message::Record(record)).expect("the thread is still there");
+        handle.sender.send(Message::Record(record, size)).expect("the thread is still there");
         handle.flush_and_stop();
         assert_eq!(recent.newest(), 1);
     }

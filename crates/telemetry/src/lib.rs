@@ -20,4 +20,5 @@ pub use access_log::{AccessLogHandle, AccessLogWriter, Settings, StartError};
 pub use captures::{CaptureFilter, CaptureSettings, CaptureStore};
 pub use counters::{Counter, Counters, Gauge, ProtocolErrors, Snapshot};
 pub use filter::{Filter, FilterError, ServiceMatch, StatusMatch};
+pub use line::{Lines, Reason};
 pub use recent::{CursorError, DEFAULT_LIMIT, Entry, MAX_LIMIT, Page, Recent};

@@ -3,9 +3,9 @@
 //! Written by hand because it happens once per call. Text is escaped as RFC 8259 section 7 demands, so no record
 //! can break out of its line.
 
-use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
+use portcullis_core::digits::{AddressText, put_hex};
 use portcullis_core::record::Record;
 use time::OffsetDateTime;
 
@@ -14,29 +14,32 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Writes records as JSON objects, remembering the text of the last second it wrote.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub struct Lines {
     second: Option<(u64, [u8; 20])>,
 }
 
 /// Whether the object has the field `reason`, which only the operator's own file may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub enum Reason {
+    /// It has it, if the record does.
     Shown,
+    /// It has it not.
     Hidden,
 }
 
 impl Lines {
     /// Appends the record as one JSON object, without a line end.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, record: &Record, reason: Reason) {
+    pub fn write(&mut self, out: &mut Vec<u8>, record: &Record, reason: Reason) {
         out.extend_from_slice(b"{\"time\":\"");
         self.push_time(out, record.time);
         out.extend_from_slice(b"\",\"request_id\":");
         push_text(out, record.request_id.as_str());
-        // An address has no character that needs an escape, and writing to a vector does not fail.
-        let _ = write!(out, ",\"client_ip\":\"{}\"", record.client_ip);
-        out.extend_from_slice(b",\"method\":");
-        push_text(out, record.method.as_str());
-        out.extend_from_slice(b",\"path\":");
+        // Neither an address nor a method has a character that needs an escape.
+        out.extend_from_slice(b",\"client_ip\":\"");
+        out.extend_from_slice(AddressText::of(record.client_ip).as_bytes());
+        out.extend_from_slice(b"\",\"method\":\"");
+        out.extend_from_slice(record.method.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"path\":");
         push_text(out, &record.path);
         out.extend_from_slice(b",\"status\":");
         push_number(out, u64::from(record.status));
@@ -127,23 +130,61 @@ fn push_optional(out: &mut Vec<u8>, name: &[u8], text: Option<&str>) {
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+    while let Some(at) = escaped(rest) {
+        let (before, behind) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let [byte, behind @ ..] = behind else { break };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
             byte => {
-                out.extend_from_slice(b"\\u00");
-                out.push(DIGITS[usize::from(byte >> 4)]);
-                out.push(DIGITS[usize::from(byte & 15)]);
+                let mut escape = *b"\\u0000";
+                put_hex(&mut escape[4..], &[*byte]);
+                out.extend_from_slice(&escape);
             }
         }
-        rest = &rest[at + 1..];
+        rest = behind;
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Which bytes need an escape (RFC 8259 section 7).
+static ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' {
+        escaped[byte as usize] = true;
+        byte += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped
+};
+
+/// Where the first byte stands that needs an escape. Eight at a time, as long as there are so many.
+fn escaped(text: &[u8]) -> Option<usize> {
+    const STRIDE: usize = size_of::<u64>();
+    let mut at = 0;
+    while let Some(eight) = text[at..].first_chunk::<STRIDE>() {
+        let found = to_escape(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += STRIDE;
+    }
+    text[at..].iter().position(|byte| ESCAPED[usize::from(*byte)]).map(|found| at + found)
+}
+
+/// Marks bytes that need an escape by their highest bit. The lowest mark is right; behind it there may be one too many,
+/// which a borrow has made.
+fn to_escape(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHEST: u64 = ONES << 7;
+    let below = |bytes: u64, limit: u8| bytes.wrapping_sub(ONES * u64::from(limit)) & !bytes;
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (below(eight, b' ') | is(b'"') | is(b'\\')) & HIGHEST
 }
 
 #[cfg(test)]
@@ -250,7 +291,24 @@ pub(crate) mod tests {
     }
 
     fn texts() -> impl Strategy<Value = Option<String>> {
-        option::of(prop_oneof!["\\PC{0,12}", any::<String>(), "[\"\\\\\u{0}-\u{1f}\u{7f}\u{2028}/]{0,12}"])
+        option::of(prop_oneof![
+            "\\PC{0,12}",
+            any::<String>(),
+            "[\"\\\\\u{0}-\u{1f}\u{7f}\u{2028}/]{0,12}",
+            "([ -~\u{80}-\u{7ff}]{0,20}[\"\\\\\u{0}-\u{1f} !#]?){0,3}",
+        ])
+    }
+
+    /// Text as serde_json writes it, but for the short escapes, which the log does not have.
+    fn plain(text: &str) -> String {
+        let mut written = serde_json::to_string(text).expect("JSON");
+        for (short, byte) in [("\\b", 8), ("\\t", 9), ("\\n", 10), ("\\f", 12), ("\\r", 13)] {
+            // An escaped backslash is no beginning of another escape.
+            let parts: Vec<_> = written.split("\\\\").collect();
+            let parts: Vec<_> = parts.iter().map(|part| part.replace(short, &format!("\\u{byte:04x}"))).collect();
+            written = parts.join("\\\\");
+        }
+        written
     }
 
     proptest! {
@@ -285,6 +343,19 @@ pub(crate) mod tests {
             };
             let written = text(&record, Reason::Shown);
             prop_assert!(!written.contains(['\n', '\r', '\0']));
+            let or_null = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), plain);
+            let mut line = format!(
+                "{{\"time\":\"1970-01-01T00:00:00.000000Z\",\"request_id\":{},\"client_ip\":\"{address}\",\
+                 \"method\":\"{method}\",\"path\":{},\"status\":{status},\"service\":{},\"version\":{},\"client\":{},\
+                 \"user\":{},\"duration_us\":{},\"upstream_duration_us\":{},\"bytes_in\":{},\"bytes_out\":{},\
+                 \"refusal\":null,\"target\":{}",
+                plain(&id), plain(path.as_deref().unwrap_or_default()), or_null(&service), or_null(&version),
+                or_null(&client), or_null(&user), numbers[0], numbers[1], numbers[2], numbers[3], or_null(&target),
+            );
+            if let Some(reason) = &reason {
+                line += &format!(",\"reason\":{}", plain(reason));
+            }
+            prop_assert_eq!(&written, &(line + "}"));
             let found: Value = serde_json::from_str(&written).expect("JSON");
             let mut wanted = json!({
                 "time": "1970-01-01T00:00:00.000000Z", "request_id": id, "client_ip": address.to_string(),

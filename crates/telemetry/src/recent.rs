@@ -64,7 +64,7 @@ pub(crate) fn weight(record: &Record) -> usize {
     size_of::<Record>()
         + size_of::<Entry>()
         + 64
-        + record.request_id.as_str().len()
+        + record.request_id.size()
         + record.path.len()
         + record.reason.as_ref().map_or(0, |text| text.len())
         + shared(&record.service)
@@ -110,6 +110,11 @@ impl Recent {
     /// Takes a record; the oldest go when the budget is spent.
     pub fn push(&self, record: Box<Record>) {
         let size = weight(&record);
+        self.push_weighed(record, size);
+    }
+
+    /// Takes a record whose weight is known.
+    pub(crate) fn push_weighed(&self, record: Box<Record>, size: usize) {
         let mut ring = self.ring();
         ring.last += 1;
         ring.bytes += size;

@@ -12,7 +12,7 @@ use crate::access_log::{Message, Shared};
 use crate::counters::Counters;
 use crate::file::{LogFile, Seldom};
 use crate::line::{Lines, Reason};
-use crate::recent::{Recent, weight};
+use crate::recent::Recent;
 
 /// Under load, lines reach the file at least this often.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -56,9 +56,9 @@ impl Writer {
         let mut since_look = 0;
         loop {
             match self.messages.try_recv() {
-                Ok(Message::Record(record)) => {
+                Ok(Message::Record(record, size)) => {
                     lingered = false;
-                    self.take(record);
+                    self.take(record, size);
                     since_look += 1;
                     if since_look == STRIDE {
                         since_look = 0;
@@ -96,13 +96,12 @@ impl Writer {
         self.file.finish();
     }
 
-    fn take(&mut self, record: Box<Record>) {
-        let size = weight(&record);
+    fn take(&mut self, record: Box<Record>, size: usize) {
         self.line.clear();
         self.lines.write(&mut self.line, &record, Reason::Shown);
         self.line.push(b'\n');
         self.file.append(&self.line);
-        self.recent.push(record);
+        self.recent.push_weighed(record, size);
         self.counters.records_written.add_one();
         self.shared.queued.fetch_sub(size, Ordering::SeqCst);
     }
