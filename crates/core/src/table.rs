@@ -1,45 +1,54 @@
 //! A map that is cheap to copy and to change: readers keep the copy they have, a writer copies only the shard it touches.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 const SHARDS: usize = 256;
 
-/// A copy-on-write hash map in 256 shards. A clone copies 256 pointers; a change after it copies one shard.
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
+
+/// A copy-on-write hash map in 256 shards. A clone copies 256 pointers; a change after it copies one shard. A key is hashed
+/// once, with a secret of the process: whoever chooses keys cannot choose where they stand.
 #[derive(Debug, Clone)]
 pub struct Table<K, V> {
-    shards: Box<[Arc<HashMap<K, V, RandomState>>]>,
+    shards: Box<[Shard<K, V>]>,
     hasher: RandomState,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Default for Table<K, V> {
     fn default() -> Self {
-        let hasher = RandomState::new();
-        let empty = Arc::new(HashMap::with_hasher(hasher.clone()));
-        Self { shards: vec![empty; SHARDS].into_boxed_slice(), hasher }
+        let empty = Arc::new(HashTable::new());
+        Self { shards: vec![empty; SHARDS].into_boxed_slice(), hasher: RandomState::new() }
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // The high bits: the maps inside use the low ones.
-        (self.hasher.hash_one(key) >> 56) as usize % SHARDS
-    }
+/// The shard of a hash. Inside of a shard the lowest bits say where to look, and the highest seven what to look for.
+fn shard(hash: u64) -> usize {
+    (hash >> 48) as usize % SHARDS
+}
 
+impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     /// The value of a key.
     pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
-        self.shards[self.shard(key)].get(key)
+        let hash = self.hasher.hash_one(key);
+        self.shards[shard(hash)].find(hash, |(held, _)| held.borrow() == key).map(|(_, value)| value)
     }
 
     /// Sets the value of a key and returns the former one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let shard = self.shard(&key);
-        Arc::make_mut(&mut self.shards[shard]).insert(key, value)
+        let hash = self.hasher.hash_one(&key);
+        let held = Arc::make_mut(&mut self.shards[shard(hash)]);
+        if let Some((_, former)) = held.find_mut(hash, |(held, _)| *held == key) {
+            return Some(std::mem::replace(former, value));
+        }
+        held.insert_unique(hash, (key, value), |(held, _)| self.hasher.hash_one(held));
+        None
     }
 
     /// Takes a key out.
@@ -47,14 +56,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let shard = self.shard(key);
-        self.shards[shard].get(key)?;
-        Arc::make_mut(&mut self.shards[shard]).remove(key)
+        let hash = self.hasher.hash_one(key);
+        let held = &mut self.shards[shard(hash)];
+        held.find(hash, |(held, _)| held.borrow() == key)?;
+        let entry = Arc::make_mut(held).find_entry(hash, |(held, _)| held.borrow() == key).ok()?;
+        let ((_, value), _) = entry.remove();
+        Some(value)
     }
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.shards.iter().flat_map(|shard| shard.iter().map(|(key, value)| (key, value)))
     }
 
     /// How many keys it holds.
@@ -70,6 +82,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,5 +111,23 @@ mod tests {
         now.insert(5, 6);
         let shared = now.shards.iter().zip(&before.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         assert_eq!(shared, SHARDS - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_map_holds(changes in proptest::collection::vec((0_u8..40, any::<Option<u8>>()), 0..200)) {
+            let (mut table, mut map): (Table<String, u8>, HashMap<String, u8>) = Default::default();
+            for (key, value) in changes {
+                let key = key.to_string();
+                match value {
+                    Some(value) => prop_assert_eq!(table.insert(key.clone(), value), map.insert(key.clone(), value)),
+                    None => prop_assert_eq!(table.remove(key.as_str()), map.remove(&key)),
+                }
+                prop_assert_eq!(table.get(key.as_str()), map.get(&key));
+            }
+            prop_assert_eq!((table.len(), table.is_empty()), (map.len(), map.is_empty()));
+            let all: HashMap<String, u8> = table.iter().map(|(key, value)| (key.clone(), *value)).collect();
+            prop_assert_eq!(all, map);
+        }
     }
 }

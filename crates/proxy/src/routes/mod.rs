@@ -150,8 +150,7 @@ impl Routes {
     /// The route for a request.
     pub fn find<'a>(&'a self, wanted: &Wanted<'_>) -> Option<Found<'a>> {
         let ends = Ends::of(wanted.path);
-        let name = name_of(wanted.host);
-        if is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host, name) {
+        if is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host) {
             let found = (0..=ends.depth).rev().find_map(|depth| self.builtin.find(depth, &ends, wanted));
             if found.is_some() {
                 return found;
@@ -160,7 +159,7 @@ impl Routes {
         if !self.has_hosts {
             return (0..=ends.depth).rev().find_map(|depth| self.any.find(depth, &ends, wanted));
         }
-        let layers = self.layers(name);
+        let layers = self.layers(name_of(wanted.host));
         (0..=ends.depth)
             .rev()
             .find_map(|depth| layers.iter().flatten().find_map(|layer| layer.find(depth, &ends, wanted)))
@@ -181,7 +180,8 @@ impl Routes {
         layers
     }
 
-    fn is_builtin_host(&self, host: &str, name: &str) -> bool {
+    fn is_builtin_host(&self, host: &str) -> bool {
+        let name = name_of(host);
         self.builtin_hosts.is_empty() || self.builtin_hosts.iter().any(|allowed| allowed == host || allowed == name)
     }
 }
@@ -219,6 +219,9 @@ impl Layer {
     }
 
     fn find<'a>(&'a self, depth: usize, ends: &Ends, wanted: &Wanted<'_>) -> Option<Found<'a>> {
+        if self.shapes[depth].is_empty() {
+            return None;
+        }
         let matched = ends.ends[depth];
         let (prefix, rest) = wanted.path.split_at(matched);
         let is_whole = rest.is_empty() || rest == "/";
@@ -263,13 +266,18 @@ struct Ends {
 impl Ends {
     fn of(path: &str) -> Self {
         let (mut ends, mut depth) = ([0; MAX_DEPTH + 1], 0);
-        for at in memchr::memchr_iter(b'/', path.as_bytes()).skip(1).chain([path.len()]) {
-            if depth == MAX_DEPTH {
-                break;
+        // Segments are short: whoever looks for many bytes at once begins anew for each of them.
+        for (at, byte) in path.bytes().enumerate().skip(1) {
+            if byte == b'/' {
+                depth += 1;
+                ends[depth] = at;
+                if depth == MAX_DEPTH {
+                    return Self { ends, depth };
+                }
             }
-            depth += 1;
-            ends[depth] = at;
         }
+        depth += 1;
+        ends[depth] = path.len();
         Self { ends, depth }
     }
 
@@ -288,8 +296,8 @@ fn is_reserved(segment: &str) -> bool {
 
 /// A host without its port.
 fn name_of(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => name,
+    match host.bytes().rposition(|byte| byte == b':') {
+        Some(at) if !host.ends_with(']') => &host[..at],
         _ => host,
     }
 }

@@ -68,7 +68,7 @@ impl Routes {
         let ends = Ends::of(wanted.path);
         let name = name_of(wanted.host);
         let mut weighing = Weighing { wanted, ends: &ends, fitting: Vec::new(), others: Vec::new() };
-        let builtin = is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host, name);
+        let builtin = is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host);
         if builtin {
             weighing.layer(&self.builtin, false, Some(0), "");
         }
