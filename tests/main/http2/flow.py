@@ -172,6 +172,38 @@ def left_websockets():
     return status(connection.until(HeadersFrame, 301), connection)
 
 
+def upload(connection, stream):
+    """Sends a body whose bytes are all there and whose end is not, and waits for the whole answer."""
+    length = [("content-length", "5")]
+    connection.send(
+        connection.request(stream, end=False, method="POST", path="/orders/v1/small", extra=length),
+        DataFrame(stream, data=b"hello"),
+    )
+    for frame in connection.frames():
+        assert isinstance(frame, (HeadersFrame, DataFrame, SettingsFrame, WindowUpdateFrame)), frame
+        if isinstance(frame, HeadersFrame):
+            status(frame, connection)
+        if frame.stream_id == stream and "END_STREAM" in frame.flags:
+            return
+
+
+def late_ends():
+    """Ends its bodies when they have been answered."""
+    connection = Connection()
+    for stream in range(1, 401, 2):
+        upload(connection, stream)
+        connection.send(DataFrame(stream, data=b"", flags=["END_STREAM"]))
+    upload(connection, 401)
+    return "all answered"
+
+
+def no_end():
+    """Does not end a body that has come whole."""
+    connection = Connection()
+    upload(connection, 1)
+    return f"reset {connection.until(RstStreamFrame, 1).error_code}"
+
+
 def rested():
     """Says nothing more after a call, until the other side has gone."""
     connection = Connection()

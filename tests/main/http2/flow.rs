@@ -87,6 +87,13 @@ fn whoever_waits_for_a_go_ahead_gets_it_when_the_body_is_wanted() {
 }
 
 #[test]
+fn a_body_that_has_come_whole_is_not_reset_and_one_without_end_without_fault() {
+    let scene = Scene::open(service(), "");
+    assert_eq!(run(&scene, "late_ends"), "all answered");
+    assert_eq!(run(&scene, "no_end"), "reset 0");
+}
+
+#[test]
 fn trailers_pass_both_ways() {
     let scene = Scene::open(service(), "");
     assert_eq!(run(&scene, "trailers"), "200 [[('x-sum', 'x-in=7')]]");

@@ -16,7 +16,8 @@ fn gateway() -> Gateway {
 
 /// A service that does this, as `fast/v1`.
 fn doing(gateway: &Gateway, what: &str) -> Server {
-    let server = Server::running(include_str!("hostile.py"), what);
+    let script = concat!(include_str!("frames.py"), include_str!("hostile.py"));
+    let server = Server::running(script, what);
     declare(gateway, "fast", &[server.url()], &json!({"protocol": "h2c"}));
     server
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod ends;
 mod hostile;
 mod negotiation;
 

@@ -2,36 +2,36 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::from_stream::FromStream;
 use crate::interim::Interim;
+use crate::left::Left;
 
-/// What comes in on a stream.
-pub(super) struct FromStream {
-    stream: RecvStream,
-    /// Bytes that are still to come, where that was said. h2 holds the caller to it.
-    left: Option<u64>,
-    data_ended: bool,
+/// What a caller sends.
+pub(super) struct RequestBody {
+    /// None when it is dropped.
+    stream: Option<FromStream>,
     /// Told when the body is first asked for, where the caller waits for that.
     waiting: Option<Arc<Interim>>,
 }
 
-impl FromStream {
+impl RequestBody {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
     pub(super) fn new(stream: RecvStream, head: &HeaderMap, interim: &Arc<Interim>) -> Self {
-        let length = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let waits = head.contains_key(EXPECT) && !stream.is_end_stream();
-        Self { left: length, data_ended: false, waiting: waits.then(|| Arc::clone(interim)), stream }
+        let stream = FromStream::new(stream, Left::announced(head), false);
+        Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream) }
     }
 }
 
-impl HttpBody for FromStream {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = h2::Error;
 
@@ -39,31 +39,25 @@ impl HttpBody for FromStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let body = &mut *self;
-        if let Some(interim) = body.waiting.take() {
+        if let Some(interim) = self.waiting.take() {
             interim.go_ahead();
         }
-        if !body.data_ended {
-            match ready!(body.stream.poll_data(context)) {
-                Some(Ok(data)) => {
-                    body.stream.flow_control().release_capacity(data.len())?;
-                    body.left = body.left.map(|left| left.saturating_sub(data.len() as u64));
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => body.data_ended = true,
-            }
-        }
-        body.stream
-            .poll_trailers(context)
-            .map(|trailers| trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
+        self.stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_frame(context))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.stream.as_ref().is_none_or(FromStream::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.stream.as_ref().map_or_else(SizeHint::default, FromStream::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.close(drop);
+        }
     }
 }

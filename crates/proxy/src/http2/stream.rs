@@ -13,7 +13,7 @@ use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
 
-use super::body::FromStream;
+use super::body::RequestBody;
 use super::{SEND_BUFFER, tunnel};
 use crate::connection::Watch;
 use crate::door::Sender;
@@ -38,7 +38,7 @@ pub(super) async fn serve(
     }
     let interim = Arc::new(Interim::default());
     let (head, stream) = request.into_parts();
-    let incoming = FromStream::new(stream, &head.headers, &interim);
+    let incoming = RequestBody::new(stream, &head.headers, &interim);
     let idle = grpc::silence(&node.timeouts, &head);
     let request = Request::from_parts(head, IdleBody::wrap(incoming, idle));
     let answering =

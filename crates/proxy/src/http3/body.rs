@@ -9,18 +9,19 @@ use h3::error::{Code, StreamError};
 use h3::quic::RecvStream;
 use h3::server::RequestStream;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::BodyError;
 
 use crate::interim::Interim;
+use crate::left::Left;
 
 /// What comes in on a stream. It is held to the length that was announced, which h3 does not look at.
 pub(super) struct FromStream<S: RecvStream> {
     stream: RequestStream<S, Bytes>,
     /// What came while it was found out whether anything comes.
     first: Option<Bytes>,
-    left: Option<u64>,
+    left: Left,
     data_ended: bool,
     ended: bool,
     /// Told when the body is first asked for, where the caller waits for that.
@@ -30,15 +31,15 @@ pub(super) struct FromStream<S: RecvStream> {
 impl<S: RecvStream> FromStream<S> {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
     pub(super) fn new(stream: RequestStream<S, Bytes>, head: &HeaderMap, interim: &Arc<Interim>) -> Self {
-        let left = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let waits = head.contains_key(EXPECT) && left != Some(0);
+        let left = Left::announced(head);
+        let waits = head.contains_key(EXPECT) && !left.is_nothing();
         let waiting = waits.then(|| Arc::clone(interim));
         Self { stream, first: None, left, data_ended: false, ended: false, waiting }
     }
 
     /// Whether a body was announced. Who waits until it is wanted has one.
     pub(super) fn is_announced(&self) -> bool {
-        self.waiting.is_some() || self.left.is_some_and(|left| left > 0)
+        self.waiting.is_some() || self.left.is_something()
     }
 
     /// Waits until it is known whether there is a body: over HTTP/3 that shows when something comes, or nothing.
@@ -55,18 +56,17 @@ impl<S: RecvStream> FromStream<S> {
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         let Some(mut data) = ready!(self.stream.poll_recv_data(context)).map_err(|error| broken(&error))? else {
             self.data_ended = true;
-            if self.left.is_some_and(|left| left > 0) {
+            if self.left.is_something() {
                 return Poll::Ready(Err(BodyError::Broken("it is shorter than announced".into())));
             }
             return Poll::Ready(Ok(None));
         };
         let data = data.copy_to_bytes(data.remaining());
-        if let Some(left) = &mut self.left {
-            let longer = || BodyError::Broken("it is longer than announced".into());
-            *left = left.checked_sub(data.len() as u64).ok_or_else(longer)?;
-            if *left == 0 {
-                self.look_for_end(context)?;
-            }
+        if !self.left.came(data.len()) {
+            return Poll::Ready(Err(BodyError::Broken("it is longer than announced".into())));
+        }
+        if self.left.is_nothing() {
+            self.look_for_end(context)?;
         }
         Poll::Ready(Ok(Some(data)))
     }
@@ -126,8 +126,7 @@ impl<S: RecvStream + Unpin> HttpBody for FromStream<S> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.first.as_ref().map_or(0, |first| first.len() as u64);
-        self.left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + held))
+        self.left.hint(self.first.as_ref().map_or(0, Bytes::len))
     }
 }
 

@@ -1,24 +1,36 @@
-//! The body of an answer in HTTP/2, as it comes in on a stream.
+//! The body of an answer in HTTP/2, as it comes in on a stream, and the call's place on the connection, which is given
+//! back when the stream has ended.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::task::AbortHandle;
 
-/// What comes in on a stream. The target may send on as far as it is taken. Dropped before its end, it resets the
-/// stream.
+use crate::from_stream::FromStream;
+use crate::upstream::pool::Place;
+
+/// The rest of a request's body, on its way while the answer comes. It ends with the answer.
+pub(super) struct Rest(pub(super) AbortHandle);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a target sends. Dropped before all of it has come, it resets the stream.
 pub(super) struct AnswerBody {
-    stream: RecvStream,
-    /// What is still to come, where the head has said so; it is held against what comes.
-    left: Option<u64>,
+    /// None when it is dropped.
+    held: Option<(FromStream, Place)>,
+    rest: Option<Rest>,
 }
 
 impl AnswerBody {
-    /// The body of an answer whose head has said that it is so long.
-    pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length }
+    /// What follows an answer's head.
+    pub(super) fn new(stream: FromStream, place: Place, rest: Option<Rest>) -> Self {
+        Self { held: Some((stream, place)), rest }
     }
 }
 
@@ -30,26 +42,26 @@ impl HttpBody for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let body = &mut *self;
-        match ready!(body.stream.poll_data(context)) {
-            Some(Ok(data)) => {
-                // Fails where the stream has ended, when nobody waits for room.
-                let _ = body.stream.flow_control().release_capacity(data.len());
-                body.left = body.left.map(|left| left.saturating_sub(data.len() as u64));
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            None => {
-                Poll::Ready(ready!(body.stream.poll_trailers(context)).map(|it| it.map(Frame::trailers)).transpose())
-            }
-        }
+        self.held.as_mut().map_or(Poll::Ready(None), |(stream, _)| stream.poll_frame(context))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.held.as_ref().is_none_or(|(stream, _)| stream.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.held.as_ref().map_or_else(SizeHint::default, |(stream, _)| stream.size_hint())
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let is_sent = self.rest.take().is_none_or(|rest| rest.0.is_finished());
+        if let Some((stream, mut place)) = self.held.take() {
+            stream.close(move |is_ended| {
+                place.is_done = is_ended && is_sent;
+                drop(place);
+            });
+        }
     }
 }

@@ -11,15 +11,16 @@ use h2::{Reason, RecvStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{self, Authority, Uri};
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
-use portcullis_core::body::{Body, BodyError, Outcome};
+use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Hints, Response};
 use portcullis_core::model::Scheme;
-use tokio::task::AbortHandle;
 
-use super::answer::AnswerBody;
+use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
+use crate::from_stream::FromStream;
+use crate::left::Left;
 use crate::upstream::Settings;
 use crate::upstream::forward::{Failure, in_time, is_idempotent};
 use crate::upstream::incoming::IdleBody;
@@ -29,7 +30,7 @@ use crate::upstream::pool::Place;
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(
     settings: &Settings,
-    mut place: Place,
+    place: Place,
     target: &Peer,
     request: Request<Body>,
     hints: Option<&Arc<dyn Hints>>,
@@ -39,6 +40,7 @@ pub async fn send(
     let spare = parts.clone();
     let is_empty = body.is_empty();
     let is_repeatable = place.reused && is_empty && is_idempotent(&parts.method);
+    let is_head = parts.method == Method::HEAD;
     let head = head(parts, &body, target.url.scheme())?;
     let noted = Arc::clone(&place.shared.noted);
     let (written, read) = (noted.written.load(Relaxed), noted.read.load(Relaxed));
@@ -81,14 +83,12 @@ pub async fn send(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Broken("switched protocols, which there is no such thing as in HTTP/2".to_owned()));
     }
-    let length = length(response.headers());
+    let left = Left::announced(response.headers());
+    let is_bodiless = is_head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
     Ok(response.map(|stream| {
-        IdleBody::wrap(AnswerBody::new(stream, length), settings.body_idle).on_end(move |end| {
-            place.is_done = end.outcome == Outcome::Complete && rest.as_ref().is_none_or(|rest| rest.0.is_finished());
-            drop(rest);
-            drop(place);
-        })
+        let stream = FromStream::new(stream, left, is_bodiless);
+        IdleBody::wrap(AnswerBody::new(stream, place, rest), settings.body_idle)
     }))
 }
 
@@ -134,15 +134,6 @@ impl Exchange<'_> {
     }
 }
 
-/// The rest of a body, on its way while the answer comes. It ends with the answer.
-struct Rest(AbortHandle);
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 fn go_on(mut sending: Sending, progress: Progress) -> Rest {
     let sending = tokio::spawn(async move {
         // What goes wrong ends the stream, and with it the answer.
@@ -172,11 +163,6 @@ fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Fa
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     Ok(Request::from_parts(parts, ()))
-}
-
-/// How long an answer is, where its head says so. That it says so in one way has been seen to.
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn unsent(reason: &h2::Error, parts: Parts, body: Body, wants_http1: bool) -> Failure {

@@ -1,0 +1,60 @@
+//! How much of a body is still to come, where its head has said so.
+
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body::SizeHint;
+
+/// Bytes that are still to come, if that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Left(Option<u64>);
+
+impl Left {
+    /// What a head announces. That it says so in one way has been seen to.
+    pub fn announced(head: &HeaderMap) -> Self {
+        Self(head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()))
+    }
+
+    /// So many have come. False if they are more than were to come.
+    #[must_use]
+    pub fn came(&mut self, bytes: usize) -> bool {
+        let Some(left) = &mut self.0 else { return true };
+        let is_announced = bytes as u64 <= *left;
+        *left = left.saturating_sub(bytes as u64);
+        is_announced
+    }
+
+    /// Whether nothing is left.
+    pub fn is_nothing(self) -> bool {
+        self.0 == Some(0)
+    }
+
+    /// Whether something is.
+    pub fn is_something(self) -> bool {
+        self.0.is_some_and(|left| left > 0)
+    }
+
+    /// What a body says of its length that has so much of it here already.
+    pub fn hint(self, held: usize) -> SizeHint {
+        self.0.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + held as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_has_come_is_taken_off_and_no_more_than_was_announced() {
+        let mut head = HeaderMap::new();
+        let mut unknown = Left::announced(&head);
+        assert!(unknown.came(1_000) && !unknown.is_nothing() && !unknown.is_something());
+        assert_eq!(unknown.hint(3).exact(), None);
+        head.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        let mut left = Left::announced(&head);
+        assert!(left.came(3) && left.is_something());
+        assert_eq!(left.hint(3).exact(), Some(5));
+        assert!(left.came(2) && left.is_nothing() && !left.is_something());
+        assert!(!left.came(1));
+    }
+}
