@@ -470,8 +470,16 @@ const LENGTH: &[u8] = b"content-length:";
 impl LineScanner {
     fn scan(&mut self, mut bytes: &[u8]) -> bool {
         let mut found = false;
-        while !bytes.is_empty() {
+        while let Some(first) = bytes.first() {
             let end = memchr(b'\n', bytes);
+            if self.length == 0
+                && !matches!(first, b't' | b'T' | b'c' | b'C' | b'\r' | b'\n')
+                && let Some(end) = end
+            {
+                // No line that matters begins like this.
+                bytes = &bytes[end + 1..];
+                continue;
+            }
             let line = &bytes[..end.unwrap_or(bytes.len())];
             for byte in line.iter().take(LONGEST - self.length) {
                 self.start[self.length] = byte.to_ascii_lowercase();

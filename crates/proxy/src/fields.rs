@@ -33,7 +33,7 @@ pub fn strip_request(headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> 
     let mut names_others = false;
     for (name, value) in &*headers {
         let is_own = [HOST, CONTENT_LENGTH, EXPECT].contains(name);
-        if is_own || HOP_BY_HOP.contains(name) || is_identity(name.as_str()) {
+        if is_own || hop_by_hop(name).is_some() || is_identity(name.as_str()) {
             names_others |= *name == CONNECTION;
             removed.push((name.clone(), value.clone()));
         }
@@ -71,7 +71,7 @@ pub fn has_other_coding(headers: &HeaderMap) -> bool {
 pub fn strip_response(headers: &mut HeaderMap) {
     let mut found = HOP_BY_HOP.each_ref().map(|_| false);
     for name in headers.keys() {
-        if let Some(position) = HOP_BY_HOP.iter().position(|known| known == name) {
+        if let Some(position) = hop_by_hop(name) {
             found[position] = true;
         }
     }
@@ -105,6 +105,14 @@ pub fn of_hint(fields: &HeaderMap) -> HeaderMap {
 /// Whether a list of tokens has this one, in any case.
 pub fn lists_token(list: &HeaderValue, token: &str) -> bool {
     list.as_bytes().split(|byte| *byte == b',').any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Which of those it is that speak about one connection. Most fields are none by their length alone.
+fn hop_by_hop(name: &HeaderName) -> Option<usize> {
+    match name.as_str().len() {
+        2 | 7 | 10 | 16..=19 => HOP_BY_HOP.iter().position(|known| known == name),
+        _ => None,
+    }
 }
 
 fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
@@ -164,6 +172,13 @@ mod tests {
             ("Accept", "3"),
         ]);
         assert_eq!(found, ["accept"]);
+    }
+
+    #[test]
+    fn every_field_about_a_connection_is_known_by_its_length() {
+        for (position, name) in HOP_BY_HOP.iter().enumerate() {
+            assert_eq!(hop_by_hop(name), Some(position), "{name}");
+        }
     }
 
     #[test]

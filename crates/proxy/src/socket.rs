@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::{Phase, Watch};
-use crate::stream::Stream;
+use crate::stream::{Stream, poll_send};
 use crate::tls::TlsStream;
 
 /// How many bytes of what still comes are read to nowhere.
@@ -112,7 +112,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let polled = poll_send(&mut self.stream, context, slices);
         self.watch.note_write(&polled, (self.tick)());
         polled
     }

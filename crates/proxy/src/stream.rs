@@ -5,6 +5,36 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// So many bytes in several pieces are joined before they are sent.
+const JOINED: usize = 2 << 10;
+
+/// Writes pieces to a socket. Most of what is written is small, and `send` of one piece costs the kernel a quarter of a
+/// microsecond less than `writev`, which is much more than joining a few hundred bytes.
+pub fn poll_send(
+    stream: &mut TcpStream,
+    context: &mut Context<'_>,
+    pieces: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+    let stream = Pin::new(stream);
+    match (filled.next(), filled.next()) {
+        (None, _) => return stream.poll_write(context, &[]),
+        (Some(piece), None) => return stream.poll_write(context, piece),
+        _ => {}
+    }
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if length > JOINED {
+        return stream.poll_write_vectored(context, pieces);
+    }
+    let (mut joined, mut end) = ([0; JOINED], 0);
+    for piece in pieces {
+        joined[end..end + piece.len()].copy_from_slice(piece);
+        end += piece.len();
+    }
+    stream.poll_write(context, &joined[..end])
+}
 
 /// A connection in clear, or inside of TLS. What is read and written is plaintext.
 pub enum Stream<P, T> {
@@ -56,5 +86,34 @@ impl<P: AsyncWrite + Unpin, T: AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::IoSlice;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_arrive_whole_and_in_their_order() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut near = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (mut far, _) = listener.accept().await.expect("accepted");
+        let piece = |length: usize, byte: u8| vec![byte; length];
+        for lengths in [&[][..], &[0], &[5], &[0, 5], &[5, 0, 7], &[2_000, 48], &[2_000, 49], &[3_000], &[9, 20_000, 1]]
+        {
+            let pieces: Vec<Vec<u8>> = lengths.iter().zip(b'a'..).map(|(length, byte)| piece(*length, byte)).collect();
+            let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            let all = pieces.concat();
+            let written = poll_fn(|context| poll_send(&mut near, context, &slices)).await.expect("sent");
+            assert_eq!(written, all.len(), "{lengths:?}");
+            let mut read = vec![0; written];
+            far.read_exact(&mut read).await.expect("arrived");
+            assert!(read == all, "{lengths:?}");
+        }
     }
 }

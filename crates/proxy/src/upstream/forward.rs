@@ -207,10 +207,11 @@ fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Re
     if let Some(client) = call.caller.client() {
         headers.insert(X_APP_ID, client.app_id.clone());
     }
-    headers.insert(X_REQUEST_ID, call.id.header());
-    headers.insert(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
-    headers.insert(X_FORWARDED_HOST, call.request.host.header());
+    // None of these is there: the door has taken them away, and settings may not write them.
+    headers.append(X_REQUEST_ID, call.id.header());
+    headers.append(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
+    headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
+    headers.append(X_FORWARDED_HOST, call.request.host.header());
     headers.append(VIA, settings.via.of(call.request.version));
     headers.insert(TRACEPARENT, own(told::trace_parent(headers.get(TRACEPARENT), &call.id))?);
     let says_so = |(name, value): &(HeaderName, HeaderValue)| *name == TE && says_trailers(value);

@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::Exchange;
 use super::tls;
-use crate::stream::Stream;
+use crate::stream::{Stream, poll_send};
 use crate::worker;
 
 /// The bytes to and from a target.
@@ -107,7 +107,10 @@ impl AsyncWrite for Noting {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.noted.exchange.writes(slices.iter().map(|slice| &**slice));
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => poll_send(stream, context, slices),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(context, slices),
+        };
         self.note_write(&polled);
         polled
     }
