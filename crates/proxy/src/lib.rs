@@ -23,6 +23,7 @@ mod http3;
 pub mod inherit;
 pub mod interim;
 pub mod left;
+pub mod lines;
 pub mod listen;
 pub mod node;
 pub mod opening;
