@@ -240,6 +240,22 @@ fn informational_answers_come_before_the_real_one() {
 }
 
 #[test]
+fn an_answer_has_no_more_fields_than_may_be() {
+    let gateway = Gateway::with(ONE);
+    let backend = Backend::answering(|request| {
+        let fields: usize = request.target.trim_start_matches('/').parse().expect("a number");
+        // Beside the length.
+        let fields = (1..fields).map(|number| format!("X-{number}: 1\r\n")).collect::<String>();
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok").into_bytes()
+    });
+    open_service(&gateway, "wide", &[backend.url()]);
+    for (fields, expected) in [(100, 200), (101, 502), (1_000, 502), (100, 200)] {
+        let answer = gateway.call("GET", &format!("/wide/v1/{fields}"), &[], b"");
+        assert_eq!(answer.status, expected, "{fields}: {answer:?}");
+    }
+}
+
+#[test]
 fn an_answer_with_trailers_has_an_end_like_any_other() {
     let answer =
         "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n";
@@ -336,10 +352,15 @@ fn a_call_that_may_be_repeated_survives_a_dead_connection() {
         let before = scene.backend.received().len();
         assert_eq!(call("GET", "warm", b"").status, 200);
         assert_eq!(call(method, "again", b"").status, 200, "{method}");
-        let methods: Vec<_> = scene.backend.received()[before..].iter().map(|request| request.method.clone()).collect();
+        let received = scene.backend.received();
+        let sent: Vec<_> = received[before..].iter().filter(|request| request.method == method).collect();
         // The connection the round before left behind dies under the first call of this one.
-        let count = methods.iter().filter(|found| *found == method).count();
-        assert!(count >= 2 || method == "GET", "{method}: {methods:?}");
+        assert!(sent.len() >= 2 || method == "GET", "{method}: {sent:?}");
+        let again: Vec<_> = sent.iter().filter(|request| request.target == "/again").collect();
+        let first = again.first().expect("it was sent");
+        for request in &again {
+            assert_eq!((&request.headers, &request.body), (&first.headers, &first.body), "{method}");
+        }
     }
 }
 

@@ -99,16 +99,21 @@ impl Exchange {
 impl Kept {
     /// Passes on the hints that have come whole. Whether more may come.
     fn pass_on(&mut self) -> bool {
-        while may_be_interim(&self.interim) {
+        let mut passed = 0;
+        let more = loop {
+            let rest = &self.interim[passed..];
+            if !may_be_interim(rest) {
+                break false;
+            }
             let mut fields = [httparse::EMPTY_HEADER; INTERIM_FIELDS];
             let mut interim = httparse::Response::new(&mut fields);
-            let length = match interim.parse(&self.interim) {
+            let length = match interim.parse(rest) {
                 Ok(httparse::Status::Complete(length)) => length,
-                Ok(httparse::Status::Partial) => return self.interim.len() < LONGEST_INTERIM,
-                Err(_) => return false,
+                Ok(httparse::Status::Partial) => break rest.len() < LONGEST_INTERIM,
+                Err(_) => break false,
             };
             match interim.code {
-                Some(101) => return false,
+                Some(101) => break false,
                 Some(103) => {
                     if let (Some(fields), Some(hints)) = (fields_of(interim.headers), &self.hints) {
                         hints.hint(&fields);
@@ -116,9 +121,10 @@ impl Kept {
                 }
                 _ => {}
             }
-            self.interim.drain(..length);
-        }
-        false
+            passed += length;
+        };
+        self.interim.drain(..passed);
+        more
     }
 }
 
