@@ -1,0 +1,54 @@
+//! A record becomes a line of the access log.
+
+use std::hint::black_box;
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use portcullis_core::call::RequestId;
+use portcullis_core::record::Record;
+use portcullis_telemetry::{Lines, Reason};
+
+use crate::Part;
+
+/// The record of a call with a user's token and a client's key.
+pub(crate) fn record(path: &str) -> Record {
+    Record {
+        time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_860_800_123_456),
+        request_id: RequestId::from_random([0xab; 16]),
+        client_ip: [192, 0, 2, 47].into(),
+        method: Method::GET,
+        path: path.into(),
+        status: 200,
+        service: Some("orders".into()),
+        version: Some("v1".into()),
+        client: Some("shop".into()),
+        user: Some("ada".into()),
+        duration: Duration::from_micros(1_234),
+        upstream_duration: Some(Duration::from_micros(987)),
+        bytes_in: 0,
+        bytes_out: 10_240,
+        refusal: None,
+        reason: None,
+        grpc_status: None,
+        target: Some("10.0.0.7:8080".into()),
+    }
+}
+
+/// Nothing in it needs an escape.
+pub(crate) fn line() -> Part {
+    written(record("/orders/v1/items/7"))
+}
+
+/// Somebody has put quotes and line ends into the path, many times.
+pub(crate) fn escaped() -> Part {
+    written(record(&"/a\"b\\c\n".repeat(32)))
+}
+
+fn written(record: Record) -> Part {
+    let (mut lines, mut out) = (Lines::default(), Vec::with_capacity(4_096));
+    Box::new(move || {
+        out.clear();
+        lines.write(&mut out, black_box(&record), Reason::Shown);
+        black_box(&out);
+    })
+}

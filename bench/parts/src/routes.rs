@@ -1,0 +1,54 @@
+//! The route of a call is found, among few and among many.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, Method};
+use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::policy::{Endpoint, Pipeline};
+use portcullis_core::refusal::Refusal;
+use portcullis_proxy::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
+
+use crate::Part;
+
+struct Nowhere;
+
+#[async_trait]
+impl Endpoint for Nowhere {
+    async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+        Err(Refusal::NoRoute)
+    }
+}
+
+fn table(services: usize) -> Routes {
+    let facts = Arc::new(RouteFacts { name: "any".into(), service: None });
+    let pipeline = Arc::new(Pipeline::new(facts, Vec::new(), Arc::new(Nowhere)));
+    let mut routes = Routes::new(Vec::new());
+    for number in 0..services {
+        let path = format!("/service-{number}/v1");
+        let candidate = Candidate {
+            name: path.as_str().into(),
+            meets: Meets::Below,
+            conditions: Conditions::default(),
+            pipeline: Arc::clone(&pipeline),
+        };
+        routes.set(&[], &DeclaredPath::plain(&path, Meets::Below), &path, Some(&candidate));
+    }
+    routes
+}
+
+/// Finds one of so many services.
+pub(crate) fn find(services: usize) -> Part {
+    let (routes, headers) = (table(services), HeaderMap::new());
+    Box::new(move || {
+        let wanted = Wanted {
+            host: black_box("api.example.com:8443"),
+            path: black_box("/service-7/v1/items/7"),
+            method: &Method::GET,
+            headers: &headers,
+            query: None,
+        };
+        assert!(black_box(routes.find(&wanted)).is_some(), "declared");
+    })
+}
