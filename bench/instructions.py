@@ -6,25 +6,35 @@
 Each work is done twice, with N and with 2 N calls over one connection kept alive; what the second run has more is what
 N calls cost, start and stop left out. `--keep` leaves the profiles of the longer runs in DIR, for callgrind_annotate.
 Needs valgrind, and a release build; one with line tables (CARGO_PROFILE_RELEASE_DEBUG=line-tables-only) tells more.
+Works in HTTP/2 need h2load (nghttp2-client), which makes 64 calls at once, or nginx, which is the service.
 """
 
 import argparse
 import http.client
 import os
 import re
+import pathlib
 import stat
+import subprocess
 import tempfile
+from contextlib import contextmanager
 
 from gateway import Gateway, backend
+from peers.proxy import free_port
 
 # What Rust asks of the allocator that is built in.
 ALLOCATES = {"mi_malloc_aligned", "mi_zalloc_aligned", "mi_realloc_aligned"}
 
 
-def open_route(gateway, url):
+def open_route(gateway, url, **more):
     """A GET through an open route."""
-    gateway.admin("PUT", "/services/orders/v1", {"targets": [{"url": url}], "require": []})
+    gateway.admin("PUT", "/services/orders/v1", {"targets": [{"url": url}], "require": [], **more})
     return {}
+
+
+def open_route_over_http2(gateway, url):
+    """The same, and the service is spoken to in HTTP/2."""
+    return open_route(gateway, url, protocol="h2c")
 
 
 def guarded(gateway, url):
@@ -42,7 +52,56 @@ def guarded(gateway, url):
     return {"Authorization": f"Bearer {token}", "X-API-Key": key}
 
 
-WORKS = {"open": open_route, "guarded": guarded}
+@contextmanager
+def http1_service():
+    """The base URL of a service in HTTP/1.1."""
+    yield backend()
+
+
+@contextmanager
+def http2_service():
+    """The base URL of a service in HTTP/2, in clear."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        port, configuration = free_port(), pathlib.Path(directory, "nginx.conf")
+        server = f"listen 127.0.0.1:{port} http2; keepalive_requests 1000000000;"
+        configuration.write_text(f"daemon off; master_process off; pid {directory}/pid; events {{}}\n"
+                                 f"http {{ access_log off; server {{ {server} location / {{ return 200 ok; }} }} }}\n")
+        command = ["nginx", "-p", directory, "-c", configuration, "-e", f"{directory}/errors"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def over_http1(gateway, headers, calls):
+    """Calls one after the other."""
+    connection = http.client.HTTPConnection(gateway.calls)
+    for _ in range(calls):
+        connection.request("GET", PATH, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        assert (answer.status, body) == (200, b"ok"), (answer.status, body)
+    connection.close()
+
+
+def over_http2(gateway, headers, calls):
+    """Calls in HTTP/2, many at once on one connection."""
+    fields = [field for name, value in headers.items() for field in ("-H", f"{name}: {value}")]
+    command = ["h2load", "-n", str(calls), "-c", "1", "-m", "64", *fields, f"http://{gateway.calls}{PATH}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"{calls} succeeded, 0 failed" in said and f"status codes: {calls} 2xx" in said, said
+
+
+PATH = "/orders/v1/items/7?page=2"
+# What is declared, who makes the calls, and who answers them.
+WORKS = {
+    "open": (open_route, over_http1, http1_service),
+    "guarded": (guarded, over_http1, http1_service),
+    "h2": (open_route, over_http2, http1_service),
+    "h2_upstream": (open_route_over_http2, over_http1, http2_service),
+}
 
 
 def under_callgrind(binary, directory):
@@ -60,15 +119,9 @@ def run(work, calls, keep):
     with tempfile.TemporaryDirectory() as directory:
         gateway = Gateway("--workers", "1")
         gateway.binary = under_callgrind(os.path.abspath(gateway.binary), directory)
-        with gateway:
-            headers = WORKS[work](gateway, backend())
-            connection = http.client.HTTPConnection(gateway.calls)
-            for _ in range(calls + 100):
-                connection.request("GET", "/orders/v1/items/7?page=2", headers=headers)
-                answer = connection.getresponse()
-                body = answer.read()
-                assert (answer.status, body) == (200, b"ok"), (answer.status, body)
-            connection.close()
+        declare, call, service = WORKS[work]
+        with service() as url, gateway:
+            call(gateway, declare(gateway, url), calls + 100)
         if keep:
             os.makedirs(keep, exist_ok=True)
             os.replace(f"{directory}/profile", f"{keep}/{work}")
@@ -102,12 +155,12 @@ def main():
     arguments.add_argument("--calls", type=int, default=2_000)
     arguments.add_argument("--keep")
     given = arguments.parse_args()
-    print(f"{'work':10} {'instructions':>13} {'allocations':>12}   per call")
+    print(f"{'work':12} {'instructions':>13} {'allocations':>12}   per call")
     for work in given.works or WORKS:
         once = run(work, given.calls, None)
         twice = run(work, 2 * given.calls, given.keep)
         instructions, allocations = ((more - less) / given.calls for less, more in zip(once, twice))
-        print(f"{work:10} {instructions:13,.0f} {allocations:12.1f}", flush=True)
+        print(f"{work:12} {instructions:13,.0f} {allocations:12.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-//! What answers over HTTP/2 and HTTP/3 have in common: heads without a word about the connection, and bodies that end
+//! What messages over HTTP/2 and HTTP/3 have in common: heads without a word about the connection, and bodies that end
 //! with their stream.
 
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderValue, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use http_body::Body as _;
 use portcullis_core::body::Body;
 use portcullis_core::fields::HOP_BY_HOP;
 
 use crate::date;
+use crate::fields::{TRACEPARENT, X_REQUEST_ID};
 use crate::node::Node;
 
 /// Whether an answer ends with its head.
@@ -29,7 +30,42 @@ pub fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http
 
 /// Nothing that speaks about one connection has a place there (RFC 9113 section 8.2.2, RFC 9114 section 4.2).
 pub fn strip(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    // A constant would be made anew for each of them.
+    static NAMES: [HeaderName; 8] = HOP_BY_HOP;
+    // Hardly ever is there one: to look at what is there costs less than to look for each.
+    if headers.keys().any(|name| NAMES.contains(name)) {
+        for name in &NAMES {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Marks what is different in each message. HPACK remembers what it has sent, and compares a new value with all that it
+/// remembers of the same name; what never comes again is not worth that, and pushes out what does.
+pub fn never_again(headers: &mut HeaderMap) {
+    static NAMES: [HeaderName; 2] = [X_REQUEST_ID, TRACEPARENT];
+    for name in &NAMES {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{CONNECTION, VIA};
+
+    #[test]
+    fn nothing_about_the_connection_is_left() {
+        let mut headers = HeaderMap::new();
+        headers.insert(VIA, HeaderValue::from_static("1.1 a"));
+        strip(&mut headers);
+        assert_eq!(headers.len(), 1);
+        headers.append(CONNECTION, HeaderValue::from_static("close"));
+        headers.append(CONNECTION, HeaderValue::from_static("x-hop"));
+        headers.insert("keep-alive", HeaderValue::from_static("timeout=5"));
+        strip(&mut headers);
+        assert_eq!(headers.into_iter().collect::<Vec<_>>(), [(Some(VIA), HeaderValue::from_static("1.1 a"))]);
     }
 }

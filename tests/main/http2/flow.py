@@ -204,6 +204,16 @@ def no_end():
     return f"reset {connection.until(RstStreamFrame, 1).error_code}"
 
 
+def remembered():
+    """The names of the fields that the other side wants remembered of its answers."""
+    connection = Connection()
+    for stream in (1, 3):
+        connection.send(connection.request(stream, path="/orders/v1/small"))
+        fields = connection.decoder.decode(connection.until(HeadersFrame, stream).data)
+        assert "x-request-id" in dict(fields), fields
+    return " ".join(sorted({name.decode() for name, _ in connection.decoder.header_table.dynamic_entries}))
+
+
 def rested():
     """Says nothing more after a call, until the other side has gone."""
     connection = Connection()

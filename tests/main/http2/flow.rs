@@ -113,6 +113,12 @@ fn short_answers_have_their_length_and_end_with_their_last_byte() {
 }
 
 #[test]
+fn what_never_comes_again_is_not_remembered() {
+    let scene = Scene::open(service(), "");
+    assert_eq!(run(&scene, "remembered"), "date via");
+}
+
+#[test]
 fn a_slow_service_slows_its_caller_down() {
     let (go_on, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

@@ -33,6 +33,8 @@ def serve(stream):
             frame = c.frame()
             if isinstance(frame, HeadersFrame):
                 asked = dict(decoder.decode(frame.data))
+                remembered = {name.decode() for name, _ in decoder.header_table.dynamic_entries}
+                tell(event="request", fields=sorted(asked), remembered=sorted(remembered))
                 answer(c, frame.stream_id, asked[":method"], asked[":path"], open_streams)
             elif isinstance(frame, RstStreamFrame):
                 tell(event="reset", stream=frame.stream_id, code=frame.error_code)

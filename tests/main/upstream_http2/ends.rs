@@ -1,6 +1,6 @@
 //! Answers that have come whole, and whose streams end a little later, or not at all.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ONE, Server, declare, get};
 use crate::support::Gateway;
@@ -25,10 +25,22 @@ fn a_stream_whose_answer_has_come_whole_is_not_reset() {
     assert_eq!(get(&gateway, "/nothing").status, 204);
     // What was written before this call has been read when it is answered.
     assert_eq!(get(&gateway, "/end").text(), "ok");
-    assert_eq!(server.heard("reset"), Vec::<serde_json::Value>::new());
+    assert_eq!(server.heard("reset"), Vec::<Value>::new());
     assert_eq!(get(&gateway, "/end").text(), "ok");
-    assert_eq!(server.heard("reset"), Vec::<serde_json::Value>::new());
+    assert_eq!(server.heard("reset"), Vec::<Value>::new());
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn what_never_comes_again_is_not_remembered() {
+    let (gateway, server) = before();
+    get(&gateway, "/end");
+    get(&gateway, "/end");
+    let seen = server.heard("request").pop().expect("a request");
+    let has = |list: &str, name: &str| seen[list].as_array().expect("names").contains(&json!(name));
+    for (name, is_remembered) in [("x-request-id", false), ("traceparent", false), ("x-forwarded-proto", true)] {
+        assert_eq!((has("fields", name), has("remembered", name)), (true, is_remembered), "{name}: {seen}");
+    }
 }
 
 #[test]

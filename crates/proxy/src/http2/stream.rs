@@ -22,48 +22,59 @@ use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
 use crate::serve::{self, Terms};
-use crate::streamed::{finished, is_whole, strip};
+use crate::streamed::{finished, is_whole, never_again, strip};
 use crate::upstream::incoming::IdleBody;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
-pub(super) async fn serve(
+///
+/// In memory of its own, to which it is moved once; what holds many streams moves only the way there.
+pub(super) fn serve(
     node: Arc<Node>,
     sender: Sender,
     watch: Arc<Watch>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-) {
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     if request.method() == Method::CONNECT {
-        return Box::pin(tunnel::connect(node, sender, watch, request, respond)).await;
+        return Box::pin(tunnel::connect(node, sender, watch, request, respond));
     }
-    let interim = Arc::new(Interim::default());
     let (head, stream) = request.into_parts();
-    let incoming = RequestBody::new(stream, &head.headers, &interim);
     let idle = grpc::silence(&node.timeouts, &head);
-    let request = Request::from_parts(head, IdleBody::wrap(incoming, idle));
-    let answering =
-        serve::answer(&node, sender, &watch, request, Terms { hints: Some(interim.clone()), ..Terms::default() });
-    let answer = until_reset(&mut respond, &interim, answering).await;
-    if let Some(answer) = answer {
-        write(&node, respond, answer, idle).await;
-    }
+    let interim = Arc::new(Interim::default());
+    let body = if stream.is_end_stream() {
+        Body::empty()
+    } else {
+        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim), idle)
+    };
+    let request = Request::from_parts(head, body);
+    // Not an `async fn`, which would hold each of these twice.
+    Box::pin(async move {
+        let answer = {
+            let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
+            let answering = pin!(serve::answer(&node, sender, &watch, request, terms));
+            until_reset(&mut respond, &interim, answering).await
+        };
+        if let Some(answer) = answer {
+            write(&node, respond, answer, idle).await;
+        }
+    })
 }
 
 /// What is answered, unless the caller resets the stream before. Meanwhile it is told what is to be told at once.
 pub(super) async fn until_reset(
     respond: &mut SendResponse<Bytes>,
     interim: &Interim,
-    answering: impl Future<Output = Response>,
+    mut answering: Pin<&mut impl Future<Output = Response>>,
 ) -> Option<Response> {
-    let mut answering = pin!(answering);
     std::future::poll_fn(|context| {
-        if respond.poll_reset(context).is_ready() {
-            return Poll::Ready(None);
-        }
         let answered = answering.as_mut().poll(context);
         while let Poll::Ready(said) = interim.poll(context) {
             // A stream that takes none any more has been reset, or has failed.
             let _ = respond.send_informational(said);
+        }
+        // Whoever has an answer is told by the stream that nobody takes it.
+        if answered.is_pending() && respond.poll_reset(context).is_ready() {
+            return Poll::Ready(None);
         }
         answered.map(Some)
     })
@@ -74,7 +85,8 @@ pub(super) async fn until_reset(
 pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response, idle: Duration) {
     let (head, body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
-    let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    let mut head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    never_again(head.headers_mut());
     match respond.send_response(head, is_whole) {
         Ok(stream) if !is_whole => write_body(stream, body, idle).await,
         Ok(_) => {}
@@ -96,11 +108,9 @@ enum Stop {
 async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duration) {
     let mut pause = Pause::new(idle);
     loop {
-        let frame = std::future::poll_fn(|context| {
-            if stream.poll_reset(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            Pin::new(&mut body).poll_frame(context).map(Some)
+        let frame = std::future::poll_fn(|context| match Pin::new(&mut body).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => stream.poll_reset(context).map(|_| None),
         });
         let ended = match frame.await {
             // The caller has gone; what it has not taken is dropped.
@@ -111,8 +121,8 @@ async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duratio
                 Ok(mut data) => {
                     let is_last = body.is_end_stream();
                     pause.stir();
-                    if let Err(stop) = send(&mut stream, &mut data, is_last, &mut pause).await {
-                        return give_up(&stop, stream, body, data.len());
+                    if let Err((stop, untaken)) = send(&mut stream, &mut data, is_last, &mut pause).await {
+                        return give_up(&stop, stream, body, untaken);
                     }
                     if !is_last {
                         continue;
@@ -133,26 +143,33 @@ async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duratio
     }
 }
 
-/// Hands over one piece of a body, no more of it at a time than may wait for the caller.
-async fn send(stream: &mut SendStream<Bytes>, data: &mut Bytes, is_last: bool, pause: &mut Pause) -> Result<(), Stop> {
+/// Hands over one piece of a body, no more of it at a time than may wait for the caller. What stops it is told with how
+/// much was not taken.
+async fn send(
+    stream: &mut SendStream<Bytes>,
+    data: &mut Bytes,
+    is_last: bool,
+    pause: &mut Pause,
+) -> Result<(), (Stop, usize)> {
     if data.is_empty() && is_last {
-        return stream.send_data(Bytes::new(), true).map_err(|_| Stop::Gone);
+        return stream.send_data(Bytes::new(), true).map_err(|_| (Stop::Gone, 0));
     }
     while !data.is_empty() {
         stream.reserve_capacity(data.len().min(SEND_BUFFER));
         let mut room = stream.capacity();
         if room == 0 {
-            room = std::future::poll_fn(|context| match stream.poll_capacity(context) {
+            let awaited = std::future::poll_fn(|context| match stream.poll_capacity(context) {
                 Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
                 Poll::Ready(_) => Poll::Ready(Err(Stop::Gone)),
                 Poll::Pending => pause.poll(context).map(|()| Err(Stop::Stalled)),
-            })
-            .await?;
+            });
+            room = awaited.await.map_err(|stop| (stop, data.len()))?;
             pause.stir();
         }
-        let piece = data.split_to(room.min(data.len()));
+        let untaken = data.len();
+        let piece = data.split_to(room.min(untaken));
         let ends = is_last && data.is_empty();
-        stream.send_data(piece, ends).map_err(|_| Stop::Gone)?;
+        stream.send_data(piece, ends).map_err(|_| (Stop::Gone, untaken))?;
     }
     Ok(())
 }

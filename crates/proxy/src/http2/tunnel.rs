@@ -1,7 +1,7 @@
 //! A WebSocket on a stream (RFC 8441). To the service it is the wish it knows, in HTTP/1.1.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -49,8 +49,11 @@ pub(super) async fn connect(
         .map(|(wish, from_caller)| (wish, Upgrade { protocols: HeaderValue::from_static("websocket"), from_caller }))
         .unzip();
     let request = Request::from_parts(head, Body::empty());
-    let answering = serve::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() });
-    let Some(answer) = until_reset(&mut respond, &Default::default(), answering).await else { return };
+    let answer = {
+        let answering = pin!(serve::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() }));
+        until_reset(&mut respond, &Default::default(), answering).await
+    };
+    let Some(answer) = answer else { return };
     let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
         return write(&node, respond, answer, node.timeouts.body_idle).await;
     };

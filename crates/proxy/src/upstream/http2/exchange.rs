@@ -21,6 +21,7 @@ use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
 use crate::from_stream::FromStream;
 use crate::left::Left;
+use crate::streamed::never_again;
 use crate::upstream::Settings;
 use crate::upstream::forward::{Failure, in_time, is_idempotent};
 use crate::upstream::incoming::IdleBody;
@@ -159,6 +160,7 @@ fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Fa
     parts.version = Version::HTTP_2;
     parts.headers.remove(CONNECTION);
     parts.headers.remove(TRANSFER_ENCODING);
+    never_again(&mut parts.headers);
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
