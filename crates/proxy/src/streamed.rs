@@ -8,7 +8,7 @@ use portcullis_core::body::Body;
 use portcullis_core::fields::HOP_BY_HOP;
 
 use crate::date;
-use crate::fields::{TRACEPARENT, X_REQUEST_ID};
+use crate::fields::{TRACEPARENT, X_REQUEST_ID, hop_by_hop};
 use crate::node::Node;
 
 /// Whether an answer ends with its head.
@@ -30,11 +30,9 @@ pub fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http
 
 /// Nothing that speaks about one connection has a place there (RFC 9113 section 8.2.2, RFC 9114 section 4.2).
 pub fn strip(headers: &mut HeaderMap) {
-    // A constant would be made anew for each of them.
-    static NAMES: [HeaderName; 8] = HOP_BY_HOP;
     // Hardly ever is there one: to look at what is there costs less than to look for each.
-    if headers.keys().any(|name| NAMES.contains(name)) {
-        for name in &NAMES {
+    if headers.keys().any(|name| hop_by_hop(name).is_some()) {
+        for name in &HOP_BY_HOP {
             headers.remove(name);
         }
     }
