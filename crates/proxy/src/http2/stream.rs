@@ -17,6 +17,7 @@ use super::body::RequestBody;
 use super::{SEND_BUFFER, tunnel};
 use crate::connection::Watch;
 use crate::door::Sender;
+use crate::fields::X_REQUEST_ID;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
@@ -86,7 +87,7 @@ pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer:
     let (head, body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let mut head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
-    never_again(head.headers_mut());
+    never_again(head.headers_mut(), &X_REQUEST_ID);
     match respond.send_response(head, is_whole) {
         Ok(stream) if !is_whole => write_body(stream, body, idle).await,
         Ok(_) => {}

@@ -19,6 +19,7 @@ use portcullis_core::model::Scheme;
 
 use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
+use crate::fields::{TRACEPARENT, X_REQUEST_ID};
 use crate::from_stream::FromStream;
 use crate::left::Left;
 use crate::streamed::never_again;
@@ -160,7 +161,8 @@ fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Fa
     parts.version = Version::HTTP_2;
     parts.headers.remove(CONNECTION);
     parts.headers.remove(TRANSFER_ENCODING);
-    never_again(&mut parts.headers);
+    never_again(&mut parts.headers, &X_REQUEST_ID);
+    never_again(&mut parts.headers, &TRACEPARENT);
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
