@@ -12,8 +12,8 @@ Works in HTTP/2 need h2load (nghttp2-client), which makes 64 calls at once, or n
 import argparse
 import http.client
 import os
-import re
 import pathlib
+import re
 import stat
 import subprocess
 import tempfile
