@@ -28,7 +28,7 @@ use crate::upstream::incoming::IdleBody;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
 ///
-/// In memory of its own, to which it is moved once; what holds many streams moves only the way there.
+/// It is moved once, into memory of its own: whoever keeps many of them would move each several times.
 pub(super) fn serve(
     node: Arc<Node>,
     sender: Sender,
