@@ -1,11 +1,11 @@
 //! The step that holds calls against limits, and tells callers what is left of them.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderValue;
 use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::fields::{RATELIMIT, RATELIMIT_POLICY};
@@ -61,7 +61,7 @@ impl Limiting {
     fn hold(&self, call: &Call) -> Result<HeaderValue, Refusal> {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let mut taken: [Option<(Key, Verdict)>; limit::MOST] = [None; limit::MOST];
-        let mut state = String::with_capacity(self.limits.len() * 40);
+        let mut state = Vec::with_capacity(self.limits.len() * 40);
         let mut refused = None;
         for (limit, slot) in self.limits.iter().zip(&mut taken) {
             let key = key(&self.limiters, limit, call);
@@ -76,7 +76,8 @@ impl Limiting {
             }
             *slot = call.trial.is_none().then_some((key, verdict));
         }
-        let state = HeaderValue::try_from(state).map_err(|_| Refusal::internal("a limit's name that is no text"))?;
+        let state = HeaderValue::from_maybe_shared(Bytes::from(state));
+        let state = state.map_err(|_| Refusal::internal("a limit's name that is no text"))?;
         let Some((limit, wait)) = refused else { return Ok(state) };
         for (key, verdict) in taken.iter().flatten() {
             self.limiters.give_back(*key, verdict);
@@ -90,10 +91,13 @@ impl Limiting {
 }
 
 /// One item of `RateLimit`: what is left, and in how many seconds there is more.
-fn note(state: &mut String, limit: &Limit, verdict: &Verdict) {
+fn note(state: &mut Vec<u8>, limit: &Limit, verdict: &Verdict) {
+    let (mut remaining, mut next) = (itoa::Buffer::new(), itoa::Buffer::new());
     let comma = if state.is_empty() { "" } else { ", " };
-    // Writing into a String does not fail.
-    let _ = write!(state, "{comma}\"{}\";r={};t={}", limit.name, verdict.remaining, verdict.next.div_ceil(SECOND));
+    let (remaining, next) = (remaining.format(verdict.remaining), next.format(verdict.next.div_ceil(SECOND)));
+    for piece in [comma, "\"", &limit.name, "\";r=", remaining, ";t=", next] {
+        state.extend_from_slice(piece.as_bytes());
+    }
 }
 
 /// What a call is counted under.

@@ -173,7 +173,7 @@ impl Walk {
         // What has no length may go on for ever: nobody who was sent away listens on.
         let is_endless = response.body().size_hint().exact().is_none();
         // What gRPC is sent knows by itself how to end.
-        let tie = Tie::of(caller.ties).filter(|_| is_endless && grpc.is_none());
+        let tie = if is_endless && grpc.is_none() { Tie::of(caller.ties) } else { None };
         let mut record = record;
         record.note(|record| {
             // The refusal of a gRPC call has written a status already, and stands in an answer with another.

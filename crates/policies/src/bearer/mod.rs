@@ -265,8 +265,10 @@ fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 
 /// The token behind `Bearer`, whose name is case-insensitive (RFC 9110 section 11.1).
 fn token_of(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    // Scheme first: most values are long, and looked at more than once.
+    let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
+    let is_token = scheme.eq_ignore_ascii_case(b"bearer ") && token.is_ascii();
+    is_token.then(|| std::str::from_utf8(token.trim_ascii()).ok()).flatten()
 }
 
 fn query_token(call: &Call) -> Option<String> {
