@@ -1,9 +1,10 @@
 //! Time limits on a call's way, kept by its worker: setting one costs no timer and no look at the clock.
 //!
 //! A worker looks around a few times a second anyway, and then wakes whoever has waited for too long. So a limit ends
-//! what it bounds a little late, by up to two looks, and never early.
+//! what it bounds a little late, by up to two looks. Time in which a worker could not look around counts for nobody.
 
 use std::cell::RefCell;
+use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,10 +24,32 @@ struct Alarms {
 /// Who is to be woken after a tick.
 struct Waiting {
     due: u32,
+    /// Woken once, and not again before another time is set.
+    has_rung: bool,
     waker: Waker,
 }
 
-/// Something that takes too long at some time. Takes a place on its worker only when it is waited for.
+impl Alarms {
+    fn place(&mut self, waiting: Waiting) -> usize {
+        match self.free.pop() {
+            Some(place) => {
+                self.set[place] = Some(waiting);
+                place
+            }
+            None => {
+                self.set.push(Some(waiting));
+                self.set.len() - 1
+            }
+        }
+    }
+
+    fn waiting(&mut self, place: usize) -> Option<&mut Waiting> {
+        self.set.get_mut(place)?.as_mut()
+    }
+}
+
+/// Something that takes too long at some time. Takes a place on its worker only when it is waited for, and is not to leave
+/// that worker then.
 #[derive(Debug)]
 pub struct Alarm {
     due: u32,
@@ -42,72 +65,75 @@ impl Alarm {
     /// Due when so much time has passed since this tick.
     pub fn set_after(&mut self, tick: u32, limit: Duration) {
         self.due = due_after(tick, limit);
-        if let Some(place) = self.place {
-            ALARMS.with_borrow_mut(|alarms| {
-                if let Some(waiting) = &mut alarms.set[place] {
-                    waiting.due = self.due;
-                }
-            });
-        }
+        let Some(place) = self.place else { return };
+        ALARMS.with_borrow_mut(|alarms| {
+            if let Some(waiting) = alarms.waiting(place) {
+                (waiting.due, waiting.has_rung) = (self.due, false);
+            }
+        });
     }
 
     /// Ready when its time has come.
     pub fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        if is_past(worker::tick(), self.due) {
-            return Poll::Ready(());
-        }
-        ALARMS.with_borrow_mut(|alarms| match self.place {
-            Some(place) => {
-                if let Some(waiting) = &mut alarms.set[place] {
-                    waiting.waker.clone_from(context.waker());
-                }
+        let tick = worker::tick();
+        let Some(place) = self.place else {
+            if is_past(tick, self.due) {
+                return Poll::Ready(());
             }
-            None => {
-                let waiting = Some(Waiting { due: self.due, waker: context.waker().clone() });
-                self.place = Some(match alarms.free.pop() {
-                    Some(place) => {
-                        alarms.set[place] = waiting;
-                        place
-                    }
-                    None => {
-                        alarms.set.push(waiting);
-                        alarms.set.len() - 1
-                    }
-                });
+            let waiting = Waiting { due: self.due, has_rung: false, waker: context.waker().clone() };
+            self.place = Some(ALARMS.with_borrow_mut(|alarms| alarms.place(waiting)));
+            return Poll::Pending;
+        };
+        // A waker is dropped outside of the borrow: the last one of a task takes the task with it.
+        let (polled, _former) = ALARMS.with_borrow_mut(|alarms| match alarms.waiting(place) {
+            Some(waiting) if !waiting.has_rung && !is_past(tick, waiting.due) => {
+                let is_other = !waiting.waker.will_wake(context.waker());
+                (Poll::Pending, is_other.then(|| mem::replace(&mut waiting.waker, context.waker().clone())))
             }
+            _ => (Poll::Ready(()), None),
         });
-        Poll::Pending
+        polled
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
-        // Dropped outside of the borrow: the last waker of a task takes the task with it.
+        // Dropped outside of the borrow, as above.
         let waiting = ALARMS.try_with(|alarms| {
             let mut alarms = alarms.borrow_mut();
+            let waiting = alarms.set.get_mut(place)?.take()?;
             alarms.free.push(place);
-            alarms.set[place].take()
+            Some(waiting)
         });
         drop(waiting);
     }
 }
 
-/// Wakes all whose time has come at this tick. Called by the worker when it looks around.
-pub fn ring(tick: u32) {
+/// Wakes all whose time has come at this tick. Called by the worker when it looks around; `late` is by how much longer it
+/// has not looked than it should.
+pub fn ring(tick: u32, late: u32) {
     // Waking is all that is done, so nobody borrows them a second time meanwhile.
-    ALARMS.with_borrow(|alarms| {
-        let over = alarms.set.iter().flatten().filter(|waiting| is_past(tick, waiting.due));
-        over.for_each(|waiting| waiting.waker.wake_by_ref());
+    ALARMS.with_borrow_mut(|alarms| {
+        for waiting in alarms.set.iter_mut().flatten().filter(|waiting| !waiting.has_rung) {
+            waiting.due = waiting.due.wrapping_add(late);
+            if is_past(tick, waiting.due) {
+                waiting.has_rung = true;
+                waiting.waker.wake_by_ref();
+            }
+        }
     });
 }
 
 /// The last tick at which no more than this has passed: the time of the last look may be one look ago.
 fn due_after(tick: u32, limit: Duration) -> u32 {
-    let limit = u32::try_from((limit + LOOK).as_millis()).unwrap_or(u32::MAX / 2);
+    let limit = u32::try_from((limit + LOOK).as_millis()).unwrap_or(u32::MAX);
     // Beyond half of the circle the past begins.
-    tick.wrapping_add(limit.min(u32::MAX / 2 - 1))
+    tick.wrapping_add(limit.min(FARTHEST))
 }
+
+/// How far ahead an alarm is set at most: 12 days.
+const FARTHEST: u32 = u32::MAX / 4;
 
 fn is_past(tick: u32, due: u32) -> bool {
     let age = tick.wrapping_sub(due);
@@ -138,37 +164,69 @@ mod tests {
             for passed in [0, 1, 999, 1_000, 1_200] {
                 assert!(!is_past(start.wrapping_add(passed), due), "{start} {passed}");
             }
-            for passed in [1_201, 100_000, 2_000_000_000] {
+            for passed in [1_201, 100_000, 1_000_000_000] {
                 assert!(is_past(start.wrapping_add(passed), due), "{start} {passed}");
             }
         }
         let longest = due_after(5, Duration::MAX / 2);
-        assert!(!is_past(5, longest) && !is_past(2_000_000_000, longest));
+        assert!(!is_past(5, longest) && !is_past(1_000_000_000, longest));
     }
 
     #[test]
-    fn those_that_wait_are_woken_and_others_are_not() {
+    fn those_that_wait_are_woken_once_and_others_are_not() {
         let (soon, late) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
         let (mut one, mut other) = (Alarm::after(Duration::from_secs(1)), Alarm::after(Duration::from_secs(9)));
         let unheard = Alarm::after(Duration::from_secs(1));
-        for (alarm, woken) in [(&mut one, &soon), (&mut other, &late)] {
+        let poll = |alarm: &mut Alarm, woken: &Arc<Woken>| {
             let waker = Waker::from(Arc::clone(woken));
-            for _ in 0..2 {
-                assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
-            }
+            alarm.poll(&Context::from_waker(&waker))
+        };
+        for (alarm, woken) in [(&mut one, &soon), (&mut other, &late)] {
+            assert!(poll(alarm, woken).is_pending() && poll(alarm, woken).is_pending());
         }
-        let heard = |woken: &Woken| woken.0.load(Relaxed);
-        ring(worker::tick() + 1_200);
-        assert_eq!((heard(&soon), heard(&late)), (0, 0));
-        ring(worker::tick() + 1_201);
-        assert_eq!((heard(&soon), heard(&late)), (1, 0));
+        let heard = || (soon.0.load(Relaxed), late.0.load(Relaxed));
+        ring(worker::tick() + 1_200, 0);
+        assert_eq!(heard(), (0, 0));
+        for _ in 0..3 {
+            ring(worker::tick() + 1_201, 0);
+        }
+        assert_eq!(heard(), (1, 0));
+        assert!(poll(&mut one, &soon).is_ready() && poll(&mut one, &soon).is_ready());
         one.set_after(worker::tick() + 10_000, Duration::from_secs(1));
-        ring(worker::tick() + 10_000);
-        assert_eq!((heard(&soon), heard(&late)), (1, 1));
+        assert!(poll(&mut one, &soon).is_pending());
+        ring(worker::tick() + 10_000, 0);
+        assert_eq!(heard(), (1, 1));
+        ring(worker::tick() + 11_201, 0);
+        assert_eq!(heard(), (2, 1), "set anew");
         drop((one, other, unheard));
-        ring(worker::tick() + 100_000);
-        assert_eq!((heard(&soon), heard(&late)), (1, 1), "nobody waits any more");
+        ring(worker::tick() + 100_000, 0);
+        assert_eq!(heard(), (2, 1), "nobody waits any more");
         assert_eq!((Arc::strong_count(&soon), Arc::strong_count(&late)), (1, 1));
         ALARMS.with_borrow(|alarms| assert_eq!((alarms.set.len(), alarms.free.len()), (2, 2), "places are used again"));
+    }
+
+    #[test]
+    fn time_without_a_look_counts_for_nobody() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut alarm = Alarm::after(Duration::from_secs(1));
+        assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
+        ring(worker::tick() + 60_200, 60_000);
+        ring(worker::tick() + 61_200, 0);
+        assert_eq!(woken.0.load(Relaxed), 0);
+        ring(worker::tick() + 61_201, 0);
+        assert_eq!(woken.0.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn whoever_waits_last_is_woken() {
+        let (first, last) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let mut alarm = Alarm::after(Duration::from_secs(1));
+        for woken in [&first, &last] {
+            let waker = Waker::from(Arc::clone(woken));
+            assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
+        }
+        ring(worker::tick() + 1_201, 0);
+        assert_eq!((first.0.load(Relaxed), last.0.load(Relaxed)), (0, 1));
     }
 }

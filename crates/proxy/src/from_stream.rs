@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::left::Left;
 
-/// How long the end of a stream may come after the last byte that was announced.
+/// How long the end of a stream may come after the last byte that was announced, when nobody reads on.
 const END: Duration = Duration::from_secs(1);
 
 /// The receiving side of a stream. The other side may send on as far as it is taken.

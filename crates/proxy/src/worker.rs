@@ -309,9 +309,10 @@ async fn look_around(node: Arc<Node>) {
         // Wraps after 49 days; differences stay right.
         #[expect(clippy::cast_possible_truncation, reason = "only differences of ticks are looked at")]
         let now = (start.elapsed().as_millis() as u32).max(1);
-        TICK.set(now);
+        // What a look is late by, because the worker was busy or its machine stood still.
+        let late = now.wrapping_sub(TICK.replace(now)).saturating_sub(2 * LOOK.as_millis() as u32);
         for_each_connection(|watch| watch.judge(now, &node.timeouts));
-        alarm::ring(now);
+        alarm::ring(now, late);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
             tie::ask(&node);

@@ -32,6 +32,16 @@ fn a_stream_whose_answer_has_come_whole_is_not_reset() {
 }
 
 #[test]
+fn a_length_without_a_body_harms_nobody() {
+    let (gateway, server) = before();
+    for _ in 0..100 {
+        assert_eq!(get(&gateway, "/unchanged").status, 304);
+    }
+    assert_eq!(get(&gateway, "/end").text(), "ok");
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
 fn what_never_comes_again_is_not_remembered() {
     let (gateway, server) = before();
     get(&gateway, "/end");

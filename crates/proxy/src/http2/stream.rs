@@ -50,6 +50,9 @@ pub(super) fn serve(
     let request = Request::from_parts(head, body);
     // Not an `async fn`, which would hold each of these twice.
     Box::pin(async move {
+        if is_reset(&mut respond).await {
+            return;
+        }
         let answer = {
             let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
             let answering = pin!(serve::answer(&node, sender, &watch, request, terms));
@@ -59,6 +62,11 @@ pub(super) fn serve(
             write(&node, respond, answer, idle).await;
         }
     })
+}
+
+/// Whether the caller has reset the stream already. What was taken back at once costs nobody anything.
+pub(super) async fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
+    std::future::poll_fn(|context| Poll::Ready(respond.poll_reset(context).is_ready())).await
 }
 
 /// What is answered, unless the caller resets the stream before. Meanwhile it is told what is to be told at once.
@@ -94,6 +102,7 @@ pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer:
         Err(error) => {
             tracing::debug!(%error, "an answer could not be written");
             respond.send_reset(Reason::INTERNAL_ERROR);
+            body.abandon(Outcome::Dropped, 0);
         }
     }
 }

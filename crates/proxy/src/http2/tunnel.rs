@@ -17,7 +17,7 @@ use portcullis_core::body::Body;
 use portcullis_core::call::Upgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::{until_reset, write};
+use super::stream::{is_reset, until_reset, write};
 use crate::connection::Watch;
 use crate::door::{self, Sender};
 use crate::node::Node;
@@ -37,6 +37,9 @@ pub(super) async fn connect(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
+    if is_reset(&mut respond).await {
+        return;
+    }
     let (mut head, stream) = request.into_parts();
     let is_websocket = head.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
     let mut wished = None;

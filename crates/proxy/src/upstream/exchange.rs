@@ -12,7 +12,7 @@ use portcullis_core::call::Hints;
 
 /// Bytes of a request's head that are kept. One that is longer is not written a second time.
 const LONGEST_REQUEST: usize = 128 << 10;
-/// Bytes of what a target says before its answer. Whatever follows on more is not looked at.
+/// Bytes of one thing that a target says before its answer. Whatever follows on more is not looked at.
 const LONGEST_INTERIM: usize = 16 << 10;
 /// Fields of it.
 const INTERIM_FIELDS: usize = 64;
@@ -172,7 +172,8 @@ impl Drop for UnderWay {
 fn request(head: &[u8]) -> Option<Request<Body>> {
     let mut fields = vec![httparse::EMPTY_HEADER; memchr::memchr_iter(b'\n', head).count()];
     let mut parsed = httparse::Request::new(&mut fields);
-    if !parsed.parse(head).ok()?.is_complete() {
+    // Whatever of an earlier one had not left yet would stand before it.
+    if parsed.parse(head).ok()? != httparse::Status::Complete(head.len()) {
         return None;
     }
     let mut request = Request::new(Body::empty());
@@ -248,6 +249,10 @@ mod tests {
         let fields: Vec<_> = again.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(fields, [("host", &b"x"[..]), ("accept", b"1"), ("accept", b"2")]);
         drop(under_way);
+        let behind = exchange.begin(true, None);
+        exchange.writes([&b"GET /of-another HTTP/1.1\r\n\r\n"[..], head].into_iter());
+        assert!(behind.again().is_none(), "another stands before it");
+        drop(behind);
         let next = exchange.begin(false, None);
         exchange.writes([&head[..]].into_iter());
         assert!(next.again().is_none(), "it may not be repeated");

@@ -34,7 +34,7 @@ const SENDS: usize = 3;
 /// Forwards a call over a connection and returns the answer's head with its body still to come.
 ///
 /// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one it was sent
-/// over died without a byte of an answer. One that the target says it has not looked at is sent again whatever it is;
+/// over died without a byte of an answer; so is any call of which nothing was written. One that the target says it has not looked at is sent again whatever it is;
 /// if that does not help, `unsent` gets the request, for another target. The next one finds it there.
 pub async fn forward(
     settings: &Arc<Settings>,
@@ -87,7 +87,7 @@ async fn send_again(
         let (request, lease) = match sent {
             Err(Failure::NoAnswer { repeat: Some(request), .. }) if !is_repeated => {
                 is_repeated = true;
-                // It may have acted on the call: no other target is tried after this one.
+                // It may have acted on the call, where that was written: no other target is tried after this one.
                 let gone = |refusal: Refusal| match refusal {
                     Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
                     other => other,

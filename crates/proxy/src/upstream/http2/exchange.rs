@@ -86,7 +86,10 @@ pub async fn send(
         return Err(Failure::Broken("switched protocols, which there is no such thing as in HTTP/2".to_owned()));
     }
     let left = Left::announced(response.headers());
-    let is_bodiless = is_head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // One that announces a length all the same is not waited for: h2 takes its end for a body that is too short, and too
+    // many of those end the connection.
+    let is_bodiless = is_head
+        || (matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !left.is_something());
     let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
     Ok(response.map(|stream| {
         let stream = FromStream::new(stream, left, is_bodiless);
