@@ -100,8 +100,13 @@ class _Answer(BaseHTTPRequestHandler):
         pass
 
 
+class _Backend(ThreadingHTTPServer):
+    # As many connections at once as streams that are measured, and some.
+    request_queue_size = 1024
+
+
 def backend():
     """A small backend on loopback; returns its base URL. Ends with the process."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
+    server = _Backend(("127.0.0.1", 0), _Answer)
     Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
