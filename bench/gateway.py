@@ -32,7 +32,9 @@ class Gateway:
         command = [*self.before, self.binary, "--data-dir", self.directory.name, "--log-level", "warn", "serve",
                    "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", *self.flags]
         begin = time.perf_counter()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # Nothing of the surroundings is a setting of it.
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("PORTCULLIS_")}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings)
         ready = self.process.stdout.readline()
         calls = ready.split("calls http://")[1].split(",")[0]
         self.calls, _, self.calls_over_tls = calls.partition(" and https://")
