@@ -204,6 +204,20 @@ def no_end():
     return f"reset {connection.until(RstStreamFrame, 1).error_code}"
 
 
+def taken_back():
+    """Takes ten requests back in the very piece that brings them."""
+    connection = Connection()
+    connection.send(connection.request(1, path="/orders/v1/small"))
+    status(connection.until(HeadersFrame, 1), connection)
+    connection.until(DataFrame, 1)
+    pairs = []
+    for stream in range(3, 23, 2):
+        pairs += [connection.request(stream, path="/orders/v1/taken-back"), RstStreamFrame(stream, error_code=8)]
+    connection.send(*pairs)
+    connection.send(connection.request(23, path="/orders/v1/small"))
+    return status(connection.until(HeadersFrame, 23), connection)
+
+
 def remembered():
     """The names of the fields that the other side wants remembered of its answers."""
     connection = Connection()

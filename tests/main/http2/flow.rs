@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::support::{Backend, Scene, python};
 
@@ -91,6 +91,17 @@ fn a_body_that_has_come_whole_is_not_reset_and_one_without_end_without_fault() {
     let scene = Scene::open(service(), "");
     assert_eq!(run(&scene, "late_ends"), "all answered");
     assert_eq!(run(&scene, "no_end"), "reset 0");
+}
+
+#[test]
+fn what_is_taken_back_at_once_reaches_nobody() {
+    let scene = Scene::open(service(), "workers = 1");
+    assert_eq!(run(&scene, "taken_back"), "200");
+    // Whatever came before the last call has been recorded before it.
+    scene.gateway.record("path=/orders/v1/small", |_| scene.gateway.logs("path=/orders/v1/small").len() == 2);
+    assert_eq!(scene.gateway.logs("path=/orders/v1/taken-back"), Vec::<Value>::new());
+    let targets: Vec<_> = scene.backend.received().into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/small", "/small"]);
 }
 
 #[test]

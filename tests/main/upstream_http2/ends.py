@@ -13,8 +13,9 @@ def answer(c, stream, method, path, open_streams):
     elif path == "/trailers":
         c.send(c.head(stream, length), whole, c.head(stream, ("x-sum", "4"), end=True, status=None))
     elif path == "/unchanged":
-        # What it would be long. The end comes in a frame of its own.
-        c.send(c.head(stream, ("content-length", "500"), status="304"), data(stream, b""))
+        # How long it would be. The end comes later, in a frame of its own.
+        c.send(c.head(stream, ("content-length", "500"), status="304"))
+        open_streams.append(stream)
     elif path == "/nothing":
         c.send(c.head(stream, status="204"))
         open_streams.append(stream)
