@@ -8,17 +8,13 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::worker::{self, LOOK};
 
 thread_local! {
-    static ALARMS: RefCell<Alarms> = RefCell::default();
-}
-
-/// Those that are waited for on one worker.
-#[derive(Default)]
-struct Alarms {
-    set: Vec<Option<Waiting>>,
-    free: Vec<usize>,
+    /// Those that are waited for on one worker.
+    static ALARMS: RefCell<Slab<Waiting>> = const { RefCell::new(Slab::new()) };
 }
 
 /// Who is to be woken after a tick.
@@ -27,25 +23,6 @@ struct Waiting {
     /// Woken once, and not again before another time is set.
     has_rung: bool,
     waker: Waker,
-}
-
-impl Alarms {
-    fn place(&mut self, waiting: Waiting) -> usize {
-        match self.free.pop() {
-            Some(place) => {
-                self.set[place] = Some(waiting);
-                place
-            }
-            None => {
-                self.set.push(Some(waiting));
-                self.set.len() - 1
-            }
-        }
-    }
-
-    fn waiting(&mut self, place: usize) -> Option<&mut Waiting> {
-        self.set.get_mut(place)?.as_mut()
-    }
 }
 
 /// Something that takes too long at some time. Takes a place on its worker only when it is waited for, and is not to leave
@@ -67,7 +44,7 @@ impl Alarm {
         self.due = due_after(tick, limit);
         let Some(place) = self.place else { return };
         ALARMS.with_borrow_mut(|alarms| {
-            if let Some(waiting) = alarms.waiting(place) {
+            if let Some(waiting) = alarms.get_mut(place) {
                 (waiting.due, waiting.has_rung) = (self.due, false);
             }
         });
@@ -81,11 +58,11 @@ impl Alarm {
                 return Poll::Ready(());
             }
             let waiting = Waiting { due: self.due, has_rung: false, waker: context.waker().clone() };
-            self.place = Some(ALARMS.with_borrow_mut(|alarms| alarms.place(waiting)));
+            self.place = Some(ALARMS.with_borrow_mut(|alarms| alarms.insert(waiting)));
             return Poll::Pending;
         };
         // A waker is dropped outside of the borrow: the last one of a task takes the task with it.
-        let (polled, _former) = ALARMS.with_borrow_mut(|alarms| match alarms.waiting(place) {
+        let (polled, _former) = ALARMS.with_borrow_mut(|alarms| match alarms.get_mut(place) {
             Some(waiting) if !waiting.has_rung && !is_past(tick, waiting.due) => {
                 let is_other = !waiting.waker.will_wake(context.waker());
                 (Poll::Pending, is_other.then(|| mem::replace(&mut waiting.waker, context.waker().clone())))
@@ -100,12 +77,7 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
         // Dropped outside of the borrow, as above.
-        let waiting = ALARMS.try_with(|alarms| {
-            let mut alarms = alarms.borrow_mut();
-            let waiting = alarms.set.get_mut(place)?.take()?;
-            alarms.free.push(place);
-            Some(waiting)
-        });
+        let waiting = ALARMS.try_with(|alarms| alarms.borrow_mut().try_remove(place));
         drop(waiting);
     }
 }
@@ -115,7 +87,7 @@ impl Drop for Alarm {
 pub fn ring(tick: u32, late: u32) {
     // Waking is all that is done, so nobody borrows them a second time meanwhile.
     ALARMS.with_borrow_mut(|alarms| {
-        for waiting in alarms.set.iter_mut().flatten().filter(|waiting| !waiting.has_rung) {
+        for (_, waiting) in alarms.iter_mut().filter(|(_, waiting)| !waiting.has_rung) {
             waiting.due = waiting.due.wrapping_add(late);
             if is_past(tick, waiting.due) {
                 waiting.has_rung = true;
@@ -202,7 +174,7 @@ mod tests {
         ring(worker::tick() + 100_000, 0);
         assert_eq!(heard(), (2, 1), "nobody waits any more");
         assert_eq!((Arc::strong_count(&soon), Arc::strong_count(&late)), (1, 1));
-        ALARMS.with_borrow(|alarms| assert_eq!((alarms.set.len(), alarms.free.len()), (2, 2), "places are used again"));
+        ALARMS.with_borrow(|alarms| assert!(alarms.is_empty() && alarms.vacant_key() < 2, "places are used again"));
     }
 
     #[test]

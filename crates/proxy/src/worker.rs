@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::policy::Pipeline;
+use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -30,7 +31,8 @@ const ASK: u32 = 5;
 
 thread_local! {
     static SNAPSHOT: RefCell<Option<Arc<Snapshot>>> = const { RefCell::new(None) };
-    static CONNECTIONS: RefCell<Connections> = RefCell::default();
+    /// The watches on the connections of one worker.
+    static CONNECTIONS: RefCell<Slab<Arc<Watch>>> = const { RefCell::new(Slab::new()) };
     static TICK: Cell<u32> = const { Cell::new(1) };
     static DRAINING: Cell<bool> = const { Cell::new(false) };
 }
@@ -53,13 +55,6 @@ pub fn find(wanted: &Wanted<'_>) -> Option<(Arc<Pipeline>, usize)> {
     })
 }
 
-/// The watches on the connections of one worker.
-#[derive(Default)]
-struct Connections {
-    held: Vec<Option<Arc<Watch>>>,
-    free: Vec<usize>,
-}
-
 /// A watch that this worker looks at, from now until the place is dropped.
 pub fn watch() -> (Arc<Watch>, Place) {
     let watch = Watch::new(tick());
@@ -72,34 +67,21 @@ pub struct Place(usize);
 
 impl Place {
     fn take(watch: &Arc<Watch>) -> Self {
-        CONNECTIONS.with_borrow_mut(|connections| {
-            let watch = Some(Arc::clone(watch));
-            match connections.free.pop() {
-                Some(place) => {
-                    connections.held[place] = watch;
-                    Self(place)
-                }
-                None => {
-                    connections.held.push(watch);
-                    Self(connections.held.len() - 1)
-                }
-            }
-        })
+        Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert(Arc::clone(watch))))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        CONNECTIONS.with_borrow_mut(|connections| {
-            connections.held[self.0] = None;
-            connections.free.push(self.0);
-        });
+        let watch = CONNECTIONS.with_borrow_mut(|connections| connections.remove(self.0));
+        // Outside of the borrow.
+        drop(watch);
     }
 }
 
 fn for_each_connection(look: impl Fn(&Watch)) {
     // Waking is all that is done, so nobody borrows the list a second time meanwhile.
-    CONNECTIONS.with_borrow(|connections| connections.held.iter().flatten().for_each(|watch| look(watch)));
+    CONNECTIONS.with_borrow(|connections| connections.iter().for_each(|(_, watch)| look(watch)));
 }
 
 /// Who is let in: connections in all and of each peer. Shared by the workers, touched once a connection.
@@ -269,7 +251,7 @@ fn take_up(update: Update) {
 async fn empty(mut stage: watch::Receiver<Stage>) {
     loop {
         for_each_connection(Watch::drain);
-        let empty = CONNECTIONS.with_borrow(|connections| connections.held.iter().all(Option::is_none));
+        let empty = CONNECTIONS.with_borrow(Slab::is_empty);
         if empty || *stage.borrow() >= Stage::Stopping {
             return;
         }

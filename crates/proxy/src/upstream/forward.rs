@@ -34,8 +34,9 @@ const SENDS: usize = 3;
 /// Forwards a call over a connection and returns the answer's head with its body still to come.
 ///
 /// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one it was sent
-/// over died without a byte of an answer; so is any call of which nothing was written. One that the target says it has not looked at is sent again whatever it is;
-/// if that does not help, `unsent` gets the request, for another target. The next one finds it there.
+/// over died without a byte of an answer; so is any call of which nothing was written. One that the target says it has
+/// not looked at is sent again whatever it is; if that does not help, `unsent` gets the request, for another target. The
+/// next one finds it there.
 pub async fn forward(
     settings: &Arc<Settings>,
     forwarding: &Forwarding,
