@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request};
+use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
@@ -90,16 +90,16 @@ fn call(authorization: &str) -> Call {
     let record = log::record("/orders/v1/items/7");
     let path = Path::parse(&record.path, EncodedSlash::Refuse).expect("a path");
     let value = HeaderValue::from_str(authorization).expect("a value");
-    Call {
-        id: record.request_id.clone(),
-        peer: Peer {
+    Call::new(
+        record.request_id.clone(),
+        Peer {
             socket: (record.client_ip, 4711).into(),
             client_ip: record.client_ip,
             shared: false,
             scheme: "http",
             certificate: None,
         },
-        request: Request {
+        Request {
             method: record.method.clone(),
             path,
             query: None,
@@ -108,15 +108,8 @@ fn call(authorization: &str) -> Call {
             headers: HeaderMap::from_iter([(AUTHORIZATION, value)]),
             body: Body::empty(),
         },
-        raw: RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
-        dialect: Dialect::Http,
-        route: None,
-        matched: 0,
-        caller: Caller::default(),
-        record: OpenRecord::new(record, Instant::now(), Arc::new(Nobody)),
-        trial: None,
-        upgrade: None,
-        grpc: None,
-        hints: None,
-    }
+        RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
+        Dialect::Http,
+        OpenRecord::new(record, Instant::now(), Arc::new(Nobody)),
+    )
 }

@@ -281,6 +281,33 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
+    /// A call that has just entered: not routed yet, and nobody known.
+    #[inline]
+    pub fn new(
+        id: RequestId,
+        peer: Peer,
+        request: Request,
+        raw: RawRequest,
+        dialect: Dialect,
+        record: OpenRecord,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            request,
+            raw,
+            dialect,
+            upgrade: None,
+            grpc: None,
+            hints: None,
+            route: None,
+            matched: 0,
+            caller: Caller::default(),
+            record,
+            trial: None,
+        }
+    }
+
     /// What of the path is left behind what the route has matched; empty or beginning with `/`.
     pub fn rest(&self) -> &str {
         self.request.path.as_str().get(self.matched..).unwrap_or("")

@@ -53,16 +53,16 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         grpc_status: None,
         target: None,
     };
-    Call {
+    Call::new(
         id,
-        peer: Peer {
+        Peer {
             socket: "192.0.2.1:4711".parse().expect("an address"),
             client_ip,
             shared: false,
             scheme: "http",
             certificate: None,
         },
-        request: Request {
+        Request {
             method,
             path,
             query: None,
@@ -71,17 +71,10 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
             headers,
             body: Body::empty(),
         },
-        raw: RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
-        dialect: Dialect::Http,
-        route: None,
-        matched: 0,
-        caller: Caller::default(),
-        record: OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
-        trial: None,
-        upgrade: None,
-        grpc: None,
-        hints: None,
-    }
+        RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
+        Dialect::Http,
+        OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
+    )
 }
 
 /// A client by its name.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Caller, ClientCertificate, Dialect, Peer, RawRequest, Request, RequestId};
+use portcullis_core::call::{Call, ClientCertificate, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
@@ -98,30 +98,15 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         target: None,
     };
     let path = path.unwrap_or_else(root);
-    let call = Call {
-        id,
-        peer: Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate },
-        dialect: dialect.unwrap_or_else(|| Dialect::of(path.as_str())),
-        request: Request {
-            method,
-            path,
-            query: uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes())),
-            host: host.unwrap_or_else(unnamed_host),
-            version,
-            headers,
-            body,
-        },
-        raw: RawRequest { target: uri, removed },
-        route: None,
-        matched: 0,
-        caller: Caller::default(),
-        record: OpenRecord::new(record, started, Arc::clone(&node.log)),
-        trial: None,
-        upgrade: None,
-        grpc,
-        hints: None,
-    };
-    (Box::new(call), refusal)
+    let dialect = dialect.unwrap_or_else(|| Dialect::of(path.as_str()));
+    let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
+    let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
+    let host = host.unwrap_or_else(unnamed_host);
+    let request = Request { method, path, query, host, version, headers, body };
+    let record = OpenRecord::new(record, started, Arc::clone(&node.log));
+    let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
+    call.grpc = grpc;
+    (call, refusal)
 }
 
 /// What one look at all fields of a request shows of those that the door asks about.

@@ -23,7 +23,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::body::Body as CallBody;
-use portcullis_core::call::{Call, Caller, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
+use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
@@ -336,10 +336,10 @@ fn call(method: Method, body: CallBody) -> Call {
         scheme: "http",
         certificate: None,
     };
-    Call {
-        id: RequestId::from_random([1; 16]),
+    Call::new(
+        RequestId::from_random([1; 16]),
         peer,
-        request: CallRequest {
+        CallRequest {
             method,
             path,
             query: None,
@@ -348,17 +348,10 @@ fn call(method: Method, body: CallBody) -> Call {
             headers: HeaderMap::new(),
             body,
         },
-        raw: RawRequest { target: "/-/register".parse().expect("a target"), removed: Vec::new() },
-        dialect: Dialect::Http,
-        route: None,
-        matched: 0,
-        caller: Caller::default(),
-        record: OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
-        trial: None,
-        upgrade: None,
-        grpc: None,
-        hints: None,
-    }
+        RawRequest { target: "/-/register".parse().expect("a target"), removed: Vec::new() },
+        Dialect::Http,
+        OpenRecord::new(record("/-/register", 0), Instant::now(), Arc::new(NoLog)),
+    )
 }
 
 fn millis(house: &House) -> u64 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use portcullis_core::body::BodyError;
-use portcullis_core::call::{Caller, Dialect, Peer, RawRequest, Request, RequestId};
+use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{EncodedSlash, Host, Path};
 use portcullis_core::jobs::{Job, QueueFull};
 use portcullis_core::ports::AccessLog;
@@ -90,10 +90,10 @@ impl Desk {
             grpc_status: None,
             target: None,
         };
-        Call {
-            id: RequestId::from_random([1; 16]),
-            peer: Peer { socket, client_ip: HERE, shared: false, scheme: "http", certificate: None },
-            request: Request {
+        Call::new(
+            RequestId::from_random([1; 16]),
+            Peer { socket, client_ip: HERE, shared: false, scheme: "http", certificate: None },
+            Request {
                 method,
                 path,
                 query: None,
@@ -102,17 +102,10 @@ impl Desk {
                 headers: HeaderMap::new(),
                 body,
             },
-            raw: RawRequest { target: "/".parse().expect("a target"), removed: Vec::new() },
-            dialect: Dialect::Http,
-            route: None,
-            matched: 0,
-            caller: Caller::default(),
-            record: OpenRecord::new(record, Instant::now(), self.log.clone()),
-            trial: None,
-            upgrade: None,
-            grpc: None,
-            hints: None,
-        }
+            RawRequest { target: "/".parse().expect("a target"), removed: Vec::new() },
+            Dialect::Http,
+            OpenRecord::new(record, Instant::now(), self.log.clone()),
+        )
     }
 
     fn post(&self, body: &Value) -> Call {
