@@ -55,20 +55,28 @@ pub struct End {
 pub type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 type Hook = Box<dyn FnOnce(&End) + Send>;
-type Stream = Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>;
+
+/// What a stream must be to be a body.
+type AnyStream = dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin;
+
+/// A message body. Implements [`http_body::Body`].
+///
+/// Small, because messages are moved often: all it knows but that there is nothing stands elsewhere, in one piece of memory.
+pub struct Body(Kind);
 
 enum Kind {
     Empty,
-    Full(Bytes),
-    Stream(Stream),
+    /// What is already there, or nothing that somebody waits for the end of.
+    Piece(Box<Source<Piece>>),
+    Stream(Box<Source<AnyStream>>),
 }
 
-/// A message body. Implements [`http_body::Body`].
-pub struct Body {
-    kind: Kind,
+/// What a body comes from, and what is to happen when it has ended.
+struct Source<S: ?Sized> {
     passed: u64,
     expected: Option<u64>,
     hooks: Hooks,
+    stream: S,
 }
 
 /// What runs at the end. The first two, more of which few bodies have, are kept without an allocation.
@@ -89,12 +97,46 @@ impl Hooks {
             None => self.more.push(hook),
         }
     }
+
+    fn run(&mut self, end: &End) {
+        let Self { first, more } = std::mem::take(self);
+        for hook in first.into_iter().flatten().chain(more) {
+            hook(end);
+        }
+    }
+}
+
+impl<S: HttpBody<Data = Bytes, Error = BodyError> + Unpin + ?Sized> Source<S> {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Polled {
+        let polled = Pin::new(&mut self.stream).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.passed += data.len() as u64;
+        }
+        polled
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        if !self.hooks.is_empty() {
+            self.hooks.run(&End { outcome, bytes: self.passed });
+        }
+    }
+
+    /// Nobody looks at it any more.
+    fn leave(&mut self) {
+        if !self.hooks.is_empty() {
+            // A writer that knows the length stops at the last byte and never asks for the end.
+            let complete = self.stream.is_end_stream() || self.expected == Some(self.passed);
+            self.finish(if complete { Outcome::Complete } else { Outcome::Dropped });
+        }
+    }
 }
 
 impl Body {
     /// No body at all.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, passed: 0, expected: Some(0), hooks: Hooks::default() }
+        Self(Kind::Empty)
     }
 
     /// One piece, already there.
@@ -103,81 +145,87 @@ impl Body {
         if bytes.is_empty() {
             return Self::empty();
         }
-        Self { expected: Some(bytes.len() as u64), kind: Kind::Full(bytes), passed: 0, hooks: Hooks::default() }
+        Self(Kind::Piece(Piece::source(Some(bytes))))
     }
 
     /// A stream. One that is already at its end becomes an empty body without an allocation.
-    pub fn stream<B>(body: B) -> Self
+    pub fn stream<B>(stream: B) -> Self
     where
-        B: HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,
+        B: HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
     {
-        if body.is_end_stream() {
+        if stream.is_end_stream() {
             return Self::empty();
         }
-        Self {
-            expected: body.size_hint().exact(),
-            kind: Kind::Stream(Box::pin(body)),
-            passed: 0,
-            hooks: Hooks::default(),
-        }
+        let expected = stream.size_hint().exact();
+        Self(Kind::Stream(Box::new(Source { passed: 0, expected, hooks: Hooks::default(), stream })))
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        matches!(self.kind, Kind::Empty)
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Piece(source) => source.stream.0.is_none(),
+            Kind::Stream(_) => false,
+        }
     }
 
     /// The bytes of a body that is one piece, already there.
     pub fn piece(&self) -> Option<&Bytes> {
-        match &self.kind {
-            Kind::Full(bytes) => Some(bytes),
+        match &self.0 {
+            Kind::Piece(source) => source.stream.0.as_ref(),
             Kind::Empty | Kind::Stream(_) => None,
         }
-    }
-
-    /// Wraps the stream inside, keeping the hooks where they are. Bodies that are already here stay as they are.
-    #[must_use]
-    pub fn map_stream<B>(mut self, wrap: impl FnOnce(Stream) -> B) -> Self
-    where
-        B: HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,
-    {
-        self.kind = match std::mem::replace(&mut self.kind, Kind::Empty) {
-            Kind::Stream(stream) => Kind::Stream(Box::pin(wrap(stream))),
-            other => other,
-        };
-        self
     }
 
     /// Looks at what each look into the stream inside brings, and may bring something else instead; `look` gets the
     /// context, so that it can have itself woken. Length and end stay those of the stream. Bodies that are already here
     /// stay as they are.
     #[must_use]
-    pub fn map_polls(self, look: impl FnMut(&mut Context<'_>, Polled) -> Polled + Send + Unpin + 'static) -> Self {
-        self.map_stream(|stream| Mapped { stream, look })
+    pub fn map_polls(mut self, look: impl FnMut(&mut Context<'_>, Polled) -> Polled + Send + Unpin + 'static) -> Self {
+        self.0 = match std::mem::replace(&mut self.0, Kind::Empty) {
+            // What has passed and what happens at the end are told by the one outside from now on.
+            Kind::Stream(mut inside) => Kind::Stream(Box::new(Source {
+                passed: inside.passed,
+                expected: inside.expected,
+                hooks: std::mem::take(&mut inside.hooks),
+                stream: Mapped { inside, look },
+            })),
+            other => other,
+        };
+        self
     }
 
     /// Runs once when the body has ended, however it ends; hooks run in the order they were added.
     #[must_use]
     pub fn on_end(mut self, hook: impl FnOnce(&End) + Send + 'static) -> Self {
-        self.hooks.push(Box::new(hook));
+        let hook = Box::new(hook);
+        match &mut self.0 {
+            Kind::Stream(source) => source.hooks.push(hook),
+            Kind::Piece(source) => source.hooks.push(hook),
+            Kind::Empty => {
+                let mut nothing = Piece::source(None);
+                nothing.hooks.push(hook);
+                self.0 = Kind::Piece(nothing);
+            }
+        }
         self
     }
 
     /// Ends it early: so many of the bytes that have passed were not taken in the end.
     pub fn abandon(mut self, outcome: Outcome, untaken: u64) {
-        self.passed = self.passed.saturating_sub(untaken);
+        match &mut self.0 {
+            Kind::Empty => return,
+            Kind::Piece(source) => source.passed = source.passed.saturating_sub(untaken),
+            Kind::Stream(source) => source.passed = source.passed.saturating_sub(untaken),
+        }
         self.finish(outcome);
     }
 
     fn finish(&mut self, outcome: Outcome) {
-        self.kind = Kind::Empty;
-        if self.hooks.is_empty() {
-            return;
-        }
-        let end = End { outcome, bytes: self.passed };
-        let Hooks { first, more } = std::mem::take(&mut self.hooks);
-        for hook in first.into_iter().flatten().chain(more) {
-            hook(&end);
+        match std::mem::replace(&mut self.0, Kind::Empty) {
+            Kind::Empty => {}
+            Kind::Piece(mut source) => source.finish(outcome),
+            Kind::Stream(mut source) => source.finish(outcome),
         }
     }
 }
@@ -186,62 +234,67 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let body = &mut *self;
-        let frame = match &mut body.kind {
-            Kind::Empty => None,
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                body.passed += bytes.len() as u64;
-                body.kind = Kind::Empty;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
-            Kind::Stream(stream) => match stream.as_mut().poll_frame(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame,
-            },
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let polled = match &mut self.0 {
+            Kind::Empty => return Poll::Ready(None),
+            Kind::Piece(source) => source.poll_frame(context),
+            Kind::Stream(source) => source.poll_frame(context),
         };
-        match frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    body.passed += data.len() as u64;
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                body.finish(Outcome::Error(error.clone()));
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                body.finish(Outcome::Complete);
-                Poll::Ready(None)
-            }
+        match &polled {
+            Poll::Ready(None) => self.finish(Outcome::Complete),
+            Poll::Ready(Some(Err(error))) => self.finish(Outcome::Error(error.clone())),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        match &self.0 {
             Kind::Empty => true,
-            Kind::Full(_) => false,
-            Kind::Stream(stream) => stream.is_end_stream(),
+            Kind::Piece(source) => source.stream.is_end_stream(),
+            Kind::Stream(source) => source.stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => stream.size_hint(),
+            Kind::Piece(source) => source.stream.size_hint(),
+            Kind::Stream(source) => source.stream.size_hint(),
         }
+    }
+}
+
+/// What is there at once, or nothing.
+struct Piece(Option<Bytes>);
+
+impl Piece {
+    fn source(bytes: Option<Bytes>) -> Box<Source<Self>> {
+        let expected = Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        Box::new(Source { passed: 0, expected, hooks: Hooks::default(), stream: Self(bytes) })
+    }
+}
+
+impl HttpBody for Piece {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 
 /// A stream and what looks at it.
 struct Mapped<F> {
-    stream: Stream,
+    inside: Box<Source<AnyStream>>,
     look: F,
 }
 
@@ -251,33 +304,32 @@ impl<F: FnMut(&mut Context<'_>, Polled) -> Polled + Unpin> HttpBody for Mapped<F
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         let mapped = &mut *self;
-        let polled = mapped.stream.as_mut().poll_frame(context);
+        let polled = Pin::new(&mut mapped.inside.stream).poll_frame(context);
         (mapped.look)(context, polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.inside.stream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.stream.size_hint()
+        self.inside.stream.size_hint()
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if self.hooks.is_empty() {
-            return;
+        match &mut self.0 {
+            Kind::Empty => {}
+            Kind::Piece(source) => source.leave(),
+            Kind::Stream(source) => source.leave(),
         }
-        // A writer that knows the length stops at the last byte and never asks for the end.
-        let complete = self.is_end_stream() || self.expected == Some(self.passed);
-        self.finish(if complete { Outcome::Complete } else { Outcome::Dropped });
     }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("size", &self.size_hint()).field("passed", &self.passed).finish()
+        f.debug_struct("Body").field("size", &self.size_hint()).finish_non_exhaustive()
     }
 }
 

@@ -157,15 +157,16 @@ fn chosen(
 impl Walk {
     /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
     fn leave(self, mut response: Response) -> Response {
-        let Self { call, received, under_way, closes, is_head, .. } = self;
-        let Call { id, record, request, caller, grpc, .. } = *call;
+        let Self { mut call, received, under_way, closes, is_head, .. } = self;
         // A body nobody has taken is not worth reading to its end after a refusal.
-        let unread = !request.body.is_empty();
+        let unread = !call.take_body().is_empty();
+        // Nor is there a use for these any more, while what is recorded waits for the end.
+        (call.upgrade, call.hints) = (None, None);
         let status = response.status();
         let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, id.header());
+        headers.insert(X_REQUEST_ID, call.id.header());
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        let is_http1 = request.version < Version::HTTP_2;
+        let is_http1 = call.request.version < Version::HTTP_2;
         if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             under_way.is_last();
@@ -173,9 +174,8 @@ impl Walk {
         // What has no length may go on for ever: nobody who was sent away listens on.
         let is_endless = response.body().size_hint().exact().is_none();
         // What gRPC is sent knows by itself how to end.
-        let tie = if is_endless && grpc.is_none() { Tie::of(caller.ties) } else { None };
-        let mut record = record;
-        record.note(|record| {
+        let tie = if is_endless && call.grpc.is_none() { Tie::of(std::mem::take(&mut call.caller.ties)) } else { None };
+        call.record.note(|record| {
             // The refusal of a gRPC call has written a status already, and stands in an answer with another.
             if record.status == 0 {
                 record.status = status.as_u16();
@@ -195,7 +195,8 @@ impl Walk {
                 body = tie::tied(body, tie);
             }
             body.on_end(move |end| {
-                record.close(|record| {
+                let grpc = call.grpc.take();
+                call.record.note(|record| {
                     record.bytes_in = received.bytes();
                     record.bytes_out = end.bytes;
                     match &end.outcome {
@@ -209,6 +210,8 @@ impl Walk {
                         grpc.tell(record);
                     }
                 });
+                // With it the record goes to the log.
+                drop(call);
                 drop(under_way);
             })
         })

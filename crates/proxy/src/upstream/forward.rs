@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use futures_util::{FutureExt, TryFutureExt};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -46,10 +46,11 @@ pub async fn forward(
     unsent: &mut Option<Box<Request<Body>>>,
 ) -> Result<Response, Refusal> {
     let started = Instant::now();
-    // Nothing of this is kept while it is waited for but the answer that is to come.
-    let sent =
-        send(settings, lease, target, aimed(settings, forwarding, call, target, unsent)?, call.hints.as_ref()).await;
-    let mut sent = settled(sent, &mut call.upgrade).await;
+    let sent = begin(settings, forwarding, call, target, lease, unsent).await;
+    let mut sent = match sent {
+        Ok(Answered::Response(response)) => Ok(response),
+        sent => settled(sent, &mut call.upgrade).await,
+    };
     if let Err(Failure::NoAnswer { repeat: Some(_), .. } | Failure::Unsent { .. }) = sent {
         // Apart, so that calls that go well do not carry its weight.
         let again = send_again(settings, target, sent, &mut call.upgrade, unsent, call.hints.as_ref());
@@ -117,6 +118,21 @@ pub fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
+/// Sends a call to a target, and waits for its answer. No async function, so that nothing of the request is kept meanwhile.
+fn begin<'a>(
+    settings: &'a Settings,
+    forwarding: &Forwarding,
+    call: &'a mut Call,
+    target: &'a Peer,
+    lease: Lease,
+    unsent: &mut Option<Box<Request<Body>>>,
+) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
+    match aimed(settings, forwarding, call, target, unsent) {
+        Ok(request) => send(settings, lease, target, request, call.hints.as_ref()),
+        Err(refusal) => Either::Right(ready(Err(Failure::Refused(refusal))).boxed()),
+    }
+}
+
 /// The request as one target gets it.
 fn aimed(
     settings: &Settings,
@@ -127,27 +143,29 @@ fn aimed(
 ) -> Result<Request<Body>, Refusal> {
     let mut request = match unsent.take() {
         Some(request) => *request,
-        None => request(settings, call)?,
+        None => {
+            let mut request = Request::new(call.take_body());
+            write(settings, call, &mut request)?;
+            request
+        }
     };
     *request.uri_mut() = uri(&forwarding.path, call, &target.url)?;
     request.headers_mut().insert(HOST, host(forwarding, call, target)?);
     Ok(request)
 }
 
-/// The request as every target of the service gets it. What is left is where it goes.
-fn request(settings: &Settings, call: &mut Call) -> Result<Request<Body>, Refusal> {
-    let body = call.take_body();
+/// Makes a request what every target of the service gets. What is left is where it goes.
+fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> Result<(), Refusal> {
     let mut headers = std::mem::take(&mut call.request.headers);
     write_fields(settings, call, &mut headers)?;
-    write_framing(&call.request.method, &body, &mut headers);
+    write_framing(&call.request.method, request.body(), &mut headers);
     if let Some(upgrade) = &call.upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade.protocols.clone());
     }
-    let mut request = Request::new(body);
     *request.method_mut() = call.request.method.clone();
     *request.headers_mut() = headers;
-    Ok(request)
+    Ok(())
 }
 
 /// Where a call would go, and under which `Host`.
@@ -242,6 +260,8 @@ fn says_trailers(value: &HeaderValue) -> bool {
 
 /// Why there is no answer.
 pub enum Failure {
+    /// There is no such request.
+    Refused(Refusal),
     /// No application has seen the request.
     Unsent {
         /// Why not.
@@ -271,6 +291,7 @@ pub enum Failure {
 impl Failure {
     fn into_refusal(self, unsent: &mut Option<Box<Request<Body>>>) -> Refusal {
         match self {
+            Self::Refused(refusal) => refusal,
             Self::Unsent { reason, request, .. } => {
                 *unsent = Some(request);
                 Refusal::UpstreamBroken { private: reason.into() }
@@ -283,6 +304,9 @@ impl Failure {
     }
 }
 
+/// What most calls do without. Apart, so that they do not carry its weight.
+type Seldom<'a> = BoxFuture<'a, Result<Answered, Failure>>;
+
 /// Sends a request over a connection, and waits for its answer.
 fn send<'a>(
     settings: &'a Settings,
@@ -290,13 +314,12 @@ fn send<'a>(
     target: &'a Peer,
     request: Request<Body>,
     hints: Option<&'a Arc<dyn Hints>>,
-) -> impl Future<Output = Result<Answered, Failure>> {
+) -> Either<impl Future<Output = Result<Answered, Failure>> + use<'a>, Seldom<'a>> {
     match lease {
         Lease::Whole { connection, reused } => Either::Left(http1::send(settings, connection, reused, request, hints)),
-        // Apart, so that calls over HTTP/1.1 do not carry its weight.
         Lease::Place(place) => {
             let answer = http2::send(settings, place, target, request, hints);
-            Either::Right(Box::pin(answer.map(|answered| answered.map(Answered::Response))))
+            Either::Right(answer.map(|answered| answered.map(Answered::Response)).boxed())
         }
     }
 }
