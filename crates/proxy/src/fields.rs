@@ -117,8 +117,11 @@ pub fn hop_by_hop(name: &HeaderName) -> Option<usize> {
 
 fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(CONNECTION).into_iter();
-    let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+    let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    // What most say names no field, or one that is taken away without being named.
+    let others =
+        options.filter(|option| ![&b"keep-alive"[..], b"close"].iter().any(|it| it.eq_ignore_ascii_case(option)));
+    others.filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
 #[cfg(test)]

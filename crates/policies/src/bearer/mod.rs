@@ -276,9 +276,9 @@ fn query_token(call: &Call) -> Option<String> {
 }
 
 fn query_tokens(call: &Call) -> impl Iterator<Item = &str> {
-    let query = call.request.query.as_deref().and_then(|query| std::str::from_utf8(query).ok()).unwrap_or_default();
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == QUERY_PARAMETER).map(|(_, token)| token)
+    let pairs = call.request.query.as_deref().unwrap_or_default().split(|byte| *byte == b'&');
+    let tokens = pairs.filter_map(|pair| pair.strip_prefix(QUERY_PARAMETER.as_bytes())?.strip_prefix(b"="));
+    tokens.filter_map(|token| std::str::from_utf8(token).ok())
 }
 
 fn cut_query_token(call: &mut Call) {

@@ -58,9 +58,10 @@ pub async fn forward(
     }
     call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
     let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
-    let switched_to = response.headers_mut().remove(UPGRADE);
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let switched_to = if switches { response.headers_mut().remove(UPGRADE) } else { None };
     strip_response(response.headers_mut());
-    if let Some(protocol) = switched_to.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+    if let Some(protocol) = switched_to {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);
     }
