@@ -4,6 +4,7 @@
 //! worker looks at all of them a few times a second and wakes those whose time is up.
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use portcullis_core::call::Hints;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::interim::{self, Interim};
-use crate::lines::LineScanner;
+use crate::lines::{LineScanner, Seen};
 use crate::node::Timeouts;
 use crate::socket::Transport;
 use crate::tunnel::Tunnel;
@@ -53,6 +54,10 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long nothing comes between two calls until what reads is put away.
 const REST: Duration = Duration::from_secs(1);
 
+/// For how many fields there is room as long as nobody sends more: hyper keeps that much on its stack, and takes more from
+/// the allocator for each head.
+const FEW_FIELDS: usize = 100;
+
 /// What is to become of a connection.
 const GO_ON: u8 = 0;
 const DRAIN: u8 = 1;
@@ -73,6 +78,10 @@ pub struct Watch {
     /// of a body that a service goes on reading.
     is_last: AtomicBool,
     framed_twice: AtomicBool,
+    /// Whether more fields come than what reads has room for.
+    is_crowded: AtomicBool,
+    /// Whether what comes may be the body of the call under way over HTTP/1.1.
+    reads_body: AtomicBool,
     /// Whether HTTP/2 is spoken: many calls at once, and what comes between them begins no head.
     is_http2: AtomicBool,
     /// Calls under way.
@@ -117,6 +126,20 @@ impl Watch {
         self.calls.fetch_add(1, Relaxed);
         self.enter(Phase::Busy, tick());
         UnderWay { watch: Arc::clone(self), tick }
+    }
+
+    /// Whether the call that begins has a body. A head that comes behind one is not looked at for its length.
+    pub fn expect_body(&self, has_body: bool) {
+        self.reads_body.store(has_body, Relaxed);
+    }
+
+    /// Whether what comes is of a head: of the next one, while a call without a body is under way.
+    fn reads_head(&self) -> bool {
+        match self.phase() {
+            Phase::Head => true,
+            Phase::Busy => !self.reads_body.load(Relaxed),
+            _ => false,
+        }
     }
 
     /// HTTP/2 is spoken from now on.
@@ -191,6 +214,7 @@ impl Watch {
     pub fn poll(&self, context: &Context<'_>) -> Ending {
         self.waker.register(context.waker());
         match self.verdict.load(Relaxed) {
+            GO_ON | DRAIN if self.is_crowded.load(Relaxed) => Ending::Crowded,
             GO_ON if self.may_rest.load(Relaxed) => Ending::Rest,
             GO_ON => Ending::None,
             DRAIN => Ending::Drain,
@@ -279,6 +303,8 @@ pub enum Ending {
     None,
     /// Nothing has come for a while between two calls.
     Rest,
+    /// What reads has too little room for the fields that come. It has not seen the last of them, and is to be replaced.
+    Crowded,
     /// It ends after the call under way.
     Drain,
     /// It ends now.
@@ -295,6 +321,10 @@ pub struct Watched {
     interim: Bytes,
     /// What has been read already and is to be read again.
     ahead: Bytes,
+    /// For how many fields what reads has room.
+    room: usize,
+    /// Whether that is too little for what is to be read again.
+    is_held: bool,
     /// Whether what reads and writes has only borrowed it: then an end is not that of the connection.
     lent: bool,
 }
@@ -309,8 +339,15 @@ impl Watched {
             lines: LineScanner::default(),
             interim: Bytes::new(),
             ahead: Bytes::new(),
+            room: FEW_FIELDS,
+            is_held: false,
             lent: false,
         }
+    }
+
+    /// For how many fields to make room, of at most so many.
+    pub fn room(&self, most: usize) -> usize {
+        self.room.min(most)
     }
 
     /// The same, for somebody who gives it back with [`Watched::put_back`] and does not end it before.
@@ -325,7 +362,11 @@ impl Watched {
         if !unused.is_empty() && self.watch.phase() == Phase::Idle {
             self.watch.enter(Phase::Head, (self.tick)());
         }
-        self.ahead = unused;
+        self.watch.is_crowded.store(false, Relaxed);
+        if mem::take(&mut self.is_held) {
+            self.room = usize::MAX;
+        }
+        self.ahead = if self.ahead.is_empty() { unused } else { [unused, mem::take(&mut self.ahead)].concat().into() };
     }
 
     /// Waits for the next byte with as little as that needs. False if none comes and the connection is to be closed.
@@ -344,6 +385,15 @@ impl Watched {
             Poll::Ready(Ok(!self.ahead.is_empty()))
         })
         .await
+    }
+
+    /// A head is to be read that what reads has too little room for: it is replaced when the call before has ended.
+    fn poll_crowded(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.watch.phase() != Phase::Busy {
+            self.watch.is_crowded.store(true, Relaxed);
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     /// Writes the rest of what has begun to be written before the next answer.
@@ -380,6 +430,10 @@ impl AsyncRead for Watched {
             watched.transport.say_farewell(context);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        if watched.is_held {
+            return watched.poll_crowded(context);
+        }
+        let start = buffer.filled().len();
         // It has been looked at before.
         let again = watched.ahead.split_to(watched.ahead.len().min(buffer.remaining()));
         buffer.put_slice(&again);
@@ -403,8 +457,16 @@ impl AsyncRead for Watched {
             {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }
-            if begins && watched.lines.scan(new) {
+            let seen = if begins { watched.lines.scan(new) } else { Seen::default() };
+            if seen.framed_twice {
                 watched.watch.framed_twice.store(true, Relaxed);
+            }
+            // Beside the fields there are the first line and the last. Lines of a body do not matter.
+            if begins && seen.lines > watched.room.saturating_add(2) && watched.watch.reads_head() {
+                watched.ahead = Bytes::copy_from_slice(&buffer.filled()[start..]);
+                watched.is_held = true;
+                buffer.set_filled(start);
+                return watched.poll_crowded(context);
             }
         }
         polled

@@ -159,9 +159,7 @@ impl Walk {
     fn leave(self, mut response: Response) -> Response {
         let Self { mut call, received, under_way, closes, is_head, .. } = self;
         // A body nobody has taken is not worth reading to its end after a refusal.
-        let unread = !call.take_body().is_empty();
-        // Nor is there a use for these any more, while what is recorded waits for the end.
-        (call.upgrade, call.hints) = (None, None);
+        let unread = !call.request.body.is_empty();
         let status = response.status();
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, call.id.header());
@@ -171,6 +169,8 @@ impl Walk {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             under_way.is_last();
         }
+        // There is no use for these any more while what is recorded waits for the end.
+        (call.request.body, call.upgrade, call.hints) = (Body::empty(), None, None);
         // What has no length may go on for ever: nobody who was sent away listens on.
         let is_endless = response.body().size_hint().exact().is_none();
         // What gRPC is sent knows by itself how to end.

@@ -1,6 +1,10 @@
 //! What a request is for: targets, hosts and methods in every disguise, and heads beyond their bounds.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use super::{send, statuses, targets};
+use crate::support::client::answers as answers_in;
 use crate::support::{Backend, Scene};
 
 fn open() -> Scene {
@@ -218,6 +222,31 @@ fn heads_beyond_their_bounds_are_refused() {
     sent_on(&scene, &head("/orders/v1/x", &"X: y\r\n".repeat(120)));
     sent_on(&scene, &head("/orders/v1/x", &format!("X: {}\r\n", long(7 << 10)).repeat(8)));
     assert_eq!(scene.backend.received()[1].all("x").len(), 120);
+}
+
+#[test]
+fn a_head_of_many_fields_is_read_however_it_comes() {
+    let scene = open();
+    let head = |more: usize| format!("GET /orders/v1/{more} HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(more));
+    let body = format!("POST /orders/v1/b HTTP/1.1\r\nHost: a\r\nContent-Length: 450\r\n\r\n{}", "yy\n".repeat(150));
+    // The limit is 128, and many fewer are few.
+    let (few, many, most) = (head(99), head(100), head(127));
+    let long = [&*few, &*many, &*few, &*most, &*body, &*most].concat();
+    let last = "GET /orders/v1/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for (sent, answers) in [(&few, 1), (&many, 1), (&most, 1), (&body, 1), (&long, 6)] {
+        // All at once, so that what comes later is read while the first is answered; and cut where a parser waits for more.
+        assert_eq!(statuses(&send(&scene.gateway, format!("{sent}{last}"))), vec![200; answers + 1]);
+        let mut connection = TcpStream::connect(scene.gateway.data).expect("connected");
+        connection.set_nodelay(true).expect("an option");
+        for piece in format!("{sent}{last}").as_bytes().chunks(61) {
+            connection.write_all(piece).expect("sent");
+        }
+        let mut said = Vec::new();
+        connection.read_to_end(&mut said).expect("answers");
+        assert_eq!(statuses(&answers_in(&said)), vec![200; answers + 1]);
+    }
+    assert_eq!(statuses(&send(&scene.gateway, format!("{most}{}", head(128)))), [200, 431]);
+    assert_eq!(scene.backend.received().iter().filter(|request| request.all("x").len() == 127).count(), 7);
 }
 
 #[test]
