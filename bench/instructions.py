@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Instructions and allocations per call, counted by callgrind: figures that another load on the machine does not move.
 
-    bench/instructions.py [--calls N] [--keep DIR] [WORK ...]
+    bench/instructions.py [--calls N] [--keep DIR | --do-only] [WORK ...]
 
 Each work is done twice, with N and with 2 N calls over one connection kept alive; what the second run has more is what
 N calls cost, start and stop left out. `--keep` leaves the profiles of the longer runs in DIR, for callgrind_annotate.
+With `--do-only` the work is done and nothing counted, for a binary that counts by itself.
 Needs valgrind, and a release build; one with line tables (CARGO_PROFILE_RELEASE_DEBUG=line-tables-only) tells more.
 Works in HTTP/2 need h2load (nghttp2-client), which makes 64 calls at once, or nginx, which is the service.
 """
@@ -128,6 +129,13 @@ def run(work, calls, keep):
         return counts(f"{keep}/{work}" if keep else f"{directory}/profile")
 
 
+def do(work, calls):
+    """Does the work."""
+    declare, call, service = WORKS[work]
+    with service() as url, Gateway("--workers", "1") as gateway:
+        call(gateway, declare(gateway, url), calls)
+
+
 def counts(profile):
     """What a profile counts."""
     names, instructions, allocations, callee = {}, 0, 0, None
@@ -154,7 +162,12 @@ def main():
     arguments.add_argument("works", nargs="*", choices=[*WORKS, []], metavar="WORK", help=", ".join(WORKS))
     arguments.add_argument("--calls", type=int, default=2_000)
     arguments.add_argument("--keep")
+    arguments.add_argument("--do-only", action="store_true")
     given = arguments.parse_args()
+    if given.do_only:
+        for work in given.works or WORKS:
+            do(work, given.calls)
+        return
     print(f"{'work':12} {'instructions':>13} {'allocations':>12}   per call")
     for work in given.works or WORKS:
         once = run(work, given.calls, None)

