@@ -33,7 +33,7 @@ impl Jobs for Nobody {
 }
 
 impl AccessLog for Nobody {
-    fn write(&self, _: Box<Record>) {}
+    fn write(&self, _: &Record) {}
 }
 
 /// Verifies the token of a call again.

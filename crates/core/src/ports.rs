@@ -247,7 +247,12 @@ pub enum SessionsOf {
 /// Where records go. Writing never waits and never fails; what cannot be kept is counted.
 pub trait AccessLog: Send + Sync {
     /// Takes a record.
-    fn write(&self, record: Box<Record>);
+    fn write(&self, record: &Record);
+
+    /// A way into the same log for one worker alone, which shares it with nobody; none if there is only this one.
+    fn lane(&self) -> Option<Arc<dyn AccessLog>> {
+        None
+    }
 }
 
 /// Where captured exchanges go. Keeping never waits and never fails; what cannot be kept is counted.

@@ -56,7 +56,7 @@ pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// A record being written. It goes to the access log exactly once: when it is closed, or when it is dropped.
 pub struct OpenRecord {
-    record: Option<Box<Record>>,
+    record: Option<Record>,
     started: Instant,
     log: Arc<dyn AccessLog>,
 }
@@ -64,7 +64,7 @@ pub struct OpenRecord {
 impl OpenRecord {
     /// Opens the record of a call that has just arrived.
     pub fn new(record: Record, started: Instant, log: Arc<dyn AccessLog>) -> Self {
-        Self { record: Some(Box::new(record)), started, log }
+        Self { record: Some(record), started, log }
     }
 
     /// Changes the record; nothing after it is closed.
@@ -86,10 +86,10 @@ impl OpenRecord {
     }
 
     fn hand_over(&mut self) {
-        if let Some(mut record) = self.record.take() {
-            record.duration = self.started.elapsed();
-            self.log.write(record);
-        }
+        let Some(record) = &mut self.record else { return };
+        record.duration = self.started.elapsed();
+        self.log.write(record);
+        self.record = None;
     }
 }
 

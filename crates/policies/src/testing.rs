@@ -20,7 +20,7 @@ use portcullis_core::refusal::Refusal;
 struct Nowhere;
 
 impl AccessLog for Nowhere {
-    fn write(&self, _: Box<Record>) {}
+    fn write(&self, _: &Record) {}
 }
 
 /// A call from 192.0.2.1 of nobody known, with a path that becomes canonical as at the door.

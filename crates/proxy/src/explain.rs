@@ -226,5 +226,5 @@ impl HttpBody for Announced {
 struct Nowhere;
 
 impl AccessLog for Nowhere {
-    fn write(&self, _: Box<Record>) {}
+    fn write(&self, _: &Record) {}
 }

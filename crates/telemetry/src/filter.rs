@@ -3,10 +3,11 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use portcullis_core::record::Record;
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::packed::Shown;
 
 /// Why a filter cannot be read.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -104,14 +105,15 @@ impl Filter {
     }
 
     /// Whether it takes the record.
-    pub fn takes(&self, record: &Record) -> bool {
+    pub fn takes(&self, record: &Shown<'_>) -> bool {
         let same = |wanted: &Option<String>, found: Option<&str>| match wanted {
             None => true,
             Some(wanted) => found == Some(wanted),
         };
-        let service = self.service.as_ref().is_none_or(|wanted| {
-            record.service.as_deref() == Some(&wanted.name) && same(&wanted.version, record.version.as_deref())
-        });
+        let service = self
+            .service
+            .as_ref()
+            .is_none_or(|wanted| record.service == Some(&wanted.name) && same(&wanted.version, record.version));
         let status = match self.status {
             None => true,
             Some(StatusMatch::Exact(status)) => record.status == status,
@@ -119,8 +121,8 @@ impl Filter {
         };
         service
             && status
-            && same(&self.client, record.client.as_deref())
-            && same(&self.user, record.user.as_deref())
+            && same(&self.client, record.client)
+            && same(&self.user, record.user)
             && self.path.as_ref().is_none_or(|prefix| record.path.starts_with(prefix.as_str()))
             && self.since.is_none_or(|since| record.time >= since)
     }

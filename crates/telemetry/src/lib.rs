@@ -1,19 +1,26 @@
 //! The access log, the captured exchanges and the counters of the gateway.
 //!
 //! ```text
-//! workers ──write──►  queue, bounded by bytes  ──►  one thread  ──►  access.log, access.log.1 …
-//!                     (over it: dropped, counted)              └──►  Recent, searchable
+//! worker ──write──►  its lane ──┐
+//! worker ──write──►  its lane ──┼──►  one thread  ──►  access.log, access.log.1 …
+//! others ──write──►  one more ──┘                 └──►  Recent, searchable
+//!            (bounded by bytes; over it: dropped, counted)
 //! ```
 //!
-//! Nothing on a call's way waits for the log: a record is pushed or counted as dropped, and that is all.
+//! Nothing on a call's way waits for the log: a record is packed into bytes or counted as dropped, and that is all.
 
 mod access_log;
+mod blocks;
 mod captures;
 mod counters;
 mod file;
 mod filter;
+mod inbox;
+mod lane;
 mod line;
+mod packed;
 mod recent;
+mod taken;
 mod writer;
 
 pub use access_log::{AccessLogHandle, AccessLogWriter, Settings, StartError};
@@ -21,4 +28,5 @@ pub use captures::{CaptureFilter, CaptureSettings, CaptureStore};
 pub use counters::{Counter, Counters, Gauge, ProtocolErrors, Snapshot};
 pub use filter::{Filter, FilterError, ServiceMatch, StatusMatch};
 pub use line::{Lines, Reason};
+pub use packed::Shown;
 pub use recent::{CursorError, DEFAULT_LIMIT, Entry, MAX_LIMIT, Page, Recent};

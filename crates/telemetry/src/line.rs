@@ -3,11 +3,12 @@
 //! Written by hand because it happens once per call. Text is escaped as RFC 8259 section 7 demands, so no record
 //! can break out of its line.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use portcullis_core::digits::{AddressText, put_hex};
-use portcullis_core::record::Record;
 use time::OffsetDateTime;
+
+use crate::packed::Shown;
 
 /// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -29,29 +30,29 @@ pub enum Reason {
 
 impl Lines {
     /// Appends the record as one JSON object, without a line end.
-    pub fn write(&mut self, out: &mut Vec<u8>, record: &Record, reason: Reason) {
+    pub fn write(&mut self, out: &mut Vec<u8>, record: &Shown<'_>, reason: Reason) {
         out.extend_from_slice(b"{\"time\":\"");
         self.push_time(out, record.time);
         out.extend_from_slice(b"\",\"request_id\":");
-        push_text(out, record.request_id.as_str());
+        push_text(out, record.request_id);
         // Neither an address nor a method has a character that needs an escape.
         out.extend_from_slice(b",\"client_ip\":\"");
         out.extend_from_slice(AddressText::of(record.client_ip).as_bytes());
         out.extend_from_slice(b"\",\"method\":\"");
-        out.extend_from_slice(record.method.as_str().as_bytes());
+        out.extend_from_slice(record.method.as_bytes());
         out.extend_from_slice(b"\",\"path\":");
-        push_text(out, &record.path);
+        push_text(out, record.path);
         out.extend_from_slice(b",\"status\":");
         push_number(out, u64::from(record.status));
-        push_optional(out, b",\"service\":", record.service.as_deref());
-        push_optional(out, b",\"version\":", record.version.as_deref());
-        push_optional(out, b",\"client\":", record.client.as_deref());
-        push_optional(out, b",\"user\":", record.user.as_deref());
+        push_optional(out, b",\"service\":", record.service);
+        push_optional(out, b",\"version\":", record.version);
+        push_optional(out, b",\"client\":", record.client);
+        push_optional(out, b",\"user\":", record.user);
         out.extend_from_slice(b",\"duration_us\":");
-        push_number(out, micros(record.duration));
+        push_number(out, record.duration);
         out.extend_from_slice(b",\"upstream_duration_us\":");
         match record.upstream_duration {
-            Some(duration) => push_number(out, micros(duration)),
+            Some(duration) => push_number(out, duration),
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"bytes_in\":");
@@ -59,13 +60,13 @@ impl Lines {
         out.extend_from_slice(b",\"bytes_out\":");
         push_number(out, record.bytes_out);
         push_optional(out, b",\"refusal\":", record.refusal);
-        push_optional(out, b",\"target\":", record.target.as_deref());
+        push_optional(out, b",\"target\":", record.target);
         if let Some(status) = record.grpc_status {
             out.extend_from_slice(b",\"grpc_status\":");
             push_number(out, u64::from(status));
         }
-        if let (Reason::Shown, Some(reason)) = (reason, &record.reason) {
-            push_optional(out, b",\"reason\":", Some(reason));
+        if reason == Reason::Shown && record.reason.is_some() {
+            push_optional(out, b",\"reason\":", record.reason);
         }
         out.push(b'}');
     }
@@ -111,10 +112,6 @@ fn put_digits(place: &mut [u8], mut number: u32) {
         *digit = b"0123456789"[(number % 10) as usize];
         number /= 10;
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
@@ -190,9 +187,11 @@ fn to_escape(eight: u64) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::net::IpAddr;
+    use std::time::Duration;
 
     use http::{HeaderValue, Method};
     use portcullis_core::call::RequestId;
+    use portcullis_core::record::Record;
     use proptest::option;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -224,7 +223,7 @@ pub(crate) mod tests {
 
     fn text(record: &Record, reason: Reason) -> String {
         let mut out = Vec::new();
-        Lines::default().write(&mut out, record, reason);
+        Lines::default().write(&mut out, &Shown::of(record), reason);
         String::from_utf8(out).expect("UTF-8")
     }
 

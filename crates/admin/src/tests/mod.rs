@@ -300,7 +300,7 @@ fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
 struct NoLog;
 
 impl AccessLog for NoLog {
-    fn write(&self, _record: Box<Record>) {}
+    fn write(&self, _record: &Record) {}
 }
 
 fn record(path: &str, status: u16) -> Record {

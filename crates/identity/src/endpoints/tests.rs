@@ -37,8 +37,8 @@ impl Jobs for Control {
 struct Log(Mutex<Vec<Record>>);
 
 impl AccessLog for Log {
-    fn write(&self, record: Box<Record>) {
-        self.0.lock().expect("not poisoned").push(*record);
+    fn write(&self, record: &Record) {
+        self.0.lock().expect("not poisoned").push(record.clone());
     }
 }
 

@@ -22,7 +22,7 @@ fn records_reach_the_file_in_their_order() {
 
     let mut refused = record(1_000);
     refused.reason = Some("only for the operator".into());
-    log.handle.write(refused);
+    log.handle.write(&refused);
     log.handle.flushed_blocking();
     assert!(fs::read_to_string(&path).expect("reads").contains(",\"reason\":\"only for the operator\"}\n"));
 }
@@ -174,7 +174,7 @@ fn stopping_writes_everything_taken_by_then_and_counts_the_rest() {
             let handle = Arc::clone(&log.handle);
             std::thread::spawn(move || {
                 for number in 0..5_000 {
-                    handle.write(record(worker * 5_000 + number));
+                    handle.write(&record(worker * 5_000 + number));
                 }
             })
         })
@@ -188,7 +188,7 @@ fn stopping_writes_everything_taken_by_then_and_counts_the_rest() {
     for worker in workers {
         worker.join().expect("no panic");
     }
-    log.handle.write(record(0));
+    log.handle.write(&record(0));
     log.handle.flushed_blocking();
     let found = numbers(&directory.path().join("access.log"));
     let (written, dropped) = (log.counters.records_written.get(), log.counters.records_dropped.get());

@@ -1,6 +1,7 @@
 //! The access log from the outside: its file, its bounds, its searches.
 
 mod captures;
+mod lanes;
 mod log;
 mod overload;
 mod search;
@@ -16,8 +17,8 @@ use portcullis_core::record::Record;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, Counters, Recent, Settings};
 
 /// A record that can be told from others by its number.
-fn record(number: u64) -> Box<Record> {
-    Box::new(Record {
+fn record(number: u64) -> Record {
+    Record {
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number),
         request_id: RequestId::from_random(u128::from(number).to_be_bytes()),
         client_ip: "192.0.2.7".parse().expect("an address"),
@@ -36,7 +37,7 @@ fn record(number: u64) -> Box<Record> {
         reason: None,
         grpc_status: None,
         target: None,
-    })
+    }
 }
 
 struct Log {
@@ -54,7 +55,7 @@ impl Log {
 
     fn write(&self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
-            self.handle.write(record(number));
+            self.handle.write(&record(number));
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::{Log, numbers_in};
 
 /// A log whose file is a pipe that nobody empties, so that its thread stands still once the pipe is full.
-fn blocked(directory: &Path, queue_bytes: usize) -> (Log, File) {
+pub(crate) fn blocked(directory: &Path, queue_bytes: usize) -> (Log, File) {
     let path = directory.join("access.log");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("makes a pipe");
     let settings = Settings { queue_bytes, ..Settings::in_directory(directory) };
