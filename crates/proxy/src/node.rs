@@ -108,6 +108,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The same for one worker alone, which gets its own way into the access log if there is one.
+    pub(crate) fn for_one_worker(&self) -> Self {
+        Self { log: self.log.lane().unwrap_or_else(|| Arc::clone(&self.log)), ..self.clone() }
+    }
+
     /// Whether a peer is a proxy whose word counts.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
@@ -126,5 +131,73 @@ pub(crate) fn without_port(host: &Host) -> &str {
     match host.rfind(':') {
         Some(at) if !host.ends_with(']') => &host[..at],
         _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use portcullis_core::call::Ties;
+    use portcullis_core::memory::ManualClock;
+    use portcullis_core::record::Record;
+
+    use super::*;
+
+    /// Has lanes, and counts those who came for one.
+    struct Roads(AtomicUsize);
+
+    struct Lane;
+
+    impl AccessLog for Roads {
+        fn write(&self, _: &Record) {}
+        fn lane(&self) -> Option<Arc<dyn AccessLog>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Some(Arc::new(Lane))
+        }
+    }
+
+    impl AccessLog for Lane {
+        fn write(&self, _: &Record) {}
+    }
+
+    struct Everybody;
+
+    #[async_trait]
+    impl Welcome for Everybody {
+        async fn stands(&self, _: &Ties) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn each_worker_has_a_lane_of_the_log_if_the_log_has_lanes() {
+        let roads = Arc::new(Roads(AtomicUsize::new(0)));
+        let log: Arc<dyn AccessLog> = roads.clone();
+        let node = Node {
+            pseudonym: HeaderValue::from_static("gate"),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            trusted_proxies: Vec::new(),
+            forwarded_hosts: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            tls: None,
+            challenges: None,
+            strict_transport: None,
+            alternative: None,
+            redirect: None,
+            log: Arc::clone(&log),
+            welcome: Arc::new(Everybody),
+            clock: Arc::new(ManualClock::at(0)),
+            counters: Arc::default(),
+        };
+        let workers = [node.for_one_worker(), node.for_one_worker()];
+        assert_eq!(roads.0.load(Ordering::Relaxed), 2);
+        assert!(workers.iter().all(|own| !Arc::ptr_eq(&own.log, &log)));
+        assert!(!Arc::ptr_eq(&workers[0].log, &workers[1].log));
+        // A lane has none itself, and is shared.
+        let [own, _] = workers;
+        assert!(Arc::ptr_eq(&own.for_one_worker().log, &own.log));
     }
 }

@@ -161,7 +161,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
     std::thread::Builder::new().name(name).spawn(move || {
         // Its own: a count that every call takes part in is not shared between cores.
-        let node = Arc::new(Node::clone(&node));
+        let node = Arc::new(node.for_one_worker());
         runtime.block_on(run(node, listeners, admission, inbox, stage));
         // Tasks that are left are dropped here: their calls leave their records.
         runtime.shutdown_timeout(Duration::from_millis(100));
