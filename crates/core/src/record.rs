@@ -80,7 +80,7 @@ impl OpenRecord {
     }
 
     /// Hands the record to the access log.
-    pub fn close(mut self, change: impl FnOnce(&mut Record)) {
+    pub fn close(&mut self, change: impl FnOnce(&mut Record)) {
         self.note(change);
         self.hand_over();
     }

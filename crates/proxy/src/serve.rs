@@ -196,7 +196,7 @@ impl Walk {
             }
             body.on_end(move |end| {
                 let grpc = call.grpc.take();
-                call.record.note(|record| {
+                call.record.close(|record| {
                     record.bytes_in = received.bytes();
                     record.bytes_out = end.bytes;
                     match &end.outcome {
@@ -210,8 +210,6 @@ impl Walk {
                         grpc.tell(record);
                     }
                 });
-                // With it the record goes to the log.
-                drop(call);
                 drop(under_way);
             })
         })
