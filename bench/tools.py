@@ -46,7 +46,7 @@ class Tools:
         self.oha = self._oha(install)
         self.portcullis = self._portcullis(portcullis, install)
         profiled = self.target / "profiled" / "portcullis"
-        self.profiled = str(profiled) if profiled.exists() else None
+        self.profiled = self._not_older(profiled)
 
     def _found(self, name):
         path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -143,6 +143,15 @@ class Tools:
             self.missing["portcullis"] = f"{path} is not there"
             return None
         return str(path.absolute())
+
+    def _not_older(self, profiled):
+        """A binary that `./release` has built, if that was after the one it stands beside."""
+        if not profiled.exists():
+            return None
+        if self.portcullis and profiled.stat().st_mtime < os.stat(self.portcullis).st_mtime:
+            self.missing["portcullis profiled"] = f"{profiled} is older than {self.portcullis}; ./release builds it anew"
+            return None
+        return str(profiled)
 
     def versions(self):
         """Each program that is here with what it says of its version."""

@@ -244,7 +244,7 @@ pub enum SessionsOf {
     Client(Label),
 }
 
-/// Where records go. Writing never waits and never fails; what cannot be kept is counted.
+/// Where records go. Writing waits for nothing that takes long, and never fails; what cannot be kept is counted.
 pub trait AccessLog: Send + Sync {
     /// Takes a record.
     fn write(&self, record: &Record);

@@ -56,7 +56,8 @@ pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// A record being written. It goes to the access log exactly once: when it is closed, or when it is dropped.
 pub struct OpenRecord {
-    record: Option<Record>,
+    record: Record,
+    is_open: bool,
     started: Instant,
     log: Arc<dyn AccessLog>,
 }
@@ -64,13 +65,13 @@ pub struct OpenRecord {
 impl OpenRecord {
     /// Opens the record of a call that has just arrived.
     pub fn new(record: Record, started: Instant, log: Arc<dyn AccessLog>) -> Self {
-        Self { record: Some(record), started, log }
+        Self { record, is_open: true, started, log }
     }
 
     /// Changes the record; nothing after it is closed.
     pub fn note(&mut self, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.record {
-            change(record);
+        if self.is_open {
+            change(&mut self.record);
         }
     }
 
@@ -86,10 +87,11 @@ impl OpenRecord {
     }
 
     fn hand_over(&mut self) {
-        let Some(record) = &mut self.record else { return };
-        record.duration = self.started.elapsed();
-        self.log.write(record);
-        self.record = None;
+        // Before anything else, so that it is handed over once whatever happens.
+        if std::mem::take(&mut self.is_open) {
+            self.record.duration = self.started.elapsed();
+            self.log.write(&self.record);
+        }
     }
 }
 

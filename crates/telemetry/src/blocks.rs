@@ -141,7 +141,8 @@ impl Blocks {
     /// Seals the open block. The next one will need as much, so the oldest go before, and one of them gives its memory.
     fn begin_another(&mut self) {
         let mut oldest = None;
-        while self.weight() + self.open.weight() > self.budget {
+        let needed = if self.is_oversized(&self.open) { self.block } else { self.open.weight() };
+        while self.weight() + needed > self.budget {
             let Some(block) = self.take_oldest() else { break };
             oldest = Some(block);
         }

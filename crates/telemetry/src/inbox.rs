@@ -124,7 +124,12 @@ impl Inbox {
         if waiting.stage != Stage::Ended {
             waiting.stage = stage;
         }
-        if stage == Stage::Ended { mem::take(&mut waiting.messages) } else { Vec::new() }
+        if stage != Stage::Ended {
+            return Vec::new();
+        }
+        // Nobody looks into them any more.
+        waiting.lanes.clear();
+        mem::take(&mut waiting.messages)
     }
 
     /// Everything that waits, as it is at one moment: first comes what the messages bring along, then what is in the
@@ -178,7 +183,9 @@ impl Inbox {
     /// Whether nothing waits.
     pub(crate) fn is_quiet(&self) -> bool {
         let waiting = self.waiting();
-        waiting.messages.is_empty() && waiting.stage == Stage::Open && waiting.lanes.iter().all(|lane| lane.is_empty())
+        waiting.messages.is_empty()
+            && waiting.stage == Stage::Open
+            && waiting.lanes.iter().all(|lane| lane.is_at_rest())
     }
 }
 
@@ -192,10 +199,11 @@ impl Entrance {
     pub(crate) fn new(inbox: &Arc<Inbox>) -> Self {
         let lane = Arc::new(Lane::default());
         let mut waiting = inbox.waiting();
-        if waiting.stage != Stage::Open {
+        if waiting.stage == Stage::Open {
+            waiting.lanes.push(Arc::clone(&lane));
+        } else {
             lane.close();
         }
-        waiting.lanes.push(Arc::clone(&lane));
         drop(waiting);
         Self { lane, inbox: Arc::clone(inbox) }
     }

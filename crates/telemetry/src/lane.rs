@@ -8,6 +8,8 @@ use crate::packed::Packing;
 
 /// A buffer that has so many bytes is put aside and another begun, so that none becomes large and is moved often.
 const PIECE: usize = 256 << 10;
+/// What a lane keeps for the next records while nothing comes.
+const AT_REST: usize = 4 << 10;
 /// A lane takes so much of the budget at a time at most.
 const GRANT: usize = 64 << 10;
 
@@ -81,6 +83,7 @@ impl Lane {
             let full = mem::take(&mut waiting.records);
             waiting.full.push(full);
         }
+        make_room(&mut waiting.records, size);
         record.write(&mut waiting.records);
         true
     }
@@ -98,9 +101,14 @@ impl Lane {
         budget.give_back(mem::take(&mut waiting.room));
     }
 
-    /// Whether nothing waits in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting().records.is_empty()
+    /// Whether nothing waits in it. Then it does without the buffer that a burst has left it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let mut waiting = self.waiting();
+        let is_empty = waiting.records.is_empty();
+        if is_empty && waiting.records.capacity() > AT_REST {
+            waiting.records = Vec::new();
+        }
+        is_empty
     }
 
     /// Keeps everybody else from leaving or taking anything.
@@ -112,6 +120,16 @@ impl Lane {
     /// Takes no more records.
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
+    }
+}
+
+/// Makes room for so many bytes. It grows as vectors do, but never beyond a piece for records that fit into one: what was not
+/// counted as taken is little.
+fn make_room(buffer: &mut Vec<u8>, size: usize) {
+    let needed = buffer.len() + size;
+    if needed > buffer.capacity() {
+        let larger = (buffer.capacity() * 2).clamp(1 << 10, PIECE).max(needed);
+        buffer.reserve_exact(larger - buffer.len());
     }
 }
 
@@ -166,8 +184,10 @@ mod tests {
         lane.take(&mut taken, &mut spare, &budget);
         assert!(taken.len() > 2 && taken.iter().all(|piece| piece.len() <= PIECE), "{}", taken.len());
         assert_eq!(taken.concat(), written);
-        assert!(lane.is_empty() && spare.is_empty());
+        assert!(taken.iter().all(is_worth_keeping), "none has grown beyond what is counted");
         assert_eq!(lane.waiting().records.capacity(), 4_711, "the buffer that was brought along");
+        assert!(lane.is_at_rest() && spare.is_empty());
+        assert_eq!(lane.waiting().records.capacity(), 0, "too large to be kept for nothing");
     }
 
     #[test]

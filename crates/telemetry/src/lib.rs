@@ -7,7 +7,8 @@
 //!            (bounded by bytes; over it: dropped, counted)
 //! ```
 //!
-//! Nothing on a call's way waits for the log: a record is packed into bytes or counted as dropped, and that is all.
+//! Nothing on a call's way waits for the log: a record is packed into bytes or counted as dropped, and that is all. At most it
+//! waits until the thread has laid another buffer into the lane.
 
 mod access_log;
 mod blocks;

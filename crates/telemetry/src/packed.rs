@@ -196,7 +196,6 @@ impl<'a> Packing<'a> {
         for text in &self.texts {
             fixed.put(text.map_or(ABSENT, |text| number(text.len())).to_le_bytes());
         }
-        out.reserve(self.size);
         out.extend_from_slice(&fixed.bytes);
         for text in self.texts.iter().flatten() {
             out.extend_from_slice(text.as_bytes());

@@ -116,13 +116,13 @@ impl Writer {
         while !taken.is_empty() {
             self.stride.clear();
             taken.next(&mut self.stride, STRIDE, &mut self.done);
-            self.counters.records_written.add(self.recent.extend(&self.stride));
             for record in each(&self.stride).filter_map(Shown::unpack) {
                 self.line.clear();
                 self.lines.write(&mut self.line, &record, Reason::Shown);
                 self.line.push(b'\n');
                 self.file.append(&self.line);
             }
+            self.counters.records_written.add(self.recent.extend(&self.stride));
             self.keep_what_is_done();
             self.look_at_the_clock();
         }
@@ -146,7 +146,14 @@ impl Writer {
         }
     }
 
-    fn sleep(&self) {
+    fn sleep(&mut self) {
+        // What a burst has needed is not kept for nothing.
+        self.spare = Vec::new();
+        for buffer in [&mut self.stride, &mut self.line] {
+            if buffer.capacity() > 2 * STRIDE {
+                *buffer = Vec::new();
+            }
+        }
         self.inbox.sleep(|| {
             if self.file.has_pending() {
                 thread::park_timeout(RETRY);
