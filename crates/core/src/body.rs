@@ -117,18 +117,19 @@ impl<S: HttpBody<Data = Bytes, Error = BodyError> + Unpin + ?Sized> Source<S> {
         polled
     }
 
-    fn finish(&mut self, outcome: Outcome) {
-        if !self.hooks.is_empty() {
-            self.hooks.run(&End { outcome, bytes: self.passed });
-        }
+    /// How it ends if nobody looks at it any more.
+    fn left(&self) -> Outcome {
+        // A writer that knows the length stops at the last byte and never asks for the end.
+        let complete = self.stream.is_end_stream() || self.expected == Some(self.passed);
+        if complete { Outcome::Complete } else { Outcome::Dropped }
     }
 
-    /// Nobody looks at it any more.
-    fn leave(&mut self) {
-        if !self.hooks.is_empty() {
-            // A writer that knows the length stops at the last byte and never asks for the end.
-            let complete = self.stream.is_end_stream() || self.expected == Some(self.passed);
-            self.finish(if complete { Outcome::Complete } else { Outcome::Dropped });
+    /// It goes before anybody hears of its end.
+    fn finish(mut self: Box<Self>, outcome: Outcome) {
+        let (mut hooks, bytes) = (std::mem::take(&mut self.hooks), self.passed);
+        drop(self);
+        if !hooks.is_empty() {
+            hooks.run(&End { outcome, bytes });
         }
     }
 }
@@ -224,8 +225,8 @@ impl Body {
     fn finish(&mut self, outcome: Outcome) {
         match std::mem::replace(&mut self.0, Kind::Empty) {
             Kind::Empty => {}
-            Kind::Piece(mut source) => source.finish(outcome),
-            Kind::Stream(mut source) => source.finish(outcome),
+            Kind::Piece(source) => source.finish(outcome),
+            Kind::Stream(source) => source.finish(outcome),
         }
     }
 }
@@ -319,11 +320,12 @@ impl<F: FnMut(&mut Context<'_>, Polled) -> Polled + Unpin> HttpBody for Mapped<F
 
 impl Drop for Body {
     fn drop(&mut self) {
-        match &mut self.0 {
-            Kind::Empty => {}
-            Kind::Piece(source) => source.leave(),
-            Kind::Stream(source) => source.leave(),
-        }
+        let outcome = match &self.0 {
+            Kind::Empty => return,
+            Kind::Piece(source) => source.left(),
+            Kind::Stream(source) => source.left(),
+        };
+        self.finish(outcome);
     }
 }
 
@@ -391,6 +393,31 @@ mod tests {
         });
         drop(body);
         assert_eq!(*order.lock().expect("not poisoned"), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_a_body_comes_from_has_gone_when_its_end_is_told() {
+        struct Endless(Arc<()>);
+
+        impl HttpBody for Endless {
+            type Data = Bytes;
+            type Error = BodyError;
+
+            fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"abc")))))
+            }
+        }
+
+        let ends: [fn(Body); 3] =
+            [drop, |body| body.abandon(Outcome::Stalled, 0), |body| drop(body.map_polls(|_, polled| polled))];
+        for end in ends {
+            let source = Arc::new(());
+            let held = Arc::clone(&source);
+            let (body, told) =
+                watched(Body::stream(Endless(source)).on_end(move |_| assert_eq!(Arc::strong_count(&held), 1)));
+            end(body);
+            assert_eq!(told.lock().expect("not poisoned").len(), 1);
+        }
     }
 
     #[test]

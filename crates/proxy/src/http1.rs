@@ -43,7 +43,6 @@ pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: 
             };
         }
         match ended {
-            Ended::Crowded => {}
             Ended::Resting | Ended::Orderly => return close(stream, &watch).await,
             Ended::Switched(tunnel) => return Box::pin(tunnel.run(stream, watch)).await,
             Ended::Malformed => {
@@ -58,8 +57,6 @@ pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: 
 
 /// Why nothing more is read by what has read so far.
 enum Ended {
-    /// More fields come than there was room for; it goes on.
-    Crowded,
     /// Nothing has come for a while; it may go on.
     Resting,
     /// Both sides have said all.
@@ -81,13 +78,13 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
         .keep_alive(true)
         .half_close(false)
         .title_case_headers(true)
-        .max_headers(stream.room(node.limits.header_count))
+        .max_headers(node.limits.header_count)
         // The buffer may be read beyond its size; what is in it may not be longer than it.
         .max_header_size(node.limits.header_block)
         .max_buf_size(node.limits.header_block.max(8_192))
         .auto_date_header(true)
         .serve_connection(TokioIo::new(stream.lend()), service);
-    let (mut leaving, mut resting, mut crowded) = (false, false, false);
+    let (mut leaving, mut resting) = (false, false);
     let ended = std::future::poll_fn(|context| {
         match watch.poll(context) {
             // Polled once more, so that the connection can write its last words.
@@ -99,11 +96,6 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
             Ending::Drain if !leaving && watch.phase() != Phase::New => {
                 leaving = true;
                 Pin::new(&mut connection).graceful_shutdown();
-            }
-            // Nothing of the head under way is lost: it is read once more.
-            Ending::Crowded => {
-                crowded = true;
-                return Poll::Ready(None);
             }
             // Between two calls this ends what reads, not what is read from.
             Ending::Rest if !leaving => {
@@ -128,7 +120,6 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
         },
         Some(Err(error)) if error.is_parse() => Ended::Malformed,
         Some(Err(_)) => Ended::Broken,
-        None if crowded => Ended::Crowded,
         None => Ended::TimedOut,
     };
     (stream, ended)
@@ -159,7 +150,6 @@ fn call(
     });
     let (wish, upgrade) = wished.unzip();
     let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
-    watch.expect_body(!request.body().is_empty());
     // In HTTP/1.0 nothing may come before the answer.
     let hints = (request.version() == Version::HTTP_11).then(|| {
         watch.tell_through();

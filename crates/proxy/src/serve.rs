@@ -171,6 +171,7 @@ impl Walk {
         }
         // There is no use for these any more while what is recorded waits for the end.
         (call.request.body, call.upgrade, call.hints) = (Body::empty(), None, None);
+        call.raw.removed = Vec::new();
         // What has no length may go on for ever: nobody who was sent away listens on.
         let is_endless = response.body().size_hint().exact().is_none();
         // What gRPC is sent knows by itself how to end.

@@ -56,7 +56,9 @@ pub async fn forward(
         let again = send_again(settings, target, sent, &mut call.upgrade, unsent, call.hints.as_ref());
         sent = Box::pin(again).await?;
     }
-    call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
+    if !matches!(sent, Err(Failure::Refused(_))) {
+        call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
+    }
     let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let switched_to = if switches { response.headers_mut().remove(UPGRADE) } else { None };
