@@ -397,7 +397,9 @@ mod tests {
 
     #[test]
     fn what_a_body_comes_from_has_gone_when_its_end_is_told() {
-        struct Endless(Arc<()>);
+        struct Endless {
+            _held: Arc<()>,
+        }
 
         impl HttpBody for Endless {
             type Data = Bytes;
@@ -413,8 +415,9 @@ mod tests {
         for end in ends {
             let source = Arc::new(());
             let held = Arc::clone(&source);
-            let (body, told) =
-                watched(Body::stream(Endless(source)).on_end(move |_| assert_eq!(Arc::strong_count(&held), 1)));
+            let (body, told) = watched(
+                Body::stream(Endless { _held: source }).on_end(move |_| assert_eq!(Arc::strong_count(&held), 1)),
+            );
             end(body);
             assert_eq!(told.lock().expect("not poisoned").len(), 1);
         }
