@@ -115,25 +115,23 @@ def under_callgrind(binary, directory):
     return path
 
 
+def do(work, gateway, calls):
+    """Does the work with a gateway that is started for it."""
+    declare, call, service = WORKS[work]
+    with service() as url, gateway:
+        call(gateway, declare(gateway, url), calls)
+
+
 def run(work, calls, keep):
     """Instructions and allocations of a whole run with so many calls."""
     with tempfile.TemporaryDirectory() as directory:
         gateway = Gateway("--workers", "1")
         gateway.binary = under_callgrind(os.path.abspath(gateway.binary), directory)
-        declare, call, service = WORKS[work]
-        with service() as url, gateway:
-            call(gateway, declare(gateway, url), calls + 100)
+        do(work, gateway, calls + 100)
         if keep:
             os.makedirs(keep, exist_ok=True)
             os.replace(f"{directory}/profile", f"{keep}/{work}")
         return counts(f"{keep}/{work}" if keep else f"{directory}/profile")
-
-
-def do(work, calls):
-    """Does the work."""
-    declare, call, service = WORKS[work]
-    with service() as url, Gateway("--workers", "1") as gateway:
-        call(gateway, declare(gateway, url), calls)
 
 
 def counts(profile):
@@ -166,7 +164,7 @@ def main():
     given = arguments.parse_args()
     if given.do_only:
         for work in given.works or WORKS:
-            do(work, given.calls)
+            do(work, Gateway("--workers", "1"), given.calls)
         return
     print(f"{'work':12} {'instructions':>13} {'allocations':>12}   per call")
     for work in given.works or WORKS:

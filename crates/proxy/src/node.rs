@@ -108,6 +108,27 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node that serves in clear, believes nobody, and has every bound as it is by default.
+    pub fn plain(log: Arc<dyn AccessLog>, welcome: Arc<dyn Welcome>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            pseudonym: HeaderValue::from_static("gate"),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            trusted_proxies: Vec::new(),
+            forwarded_hosts: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            tls: None,
+            challenges: None,
+            strict_transport: None,
+            alternative: None,
+            redirect: None,
+            log,
+            welcome,
+            clock,
+            counters: Arc::default(),
+        }
+    }
+
     /// The same for one worker alone, which gets its own way into the access log if there is one.
     pub(crate) fn for_one_worker(&self) -> Self {
         Self { log: self.log.lane().unwrap_or_else(|| Arc::clone(&self.log)), ..self.clone() }
@@ -175,23 +196,7 @@ mod tests {
     fn each_worker_has_a_lane_of_the_log_if_the_log_has_lanes() {
         let roads = Arc::new(Roads(AtomicUsize::new(0)));
         let log: Arc<dyn AccessLog> = roads.clone();
-        let node = Node {
-            pseudonym: HeaderValue::from_static("gate"),
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-            trusted_proxies: Vec::new(),
-            forwarded_hosts: Vec::new(),
-            proxy_protocol: ProxyProtocol::Off,
-            tls: None,
-            challenges: None,
-            strict_transport: None,
-            alternative: None,
-            redirect: None,
-            log: Arc::clone(&log),
-            welcome: Arc::new(Everybody),
-            clock: Arc::new(ManualClock::at(0)),
-            counters: Arc::default(),
-        };
+        let node = Node::plain(Arc::clone(&log), Arc::new(Everybody), Arc::new(ManualClock::at(0)));
         let workers = [node.for_one_worker(), node.for_one_worker()];
         assert_eq!(roads.0.load(Ordering::Relaxed), 2);
         assert!(workers.iter().all(|own| !Arc::ptr_eq(&own.log, &log)));

@@ -5,12 +5,10 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use crate::packed::each;
+use crate::packed::{each, make_room};
 
 /// Bytes of a block. Of a small budget a block takes a smaller part, so that not much goes at once.
 const BLOCK: usize = 64 << 10;
-/// What the first record of a block gets room for at least.
-const FIRST: usize = 1 << 10;
 
 /// Packed records that came one after the other.
 #[derive(Debug, Default)]
@@ -56,11 +54,7 @@ impl Block {
 
     /// Takes a record. Memory grows with what there is, up to a whole block.
     fn push(&mut self, record: &[u8], block: usize) {
-        let needed = self.bytes.len() + record.len();
-        if needed > self.bytes.capacity() {
-            let wished = (self.bytes.capacity() * 2).max(FIRST).min(block).max(needed);
-            self.bytes.reserve_exact(wished - self.bytes.len());
-        }
+        make_room(&mut self.bytes, record.len(), block);
         self.starts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
         self.bytes.extend_from_slice(record);
     }

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::packed::Packing;
+use crate::packed::{Packing, make_room};
 
 /// A buffer that has so many bytes is put aside and another begun, so that none becomes large and is moved often.
 const PIECE: usize = 256 << 10;
@@ -83,7 +83,8 @@ impl Lane {
             let full = mem::take(&mut waiting.records);
             waiting.full.push(full);
         }
-        make_room(&mut waiting.records, size);
+        // What was not counted as taken is little.
+        make_room(&mut waiting.records, size, PIECE);
         record.write(&mut waiting.records);
         true
     }
@@ -120,16 +121,6 @@ impl Lane {
     /// Takes no more records.
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
-    }
-}
-
-/// Makes room for so many bytes. It grows as vectors do, but never beyond a piece for records that fit into one: what was not
-/// counted as taken is little.
-fn make_room(buffer: &mut Vec<u8>, size: usize) {
-    let needed = buffer.len() + size;
-    if needed > buffer.capacity() {
-        let larger = (buffer.capacity() * 2).clamp(1 << 10, PIECE).max(needed);
-        buffer.reserve_exact(larger - buffer.len());
     }
 }
 

@@ -17,6 +17,9 @@ const ABSENT: u32 = u32::MAX;
 /// What is longer is cut, so that every length fits. Nothing that a call brings comes near.
 const LONGEST_TEXT: usize = 64 << 20;
 
+/// What the first record of a buffer gets room for at least.
+const FIRST: usize = 1 << 10;
+
 const IS_IPV6: u8 = 1;
 const IS_BEFORE_1970: u8 = 2;
 const HAS_UPSTREAM: u8 = 4;
@@ -200,6 +203,16 @@ impl<'a> Packing<'a> {
         for text in self.texts.iter().flatten() {
             out.extend_from_slice(text.as_bytes());
         }
+    }
+}
+
+/// Makes room for a record of this size in a buffer, which grows as vectors do, but beyond `most` bytes only for one that
+/// does not fit into them.
+pub(crate) fn make_room(buffer: &mut Vec<u8>, size: usize, most: usize) {
+    let needed = buffer.len() + size;
+    if needed > buffer.capacity() {
+        let larger = (buffer.capacity() * 2).max(FIRST).min(most).max(needed);
+        buffer.reserve_exact(larger - buffer.len());
     }
 }
 

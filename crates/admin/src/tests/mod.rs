@@ -38,8 +38,7 @@ use portcullis_identity::{
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::{Changes, DryRun, Workshop};
 use portcullis_proxy::explain::Explainer;
-use portcullis_proxy::node::{Limits, Node, Timeouts};
-use portcullis_proxy::proxy_protocol::ProxyProtocol;
+use portcullis_proxy::node::Node;
 use portcullis_proxy::snapshot::{Publisher, Snapshot};
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::{self, Upstreams};
@@ -278,23 +277,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
 }
 
 fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
-    Node {
-        pseudonym: HeaderValue::from_static("gate"),
-        limits: Limits::default(),
-        timeouts: Timeouts::default(),
-        trusted_proxies: Vec::new(),
-        forwarded_hosts: Vec::new(),
-        proxy_protocol: ProxyProtocol::Off,
-        tls: None,
-        challenges: None,
-        strict_transport: None,
-        alternative: None,
-        redirect: None,
-        log: Arc::new(NoLog),
-        welcome: Arc::new(standing),
-        clock: clock.clone(),
-        counters: Arc::default(),
-    }
+    Node::plain(Arc::new(NoLog), Arc::new(standing), clock.clone())
 }
 
 struct NoLog;
