@@ -133,10 +133,11 @@ impl Renewer {
 
     /// Takes up what is kept.
     async fn refresh(&mut self) -> Result<(), RegistryError> {
-        if self.shelf.refresh().await? {
+        let has_changed = self.shelf.refresh().await?;
+        self.publish();
+        if has_changed {
             self.show().await;
         }
-        self.publish();
         Ok(())
     }
 
@@ -155,6 +156,7 @@ impl Renewer {
         }
     }
 
+    /// Tells how it goes: before a certificate is shown, since nobody is to see it beside what was known before it.
     fn publish(&self) {
         let (tls, now) = (&self.parts.tls, self.now());
         let (entries, directory) = (&self.shelf.entries, &self.parts.directory);
@@ -310,6 +312,7 @@ impl Renewer {
         let (host, leaf) = (self.shelf.entries[position].host.clone(), obtained.leaf.clone());
         if self.shelf.keep_issued(position, issued, obtained, kept).await? {
             tracing::info!(%host, serial = %leaf.serial, not_after = leaf.not_after, "a certificate was obtained");
+            self.publish();
             self.show().await;
         }
         Ok(())

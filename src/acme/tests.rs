@@ -34,6 +34,8 @@ struct Signer {
     asked: AtomicUsize,
     /// While this is set, orders wait to be let go.
     holds: AtomicBool,
+    /// While this is set, so does whoever asks for a window.
+    holds_windows: AtomicBool,
     go: Notify,
     panics: AtomicBool,
 }
@@ -63,6 +65,9 @@ impl Issuer for Signer {
 
     async fn window(&self, _: &CertificateDer<'static>) -> Result<Option<(Window, Duration)>, Failure> {
         self.asked.fetch_add(1, SeqCst);
+        if self.holds_windows.load(SeqCst) {
+            self.go.notified().await;
+        }
         Ok(*self.window.lock().expect("not poisoned"))
     }
 }
@@ -178,6 +183,29 @@ async fn one_orders_and_the_other_takes_up_what_it_has_got() {
     assert_eq!(fingerprints(&third), fingerprints(&one));
     nodes.step(&mut third).await;
     assert!(nodes.orders().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_shown_is_told_of_with_its_own_renewal() {
+    let nodes = Nodes::new();
+    let mut node = nodes.node().await;
+    let (tls, report) = (Arc::clone(&node.tls), Arc::clone(&node.report));
+    nodes.signer.holds_windows.store(true, SeqCst);
+    let (mut stage, signer) = (nodes.stage.subscribe(), Arc::clone(&nodes.signer));
+    let stepping = tokio::spawn(async move { node.renewer.step(&mut stage).await.map(drop) });
+    while signer.asked.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The authority has not yet said when it wants the first to be renewed, and the second has not been ordered.
+    assert_eq!(tls.shown().len(), 1);
+    let told: Vec<_> =
+        report.all().into_iter().map(|renewal| (renewal.host, renewal.next_at, renewal.failures)).collect();
+    assert_eq!((told[0].0.as_str(), told[0].2), ("a.example", 0));
+    assert!(told[0].1 > nodes.clock.unix_millis(), "{told:?}");
+    nodes.signer.holds_windows.store(false, SeqCst);
+    nodes.signer.go.notify_one();
+    stepping.await.expect("no panic").expect("a registry");
+    assert_eq!(tls.shown().len(), 2);
 }
 
 #[tokio::test]
