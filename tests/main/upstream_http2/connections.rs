@@ -141,6 +141,17 @@ fn what_was_refused_is_sent_again() {
 }
 
 #[test]
+fn a_body_that_has_not_left_is_sent_again() {
+    // There is no room for it on the first connection, which then says good-bye.
+    let server = Server::start(&json!({"first_window": 0}));
+    let gateway = before(&server, ONE);
+    let answer = gateway.call("POST", "/fast/v1/good-bye", &[], b"hello");
+    assert_eq!((answer.status, &answer.json()["body"], &answer.json()["number"]), (200, &json!("hello"), &json!(2)));
+    assert_eq!(server.events("request").len(), 2);
+    assert!(server.events("held").is_empty());
+}
+
+#[test]
 fn a_body_that_was_begun_is_not_sent_again() {
     let server = Server::start(&json!({}));
     let gateway = before(&server, ONE);

@@ -62,8 +62,11 @@ class Connection(asyncio.Protocol):
         if self.number == 1:
             streams = options.get("first_streams", streams)
         settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
-        if "window" in options:
-            settings[SettingCodes.INITIAL_WINDOW_SIZE] = options["window"]
+        window = options.get("window")
+        if self.number == 1:
+            window = options.get("first_window", window)
+        if window is not None:
+            settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
         self.h2.local_settings.update(settings)
         self.h2.local_settings.acknowledge()
         self.h2.initiate_connection()
@@ -174,6 +177,9 @@ class Connection(asyncio.Protocol):
                 return
             seen_before.add(path)
             self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.streams.pop(number)
+        elif path.startswith("/good-bye") and self.number == 1:
+            self.goaway(max(0, number - 2))
             self.streams.pop(number)
         elif path.startswith("/reset"):
             self.h2.reset_stream(number, ErrorCodes.INTERNAL_ERROR)

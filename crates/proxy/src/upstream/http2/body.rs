@@ -119,9 +119,10 @@ impl Sending {
     }
 
     /// The body to be sent once more, if it is still here: nothing of it has been taken, or all of it at once.
-    pub(super) fn again(self, progress: &Progress) -> Option<Body> {
+    pub(super) fn again(self) -> Option<Body> {
         match self.first {
-            Some(whole) if progress.is_done.load(Relaxed) => Some(Body::full(whole)),
+            // Whether it has left or waits for room, nothing follows it.
+            Some(whole) if self.body.is_end_stream() => Some(Body::full(whole)),
             None if !self.is_begun => Some(self.body),
             _ => None,
         }

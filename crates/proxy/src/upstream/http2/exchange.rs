@@ -67,7 +67,7 @@ pub async fn send(
         Some(Err(Stopped::Body(error))) => return Err(Failure::Body(error)),
         Some(Err(Stopped::Stream(error))) => {
             let again = match exchange.sending {
-                Some(sending) => sending.again(&progress),
+                Some(sending) => sending.again(),
                 None => is_empty.then(Body::empty),
             };
             let has_left = noted.written.load(Relaxed) != written;
