@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
+use super::bell::Bell;
 use super::guard::Guard;
 use super::http2::{self, Shared, Silent};
 use super::noting::{Noted, Noting};
@@ -38,6 +39,8 @@ pub struct Connection {
     pub noted: Arc<Noted>,
     /// Keeps the connection counted as open, also when it goes on in another protocol.
     pub open: oneshot::Sender<()>,
+    /// Wakes whoever drives it.
+    pub bell: Arc<Bell>,
 }
 
 /// A connection that has just been opened.
@@ -94,14 +97,16 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         .map_err(|error| unreachable(target, error))?;
     let key = Arc::clone(slot.key());
     let (open, closed) = oneshot::channel();
+    let bell = Arc::<Bell>::default();
+    let driven = Arc::clone(&bell).drive(connection.with_upgrades());
     tokio::spawn(async move {
         // What went wrong is told to the call that waits for an answer.
-        let _ = connection.with_upgrades().await;
+        let _ = driven.await;
         // Nothing is ever sent: whoever has the connection, or the tunnel it has become, has dropped it.
         let _ = closed.await;
         drop(slot);
     });
-    Ok(Opened::Http1(Connection { key, sender, noted, open }))
+    Ok(Opened::Http1(Connection { key, sender, noted, open, bell }))
 }
 
 /// A machine that has gone without a word is noticed, be it while nothing passes or, after `patience`, while something

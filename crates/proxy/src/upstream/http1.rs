@@ -5,9 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::{Request, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
@@ -115,13 +116,21 @@ impl Sent {
             return Ok(Answered::Switched(response, connection.open));
         }
         let key = Arc::clone(&connection.key);
-        Ok(Answered::Response(response.map(|incoming| {
-            IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
-                if end.outcome == Outcome::Complete && request_done.is_none_or(|done| done.load(Relaxed)) {
-                    take_back(&key, connection);
-                }
-            })
-        })))
+        let is_sent = move || request_done.as_ref().is_none_or(|done| done.load(Relaxed));
+        // It waits for the next request: all of this exchange has come in.
+        let is_over = connection.sender.is_ready() && is_sent();
+        let (head, mut incoming) = response.into_parts();
+        if is_over && let Some(body) = connection.bell.muffled(|| all_of(&mut incoming)) {
+            let response = http::Response::from_parts(head, body?);
+            take_back(&key, connection);
+            return Ok(Answered::Response(response));
+        }
+        let body = IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
+            if end.outcome == Outcome::Complete && is_sent() {
+                take_back(&key, connection);
+            }
+        });
+        Ok(Answered::Response(http::Response::from_parts(head, body)))
     }
 
     fn failed(self, mut error: TrySendError<Request<Body>>) -> Failure {
@@ -145,6 +154,25 @@ impl Sent {
             None => Failure::Broken(error.to_string()),
         }
     }
+}
+
+/// An answer's body that has come in and is one piece, as that of a short answer of known length. None: it may be more than
+/// one, or be followed by trailers.
+fn all_of(incoming: &mut Incoming) -> Option<Result<Body, Failure>> {
+    if incoming.is_end_stream() {
+        return Some(Ok(Body::empty()));
+    }
+    let length = incoming.size_hint().exact()?;
+    // Nobody is to be woken: whatever there is, is there.
+    let polled = Pin::new(incoming).poll_frame(&mut Context::from_waker(Waker::noop()));
+    Some(match polled {
+        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+            Ok(data) if data.len() as u64 == length => Ok(Body::full(data)),
+            _ => Err(Failure::Broken("an answer shorter than it says".to_owned())),
+        },
+        Poll::Ready(Some(Err(error))) => Err(Failure::Broken(error.to_string())),
+        Poll::Ready(None) | Poll::Pending => Err(Failure::Broken("an answer without its body".to_owned())),
+    })
 }
 
 /// The failure of the request's own body, somewhere among the causes.

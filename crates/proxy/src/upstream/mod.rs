@@ -1,6 +1,7 @@
 //! The endpoint at the end of a service's pipeline: choose a target, forward the call, bring the answer back.
 
 pub mod balance;
+pub mod bell;
 pub mod connect;
 pub mod exchange;
 pub mod forward;
