@@ -144,13 +144,18 @@ impl Watch {
         let verdict = match self.phase() {
             Phase::New if over(since, timeouts.first_byte) => CLOSE,
             Phase::New if is_draining && over(since, LAST_CALL) => CLOSE,
-            Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
-            Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
             Phase::Closing if over(since, LINGER) => CLOSE,
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
-            Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
-            // What the caller has not taken yet is still to be written.
-            Phase::Idle if stuck == 0 && over(since, REST) && self.is_between_calls() => {
+            Phase::Busy | Phase::Head | Phase::Idle | Phase::Tunnel
+                if stuck != 0 && over(stuck, timeouts.body_idle) =>
+            {
+                CLOSE
+            }
+            // The call is over but for what the caller has not taken yet: until then nothing else is waited for.
+            Phase::Head | Phase::Idle if stuck != 0 => return,
+            Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
+            Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
+            Phase::Idle if over(since, REST) && self.is_between_calls() => {
                 if !self.may_rest.swap(true, Relaxed) {
                     self.waker.wake();
                 }
@@ -178,7 +183,14 @@ impl Watch {
         match polled {
             Poll::Pending if self.stuck_since.load(Relaxed) == 0 => self.stuck_since.store(tick.max(1), Relaxed),
             Poll::Pending => {}
-            Poll::Ready(_) => self.stuck_since.store(0, Relaxed),
+            Poll::Ready(_) if self.stuck_since.load(Relaxed) == 0 => {}
+            Poll::Ready(_) => {
+                self.stuck_since.store(0, Relaxed);
+                // Between two calls one waits for the next from when all of the last has been taken.
+                if matches!(self.phase(), Phase::Head | Phase::Idle) {
+                    self.since.store(tick, Relaxed);
+                }
+            }
         }
     }
 
@@ -510,6 +522,16 @@ mod tests {
         }
         watch.enter(Phase::Head, 86_000);
         assert_eq!(watch.poll(&context), Ending::None, "it has rested");
+        // What is left of an answer is waited for like the rest of it.
+        for phase in [Phase::Idle, Phase::Head] {
+            watch.enter(phase, 100_000);
+            watch.note_write(&Poll::Pending, 180_000);
+            watch.judge(209_999, &timeouts);
+            assert_eq!(watch.poll(&context), Ending::None);
+            watch.note_write(&Poll::Ready(Ok(1)), 209_999);
+            watch.judge(210_000, &timeouts);
+            assert_eq!(watch.poll(&context), Ending::None);
+        }
         watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);

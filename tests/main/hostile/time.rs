@@ -126,6 +126,39 @@ fn an_answer_nobody_takes_is_given_up() {
     drop(many);
 }
 
+#[test]
+fn the_end_of_an_answer_is_waited_for_like_the_rest_of_it() {
+    let backend = Backend::serving(|stream, request| {
+        let length = request.target.trim_start_matches("/x").parse().expect("a length");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), &vec![b'x'; length]].concat()).is_ok()
+    });
+    let settings = SHORT.replace("body_idle = \"1s\"", "body_idle = \"20s\"");
+    let scene = Scene::open(backend, &format!("{settings}upstream_first_byte = \"20s\"\n"));
+    let gateway = &scene.gateway;
+    // For some of these lengths nothing is left but what the gateway itself still has to write.
+    thread::scope(|scope| {
+        for step in 0..160_usize {
+            scope.spawn(move || {
+                let (length, goes_on) = (1_000_000 + step / 2 * 50_000, step % 2 == 1);
+                let mut stream = connect(gateway.data);
+                write!(stream, "GET /orders/v1/x{length} HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+                // Some of them come while the answer is on its way, and begin another call that never comes whole.
+                thread::sleep(Duration::from_millis(300));
+                if goes_on {
+                    stream.write_all(b"GET /orders/v1/next HTTP/1.1\r\nHo").expect("sent");
+                }
+                // Longer than anything but the pauses of a body.
+                thread::sleep(Duration::from_secs(3));
+                let found = answers(&read_to_close(&mut stream));
+                let lengths: Vec<_> = found.iter().map(|answer| (answer.status, answer.body.len())).collect();
+                assert_eq!(lengths[0], (200, length));
+                assert!(lengths[1..].is_empty() || (goes_on && lengths[1..] == [(408, 0)]), "{length}: {lengths:?}");
+            });
+        }
+    });
+}
+
 /// Waits until so many connections stand on the data plane.
 fn wait_for_connections(gateway: &Gateway, want: u64) {
     let deadline = std::time::Instant::now() + crate::support::client::PATIENCE;
