@@ -137,6 +137,8 @@ impl Renewer {
         self.publish();
         if has_changed {
             self.show().await;
+            // The files were read again with it, and may have more certificates than before.
+            self.publish();
         }
         Ok(())
     }

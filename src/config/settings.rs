@@ -229,7 +229,7 @@ settings! {
         first_byte: Duration = POSITIVE_TIME("10s"),
         /// For a complete request head; then 408. For a TLS handshake; then it is closed.
         head: Duration = POSITIVE_TIME("10s"),
-        /// For the next piece of a request body; then 408.
+        /// For the next piece of a request body; then 408. For a caller to take more of an answer; then it is closed.
         body_idle: Duration = POSITIVE_TIME("30s"),
         /// For a connection to a target; then 502.
         connect: Duration = POSITIVE_TIME("5s"),

@@ -146,13 +146,14 @@ impl Watch {
             Phase::New if is_draining && over(since, LAST_CALL) => CLOSE,
             Phase::Closing if over(since, LINGER) => CLOSE,
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
-            Phase::Busy | Phase::Head | Phase::Idle | Phase::Tunnel
-                if stuck != 0 && over(stuck, timeouts.body_idle) =>
-            {
+            Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
+            // The call is over but for what the caller has not taken yet: until then nothing else is waited for.
+            Phase::Head | Phase::Idle if stuck != 0 => {
+                if !over(stuck, timeouts.body_idle.max(timeouts.keep_alive)) {
+                    return;
+                }
                 CLOSE
             }
-            // The call is over but for what the caller has not taken yet: until then nothing else is waited for.
-            Phase::Head | Phase::Idle if stuck != 0 => return,
             Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
             Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
             Phase::Idle if over(since, REST) && self.is_between_calls() => {
@@ -186,8 +187,8 @@ impl Watch {
             Poll::Ready(_) if self.stuck_since.load(Relaxed) == 0 => {}
             Poll::Ready(_) => {
                 self.stuck_since.store(0, Relaxed);
-                // Between two calls one waits for the next from when all of the last has been taken.
-                if matches!(self.phase(), Phase::Head | Phase::Idle) {
+                // One waits for the next call from when all of the last has been taken. In HTTP/2 more is written than answers.
+                if !self.is_http2.load(Relaxed) && matches!(self.phase(), Phase::Head | Phase::Idle) {
                     self.since.store(tick, Relaxed);
                 }
             }
@@ -531,7 +532,20 @@ mod tests {
             watch.note_write(&Poll::Ready(Ok(1)), 209_999);
             watch.judge(210_000, &timeouts);
             assert_eq!(watch.poll(&context), Ending::None);
+            watch.note_write(&Poll::Pending, 210_000);
+            watch.judge(285_001, &timeouts);
+            assert_eq!(watch.poll(&context), Ending::Close);
+            watch.verdict.store(GO_ON, Relaxed);
+            watch.note_write(&Poll::Ready(Ok(1)), 285_001);
         }
+        // Over HTTP/2 that something is written is no sign of a call.
+        watch.enter(Phase::Idle, 300_000);
+        watch.is_http2.store(true, Relaxed);
+        watch.note_write(&Poll::Pending, 374_000);
+        watch.note_write(&Poll::Ready(Ok(1)), 375_000);
+        watch.judge(375_001, &timeouts);
+        assert_eq!(watch.poll(&context), Ending::Close);
+        (watch.verdict.store(GO_ON, Relaxed), watch.is_http2.store(false, Relaxed));
         watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);

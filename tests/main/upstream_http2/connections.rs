@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 
 use super::{ONE, Server, before, declare, get};
-use crate::support::client::connect;
+use crate::support::client::{connect, read_answer};
 use crate::support::scene::until;
 use crate::support::{Answer, Gateway};
 
@@ -148,7 +148,7 @@ fn a_body_that_has_not_left_is_sent_again() {
     let answer = gateway.call("POST", "/fast/v1/good-bye", &[], b"hello");
     assert_eq!((answer.status, &answer.json()["body"], &answer.json()["number"]), (200, &json!("hello"), &json!(2)));
     assert_eq!(server.events("request").len(), 2);
-    assert!(server.events("held").is_empty());
+    assert!(server.events("for nobody").is_empty());
 }
 
 #[test]
@@ -164,6 +164,20 @@ fn a_body_that_was_begun_is_not_sent_again() {
     assert_eq!(&answer, b"HTTP/1.1 502");
     server.wait_for("request", |_| true);
     assert_eq!(server.events("request").len(), 1);
+}
+
+#[test]
+fn a_request_is_sent_again_whole_or_not_at_all() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    for (number, (body, status)) in
+        [("0\r\n\r\n", 200), ("5\r\nhello\r\n0\r\n\r\n", 200), ("0\r\nX-Sum: 1\r\n\r\n", 502)].iter().enumerate()
+    {
+        let mut stream = connect(gateway.data);
+        let fields = "Host: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum";
+        write!(stream, "POST /fast/v1/whole-and-refused/{number} HTTP/1.1\r\n{fields}\r\n\r\n{body}").expect("sent");
+        assert_eq!(read_answer(&mut stream, false).status, *status, "{body}");
+    }
 }
 
 #[test]

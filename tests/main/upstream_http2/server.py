@@ -125,6 +125,7 @@ class Connection(asyncio.Protocol):
         elif isinstance(event, DataReceived):
             stream = self.streams.get(event.stream_id)
             if stream is None:
+                tell(event="for nobody", stream=event.stream_id, bytes=len(event.data))
                 return
             path = stream.field(":path")
             if path.startswith("/hold"):
@@ -208,6 +209,10 @@ class Connection(asyncio.Protocol):
         """What is done when the whole request is there."""
         if path.startswith(("/never", "/hold", "/torn")):
             return
+        if path.startswith("/whole-and-refused") and path not in seen_before:
+            seen_before.add(path)
+            self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            return self.streams.pop(number)
         if path.startswith("/big"):
             self.h2.send_headers(number, [(":status", "200"), ("content-length", str(len(BIG)))])
             return self.send(number, BIG, [])

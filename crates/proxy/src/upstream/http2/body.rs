@@ -73,7 +73,7 @@ impl Sending {
                     self.piece = data;
                 }
                 Some(Ok(Err(frame))) => {
-                    self.first = None;
+                    (self.first, self.is_begun) = (None, true);
                     let trailers = frame.into_trailers().unwrap_or_default();
                     self.stream.send_trailers(trailers).map_err(|_| Halt::Stream)?;
                     return Poll::Ready(self.finish(progress));
@@ -83,7 +83,6 @@ impl Sending {
                     return Poll::Ready(Err(Halt::Body(error)));
                 }
                 None => {
-                    self.is_begun = true;
                     self.stream.send_data(Bytes::new(), true).map_err(|_| Halt::Stream)?;
                     return Poll::Ready(self.finish(progress));
                 }
