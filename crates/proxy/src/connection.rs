@@ -545,7 +545,8 @@ mod tests {
         watch.note_write(&Poll::Ready(Ok(1)), 375_000);
         watch.judge(375_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
-        (watch.verdict.store(GO_ON, Relaxed), watch.is_http2.store(false, Relaxed));
+        watch.verdict.store(GO_ON, Relaxed);
+        watch.is_http2.store(false, Relaxed);
         watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
