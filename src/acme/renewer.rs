@@ -133,18 +133,16 @@ impl Renewer {
 
     /// Takes up what is kept.
     async fn refresh(&mut self) -> Result<(), RegistryError> {
-        let has_changed = self.shelf.refresh().await?;
-        self.publish();
-        if has_changed {
+        if self.shelf.refresh().await? {
             self.show().await;
-            // The files were read again with it, and may have more certificates than before.
-            self.publish();
         }
+        self.publish();
         Ok(())
     }
 
-    /// Has the listener show what is there.
+    /// Has the listener show what is there. What is known of it is told first: nobody is to see it beside what was known before.
     async fn show(&self) {
+        self.publish();
         let obtained: Vec<Obtained> = self.shelf.entries.iter().filter_map(|entry| entry.obtained.clone()).collect();
         let tls = Arc::clone(&self.parts.tls);
         match tokio::task::spawn_blocking(move || tls.take_obtained(obtained)).await {
@@ -158,7 +156,6 @@ impl Renewer {
         }
     }
 
-    /// Tells how it goes: before a certificate is shown, since nobody is to see it beside what was known before it.
     fn publish(&self) {
         let (tls, now) = (&self.parts.tls, self.now());
         let (entries, directory) = (&self.shelf.entries, &self.parts.directory);
@@ -314,7 +311,6 @@ impl Renewer {
         let (host, leaf) = (self.shelf.entries[position].host.clone(), obtained.leaf.clone());
         if self.shelf.keep_issued(position, issued, obtained, kept).await? {
             tracing::info!(%host, serial = %leaf.serial, not_after = leaf.not_after, "a certificate was obtained");
-            self.publish();
             self.show().await;
         }
         Ok(())

@@ -148,12 +148,10 @@ impl Watch {
             Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
             // The call is over but for what the caller has not taken yet: until then nothing else is waited for.
-            Phase::Head | Phase::Idle if stuck != 0 => {
-                if !over(stuck, timeouts.body_idle.max(timeouts.keep_alive)) {
-                    return;
-                }
+            Phase::Head | Phase::Idle if stuck != 0 && over(stuck, timeouts.body_idle.max(timeouts.keep_alive)) => {
                 CLOSE
             }
+            Phase::Head | Phase::Idle if stuck != 0 => return,
             Phase::Head if over(since, timeouts.head) => CLOSE_WITH_408,
             Phase::Idle if over(since, timeouts.keep_alive) => CLOSE,
             Phase::Idle if over(since, REST) && self.is_between_calls() => {
@@ -181,17 +179,17 @@ impl Watch {
 
     /// Notes whether a write has found the socket full.
     pub fn note_write(&self, polled: &Poll<io::Result<usize>>, tick: u32) {
+        let is_stuck = self.stuck_since.load(Relaxed) != 0;
         match polled {
-            Poll::Pending if self.stuck_since.load(Relaxed) == 0 => self.stuck_since.store(tick.max(1), Relaxed),
-            Poll::Pending => {}
-            Poll::Ready(_) if self.stuck_since.load(Relaxed) == 0 => {}
-            Poll::Ready(_) => {
+            Poll::Pending if !is_stuck => self.stuck_since.store(tick.max(1), Relaxed),
+            Poll::Ready(_) if is_stuck => {
                 self.stuck_since.store(0, Relaxed);
                 // One waits for the next call from when all of the last has been taken. In HTTP/2 more is written than answers.
                 if !self.is_http2.load(Relaxed) && matches!(self.phase(), Phase::Head | Phase::Idle) {
                     self.since.store(tick, Relaxed);
                 }
             }
+            _ => {}
         }
     }
 

@@ -58,19 +58,19 @@ class Connection(asyncio.Protocol):
         if self.is_http1:
             return
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
-        streams = options.get("streams", 100)
-        if self.number == 1:
-            streams = options.get("first_streams", streams)
-        settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
-        window = options.get("window")
-        if self.number == 1:
-            window = options.get("first_window", window)
+        settings = {SettingCodes.MAX_CONCURRENT_STREAMS: self.option("streams", 100)}
+        window = self.option("window")
         if window is not None:
             settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
         self.h2.local_settings.update(settings)
         self.h2.local_settings.acknowledge()
         self.h2.initiate_connection()
         self.flush()
+
+    def option(self, name, otherwise=None):
+        """An option, which may be another one for the first connection."""
+        value = options.get(name, otherwise)
+        return options.get(f"first_{name}", value) if self.number == 1 else value
 
     def connection_lost(self, _):
         tell(event="lost", number=self.number, most=self.most)
@@ -135,8 +135,7 @@ class Connection(asyncio.Protocol):
                 return
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             if path.startswith("/held-and-refused"):
-                self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
-                self.streams.pop(event.stream_id)
+                self.refuse(event.stream_id)
             elif path.startswith("/duplex"):
                 self.send(event.stream_id, event.data)
             else:
@@ -177,8 +176,7 @@ class Connection(asyncio.Protocol):
             if path in seen_before and not path.startswith("/refused-always"):
                 return
             seen_before.add(path)
-            self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self.streams.pop(number)
+            self.refuse(number)
         elif path.startswith("/good-bye") and self.number == 1:
             self.goaway(max(0, number - 2))
             self.streams.pop(number)
@@ -199,6 +197,11 @@ class Connection(asyncio.Protocol):
         self.streams.pop(number)
         self.flush()
 
+    def refuse(self, number):
+        """Says that it has not looked at a call."""
+        self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+        self.streams.pop(number)
+
     def goaway(self, last):
         """Says good-bye: what came after this stream is not looked at."""
         self.h2.close_connection(last_stream_id=last)
@@ -211,8 +214,7 @@ class Connection(asyncio.Protocol):
             return
         if path.startswith("/whole-and-refused") and path not in seen_before:
             seen_before.add(path)
-            self.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            return self.streams.pop(number)
+            return self.refuse(number)
         if path.startswith("/big"):
             self.h2.send_headers(number, [(":status", "200"), ("content-length", str(len(BIG)))])
             return self.send(number, BIG, [])

@@ -115,19 +115,18 @@ impl Sent {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answered::Switched(response, connection.open));
         }
-        let key = Arc::clone(&connection.key);
         let is_sent = move || request_done.as_ref().is_none_or(|done| done.load(Relaxed));
         // It waits for the next request: all of this exchange has come in.
         let is_over = connection.sender.is_ready() && is_sent();
         let (head, mut incoming) = response.into_parts();
         if is_over && let Some(body) = connection.bell.muffled(|| all_of(&mut incoming)) {
             let response = http::Response::from_parts(head, body?);
-            take_back(&key, connection);
+            take_back(connection);
             return Ok(Answered::Response(response));
         }
         let body = IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
             if end.outcome == Outcome::Complete && is_sent() {
-                take_back(&key, connection);
+                take_back(connection);
             }
         });
         Ok(Answered::Response(http::Response::from_parts(head, body)))

@@ -348,8 +348,9 @@ fn queue<T>(queue: &mut VecDeque<oneshot::Sender<T>>) -> Option<oneshot::Receive
 }
 
 /// Takes a connection back whose request and answer have both come to their ends.
-pub fn take_back(key: &PoolKey, connection: Connection) {
-    with(key, |pool| {
+pub fn take_back(connection: Connection) {
+    let key = Arc::clone(&connection.key);
+    with(&key, |pool| {
         if !connection.sender.is_closed() {
             pool.idle.push(Idle { connection, since: worker::tick() });
             pool.call_next();
