@@ -41,7 +41,11 @@ fn lines(method: &str, explanation: &Value, output: &Output) -> Vec<String> {
     let list = |field: &str| of(field).as_array().map(Vec::as_slice).unwrap_or_default();
     let request = of("request");
     let url = format!("{}://{}{}", shown(request, "scheme"), shown(request, "host"), shown(request, "path"));
-    let mut lines = vec![format!("request  {} {url} from {}", printable(method), shown(request, "client_ip"))];
+    let preflight = match shown(request, "preflight_for") {
+        announced if announced.is_empty() => String::new(),
+        announced => format!(", a preflight for {announced}"),
+    };
+    let mut lines = vec![format!("request  {} {url} from {}{preflight}", printable(method), shown(request, "client_ip"))];
     lines.push(match of("route") {
         Value::Null => "route    none".to_owned(),
         route => match shown(route, "service") {

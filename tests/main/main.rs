@@ -7,6 +7,7 @@ mod captures;
 mod command_line;
 mod crash;
 mod data_plane;
+mod decisions;
 mod declarations;
 mod demo;
 mod deployment;

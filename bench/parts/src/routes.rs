@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, Method};
 use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_proxy::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
@@ -22,7 +23,7 @@ impl Endpoint for Nowhere {
 }
 
 fn table(services: usize) -> Routes {
-    let facts = Arc::new(RouteFacts { name: "any".into(), service: None });
+    let facts = Arc::new(RouteFacts { name: "any".into(), ..RouteFacts::default() });
     let pipeline = Arc::new(Pipeline::new(facts, Vec::new(), Arc::new(Nowhere)));
     let mut routes = Routes::new(Vec::new());
     for number in 0..services {
@@ -41,13 +42,16 @@ fn table(services: usize) -> Routes {
 /// Finds one of so many services.
 pub(crate) fn find(services: usize) -> Part {
     let (routes, headers) = (table(services), HeaderMap::new());
+    let host = Host::parse(b"api.example.com:8443").expect("a host");
+    let path = Path::parse("/service-7/v1/items/7").expect("a path");
     Box::new(move || {
         let wanted = Wanted {
-            host: black_box("api.example.com:8443"),
-            path: black_box("/service-7/v1/items/7"),
+            host: black_box(&host),
+            path: black_box(path.decision()),
             method: &Method::GET,
             headers: &headers,
             query: None,
+            announced: false,
         };
         assert!(black_box(routes.find(&wanted)).is_some(), "declared");
     })

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request};
-use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
@@ -88,7 +88,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
 
 fn call(authorization: &str) -> Call {
     let record = log::record("/orders/v1/items/7");
-    let path = Path::parse(&record.path, EncodedSlash::Refuse).expect("a path");
+    let path = Path::parse(&record.path).expect("a path");
     let value = HeaderValue::from_str(authorization).expect("a value");
     Call::new(
         record.request_id.clone(),

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use serde::Serialize;
 
 use crate::body::Body;
-use crate::canonical::{Host, Path};
+use crate::canonical::{DecisionPath, Host, Path};
 pub use crate::digits::hex;
 use crate::digits::put_hex;
 use crate::directory::KeyHash;
 use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::grpc::{self, Code, GrpcCall};
-use crate::model::{Label, ServiceId};
+use crate::model::{Label, PathOptions, ServiceId};
 use crate::ports::SessionId;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
@@ -114,7 +116,7 @@ pub struct Request {
     pub path: Path,
     /// The query, as sent, without `?`.
     pub query: Option<Bytes>,
-    /// The host asked for, in lower case.
+    /// The host asked for.
     pub host: Host,
     /// The HTTP version it came in.
     pub version: Version,
@@ -122,6 +124,19 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+}
+
+impl Request {
+    /// The method of the call that a browser announces with this request, if it is a preflight (the CORS protocol of the
+    /// Fetch standard).
+    pub fn announced_method(&self) -> Option<Method> {
+        if self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
+            return None;
+        }
+        let mut announced = self.headers.get_all(ACCESS_CONTROL_REQUEST_METHOD).into_iter();
+        let (Some(method), None) = (announced.next(), announced.next()) else { return None };
+        Method::from_bytes(method.as_bytes()).ok()
+    }
 }
 
 /// The request as it stood on the wire; for signatures alone.
@@ -150,12 +165,14 @@ pub trait Hints: Send + Sync {
 }
 
 /// What a compiled route tells about itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct RouteFacts {
     /// The route's name.
     pub name: Arc<str>,
     /// The service behind it; none for a built-in route.
     pub service: Option<ServiceId>,
+    /// Which paths it takes that are refused otherwise.
+    pub paths: PathOptions,
 }
 
 /// A principal an API key speaks for.
@@ -264,8 +281,10 @@ pub struct Call {
     pub hints: Option<Arc<dyn Hints>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
-    /// How many bytes of the path the route has matched.
+    /// How many bytes of the path that is decided on the route has matched.
     pub matched: usize,
+    /// The same for each other reading of a path with parameters.
+    pub matched_readings: Vec<usize>,
     /// Who is calling.
     pub caller: Caller,
     /// What is recorded.
@@ -302,15 +321,28 @@ impl Call {
             hints: None,
             route: None,
             matched: 0,
+            matched_readings: Vec::new(),
             caller: Caller::default(),
             record,
             trial: None,
         }
     }
 
-    /// What of the path is left behind what the route has matched; empty or beginning with `/`.
-    pub fn rest(&self) -> &str {
-        self.request.path.as_str().get(self.matched..).unwrap_or("")
+    /// What of the path is left behind what the route has matched, to be decided on.
+    pub fn rest(&self) -> DecisionPath<'_> {
+        self.request.path.decision().behind(self.matched)
+    }
+
+    /// The same for each other reading of a path with parameters: nothing, for nearly all calls. What decides by the rest
+    /// of a path must come to one decision on all of them.
+    pub fn other_rests(&self) -> impl Iterator<Item = DecisionPath<'_>> {
+        let readings = self.request.path.readings().zip(&self.matched_readings);
+        readings.map(|(reading, matched)| reading.behind(*matched))
+    }
+
+    /// What is left of the path as it is forwarded; empty or beginning with `/`.
+    pub fn forwarded_rest(&self) -> &str {
+        self.request.path.forwarded_behind(self.matched)
     }
 
     /// Takes the body out, leaving an empty one.
@@ -362,7 +394,8 @@ struct OAuthError<'a> {
 
 impl Dialect {
     /// The dialect of a path.
-    pub fn of(path: &str) -> Self {
+    pub fn of(path: DecisionPath<'_>) -> Self {
+        let path = path.as_str();
         if path.starts_with("/oauth/") || path == "/verify_token" { Self::OAuth } else { Self::Http }
     }
 

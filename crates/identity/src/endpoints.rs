@@ -180,7 +180,7 @@ impl PemEndpoint {
 impl Endpoint for PemEndpoint {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         only_get(call)?;
-        let rest = call.rest();
+        let rest = call.rest().as_str();
         let kid = rest.strip_prefix('/').unwrap_or(rest).strip_suffix(".pem");
         let pem = kid.and_then(|kid| self.0.pem(kid)).ok_or(Refusal::NoRoute)?;
         Ok(public("application/x-pem-file", Bytes::copy_from_slice(pem.as_bytes())))

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderValue;
 use portcullis_core::call::{Call, KeyHolder, Response};
+use portcullis_core::canonical::DecisionPath;
 use portcullis_core::fields::{RATELIMIT, RATELIMIT_POLICY};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Next, Policy, Step};
@@ -118,7 +119,7 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
     let caller = &call.caller;
     match part {
         Part::Address => push_address(text, call),
-        Part::Path => text.push(2, call.request.path.as_str().as_bytes()),
+        Part::Path => push_path(text, call),
         Part::Header(name) => {
             let mut values = call.request.headers.get_all(name).into_iter();
             let (Some(value), None) = (values.next(), values.next()) else { return false };
@@ -142,6 +143,19 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
         },
     }
     true
+}
+
+/// All readings of a path, with and without a slash at its end, are one path.
+fn push_path(text: &mut KeyText, call: &Call) {
+    let path = &call.request.path;
+    let plainest = path.readings().chain([path.decision()]).min_by_key(|reading| reading.as_str().len());
+    let plainest = plainest.unwrap_or(path.decision());
+    let push = |text: &mut KeyText, path: DecisionPath<'_>| text.push(2, path.as_str().trim_end_matches('/').as_bytes());
+    if call.route.as_ref().is_some_and(|route| route.paths.case_insensitive) {
+        push(text, plainest.folded().decision());
+    } else {
+        push(text, plainest);
+    }
 }
 
 fn push_address(text: &mut KeyText, call: &Call) {

@@ -9,7 +9,7 @@ use portcullis_core::body::Body;
 use portcullis_core::call::{
     Call, Caller, Dialect, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
 };
-use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::Client;
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
@@ -30,7 +30,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
     }
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    let path = Path::parse(path, EncodedSlash::Refuse).expect("a path");
+    let path = Path::parse(path).expect("a path");
     let id = RequestId::from_random([7; 16]);
     let client_ip = "192.0.2.1".parse().expect("an address");
     let record = Record {
@@ -108,7 +108,7 @@ pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) 
         fields.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
     }
     let seen = Arc::default();
-    let facts = Arc::new(RouteFacts { name: "test".into(), service: None });
+    let facts = Arc::new(RouteFacts { name: "test".into(), ..RouteFacts::default() });
     let endpoint = Arc::new(Answers(fields, Arc::clone(&seen)));
     let response = Pipeline::new(facts, vec![("test", step.clone())], endpoint).run(call).await;
     let seen = seen.lock().expect("not poisoned").take();

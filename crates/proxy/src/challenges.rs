@@ -15,7 +15,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use rustls::sign::CertifiedKey;
 
-use crate::node::{Node, without_port};
+use crate::node::Node;
 
 /// Where `http-01` is answered; the token follows.
 const PATH: &str = "/.well-known/acme-challenge/";
@@ -38,16 +38,16 @@ pub trait Challenges: Send + Sync {
 /// Puts the answer to a certificate authority before what else a call is chosen for.
 pub(crate) fn before(node: &Node, call: &Call, otherwise: Arc<Pipeline>) -> Arc<Pipeline> {
     let Some(challenges) = &node.challenges else { return otherwise };
-    let Some(token) = call.request.path.as_str().strip_prefix(PATH) else { return otherwise };
+    let Some(token) = call.request.path.decision().as_str().strip_prefix(PATH) else { return otherwise };
     if call.request.method != Method::GET || !is_token(token) || !challenges.may_be_pending() {
         return otherwise;
     }
-    let host: Box<str> = without_port(&call.request.host).into();
+    let host: Box<str> = call.request.host.name().into();
     // What a call would come to is told without asking other nodes.
     if call.trial.is_some() && challenges.known(&host, token).is_none() {
         return otherwise;
     }
-    let facts = RouteFacts { name: PATH.into(), service: None };
+    let facts = RouteFacts { name: PATH.into(), ..RouteFacts::default() };
     let endpoint = Proof { challenges: Arc::clone(challenges), host, token: token.into(), otherwise };
     Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(endpoint)))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_core::call::RouteFacts;
-use portcullis_core::model::{HostMode, Name, Problem, Route, Service, ServiceId};
+use portcullis_core::canonical::{Host, Path};
+use portcullis_core::model::{HostMode, Name, PathOptions, Problem, Route, Service, ServiceId};
 use portcullis_core::policy::Pipeline;
 use portcullis_policies::Parts;
 
@@ -51,7 +52,9 @@ pub fn compile_route<'a>(
     let mut keep = |found: Vec<Problem>| problems.extend(found);
     let hosts = hosts(&route.matches.hosts).map_err(&mut keep).ok();
     let conditions = Conditions::parse(&route.matches).map_err(&mut keep).ok();
-    let path = DeclaredPath::parse(&route.matches.path).map_err(|problem| keep(vec![problem])).ok();
+    let service = route.service.as_ref().and_then(service);
+    let paths = route.paths(service.map(Service::paths).unwrap_or_default());
+    let path = DeclaredPath::parse(&route.matches.path, paths).map_err(|problem| keep(vec![problem])).ok();
     let pipeline = path
         .as_ref()
         .and_then(|path| route_pipeline(name, route, path, service, parts, upstreams).map_err(&mut keep).ok());
@@ -64,11 +67,11 @@ pub fn compile_route<'a>(
     }
 }
 
-fn route_pipeline<'a>(
+fn route_pipeline(
     name: &Name,
     route: &Route,
     path: &DeclaredPath,
-    service: impl FnOnce(&ServiceId) -> Option<&'a Service>,
+    service: Option<&Service>,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
@@ -78,7 +81,7 @@ fn route_pipeline<'a>(
         (None, None, Some(answer)) => return answering(name, route, answers::fixed(answer)),
         _ => return Err(vec![Problem::new("", "a route has exactly one of 'service', 'redirect' and 'answer'")]),
     };
-    let Some(service) = service(id) else {
+    let Some(service) = service else {
         return Err(vec![Problem::new("service", format!("there is no service '{id}'"))]);
     };
     let forwarding = forwarding(route, path)?;
@@ -93,6 +96,9 @@ fn route_pipeline<'a>(
         effective.require.clone_from(require);
     }
     effective.policies.extend(route.policies.clone());
+    let paths = route.paths(service.paths());
+    (effective.path_parameters, effective.encoded_slash) = (paths.parameters, paths.encoded_slash);
+    effective.case_insensitive = paths.case_insensitive;
     pipeline(name.shared(), id, &effective, forwarding, parts, upstreams)
 }
 
@@ -116,7 +122,8 @@ fn answering(
     }
     match endpoint {
         Ok(endpoint) if problems.is_empty() => {
-            let facts = RouteFacts { name: name.shared(), service: None };
+            let paths = route.paths(PathOptions::default());
+            let facts = RouteFacts { name: name.shared(), service: None, paths };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), endpoint)))
         }
         endpoint => {
@@ -131,9 +138,9 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
         (Some(_), true) => return Err(vec![Problem::new("strip", "a route has either 'strip' or 'rewrite'")]),
         (Some(rewrite), false) => {
             let plain = rewrite.replace(['{', '}'], "~");
-            let canonical =
-                portcullis_core::canonical::Path::parse(&plain, portcullis_core::canonical::EncodedSlash::Refuse);
-            if !canonical.is_ok_and(|canonical| canonical.as_str() == plain) {
+            let canonical = Path::parse(&plain);
+            let is_one = |path: Path| path.forwarded() == plain && !path.has_encoded_slash();
+            if !canonical.is_ok_and(is_one) {
                 return Err(vec![Problem::new("rewrite", "expected a canonical path like '/v2/{id}/{rest}'")]);
             }
             ForwardPath::Template(Template::parse(rewrite, path, "rewrite").map_err(|problem| vec![problem])?)
@@ -156,7 +163,7 @@ fn pipeline(
     let endpoint = upstreams.compile(&service.targets, service.protocol, service.tls.as_ref(), forwarding);
     match (steps, endpoint) {
         (Ok(steps), Ok(endpoint)) => {
-            let facts = RouteFacts { name, service: Some(id.clone()) };
+            let facts = RouteFacts { name, service: Some(id.clone()), paths: service.paths() };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
         }
         (steps, endpoint) => Err(steps.err().into_iter().chain(endpoint.err()).flatten().collect()),
@@ -168,19 +175,20 @@ fn hosts(declared: &[String]) -> Result<Vec<String>, Vec<Problem>> {
     if declared.len() > MOST_HOSTS {
         problems.push(Problem::new("match.hosts", format!("at most {MOST_HOSTS}")));
     }
+    let mut hosts = Vec::with_capacity(declared.len());
     for (position, host) in declared.iter().enumerate() {
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        let is_name = portcullis_core::canonical::Host::parse(name.as_bytes()).is_ok();
-        let has_port = name.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        if !is_name || has_port || name.contains('*') {
-            let message = format!("expected a host name without a port, or '*.' and one, found '{host}'");
-            problems.push(Problem::new(format!("match.hosts[{position}]"), message));
+        let (wildcard, name) = host.strip_prefix("*.").map_or(("", host.as_str()), |name| ("*.", name));
+        match Host::parse(name.as_bytes()) {
+            Ok(host) if !host.has_port() && !name.ends_with(':') => hosts.push(format!("{wildcard}{}", host.as_str())),
+            _ => {
+                let message = format!("expected a host name without a port, or '*.' and one, found '{host}'");
+                problems.push(Problem::new(format!("match.hosts[{position}]"), message));
+            }
         }
     }
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut hosts: Vec<String> = declared.iter().map(|host| host.to_ascii_lowercase()).collect();
     hosts.sort();
     hosts.dedup();
     Ok(hosts)

@@ -11,7 +11,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA}
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, ClientCertificate, Dialect, Peer, RawRequest, Request, RequestId};
-use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
 
@@ -97,11 +97,11 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         grpc_status: None,
         target: None,
     };
-    let path = path.unwrap_or_else(root);
-    let dialect = dialect.unwrap_or_else(|| Dialect::of(path.as_str()));
+    let path = path.unwrap_or_else(Path::root);
+    let dialect = dialect.unwrap_or_else(|| Dialect::of(path.decision()));
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
     let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
-    let host = host.unwrap_or_else(unnamed_host);
+    let host = host.unwrap_or_else(Host::unnamed);
     let request = Request { method, path, query, host, version, headers, body };
     let record = OpenRecord::new(record, started, Arc::clone(&node.log));
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
@@ -169,7 +169,7 @@ fn read(
     if uri.path_and_query().is_none() {
         return Err(Refusal::malformed("bad_target", "the request target is a path or an absolute URL"));
     }
-    let path = Path::parse(if uri.path().is_empty() { "/" } else { uri.path() }, EncodedSlash::Refuse)?;
+    let path = Path::parse(if uri.path().is_empty() { "/" } else { uri.path() })?;
     // Over HTTP/1.1 the parser counts.
     if headers.len() > node.limits.header_count {
         return Err(Refusal::TooManyFields { limit: node.limits.header_count });
@@ -224,7 +224,7 @@ fn read_host(uri: &Uri, version: Version, seen: &Seen<'_>) -> Result<Host, Refus
         }
         (Some(authority), _) => Host::parse(authority.as_str().as_bytes()),
         (None, Some(field)) => Ok(field),
-        (None, None) => Ok(unnamed_host()),
+        (None, None) => Ok(Host::unnamed()),
     }
 }
 
@@ -232,14 +232,6 @@ fn read_host(uri: &Uri, version: Version, seen: &Seen<'_>) -> Result<Host, Refus
 /// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
 pub fn is_framed_twice(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-}
-
-fn root() -> Path {
-    Path::parse("/", EncodedSlash::Refuse).unwrap_or_else(|_| unreachable!("the root is canonical"))
-}
-
-fn unnamed_host() -> Host {
-    Host::parse(b"localhost").unwrap_or_else(|_| unreachable!("a host name"))
 }
 
 fn shown_method(method: &Method) -> Method {

@@ -21,6 +21,7 @@ use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::{Destination, Trial, Tried};
 
+use crate::choose;
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::routes::{Wanted, Weighed};
@@ -53,8 +54,10 @@ pub struct Question {
 /// What would become of it.
 #[derive(Debug)]
 pub struct Explanation {
-    /// The canonical path.
+    /// The path as it is decided on.
     pub path: String,
+    /// The method of the call whose route it took because it announces that call: it is a preflight.
+    pub preflight_for: Option<Method>,
     /// The host it is for.
     pub host: String,
     /// `http` or `https`, as the caller sees it.
@@ -111,16 +114,21 @@ impl Explainer {
 
         let snapshot = self.publisher.latest();
         let was_read = refusal.is_none();
-        let weighed = match &snapshot {
-            Some(snapshot) if was_read => snapshot.weigh(&Wanted::of(&call), MOST_ROUTES),
-            _ => Weighed::default(),
-        };
-        let pipeline = serve::pipeline(&self.node, &mut call, refusal, |wanted| {
+        let find = |wanted: &Wanted<'_>| {
             let found = snapshot.as_ref()?.find(wanted)?;
             Some((Arc::clone(found.pipeline), found.matched))
-        });
+        };
+        let announced = call.request.announced_method().filter(|_| was_read);
+        let wanted = choose::wanted(&call.request, announced.as_ref(), find);
+        let preflight_for = announced.as_ref().filter(|_| wanted.announced).cloned();
+        let weighed = match &snapshot {
+            Some(snapshot) if was_read => snapshot.weigh(&wanted, MOST_ROUTES),
+            _ => Weighed::default(),
+        };
+        let pipeline = serve::pipeline(&self.node, &mut call, refusal, find);
         let status = pipeline.run(&mut call).await.status().as_u16();
-        Ok(tell(call, &pipeline, weighed, status, if was_read { None } else { Some(question.url) }))
+        let told = tell(call, &pipeline, weighed, status, if was_read { None } else { Some(question.url) });
+        Ok(Explanation { preflight_for, ..told })
     }
 }
 
@@ -145,7 +153,8 @@ fn tell(
         (None, None) => (End::Answered, Some(status)),
     };
     Explanation {
-        path: unread.unwrap_or_else(|| call.request.path.as_str().to_owned()),
+        path: unread.unwrap_or_else(|| call.request.path.decision().as_str().to_owned()),
+        preflight_for: None,
         host: call.request.host.as_str().to_owned(),
         scheme: call.peer.scheme,
         client_ip: call.peer.client_ip,

@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod answers;
 pub mod challenges;
 pub mod change;
+mod choose;
 pub mod compile;
 pub mod connection;
 pub mod date;

@@ -141,17 +141,7 @@ impl Node {
 
     /// Whether a host that a proxy names is one this node is known by. Ports do not matter.
     pub fn goes_by(&self, host: &Host) -> bool {
-        let name = without_port(host);
-        self.forwarded_hosts.iter().any(|known| known == name)
-    }
-}
-
-/// A host without its port.
-pub(crate) fn without_port(host: &Host) -> &str {
-    let host = host.as_str();
-    match host.rfind(':') {
-        Some(at) if !host.ends_with(']') => &host[..at],
-        _ => host,
+        self.forwarded_hosts.iter().any(|known| known == host.name())
     }
 }
 

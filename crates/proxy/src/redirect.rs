@@ -11,7 +11,7 @@ use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
-use crate::node::{Node, without_port};
+use crate::node::Node;
 
 /// What probes ask for. From this machine itself they may ask in clear.
 const PROBES: [&str; 2] = ["/-/health", "/-/ready"];
@@ -26,15 +26,15 @@ pub struct Redirect {
 /// What becomes of a call that has come in clear where it should not; none if it may go on.
 pub fn in_clear(node: &Node, call: &Call) -> Option<Arc<Pipeline>> {
     let redirect = node.redirect.as_ref()?;
-    let is_probe = PROBES.contains(&call.request.path.as_str()) && call.peer.socket.ip().to_canonical().is_loopback();
+    let is_probe = PROBES.contains(&call.request.path.decision().as_str()) && call.peer.socket.ip().to_canonical().is_loopback();
     // A proxy in front that is believed may have ended TLS.
     if call.peer.scheme == "https" || is_probe {
         return None;
     }
-    let host = without_port(&call.request.host);
+    let host = call.request.host.name();
     let is_known = node.goes_by(&call.request.host) || node.tls.as_ref().is_some_and(|tls| tls.covers(host));
     let location = is_known.then(|| location(host, redirect.port, call)).flatten();
-    let facts = RouteFacts { name: "".into(), service: None };
+    let facts = RouteFacts::default();
     Some(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Elsewhere(location)))))
 }
 

@@ -17,6 +17,7 @@ use portcullis_core::trial::Destination;
 use tokio::net::TcpStream;
 
 use crate::challenges;
+use crate::choose::{self, Chosen};
 use crate::connection::{UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::fields::X_REQUEST_ID;
@@ -125,7 +126,7 @@ pub fn pipeline(
     node: &Node,
     call: &mut Call,
     refusal: Option<Refusal>,
-    find: impl FnOnce(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
 ) -> Arc<Pipeline> {
     if let Some(refusal) = refusal {
         return refusing(refusal);
@@ -137,19 +138,22 @@ pub fn pipeline(
 fn chosen(
     node: &Node,
     call: &mut Call,
-    find: impl FnOnce(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
 ) -> Arc<Pipeline> {
     if let Some(elsewhere) = redirect::in_clear(node, call) {
         return elsewhere;
     }
-    let Some((pipeline, matched)) = find(&Wanted::of(call)) else { return refusing(Refusal::NoRoute) };
+    let Chosen { pipeline, matched, matched_readings } = match choose::choose(&call.request, find) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusing(refusal),
+    };
     if let Some(service) = &pipeline.route.service {
         call.record.note(|record| {
             record.service = Some(service.name.shared());
             record.version = Some(service.version.shared());
         });
     }
-    call.matched = matched;
+    (call.matched, call.matched_readings) = (matched, matched_readings);
     call.route = Some(Arc::clone(&pipeline.route));
     pipeline
 }
@@ -265,6 +269,5 @@ fn refusing(refusal: Refusal) -> Arc<Pipeline> {
         }
     }
 
-    let facts = portcullis_core::call::RouteFacts { name: "".into(), service: None };
-    Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Refuse(refusal))))
+    Arc::new(Pipeline::new(Arc::default(), Vec::new(), Arc::new(Refuse(refusal))))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use portcullis_core::call::RouteFacts;
-use portcullis_core::model::ServiceId;
+use portcullis_core::model::{Owner, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,7 +37,7 @@ impl Snapshot {
         let mut routes = Routes::new(builtin_hosts);
         for route in builtin {
             let name: Arc<str> = route.path.into();
-            let facts = RouteFacts { name: Arc::clone(&name), service: None };
+            let facts = RouteFacts { name: Arc::clone(&name), ..RouteFacts::default() };
             let pipeline = Arc::new(Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint));
             let candidate = Candidate { name, meets: route.meets, conditions: Conditions::default(), pipeline };
             routes.set_builtin(&DeclaredPath::plain(route.path, route.meets), candidate);
@@ -45,8 +45,9 @@ impl Snapshot {
         Self { routes }
     }
 
-    /// Sets or takes out the default route of a service.
-    pub fn set_service(&mut self, id: &ServiceId, pipeline: Option<Arc<Pipeline>>) {
+    /// Sets or takes out the default route of a service: that of one that has registered itself stands behind whatever
+    /// operators have declared.
+    pub fn set_service(&mut self, id: &ServiceId, pipeline: Option<Arc<Pipeline>>, owner: Owner) {
         let path = id.path();
         let candidate = pipeline.map(|pipeline| Candidate {
             name: path.as_str().into(),
@@ -54,7 +55,16 @@ impl Snapshot {
             conditions: Conditions::default(),
             pipeline,
         });
-        self.routes.set(&[], &DeclaredPath::plain(&path, Meets::Below), &path, candidate.as_ref());
+        let place = DeclaredPath::plain(&path, Meets::Below);
+        let ignores_case = candidate.as_ref().is_some_and(|candidate| candidate.pipeline.route.paths.case_insensitive);
+        // One that was adopted, or has changed its regard to case, changes its place.
+        for (place, is_here) in [(place.clone(), !ignores_case), (place.without_case(), ignores_case)] {
+            let candidate = candidate.as_ref().filter(|_| is_here);
+            let (registered, declared) =
+                if owner == Owner::Registration { (candidate, None) } else { (None, candidate) };
+            self.routes.set_registered(&place, &path, registered);
+            self.routes.set(&[], &place, &path, declared);
+        }
     }
 
     /// Puts a declared route in its place.

@@ -45,13 +45,13 @@ impl Template {
 
     /// Fills it from a call.
     pub fn fill(&self, call: &Call) -> String {
-        let path = call.request.path.as_str();
+        let path = call.request.path.forwarded();
         let mut text = String::with_capacity(path.len() + 16);
         for part in &self.0 {
             match part {
                 Part::Text(part) => text.push_str(part),
                 Part::Segment(position) => text.push_str(path.split('/').nth(position + 1).unwrap_or("")),
-                Part::Rest => text.push_str(call.rest().trim_start_matches('/')),
+                Part::Rest => text.push_str(call.forwarded_rest().trim_start_matches('/')),
             }
         }
         text

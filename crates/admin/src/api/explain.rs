@@ -65,12 +65,16 @@ pub(crate) struct Explanation {
     outcome: Outcome,
 }
 
-/// A request in canonical form. Routes, rules, the log and the service see this path and no other.
+/// A request in canonical form. Routes, rules and limits see this path and no other: escapes of characters that a path may
+/// have are decoded in it. The log and the service get the caller's spelling of these.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Canonical {
     scheme: &'static str,
     host: String,
     path: String,
+    /// The method of the call whose route it takes, because it announces that call: it is a preflight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preflight_for: Option<String>,
     /// The address the call counts as coming from.
     #[schema(value_type = String)]
     client_ip: IpAddr,
@@ -208,7 +212,13 @@ impl From<Explained> for Explanation {
         let reached = told.steps.into_iter().map(PolicyVerdict::from);
         let not_reached = told.not_reached.into_iter().map(|policy| PolicyVerdict::of(policy, "not_reached"));
         Self {
-            request: Canonical { scheme: told.scheme, host: told.host, path: told.path, client_ip: told.client_ip },
+            request: Canonical {
+                scheme: told.scheme,
+                host: told.host,
+                path: told.path,
+                preflight_for: told.preflight_for.map(|method| method.to_string()),
+                client_ip: told.client_ip,
+            },
             route: told.route.map(|route| RouteChosen {
                 name: route.name.to_string(),
                 service: route.service.as_ref().map(ToString::to_string),

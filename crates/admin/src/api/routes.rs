@@ -44,6 +44,18 @@ pub(crate) struct RouteDeclaration {
     /// Which `Host` the service gets: `target`, its own, or `preserve`, the one the caller asked for.
     #[schema(required = false, default = "target", pattern = "^(target|preserve)$")]
     host: String,
+    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
+    /// sent, `keep`; as the service says, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$")]
+    path_parameters: Option<&'static str>,
+    /// The same for encoded slashes (`%2F`), which separate no segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$")]
+    encoded_slash: Option<&'static str>,
+    /// Whether upper and lower case are the same in the path, for this route and its rules; as the service says, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case_insensitive: Option<bool>,
     /// Which credentials a call needs; those of the service, if absent.
     require: Option<Vec<Vec<String>>>,
     /// Settings of policies by kind, in place of the service's settings of the same kind.

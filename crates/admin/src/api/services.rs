@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use portcullis_core::model::{Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion};
+use portcullis_core::model::{Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion};
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -45,6 +45,20 @@ pub(crate) struct ServiceDeclaration {
     /// TLS to its targets, which are all `https` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsDeclaration>,
+    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
+    /// sent, `keep`. With `keep`, the path as it is, decoded, and without its parameters must find the same route and the
+    /// same end in every rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$", default = "refuse")]
+    path_parameters: Option<&'static str>,
+    /// The same for encoded slashes (`%2F`), which separate no segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$", default = "refuse")]
+    encoded_slash: Option<&'static str>,
+    /// Whether upper and lower case are the same in the paths of its routes and rules.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, default = false)]
+    case_insensitive: bool,
     /// Settings of policies by kind.
     #[schema(required = false, value_type = BTreeMap<String, Object>)]
     policies: BTreeMap<String, Value>,
@@ -145,6 +159,9 @@ impl ServiceObject {
                 audiences: service.audiences.clone(),
                 protocol: Some(service.protocol).filter(|protocol| !protocol.is_auto()).map(Protocol::as_str),
                 tls: service.tls.as_ref().map(TlsDeclaration::of),
+                path_parameters: kept(service.path_parameters),
+                encoded_slash: kept(service.encoded_slash),
+                case_insensitive: service.case_insensitive,
                 policies: service.policies.clone(),
             },
             revision,
@@ -155,6 +172,11 @@ impl ServiceObject {
     fn of(id: &ServiceId, stored: &Stored<Service>) -> Self {
         Self::new(id, &stored.value, stored.revision, stored.owner)
     }
+}
+
+/// What is shown where it is not the default.
+fn kept(declared: Ambiguous) -> Option<&'static str> {
+    Some(declared).filter(|declared| !declared.is_refuse()).map(Ambiguous::as_str)
 }
 
 /// Lists the services.

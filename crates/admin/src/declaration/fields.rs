@@ -25,6 +25,13 @@ pub(super) fn text<T: FromStr<Err: Display>>(value: &Value, path: &str, problems
     text.parse().map_err(|error: T::Err| problems.push(Problem::new(path, error.to_string()))).ok()
 }
 
+pub(super) fn truth(value: &Value, place: &str, problems: &mut Vec<Problem>) -> Option<bool> {
+    if !value.is_boolean() {
+        problems.push(expected(place, "true or false", value));
+    }
+    value.as_bool()
+}
+
 pub(super) fn unknown_fields(fields: &Map<String, Value>, known: &[&str], path: &str, problems: &mut Vec<Problem>) {
     for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
         let message = format!("is not known; expected one of {}", known.join(", "));

@@ -8,10 +8,23 @@ use portcullis_core::model::{FixedAnswer, HostMode, Match, PathMatch, Problem, R
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::fields::{expected, text, texts, unknown_fields};
+use super::fields::{expected, text, texts, truth, unknown_fields};
 use super::service;
 
-const FIELDS: [&str; 9] = ["match", "service", "redirect", "answer", "strip", "rewrite", "host", "require", "policies"];
+const FIELDS: [&str; 12] = [
+    "match",
+    "service",
+    "redirect",
+    "answer",
+    "strip",
+    "rewrite",
+    "host",
+    "path_parameters",
+    "encoded_slash",
+    "case_insensitive",
+    "require",
+    "policies",
+];
 const MATCH_FIELDS: [&str; 5] = ["hosts", "path", "methods", "headers", "query"];
 const REDIRECT_FIELDS: [&str; 3] = ["to", "status", "keep_query"];
 const ANSWER_FIELDS: [&str; 3] = ["status", "headers", "body"];
@@ -55,6 +68,9 @@ pub(crate) fn read(body: &Value) -> Reading {
     let strip = fields.get("strip").and_then(|value| truth(value, "strip", problems)).unwrap_or_default();
     let rewrite = fields.get("rewrite").and_then(|value| text::<String>(value, "rewrite", problems));
     let host = fields.get("host").and_then(|value| host(value, problems)).unwrap_or_default();
+    let path_parameters = fields.get("path_parameters").and_then(|value| text(value, "path_parameters", problems));
+    let encoded_slash = fields.get("encoded_slash").and_then(|value| text(value, "encoded_slash", problems));
+    let case_insensitive = fields.get("case_insensitive").and_then(|value| truth(value, "case_insensitive", problems));
     let require = fields.get("require").map(|value| service::require(value, problems));
     let policies = match fields.get("policies") {
         None => BTreeMap::new(),
@@ -67,15 +83,30 @@ pub(crate) fn read(body: &Value) -> Reading {
     // A path that could not be read has no parameters that a rewriting could be held against.
     let rewrite = rewrite.filter(|_| matches.is_some());
     let matches = matches.unwrap_or_else(anything);
-    let route = if is_clear {
-        Route { matches, service, redirect, answer, strip, rewrite, host, require, policies }
-    } else {
-        let answer = Some(FixedAnswer { status: 204, headers: BTreeMap::new(), body: String::new() });
-        let (service, redirect, rewrite, require) = (None, None, None, None);
-        let (strip, host, policies) = (false, HostMode::Target, BTreeMap::new());
-        Route { matches, service, redirect, answer, strip, rewrite, host, require, policies }
+    let route = Route {
+        matches,
+        service,
+        redirect,
+        answer,
+        strip,
+        rewrite,
+        host,
+        path_parameters,
+        encoded_slash,
+        case_insensitive,
+        require,
+        policies,
     };
+    let route = if is_clear { route } else { leading_nowhere(route) };
     Reading { route: Some(route), problems: std::mem::take(problems) }
+}
+
+/// What stands for a route of which it is not clear what it leads to, so that the rest can be compiled.
+fn leading_nowhere(route: Route) -> Route {
+    let answer = Some(FixedAnswer { status: 204, headers: BTreeMap::new(), body: String::new() });
+    let (service, redirect, rewrite, require) = (None, None, None, None);
+    let (strip, host, policies) = (false, HostMode::Target, BTreeMap::new());
+    Route { service, redirect, answer, strip, rewrite, host, require, policies, ..route }
 }
 
 /// What stands for a match that could not be read, so that the rest can be compiled.
@@ -218,13 +249,6 @@ fn status(fields: &Map<String, Value>, place: &str, problems: &mut Vec<Problem>)
     {
         problems.push(expected(&format!("{place}.status"), "a status code", value));
     }
-}
-
-fn truth(value: &Value, place: &str, problems: &mut Vec<Problem>) -> Option<bool> {
-    if !value.is_boolean() {
-        problems.push(expected(place, "true or false", value));
-    }
-    value.as_bool()
 }
 
 fn host(value: &Value, problems: &mut Vec<Problem>) -> Option<HostMode> {

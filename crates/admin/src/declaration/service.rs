@@ -1,17 +1,24 @@
 //! Reads a declared service by hand, so that every mistake in it is told at once, each with its place.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use portcullis_core::model::{
-    Name, Problem, Protocol, Service, Target, TargetTls, TargetUrl, TlsVersion, default_require,
-};
+use portcullis_core::model::{Name, Problem, Service, Target, TargetTls, TargetUrl, TlsVersion, default_require};
 use serde_json::{Map, Value};
 
-use super::fields::{expected, text, texts, unknown_fields};
+use super::fields::{expected, text, texts, truth, unknown_fields};
 
-const FIELDS: [&str; 6] = ["targets", "require", "audiences", "protocol", "tls", "policies"];
+const FIELDS: [&str; 9] = [
+    "targets",
+    "require",
+    "audiences",
+    "protocol",
+    "tls",
+    "path_parameters",
+    "encoded_slash",
+    "case_insensitive",
+    "policies",
+];
 const TARGET_FIELDS: [&str; 3] = ["url", "weight", "instance"];
 const TLS_FIELDS: [&str; 6] = ["ca", "server_name", "client_certificate", "client_key", "pins", "min_version"];
 const MAX_WEIGHT: u16 = 1_000;
@@ -32,14 +39,7 @@ pub(crate) struct Reading {
 /// Reads the body of a declared service.
 pub(crate) fn read(body: &Value) -> Reading {
     let mut problems = Vec::new();
-    let mut service = Service {
-        targets: Vec::new(),
-        require: default_require(),
-        audiences: Vec::new(),
-        protocol: Protocol::Auto,
-        tls: None,
-        policies: BTreeMap::new(),
-    };
+    let mut service = Service { targets: Vec::new(), ..Service::default() };
     let mut written = 0;
     let Some(fields) = body.as_object() else {
         problems.push(expected("", "an object with 'targets'", body));
@@ -64,6 +64,15 @@ pub(crate) fn read(body: &Value) -> Reading {
         service.protocol = protocol;
     }
     service.tls = fields.get("tls").and_then(|value| tls(value, &mut problems));
+    for (field, option) in [
+        ("path_parameters", &mut service.path_parameters),
+        ("encoded_slash", &mut service.encoded_slash),
+    ] {
+        *option = fields.get(field).and_then(|value| text(value, field, &mut problems)).unwrap_or_default();
+    }
+    let case_insensitive = fields.get("case_insensitive");
+    service.case_insensitive =
+        case_insensitive.and_then(|value| truth(value, "case_insensitive", &mut problems)).unwrap_or_default();
     match fields.get("policies") {
         None => {}
         Some(Value::Object(policies)) => service.policies = policies.clone().into_iter().collect(),
@@ -225,7 +234,7 @@ mod tests {
         assert_eq!(reading.problems, []);
         assert_eq!((reading.service.targets.len(), reading.service.targets[1].weight), (2, 5));
         assert_eq!(reading.service.require.len(), 2);
-        assert_eq!(reading.service.protocol, Protocol::H2);
+        assert_eq!(reading.service.protocol, portcullis_core::model::Protocol::H2);
         let tls = reading.service.tls.expect("there");
         assert_eq!((tls.server_name.as_deref(), tls.min_version), (Some("a"), Some(TlsVersion::Tls13)));
     }

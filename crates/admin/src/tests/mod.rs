@@ -24,7 +24,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::body::Body as CallBody;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
-use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
@@ -180,7 +180,7 @@ impl House {
         });
         let service = TowerToHyperService::new(router(state.clone()));
         let endpoint = Arc::new(RegisterEndpoint::new(changes, Arc::new(Control), clock.clone()));
-        let facts = RouteFacts { name: "/-/register".into(), service: None };
+        let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
         Self { state, registry, directory, clock, service, register, _log_directory: log_directory }
     }
@@ -311,7 +311,7 @@ fn record(path: &str, status: u16) -> Record {
 
 /// A call to `/-/register`.
 fn call(method: Method, body: CallBody) -> Call {
-    let path = Path::parse("/-/register", EncodedSlash::Refuse).expect("a path");
+    let path = Path::parse("/-/register").expect("a path");
     let peer = Peer {
         socket: SocketAddr::from(([127, 0, 0, 1], 1)),
         client_ip: HERE,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ServiceId;
+use super::{Ambiguous, PathOptions, ServiceId};
 
 /// What of a path a route is about. Parameters stand for one segment each, like `{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,12 +118,32 @@ pub struct Route {
     /// Which `Host` the service gets.
     #[serde(default, skip_serializing_if = "HostMode::is_target")]
     pub host: HostMode,
+    /// Whether it takes paths with parameters (`;`); as the service says, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_parameters: Option<Ambiguous>,
+    /// Whether it takes paths with encoded slashes (`%2F`); as the service says, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoded_slash: Option<Ambiguous>,
+    /// Whether upper and lower case are the same in its paths; as the service says, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_insensitive: Option<bool>,
     /// Which credentials a call needs; those of the service, if absent. A route without a service is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require: Option<Vec<Vec<String>>>,
     /// Settings of policies by kind, in place of the service's settings of the same kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<String, Value>,
+}
+
+impl Route {
+    /// How its paths are read, where those of its service are read like this.
+    pub fn paths(&self, service: PathOptions) -> PathOptions {
+        PathOptions {
+            parameters: self.path_parameters.unwrap_or(service.parameters),
+            encoded_slash: self.encoded_slash.unwrap_or(service.encoded_slash),
+            case_insensitive: self.case_insensitive.unwrap_or(service.case_insensitive),
+        }
+    }
 }
 
 fn is_false(value: &bool) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Name, Protocol, TargetTls, TargetUrl};
+use super::{Ambiguous, Name, PathOptions, Protocol, TargetTls, TargetUrl};
 
 /// Who an object belongs to. An owner's bulk changes touch only what it owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,15 @@ pub struct Service {
     /// How its `https` targets prove who they are, and what they are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
+    /// Whether it takes paths with parameters (`;`).
+    #[serde(default, skip_serializing_if = "Ambiguous::is_refuse")]
+    pub path_parameters: Ambiguous,
+    /// Whether it takes paths with encoded slashes (`%2F`).
+    #[serde(default, skip_serializing_if = "Ambiguous::is_refuse")]
+    pub encoded_slash: Ambiguous,
+    /// Whether upper and lower case are the same in its paths.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub case_insensitive: bool,
     /// Settings of policies by kind; a kind that is not named has its defaults or is absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<String, Value>,
@@ -74,12 +83,30 @@ pub struct Service {
 impl Service {
     /// A service as self-registration makes it: one target, everything else by default.
     pub fn with_target(url: TargetUrl, instance: Option<Name>) -> Self {
+        Self { targets: vec![Target { url, weight: 1, instance }], ..Self::default() }
+    }
+
+    /// How its paths are read.
+    pub fn paths(&self) -> PathOptions {
+        PathOptions {
+            parameters: self.path_parameters,
+            encoded_slash: self.encoded_slash,
+            case_insensitive: self.case_insensitive,
+        }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
         Self {
-            targets: vec![Target { url, weight: 1, instance }],
+            targets: Vec::new(),
             require: default_require(),
             audiences: Vec::new(),
             protocol: Protocol::Auto,
             tls: None,
+            path_parameters: Ambiguous::Refuse,
+            encoded_slash: Ambiguous::Refuse,
+            case_insensitive: false,
             policies: BTreeMap::new(),
         }
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use portcullis_core::body::BodyError;
 use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
-use portcullis_core::canonical::{EncodedSlash, Host, Path};
+use portcullis_core::canonical::{Host, Path};
 use portcullis_core::jobs::{Job, QueueFull};
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::{OpenRecord, Record};
@@ -69,7 +69,7 @@ impl Desk {
 
     fn call(&self, method: Method, path: &str, body: Body) -> Call {
         let socket = SocketAddr::from(([127, 0, 0, 1], 1));
-        let path = Path::parse(path, EncodedSlash::Refuse).expect("a path");
+        let path = Path::parse(path).expect("a path");
         let record = Record {
             time: SystemTime::UNIX_EPOCH,
             request_id: RequestId::from_random([1; 16]),

@@ -33,7 +33,8 @@ pub fn schema() -> Value {
 /// Builds the step. Every route of a service has it; an open one lets unknown callers pass.
 pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let Settings { rules, default } = settings::read("acl", value)?;
-    let rules = if rules.is_empty() && default == Effect::Allow { None } else { Some(Rules::compile(&rules, default)) };
+    let compile = || Rules::compile(&rules, default, site.service.case_insensitive);
+    let rules = if rules.is_empty() && default == Effect::Allow { None } else { Some(compile()) };
     let under =
         |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();
     let rules = rules.transpose().map_err(under)?;

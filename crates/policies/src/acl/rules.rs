@@ -1,14 +1,13 @@
 //! Ordered rules over the path: the first that matches decides.
 //!
-//! Rules see the canonical path behind the route's prefix. Some servers cut parameters (`;…`) off the segments of a
-//! path before they look at it; a path that has some is looked at in both forms, and what allows must match both.
+//! Rules see the decision form of the path behind the route's prefix. Where a route takes paths with parameters (`;…`),
+//! every reading of a path must come to the same end.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
 use portcullis_core::call::{Call, KeyHolder};
-use portcullis_core::canonical::{EncodedSlash, Path};
+use portcullis_core::canonical::{DecisionPath, Path, decode_pattern};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::refusal::Refusal;
@@ -41,7 +40,8 @@ pub(super) enum Effect {
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleSettings {
     /// A path and everything below it (`/admin`), or, if it begins with `^`, a regular expression
-    /// (`^/users/[0-9]+$`). Seen is the canonical path behind the route's prefix. All paths, if absent.
+    /// (`^/users/[0-9]+$`). Seen is the path behind the route's prefix in its decision form, in which every escape of a
+    /// character that a path may have is decoded. All paths, if absent.
     #[serde(default)]
     path: Option<String>,
     /// Methods; all, if empty. GET stands for HEAD too.
@@ -60,6 +60,8 @@ pub(super) struct Rules {
     rules: Vec<Rule>,
     patterns: RegexSet,
     default: Effect,
+    /// Whether upper and lower case are the same in paths.
+    ignores_case: bool,
 }
 
 #[derive(Debug)]
@@ -80,7 +82,11 @@ enum Place {
 
 impl Rules {
     /// Compiles rules, or says everything that is wrong with them.
-    pub(super) fn compile(declared: &[RuleSettings], default: Effect) -> Result<Self, Vec<Problem>> {
+    pub(super) fn compile(
+        declared: &[RuleSettings],
+        default: Effect,
+        ignores_case: bool,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         if declared.len() > MOST {
             problems.push(Problem::new("rules", format!("at most {MOST} rules")));
@@ -88,11 +94,11 @@ impl Rules {
         let mut patterns = Vec::new();
         let mut rules = Vec::with_capacity(declared.len());
         for (at, rule) in declared.iter().enumerate() {
-            rules.push(rule.compile(&format!("rules[{at}]"), &mut patterns, &mut problems));
+            rules.push(rule.compile(&format!("rules[{at}]"), ignores_case, &mut patterns, &mut problems));
         }
         if problems.is_empty() {
-            match set(&patterns) {
-                Ok(patterns) => return Ok(Self { rules, patterns, default }),
+            match set(&patterns, ignores_case) {
+                Ok(patterns) => return Ok(Self { rules, patterns, default, ignores_case }),
                 Err(error) => problems.push(Problem::new("rules", error)),
             }
         }
@@ -101,32 +107,25 @@ impl Rules {
 
     /// Whether a call may go on.
     pub(super) fn check(&self, call: &Call) -> Result<(), Refusal> {
-        if self.effect(call) == Effect::Allow {
+        let effect = self.effect(call.rest(), call);
+        if call.other_rests().any(|rest| self.effect(rest, call) != effect) {
+            let detail = "with its parameters and without them, the rules of the service differ about the path";
+            return Err(Refusal::malformed("path_parameters", detail));
+        }
+        if effect == Effect::Allow {
             return Ok(());
         }
         Err(Refusal::Forbidden { detail: "the rules of the service do not allow this".into() })
     }
 
-    fn effect(&self, call: &Call) -> Effect {
-        let path = if call.rest().is_empty() { "/" } else { call.rest() };
-        let plain = without_parameters(path);
-        let matched = self.first(path, &plain, &call.request.method, call);
-        matched.map_or(self.default, |rule| rule.effect)
-    }
-
-    fn first(&self, path: &str, plain: &str, method: &Method, call: &Call) -> Option<&Rule> {
-        let as_sent = Form { path, matches: self.matches(path) };
-        // Nearly always the same.
-        let other = (path != plain).then(|| Form { path: plain, matches: self.matches(plain) });
-        self.rules.iter().find(|rule| {
-            let meets = |form: &Form<'_>| rule.path.meets(form);
-            let path_matches = match (&other, rule.effect) {
-                (None, _) => meets(&as_sent),
-                (Some(other), Effect::Allow) => meets(&as_sent) && meets(other),
-                (Some(other), Effect::Deny) => meets(&as_sent) || meets(other),
-            };
-            path_matches && rule.names_method(method) && rule.names_client(call)
-        })
+    fn effect(&self, path: DecisionPath<'_>, call: &Call) -> Effect {
+        let folded = self.ignores_case.then(|| path.folded());
+        let path = folded.as_ref().map_or(path, |folded| folded.decision());
+        let form = Form { path: path.as_str(), matches: self.matches(path.as_str()) };
+        let fits = |rule: &&Rule| {
+            rule.path.meets(&form) && rule.names_method(&call.request.method) && rule.names_client(call)
+        };
+        self.rules.iter().find(fits).map_or(self.default, |rule| rule.effect)
     }
 
     fn matches(&self, path: &str) -> Option<regex::bytes::SetMatches> {
@@ -177,7 +176,13 @@ impl Rule {
 }
 
 impl RuleSettings {
-    fn compile(&self, path: &str, patterns: &mut Vec<String>, problems: &mut Vec<Problem>) -> Rule {
+    fn compile(
+        &self,
+        path: &str,
+        ignores_case: bool,
+        patterns: &mut Vec<String>,
+        problems: &mut Vec<Problem>,
+    ) -> Rule {
         let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{path}.{field}"), message));
         for (field, list) in [("methods", &self.methods), ("clients", &self.clients)] {
             if list.len() > MOST_NAMED {
@@ -191,18 +196,20 @@ impl RuleSettings {
                 Place::Everywhere
             }
             Some(text) if text.starts_with('^') => {
-                if let Err(error) = set(&[text.to_owned()]) {
+                let pattern = decode_pattern(text);
+                if let Err(error) = set(std::slice::from_ref(&pattern), ignores_case) {
                     wrong("path", error);
                 }
-                patterns.push(text.to_owned());
+                patterns.push(pattern);
                 Place::Pattern(patterns.len() - 1)
             }
-            Some(text) => {
-                if let Err(message) = is_canonical(text) {
+            Some(text) => match decided(text, ignores_case) {
+                Ok(prefix) => Place::Below(prefix),
+                Err(message) => {
                     wrong("path", message);
+                    Place::Everywhere
                 }
-                Place::Below(text.to_owned())
-            }
+            },
         };
         let mut methods = Vec::new();
         for (at, text) in self.methods.iter().enumerate() {
@@ -222,11 +229,16 @@ impl RuleSettings {
     }
 }
 
-/// A path that is not in canonical form would never be met.
-fn is_canonical(text: &str) -> Result<(), String> {
-    match Path::parse(text, EncodedSlash::Keep) {
-        Ok(path) if path.as_str() == text && !text.contains(';') => Ok(()),
-        Ok(path) => Err(format!("expected the canonical form, '{}'", without_parameters(path.as_str()))),
+/// The form in which a declared path is compared. One that is not in canonical form would never be met.
+fn decided(text: &str, ignores_case: bool) -> Result<String, String> {
+    match Path::parse(text) {
+        Ok(path) if path.has_parameters() => Err("a path in a rule has no ';'".to_owned()),
+        Ok(path) if !path.is_text() => Err("a path in a rule is UTF-8, and so are its escapes".to_owned()),
+        Ok(path) if path.forwarded() == text && ignores_case => {
+            Ok(path.decision().folded().decision().as_str().to_owned())
+        }
+        Ok(path) if path.forwarded() == text => Ok(path.decision().as_str().to_owned()),
+        Ok(path) => Err(format!("expected the canonical form, '{}'", path.forwarded())),
         Err(_) => {
             Err(format!("expected a path that begins with '/', or a pattern that begins with '^', found '{text}'"))
         }
@@ -234,27 +246,17 @@ fn is_canonical(text: &str) -> Result<(), String> {
 }
 
 /// Canonical paths are ASCII, so patterns are over bytes and stay small. Matching takes time linear in the path.
-fn set(patterns: &[String]) -> Result<RegexSet, String> {
-    let built = RegexSetBuilder::new(patterns).unicode(false).size_limit(COMPILED).dfa_size_limit(COMPILED).build();
+fn set(patterns: &[String], ignores_case: bool) -> Result<RegexSet, String> {
+    let built = RegexSetBuilder::new(patterns)
+        .unicode(false)
+        .case_insensitive(ignores_case)
+        .size_limit(COMPILED)
+        .dfa_size_limit(COMPILED)
+        .build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => format!("the patterns of a route have at most {COMPILED} bytes, compiled"),
         error => format!("no regular expression: {}", error.to_string().lines().last().unwrap_or_default()),
     })
-}
-
-/// The path without what stands behind a `;` in its segments, and without segments that have nothing else.
-fn without_parameters(path: &str) -> Cow<'_, str> {
-    if !path.contains(';') {
-        return Cow::Borrowed(path);
-    }
-    let mut plain = String::with_capacity(path.len());
-    for segment in path.split('/') {
-        if !plain.ends_with('/') {
-            plain.push('/');
-        }
-        plain.push_str(segment.split(';').next().unwrap_or_default());
-    }
-    Cow::Owned(plain)
 }
 
 #[cfg(test)]

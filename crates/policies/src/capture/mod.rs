@@ -189,7 +189,7 @@ impl Capture {
         let wanted = self.settings.request;
         let mut lease = Lease::of(self.captures.budget());
         let mut request = Message::default();
-        let (mut query, mut bytes) = (None, size_of::<Exchange>() + call.request.path.as_str().len());
+        let (mut query, mut bytes) = (None, size_of::<Exchange>() + call.request.path.forwarded().len());
         if wanted.headers {
             let removed = call.raw.removed.iter().map(|(name, value)| (name, value));
             bytes += request.copy_headers(call.request.headers.iter().chain(removed), self.settings.header_bytes);

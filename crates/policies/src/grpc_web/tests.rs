@@ -41,7 +41,7 @@ async fn walk(service: Service, dialect: Dialect, content_type: &str, body: Body
     let mut call = call("POST", "/a.B/C", &[("content-type", content_type), ("accept", "a/b"), ("x-grpc-web", "1")]);
     call.dialect = dialect;
     call.request.body = body;
-    let facts = portcullis_core::call::RouteFacts { name: "test".into(), service: None };
+    let facts = portcullis_core::call::RouteFacts { name: "test".into(), ..Default::default() };
     let service = Arc::new(service);
     let endpoint = Arc::clone(&service) as Arc<dyn Endpoint>;
     let step = Step::Policy(Arc::new(GrpcWeb));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::audit::Actor;
-use portcullis_core::model::{Name, Problem, ServiceId};
+use portcullis_core::model::{Name, Owner, Problem, ServiceId};
 use portcullis_core::ports::Write;
 use portcullis_core::table::Table;
 
@@ -34,11 +34,14 @@ impl Compiled {
 
     /// Compiles the default route of a service as it stands in the view, or takes it out.
     fn compile_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
-        let pipeline = match view.service(id) {
-            Some(stored) => Some(compile_service(id, &stored.value, &workshop.parts, &workshop.upstreams)?),
-            None => None,
+        let (pipeline, owner) = match view.service(id) {
+            Some(stored) => {
+                let pipeline = compile_service(id, &stored.value, &workshop.parts, &workshop.upstreams)?;
+                (Some(pipeline), stored.owner)
+            }
+            None => (None, Owner::Registration),
         };
-        self.snapshot.set_service(id, pipeline);
+        self.snapshot.set_service(id, pipeline, owner);
         Ok(())
     }
 

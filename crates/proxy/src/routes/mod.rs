@@ -1,9 +1,13 @@
 //! Which pipeline answers a request: the longest path wins, then the more exact host, then more conditions,
 //! then the name.
 //!
+//! What operators have declared goes before every default route of a service that has registered itself, whatever
+//! its path: whoever may register takes no call away that an operator has given a place. Only the route for every path
+//! of every host is a fallback behind them.
+//!
 //! Declared paths stand in hash tables, one for each declared host and one for all others. A request is looked
-//! up once for each *shape* (depth and parameters) that is declared, deepest first; so the cost of a call does
-//! not grow with the number of routes.
+//! up once for each *shape* (depth, parameters, regard to case) that is declared, deepest first; so the cost of a call does
+//! not grow with the number of routes. What is looked at of a path is its decision form.
 
 mod conditions;
 mod shape;
@@ -13,7 +17,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use portcullis_core::call::Call;
+use portcullis_core::call::Request;
+use portcullis_core::canonical::{DecisionPath, FoldedPath, Host};
 use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::table::Table;
@@ -24,8 +29,6 @@ pub use weigh::{Weighed, Weight};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;
-/// How many labels of a host name are looked at for wildcards.
-const MAX_LABELS: usize = 8;
 
 /// How a declared path must meet that of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,29 +55,43 @@ pub struct Candidate {
 /// What of a request routing looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Host, with or without a port, in lower case.
-    pub host: &'a str,
-    /// The canonical path.
-    pub path: &'a str,
+    /// The host.
+    pub host: &'a Host,
+    /// The path, or one reading of it.
+    pub path: DecisionPath<'a>,
     /// The method.
     pub method: &'a Method,
     /// The fields.
     pub headers: &'a HeaderMap,
     /// The query, as sent.
     pub query: Option<&'a [u8]>,
+    /// Whether it is the call that a preflight announces: fields that the preflight names count as there.
+    pub announced: bool,
 }
 
 impl<'a> Wanted<'a> {
-    /// What routing looks at of a call.
-    pub fn of(call: &'a Call) -> Self {
-        let request = &call.request;
+    /// What routing looks at of a request.
+    pub fn of(request: &'a Request) -> Self {
         Self {
-            host: request.host.as_str(),
-            path: request.path.as_str(),
+            host: &request.host,
+            path: request.path.decision(),
             method: &request.method,
             headers: &request.headers,
             query: request.query.as_deref(),
+            announced: false,
         }
+    }
+
+    /// The same for another reading of the path.
+    #[must_use]
+    pub fn at(self, path: DecisionPath<'a>) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The call that a preflight announces.
+    #[must_use]
+    pub fn announcing(self, method: &'a Method) -> Self {
+        Self { method, announced: true, ..self }
     }
 }
 
@@ -93,16 +110,25 @@ pub struct Routes {
     builtin: Layer,
     /// The hosts built-in routes answer on; all, if empty.
     builtin_hosts: Arc<[String]>,
-    /// Routes for declared hosts, wildcards as `*.example.com`.
+    /// Routes for declared hosts.
     hosts: Table<Arc<str>, Arc<Layer>>,
+    /// Routes for every name below a host: `*.example.com` stands under `.example.com`.
+    wildcards: Table<Arc<str>, Arc<Layer>>,
+    /// For each number of labels how many wildcards have it.
+    wildcard_labels: Vec<u32>,
     has_hosts: bool,
+    /// Whether a route has ever been there that does not tell upper from lower case.
+    has_folded: bool,
     any: Layer,
+    /// The default routes of services that have registered themselves.
+    registered: Layer,
 }
 
 /// The routes of one host.
 #[derive(Debug, Clone, Default)]
 struct Layer {
-    entries: Table<Arc<str>, Arc<[Candidate]>>,
+    /// Those that tell upper from lower case, and those that do not, under their path in lower case.
+    entries: [Table<Arc<str>, Arc<[Candidate]>>; 2],
     /// For each depth the shapes that are declared, with how many paths have each, in the order they are asked.
     shapes: [Vec<(Shape, u32)>; MAX_DEPTH + 1],
 }
@@ -110,8 +136,11 @@ struct Layer {
 impl Routes {
     /// An empty table. Built-in routes will answer on these hosts only, or on all if there are none.
     pub fn new(builtin_hosts: Vec<String>) -> Self {
-        let hosts: Vec<String> = builtin_hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { builtin_hosts: hosts.into(), ..Self::default() }
+        let hosts = builtin_hosts.into_iter().map(|host| {
+            let canonical = Host::parse(host.as_bytes()).ok();
+            canonical.map_or_else(|| host.to_ascii_lowercase(), |host| host.as_str().to_owned())
+        });
+        Self { builtin_hosts: hosts.collect(), ..Self::default() }
     }
 
     /// Sets a built-in route. No declared route comes before it.
@@ -119,89 +148,139 @@ impl Routes {
         self.builtin.set(path, &candidate.name.clone(), Some(candidate));
     }
 
-    /// Sets or takes out a route by its name. `hosts` are in lower case; none means every host.
+    /// Sets or takes out a route by its name. `hosts` are in canonical form, perhaps behind `*.`; none means every host.
     pub fn set(&mut self, hosts: &[String], path: &DeclaredPath, name: &str, candidate: Option<&Candidate>) {
+        self.has_folded |= path.shape.folded && candidate.is_some();
         if hosts.is_empty() {
             self.any.set(path, name, candidate.cloned());
             return;
         }
         for host in hosts {
-            let mut layer = self.hosts.get(host.as_str()).map(|layer| layer.as_ref().clone()).unwrap_or_default();
+            let (table, key) = match host.strip_prefix('*') {
+                Some(suffix) => (&mut self.wildcards, suffix),
+                None => (&mut self.hosts, host.as_str()),
+            };
+            let mut layer = table.get(key).map(|layer| layer.as_ref().clone()).unwrap_or_default();
             layer.set(path, name, candidate.cloned());
-            if layer.entries.is_empty() {
-                self.hosts.remove(host.as_str());
+            let before = table.get(key).is_some();
+            let is_left = !layer.is_empty();
+            if is_left {
+                table.insert(key.into(), Arc::new(layer));
             } else {
-                self.hosts.insert(host.as_str().into(), Arc::new(layer));
+                table.remove(key);
+            }
+            if host.starts_with('*') {
+                self.count_wildcard(labels(key), before, is_left);
             }
         }
-        self.has_hosts = !self.hosts.is_empty();
+        self.has_hosts = !self.hosts.is_empty() || !self.wildcards.is_empty();
+    }
+
+    /// Sets or takes out the default route of a service that has registered itself, by its name. It is for every host.
+    pub fn set_registered(&mut self, path: &DeclaredPath, name: &str, candidate: Option<&Candidate>) {
+        self.has_folded |= path.shape.folded && candidate.is_some();
+        self.registered.set(path, name, candidate.cloned());
+    }
+
+    fn count_wildcard(&mut self, labels: usize, before: bool, now: bool) {
+        if self.wildcard_labels.len() <= labels {
+            self.wildcard_labels.resize(labels + 1, 0);
+        }
+        let count = &mut self.wildcard_labels[labels];
+        *count = (*count + u32::from(now)).saturating_sub(u32::from(before));
+    }
+
+    /// The routes of a declared host.
+    fn layer(&self, host: &str) -> Option<&Layer> {
+        let found = match host.strip_prefix('*') {
+            Some(suffix) => self.wildcards.get(suffix),
+            None => self.hosts.get(host),
+        };
+        found.map(AsRef::as_ref)
     }
 
     /// Whether one more shape has room beside those that are declared for these hosts.
     pub fn has_room(&self, hosts: &[String], shape: Shape) -> bool {
-        let layers = hosts.iter().filter_map(|host| self.hosts.get(host.as_str()).map(AsRef::as_ref));
         let fits = |layer: &Layer| {
             let with_parameters = layer.shapes.iter().flatten().filter(|(held, _)| held.mask != 0 && *held != shape);
             shape.mask == 0 || with_parameters.count() < MAX_SHAPES
         };
-        if hosts.is_empty() { fits(&self.any) } else { layers.into_iter().all(fits) }
+        if hosts.is_empty() { fits(&self.any) } else { hosts.iter().filter_map(|host| self.layer(host)).all(fits) }
     }
 
     /// The route for a request.
     pub fn find<'a>(&'a self, wanted: &Wanted<'_>) -> Option<Found<'a>> {
-        let ends = Ends::of(wanted.path);
-        if is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host) {
-            let found = (0..=ends.depth).rev().find_map(|depth| self.builtin.find(depth, &ends, wanted));
+        let folded = self.has_folded.then(|| wanted.path.folded());
+        let asked = Asked::of(wanted, folded.as_ref());
+        if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
+            let found = self.builtin.deepest(&asked).or_else(|| self.builtin.find(0, &asked));
             if found.is_some() {
                 return found;
             }
         }
-        if !self.has_hosts {
-            return (0..=ends.depth).rev().find_map(|depth| self.any.find(depth, &ends, wanted));
-        }
-        let layers = self.layers(name_of(wanted.host));
-        (0..=ends.depth)
-            .rev()
-            .find_map(|depth| layers.iter().flatten().find_map(|layer| layer.find(depth, &ends, wanted)))
+        self.find_declared(&asked)
+            .or_else(|| self.registered.deepest(&asked))
+            .or_else(|| self.any.find(0, &asked))
     }
 
-    /// The tables a host name is looked up in: its own, those of its wildcards, the nearest first, and that of all.
-    fn layers(&self, name: &str) -> [Option<&Layer>; MAX_LABELS + 2] {
-        let mut layers = [None; MAX_LABELS + 2];
-        layers[0] = self.hosts.get(name).map(AsRef::as_ref);
-        let mut wildcard = String::with_capacity(name.len() + 2);
-        for (place, (at, _)) in name.match_indices('.').take(MAX_LABELS).enumerate() {
-            wildcard.clear();
-            wildcard.push('*');
-            wildcard.push_str(&name[at..]);
-            layers[place + 1] = self.hosts.get(wildcard.as_str()).map(AsRef::as_ref);
+    /// The declared route for a request, but for the fallback: the route for every path of every host.
+    fn find_declared<'a>(&'a self, asked: &Asked<'_>) -> Option<Found<'a>> {
+        if !self.has_hosts {
+            return self.any.deepest(asked);
         }
-        layers[MAX_LABELS + 1] = Some(&self.any);
+        let of_hosts = self.layers(asked.wanted.host.name());
+        let at = |depth| of_hosts.iter().find_map(|layer| layer.find(depth, asked));
+        (1..=asked.plain.depth).rev().find_map(|depth| at(depth).or_else(|| self.any.find(depth, asked))).or_else(|| at(0))
+    }
+
+    /// The tables a host name is looked up in before that of all: its own, and those of its wildcards, the nearest first.
+    ///
+    /// Wildcards are looked for from the right, as far as some are declared: a name with more labels than any of them is
+    /// found like every other.
+    fn layers(&self, name: &str) -> Vec<&Layer> {
+        let mut layers = Vec::with_capacity(4);
+        layers.extend(self.hosts.get(name).map(AsRef::as_ref));
+        let dots = name.bytes().rev().enumerate().filter(|(_, byte)| *byte == b'.');
+        let nearest = layers.len();
+        for (labels, (behind, _)) in dots.enumerate().take(self.wildcard_labels.len().saturating_sub(1)) {
+            if self.wildcard_labels[labels + 1] > 0 {
+                let suffix = &name[name.len() - behind - 1..];
+                layers.extend(self.wildcards.get(suffix).map(AsRef::as_ref));
+            }
+        }
+        layers[nearest..].reverse();
         layers
     }
 
-    fn is_builtin_host(&self, host: &str) -> bool {
-        let name = name_of(host);
-        self.builtin_hosts.is_empty() || self.builtin_hosts.iter().any(|allowed| allowed == host || allowed == name)
+    fn is_builtin_host(&self, host: &Host) -> bool {
+        let is_one = |allowed: &String| allowed == host.as_str() || allowed == host.name();
+        self.builtin_hosts.is_empty() || self.builtin_hosts.iter().any(is_one)
     }
 }
 
+/// How many labels a wildcard's suffix has, like `.example.com`.
+fn labels(suffix: &str) -> usize {
+    suffix.bytes().filter(|byte| *byte == b'.').count()
+}
+
 impl Layer {
+    fn is_empty(&self) -> bool {
+        self.entries.iter().all(Table::is_empty)
+    }
+
     fn set(&mut self, path: &DeclaredPath, name: &str, candidate: Option<Candidate>) {
-        let mut all: Vec<Candidate> = self.entries.get(path.key.as_str()).map(|held| held.to_vec()).unwrap_or_default();
+        let entries = &mut self.entries[usize::from(path.shape.folded)];
+        let mut all: Vec<Candidate> = entries.get(path.key.as_str()).map(|held| held.to_vec()).unwrap_or_default();
         let before = all.len();
         all.retain(|held| held.name.as_ref() != name);
         let removed = before - all.len();
         let added = usize::from(candidate.is_some());
         all.extend(candidate);
-        all.sort_by(|one, other| {
-            let rank = |candidate: &Candidate| (candidate.meets, std::cmp::Reverse(candidate.conditions.count()));
-            rank(one).cmp(&rank(other)).then_with(|| one.name.cmp(&other.name))
-        });
+        all.sort_by(|one, other| one.rank().cmp(&other.rank()).then_with(|| one.name.cmp(&other.name)));
         if all.is_empty() {
-            self.entries.remove(path.key.as_str());
+            entries.remove(path.key.as_str());
         } else {
-            self.entries.insert(path.key.as_str().into(), all.into());
+            entries.insert(path.key.as_str().into(), all.into());
         }
         self.count(path.shape, added, removed);
     }
@@ -218,88 +297,120 @@ impl Layer {
         shapes.sort_by_key(|(held, _)| held.order());
     }
 
-    fn find<'a>(&'a self, depth: usize, ends: &Ends, wanted: &Wanted<'_>) -> Option<Found<'a>> {
+    /// The route with the longest path, but for that of the root.
+    fn deepest<'a>(&'a self, asked: &Asked<'_>) -> Option<Found<'a>> {
+        (1..=asked.plain.depth).rev().find_map(|depth| self.find(depth, asked))
+    }
+
+    fn find<'a>(&'a self, depth: usize, asked: &Asked<'_>) -> Option<Found<'a>> {
         if self.shapes[depth].is_empty() {
             return None;
         }
-        let matched = ends.ends[depth];
-        let (prefix, rest) = wanted.path.split_at(matched);
-        let is_whole = rest.is_empty() || rest == "/";
+        // Both forms of the path have the same segments.
+        let is_whole = asked.plain.is_whole(depth);
         self.shapes[depth].iter().find_map(|(shape, _)| {
+            let path = asked.path(*shape)?;
+            let entries = &self.entries[usize::from(shape.folded)];
             let candidates = if shape.mask == 0 {
-                self.entries.get(prefix)?
+                entries.get(&path.text[..path.ends[depth]])?
             } else {
-                self.entries.get(key(*shape, ends, wanted.path)?.as_str())?
+                entries.get(path.key(*shape)?.as_str())?
             };
             let fits = |candidate: &&Candidate| {
-                (is_whole || candidate.meets == Meets::Below)
-                    && candidate.conditions.hold(wanted.method, wanted.headers, wanted.query)
+                (is_whole || candidate.meets == Meets::Below) && candidate.conditions.hold(asked.wanted)
             };
+            let matched = asked.plain.ends[depth];
             candidates.iter().find(fits).map(|candidate| Found { pipeline: &candidate.pipeline, matched })
         })
     }
 }
 
-/// The key of a path in a shape; none where a parameter would be empty.
-fn key(shape: Shape, ends: &Ends, path: &str) -> Option<String> {
-    let mut key = String::with_capacity(path.len());
-    for position in 0..shape.depth {
-        let segment = ends.segment(path, position);
-        if shape.mask & (1 << position) == 0 {
-            // Writing to a string does not fail.
-            let _ = write!(key, "/{segment}");
-        } else if segment.is_empty() {
-            return None;
-        } else {
-            key.push_str("/{}");
-        }
+impl Candidate {
+    /// What decides between routes of one path, before their names do.
+    fn rank(&self) -> (Meets, std::cmp::Reverse<usize>, bool) {
+        (self.meets, std::cmp::Reverse(self.conditions.count()), !self.conditions.names_head_alone())
     }
-    Some(key)
 }
 
-/// Where each segment of a path ends.
-struct Ends {
+/// What is asked for, with its path taken apart.
+struct Asked<'a> {
+    wanted: &'a Wanted<'a>,
+    plain: Segments<'a>,
+    /// Without regard to case; none where no route is declared so.
+    folded: Option<Segments<'a>>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(wanted: &'a Wanted<'a>, folded: Option<&'a FoldedPath<'a>>) -> Self {
+        let folded = folded.map(|folded| Segments::of(folded.decision()));
+        Self { wanted, plain: Segments::of(wanted.path), folded }
+    }
+
+    /// The path in the form that routes of a shape are looked up by.
+    fn path(&self, shape: Shape) -> Option<&Segments<'a>> {
+        if shape.folded { self.folded.as_ref() } else { Some(&self.plain) }
+    }
+}
+
+/// A path, and where each of its segments ends.
+struct Segments<'a> {
+    text: &'a str,
     ends: [usize; MAX_DEPTH + 1],
     depth: usize,
 }
 
-impl Ends {
-    fn of(path: &str) -> Self {
+impl<'a> Segments<'a> {
+    fn of(path: DecisionPath<'a>) -> Self {
+        let text = path.as_str();
         let (mut ends, mut depth) = ([0; MAX_DEPTH + 1], 0);
         // Segments are short: whoever looks for many bytes at once begins anew for each of them.
-        for (at, byte) in path.bytes().enumerate().skip(1) {
+        for (at, byte) in text.bytes().enumerate().skip(1) {
             if byte == b'/' {
                 depth += 1;
                 ends[depth] = at;
                 if depth == MAX_DEPTH {
-                    return Self { ends, depth };
+                    return Self { text, ends, depth };
                 }
             }
         }
         depth += 1;
-        ends[depth] = path.len();
-        Self { ends, depth }
+        ends[depth] = text.len();
+        Self { text, ends, depth }
     }
 
     /// The segment at a position, without its slash; empty if there is none.
-    fn segment<'a>(&self, path: &'a str, position: usize) -> &'a str {
+    fn segment(&self, position: usize) -> &'a str {
         if position >= self.depth {
             return "";
         }
-        path.get(self.ends[position] + 1..self.ends[position + 1]).unwrap_or("")
+        self.text.get(self.ends[position] + 1..self.ends[position + 1]).unwrap_or("")
+    }
+
+    /// Whether nothing but a slash stands behind so many segments.
+    fn is_whole(&self, depth: usize) -> bool {
+        matches!(&self.text[self.ends[depth]..], "" | "/")
+    }
+
+    /// The key of the path in a shape; none where a parameter would be empty.
+    fn key(&self, shape: Shape) -> Option<String> {
+        let mut key = String::with_capacity(self.text.len());
+        for position in 0..shape.depth {
+            let segment = self.segment(position);
+            if shape.mask & (1 << position) == 0 {
+                // Writing to a string does not fail.
+                let _ = write!(key, "/{segment}");
+            } else if segment.is_empty() {
+                return None;
+            } else {
+                key.push_str("/{}");
+            }
+        }
+        Some(key)
     }
 }
 
 fn is_reserved(segment: &str) -> bool {
     RESERVED_SERVICE_NAMES.contains(&segment)
-}
-
-/// A host without its port.
-fn name_of(host: &str) -> &str {
-    match host.bytes().rposition(|byte| byte == b':') {
-        Some(at) if !host.ends_with(']') => &host[..at],
-        _ => host,
-    }
 }
 
 #[cfg(test)]

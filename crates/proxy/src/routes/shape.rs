@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use portcullis_core::canonical::{EncodedSlash, Path};
-use portcullis_core::model::{PathMatch, Problem};
+use portcullis_core::canonical::Path;
+use portcullis_core::model::{PathMatch, PathOptions, Problem};
 
 use super::Meets;
 
@@ -20,12 +20,14 @@ pub struct Shape {
     pub depth: usize,
     /// Which of them are parameters.
     pub mask: u16,
+    /// Whether upper and lower case are the same.
+    pub folded: bool,
 }
 
 impl Shape {
-    /// What decides between shapes of one depth: fewer parameters first, then those further behind.
-    pub fn order(self) -> (u32, u16) {
-        (self.mask.count_ones(), self.mask.reverse_bits())
+    /// What decides between shapes of one depth: fewer parameters first, then those further behind, then regard to case.
+    pub fn order(self) -> (u32, u16, bool) {
+        (self.mask.count_ones(), self.mask.reverse_bits(), self.folded)
     }
 }
 
@@ -47,11 +49,20 @@ impl DeclaredPath {
     pub fn plain(path: &str, meets: Meets) -> Self {
         let key = path.trim_end_matches('/');
         let depth = key.bytes().filter(|byte| *byte == b'/').count().min(MAX_DEPTH);
-        Self { shape: Shape { depth, mask: 0 }, key: key.to_owned(), meets, parameters: Vec::new() }
+        let shape = Shape { depth, mask: 0, folded: false };
+        Self { shape, key: key.to_owned(), meets, parameters: Vec::new() }
+    }
+
+    /// The same without regard to case, for names in ASCII.
+    #[must_use]
+    pub fn without_case(mut self) -> Self {
+        self.shape.folded = true;
+        self.key.make_ascii_lowercase();
+        self
     }
 
     /// Reads a declared path, or says what is wrong with it.
-    pub fn parse(declared: &PathMatch) -> Result<Self, Problem> {
+    pub fn parse(declared: &PathMatch, options: PathOptions) -> Result<Self, Problem> {
         let (kind, text, meets) = match declared {
             PathMatch::Exact(text) => ("exact", text.as_str(), Meets::Whole),
             PathMatch::Prefix(text) => ("prefix", text.as_str(), Meets::Below),
@@ -64,19 +75,38 @@ impl DeclaredPath {
         let is_pattern = matches!(declared, PathMatch::Pattern(_));
         // Braces are no path characters: they are swapped for a segment that is one while the rest is checked.
         let plain: Cow<'_, str> = if is_pattern { text.replace(['{', '}'], "~").into() } else { text.into() };
-        let canonical = Path::parse(&plain, EncodedSlash::Refuse)
-            .map_err(|refusal| problem(refusal.facts().detail.into_owned()))?;
-        if canonical.as_str() != plain {
-            return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.as_str())));
+        let canonical =
+            Path::parse(&plain).map_err(|refusal| problem(refusal.facts().detail.into_owned()))?;
+        if canonical.forwarded() != plain {
+            return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.forwarded())));
         }
-        let mut path = Self { shape: Shape { depth: 0, mask: 0 }, key: String::new(), meets, parameters: Vec::new() };
-        for segment in text.trim_end_matches('/').split('/').skip(1) {
+        if canonical.has_parameters() {
+            return Err(problem("a declared path has no ';': no reading without parameters could meet it".to_owned()));
+        }
+        if canonical.has_encoded_slash() && options.encoded_slash.is_refuse() {
+            return Err(problem("calls with '%2F' are refused here, unless 'encoded_slash' is 'keep'".to_owned()));
+        }
+        if !canonical.is_text() {
+            return Err(problem("a declared path is UTF-8, and so are its escapes".to_owned()));
+        }
+        let folded;
+        let decision = if options.case_insensitive {
+            folded = canonical.decision().folded();
+            folded.decision()
+        } else {
+            canonical.decision()
+        };
+        let shape = Shape { depth: 0, mask: 0, folded: options.case_insensitive };
+        let mut path = Self { shape, key: String::new(), meets, parameters: Vec::new() };
+        // Names of parameters keep their case; everything else is compared in the decision form.
+        let compared = decision.as_str().trim_end_matches('/').split('/').skip(1);
+        for (segment, compared) in text.trim_end_matches('/').split('/').skip(1).zip(compared) {
             let position = path.shape.depth;
             if position == MAX_DEPTH {
                 return Err(problem(format!("a path has at most {MAX_DEPTH} segments")));
             }
             match parameter(segment, is_pattern) {
-                Ok(None) => path.key.extend(["/", segment]),
+                Ok(None) => path.key.extend(["/", compared]),
                 Ok(Some(name)) if path.parameters.iter().any(|(held, _)| held == name) => {
                     return Err(problem(format!("the parameter '{name}' stands twice")));
                 }
@@ -110,19 +140,45 @@ fn parameter(segment: &str, is_pattern: bool) -> Result<Option<&str>, String> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::model::Ambiguous;
+
     use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "what is parsed is written where it is parsed")]
+    fn parse(declared: PathMatch) -> Result<DeclaredPath, Problem> {
+        DeclaredPath::parse(&declared, PathOptions::default())
+    }
 
     #[test]
     fn patterns_become_keys() {
-        let path =
-            DeclaredPath::parse(&PathMatch::Pattern("/users/{id}/orders/{order}/*".into())).expect("well formed");
+        let path = parse(PathMatch::Pattern("/users/{id}/orders/{order}/*".into())).expect("well formed");
         assert_eq!(
             (path.key.as_str(), path.shape, path.meets),
-            ("/users/{}/orders/{}", Shape { depth: 4, mask: 0b1010 }, Meets::Below)
+            ("/users/{}/orders/{}", Shape { depth: 4, mask: 0b1010, folded: false }, Meets::Below)
         );
         assert_eq!(path.parameters, [("id".to_owned(), 1), ("order".to_owned(), 3)]);
-        let root = DeclaredPath::parse(&PathMatch::Prefix("/".into())).expect("well formed");
+        let root = parse(PathMatch::Prefix("/".into())).expect("well formed");
         assert_eq!((root.key.as_str(), root.shape.depth), ("", 0));
+    }
+
+    #[test]
+    fn spellings_of_one_path_are_one_key() {
+        for (declared, key) in [
+            ("/users/%40me", "/users/@me"),
+            ("/users/@me", "/users/@me"),
+            ("/items%3Apurge", "/items:purge"),
+            ("/caf%C3%A9", "/caf%C3%A9"),
+        ] {
+            assert_eq!(parse(PathMatch::Exact(declared.into())).expect("well formed").key, key);
+        }
+        let options = PathOptions { case_insensitive: true, ..PathOptions::default() };
+        let path = DeclaredPath::parse(&PathMatch::Pattern("/Users/{Id}/%C3%9Cber".into()), options);
+        let path = path.expect("well formed");
+        assert_eq!((path.key.as_str(), path.shape.folded), ("/users/{}/%C3%BCber", true));
+        assert_eq!(path.parameters, [("Id".to_owned(), 1)]);
+        let options = PathOptions { encoded_slash: Ambiguous::Keep, ..PathOptions::default() };
+        let path = DeclaredPath::parse(&PathMatch::Exact("/a%2Fb".into()), options).expect("well formed");
+        assert_eq!((path.key.as_str(), path.shape.depth), ("/a%2Fb", 1));
     }
 
     #[test]
@@ -133,6 +189,11 @@ mod tests {
             PathMatch::Prefix("/a/../b".into()),
             PathMatch::Prefix("/%61".into()),
             PathMatch::Prefix("/a b".into()),
+            PathMatch::Prefix("/a;b".into()),
+            PathMatch::Prefix("/a%3Bb".into()),
+            PathMatch::Prefix("/a%2Fb".into()),
+            PathMatch::Prefix("/caf%E9".into()),
+            PathMatch::Prefix("/a%0Ab".into()),
             PathMatch::Pattern("/a/{id".into()),
             PathMatch::Pattern("/a/x{id}".into()),
             PathMatch::Pattern("/a/{}".into()),
@@ -140,7 +201,7 @@ mod tests {
             PathMatch::Pattern("/{rest}".into()),
             PathMatch::Exact("/a".repeat(17)),
         ] {
-            assert!(DeclaredPath::parse(&declared).is_err(), "{declared:?}");
+            assert!(parse(declared.clone()).is_err(), "{declared:?}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response, RouteFacts};
-use portcullis_core::model::{Match, PathMatch};
+use portcullis_core::canonical::Path;
+use portcullis_core::model::{Match, PathMatch, PathOptions};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 
@@ -17,7 +18,7 @@ impl Endpoint for Nothing {
 }
 
 fn candidate(name: &str, meets: Meets, conditions: Conditions) -> Candidate {
-    let facts = RouteFacts { name: name.into(), service: None };
+    let facts = RouteFacts { name: name.into(), ..RouteFacts::default() };
     let pipeline = Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Nothing)));
     Candidate { name: name.into(), meets, conditions, pipeline }
 }
@@ -38,7 +39,7 @@ fn declare(routes: &mut Routes, name: &str, hosts: &[&str], path: &PathMatch, co
             _ => drop(declared.query.insert(key.to_owned(), value.to_owned())),
         }
     }
-    let path = DeclaredPath::parse(path).expect("well formed");
+    let path = DeclaredPath::parse(path, PathOptions::default()).expect("well formed");
     let conditions = Conditions::parse(&declared).expect("well formed");
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     routes.set(&hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
@@ -84,14 +85,26 @@ fn found(
     let headers =
         fields.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
     let method = method.parse().expect("a method");
-    let wanted = Wanted { host, path, method: &method, headers: &headers, query: query.map(str::as_bytes) };
+    let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse(path).expect("a path"));
+    let query = query.map(str::as_bytes);
+    let wanted = wanted(&host, &path, &method, &headers, query);
     let found = routes.find(&wanted);
     let weighed = routes.weigh(&wanted, usize::MAX);
     let chosen = weighed.routes.iter().find(|(_, weight)| *weight == Weight::Chosen).map(|(name, _)| name.clone());
     let name = found.as_ref().map(|found| Arc::clone(&found.pipeline.route.name));
     assert_eq!(chosen, name, "what is told is what happens: {url}");
     let found = found?;
-    Some((found.pipeline.route.name.as_ref().to_owned(), path[found.matched..].to_owned()))
+    Some((found.pipeline.route.name.as_ref().to_owned(), path.forwarded_behind(found.matched).to_owned()))
+}
+
+fn wanted<'a>(
+    host: &'a Host,
+    path: &'a Path,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    query: Option<&'a [u8]>,
+) -> Wanted<'a> {
+    Wanted { host, path: path.decision(), method, headers, query, announced: false }
 }
 
 #[test]
@@ -150,7 +163,7 @@ fn a_route_that_is_taken_out_is_gone_from_the_new_table_only() {
     assert!(found(&after, "GET", "any/orders/v2/x", &[]).is_none());
     after.set(&[], &path, "/orders/v2", None);
     assert!(found(&after, "GET", "any/orders/v1/x", &[]).is_some());
-    let root = DeclaredPath::parse(&prefix("/")).expect("well formed");
+    let root = DeclaredPath::parse(&prefix("/"), PathOptions::default()).expect("well formed");
     after.set(&["api.example".to_owned()], &root, "host", None);
     assert!(found(&after, "GET", "api.example/x", &[]).is_none());
 }
@@ -161,13 +174,13 @@ fn shapes_are_bounded() {
     for mask in 1..=MAX_SHAPES {
         let segments = (0..8).map(|bit| if mask & (1 << bit) == 0 { "/a".to_owned() } else { format!("/{{p{bit}}}") });
         let path = segments.collect::<String>();
-        let parsed = DeclaredPath::parse(&pattern(&path)).expect("well formed");
+        let parsed = DeclaredPath::parse(&pattern(&path), PathOptions::default()).expect("well formed");
         assert!(routes.has_room(&[], parsed.shape), "{mask}");
         declare(&mut routes, &path, &[], &pattern(&path), &[]);
     }
-    let one_more = DeclaredPath::parse(&pattern("/{x}")).expect("well formed");
+    let one_more = DeclaredPath::parse(&pattern("/{x}"), PathOptions::default()).expect("well formed");
     assert!(!routes.has_room(&[], one_more.shape));
-    assert!(routes.has_room(&[], Shape { depth: 3, mask: 0 }));
+    assert!(routes.has_room(&[], Shape { depth: 3, mask: 0, folded: false }));
 }
 
 #[test]
@@ -193,7 +206,8 @@ fn what_is_told_of_routes_is_what_happens() {
 fn each_route_is_told_what_stands_against_it() {
     let routes = table();
     let (headers, method) = (HeaderMap::new(), Method::GET);
-    let wanted = Wanted { host: "any", path: "/app/x", method: &method, headers: &headers, query: None };
+    let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/app/x").expect("a path"));
+    let wanted = wanted(&host, &path, &method, &headers, None);
     let told = routes.weigh(&wanted, 6);
     let shown: Vec<_> = told.routes.iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
     let condition = |text: &str| Weight::Condition(text.to_owned());
@@ -209,7 +223,8 @@ fn each_route_is_told_what_stands_against_it() {
         ]
     );
     assert_eq!(told.left_out, 8, "what is left out is counted");
-    let wanted = Wanted { path: "/orders/v1/special", ..wanted };
+    let path = Path::parse("/orders/v1/special").expect("a path");
+    let wanted = wanted.at(path.decision());
     let told = routes.weigh(&wanted, 3);
     let outranked: Vec<_> = told.routes[1..].iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
     let behind = Weight::Outranked;
@@ -220,4 +235,85 @@ fn each_route_is_told_what_stands_against_it() {
             ("/orders/v1", behind("a longer path goes first"))
         ]
     );
+}
+
+/// A service registers itself under a path.
+fn register(routes: &mut Routes, path: &str) {
+    let declared = DeclaredPath::plain(path, Meets::Below);
+    routes.set_registered(&declared, path, Some(&candidate(path, Meets::Below, Conditions::default())));
+}
+
+#[test]
+fn whatever_is_declared_goes_before_whoever_registers() {
+    let hosts: [&[&str]; 3] = [&[], &["api.example"], &["*.example"]];
+    let paths = [
+        prefix("/checkout"),
+        prefix("/checkout/pay"),
+        prefix("/checkout/pay/x"),
+        PathMatch::Exact("/checkout/pay".into()),
+        PathMatch::Exact("/checkout/pay/x".into()),
+        pattern("/{a}/*"),
+        pattern("/{a}/pay/*"),
+        pattern("/{a}/{b}/*"),
+        pattern("/checkout/{b}"),
+        pattern("/{a}/{b}/{c}"),
+        prefix("/"),
+        pattern("/*"),
+    ];
+    // One that would win by its name, by its depth or by both.
+    for of_hosts in hosts {
+        for path in &paths {
+            for name in ["zzz", "a"] {
+                let mut routes = Routes::default();
+                declare(&mut routes, name, of_hosts, path, &[]);
+                let alone = routes.clone();
+                register(&mut routes, "/checkout/pay");
+                register(&mut routes, "/Checkout/pay");
+                for host in ["any", "api.example", "api.example:80", "b.example"] {
+                    for asked in
+                        ["/", "/checkout", "/checkout/pay", "/checkout/pay/", "/checkout/pay/x", "/Checkout/pay/x/y"]
+                    {
+                        let url = format!("{host}{asked}");
+                        let declared = found(&alone, "GET", &url, &[]).map(|(name, _)| name);
+                        let is_fallback = of_hosts.is_empty() && matches!(path, PathMatch::Prefix(p) if p == "/")
+                            || of_hosts.is_empty() && matches!(path, PathMatch::Pattern(p) if p == "/*");
+                        let registered = asked.to_ascii_lowercase().starts_with("/checkout/pay");
+                        let want = match declared {
+                            Some(name) if !(is_fallback && registered) => Some(name),
+                            _ if registered => Some(asked[..13].to_owned()),
+                            none => none,
+                        };
+                        let got = found(&routes, "GET", &url, &[]).map(|(name, _)| name);
+                        assert_eq!(got, want, "{of_hosts:?} {path:?} {url}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_declared_route_whose_conditions_fail_leaves_the_call_to_whoever_registered() {
+    let mut routes = Routes::default();
+    declare(&mut routes, "post", &[], &prefix("/checkout"), &[("method", "POST")]);
+    declare(&mut routes, "rest", &[], &prefix("/"), &[]);
+    declare(&mut routes, "host", &["api.example"], &prefix("/"), &[("method", "PUT")]);
+    register(&mut routes, "/checkout/pay");
+    let name = |method: &str, url: &str| found(&routes, method, url, &[]).map(|(name, _)| name).expect("found");
+    assert_eq!(name("POST", "any/checkout/pay/x"), "post");
+    assert_eq!(name("GET", "any/checkout/pay/x"), "/checkout/pay");
+    assert_eq!(name("GET", "any/elsewhere"), "rest");
+    assert_eq!(name("PUT", "api.example/checkout/pay/x"), "host");
+    assert_eq!(name("GET", "api.example/checkout/pay/x"), "/checkout/pay");
+    let (headers, method) = (HeaderMap::new(), Method::POST);
+    let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/checkout/pay").expect("a path"));
+    let wanted = wanted(&host, &path, &method, &headers, None);
+    let told = routes.weigh(&wanted, 3).routes;
+    let reason = |at: usize| (told[at].0.as_ref(), told[at].1.clone());
+    assert_eq!(reason(1), ("/checkout/pay", Weight::Outranked("declared routes go before registered services")));
+    assert_eq!(reason(2), ("rest", Weight::Outranked("a longer path goes first")));
+    let method = Method::GET;
+    let told = routes.weigh(&Wanted { method: &method, ..wanted }, 2).routes;
+    let fallback = "the route for every path of every host is a fallback behind registered services";
+    assert_eq!(told[1], ("rest".into(), Weight::Outranked(fallback)));
 }

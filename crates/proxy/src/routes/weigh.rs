@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::{Candidate, Ends, Layer, MAX_DEPTH, Meets, Routes, Shape, Wanted, is_reserved, key, name_of};
+use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, Routes, Shape, Wanted, is_reserved};
 
 /// What stands against a route, or for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,33 +29,48 @@ pub struct Weighed {
     pub left_out: usize,
 }
 
+/// Whose a route is; less goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Builtin,
+    Declared,
+    Registered,
+    /// Declared for every path of every host.
+    Fallback,
+}
+
 /// Everything that decides between routes that fit, in order; less goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    is_declared: bool,
+    origin: Origin,
     depth: Reverse<usize>,
     host: usize,
-    shape: (u32, u16),
-    meets: Meets,
-    conditions: Reverse<usize>,
+    shape: (u32, u16, bool),
+    candidate: (Meets, Reverse<usize>, bool),
     name: Arc<str>,
 }
 
 impl Rank {
     /// Why the first goes before this one.
     fn behind(&self, first: &Self) -> &'static str {
-        if self.is_declared != first.is_declared {
+        if self.origin != first.origin && first.origin == Origin::Builtin {
             "built-in routes go first"
+        } else if self.origin == Origin::Registered && first.origin == Origin::Declared {
+            "declared routes go before registered services"
+        } else if self.origin == Origin::Fallback && first.origin == Origin::Registered {
+            "the route for every path of every host is a fallback behind registered services"
         } else if self.depth != first.depth {
             "a longer path goes first"
         } else if self.host != first.host {
             "a more exact host goes first"
         } else if self.shape != first.shape {
-            "a path with fewer or later parameters goes first"
-        } else if self.meets != first.meets {
+            "a path with fewer or later parameters goes first, and one with regard to case"
+        } else if self.candidate.0 != first.candidate.0 {
             "an exact path goes first"
-        } else if self.conditions != first.conditions {
+        } else if self.candidate.1 != first.candidate.1 {
             "a route with more conditions goes first"
+        } else if self.candidate.2 != first.candidate.2 {
+            "a route for HEAD alone goes first"
         } else {
             "between equals the name decides"
         }
@@ -65,45 +80,53 @@ impl Rank {
 impl Routes {
     /// Holds every route against a request.
     pub(crate) fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
-        let ends = Ends::of(wanted.path);
-        let name = name_of(wanted.host);
-        let mut weighing = Weighing { wanted, ends: &ends, fitting: Vec::new(), others: Vec::new() };
-        let builtin = is_reserved(ends.segment(wanted.path, 0)) && self.is_builtin_host(wanted.host);
+        let folded = wanted.path.folded();
+        let asked = Asked::of(wanted, Some(&folded));
+        let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };
+        let builtin = is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host);
         if builtin {
-            weighing.layer(&self.builtin, false, Some(0), "");
+            weighing.layer(&self.builtin, Origin::Builtin, Some(0), "");
         }
-        let layers = self.layers(name);
-        let place = |layer: &Layer| layers.iter().flatten().position(|held| std::ptr::eq(*held, layer));
+        let layers = self.layers(wanted.host.name());
+        let place = |layer: &Layer| layers.iter().position(|held| std::ptr::eq(*held, layer));
         for (host, layer) in self.hosts.iter() {
-            weighing.layer(layer, true, place(layer), host);
+            weighing.layer(layer, Origin::Declared, place(layer), host);
         }
-        weighing.layer(&self.any, true, Some(layers.len()), "");
+        for (suffix, layer) in self.wildcards.iter() {
+            weighing.layer(layer, Origin::Declared, place(layer), &format!("*{suffix}"));
+        }
+        weighing.layer(&self.any, Origin::Declared, Some(layers.len()), "");
+        weighing.layer(&self.registered, Origin::Registered, Some(layers.len()), "");
         weighing.finish(most)
     }
 }
 
 struct Weighing<'a> {
-    wanted: &'a Wanted<'a>,
-    ends: &'a Ends,
+    asked: &'a Asked<'a>,
     fitting: Vec<Rank>,
     others: Vec<(Arc<str>, Weight)>,
 }
 
 impl Weighing<'_> {
     /// Holds the routes of one host against the request; `place`: how exact it is for the request's host, if it is.
-    fn layer(&mut self, layer: &Layer, is_declared: bool, place: Option<usize>, host: &str) {
-        for (path, candidates) in layer.entries.iter() {
-            let shape = shape_of(path);
-            let fits = self.fits(path, shape);
-            for candidate in candidates.iter() {
-                self.candidate(candidate, path, shape, fits, is_declared, place, host);
+    fn layer(&mut self, layer: &Layer, origin: Origin, place: Option<usize>, host: &str) {
+        for (entries, folded) in layer.entries.iter().zip([false, true]) {
+            for (path, candidates) in entries.iter() {
+                let shape = shape_of(path, folded);
+                let fits = self.fits(path, shape);
+                let is_fallback = origin == Origin::Declared && host.is_empty() && shape.depth == 0;
+                let origin = if is_fallback { Origin::Fallback } else { origin };
+                for candidate in candidates.iter() {
+                    self.candidate(candidate, path, shape, fits, origin, place, host);
+                }
             }
         }
     }
 
     /// Whether the request's path begins like the declared one.
     fn fits(&self, path: &str, shape: Shape) -> bool {
-        shape.depth <= self.ends.depth && key(shape, self.ends, self.wanted.path).is_some_and(|found| found == path)
+        let key = || self.asked.path(shape)?.key(shape);
+        shape.depth <= self.asked.plain.depth && key().is_some_and(|found| found == path)
     }
 
     #[expect(clippy::too_many_arguments, reason = "a route in its place; all of it is looked at once, here")]
@@ -113,13 +136,11 @@ impl Weighing<'_> {
         path: &str,
         shape: Shape,
         fits: bool,
-        is_declared: bool,
+        origin: Origin,
         place: Option<usize>,
         host: &str,
     ) {
-        let Wanted { method, headers, query, path: asked, .. } = *self.wanted;
-        let rest = if fits { &asked[self.ends.ends[shape.depth]..] } else { "" };
-        let is_whole = rest.is_empty() || rest == "/";
+        let is_whole = !fits || self.asked.plain.is_whole(shape.depth);
         let shown = if path.is_empty() { "/" } else { path };
         let against = match (fits, place) {
             (false, _) => Weight::Path(format!("the path does not begin with '{shown}'")),
@@ -127,16 +148,15 @@ impl Weighing<'_> {
                 Weight::Path(format!("the path goes on behind '{shown}'"))
             }
             (true, None) => Weight::Host(format!("it is for the host '{host}'")),
-            (true, Some(place)) => match candidate.conditions.failing(method, headers, query) {
+            (true, Some(place)) => match candidate.conditions.failing(self.asked.wanted) {
                 Some(condition) => Weight::Condition(condition),
                 None => {
                     self.fitting.push(Rank {
-                        is_declared,
+                        origin,
                         depth: Reverse(shape.depth),
                         host: place,
                         shape: shape.order(),
-                        meets: candidate.meets,
-                        conditions: Reverse(candidate.conditions.count()),
+                        candidate: candidate.rank(),
                         name: Arc::clone(&candidate.name),
                     });
                     return;
@@ -178,8 +198,8 @@ impl Weighing<'_> {
 }
 
 /// The shape of a path by its key.
-fn shape_of(key: &str) -> Shape {
-    let mut shape = Shape { depth: 0, mask: 0 };
+fn shape_of(key: &str, folded: bool) -> Shape {
+    let mut shape = Shape { depth: 0, mask: 0, folded };
     for segment in key.split('/').skip(1).take(MAX_DEPTH) {
         if segment == "{}" {
             shape.mask |= 1 << shape.depth;

@@ -193,8 +193,8 @@ fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderVal
 fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
     let filled;
     let rest = match path {
-        ForwardPath::Rest => call.rest(),
-        ForwardPath::Whole => call.request.path.as_str(),
+        ForwardPath::Rest => call.forwarded_rest(),
+        ForwardPath::Whole => call.request.path.forwarded(),
         ForwardPath::Template(template) => {
             filled = template.fill(call);
             &filled

@@ -1,0 +1,118 @@
+//! The canonical form of a request's host and path, and the decision form made of it.
+//!
+//! A path has two forms, because what backends read alike must be decided alike, and what is forwarded must stay what
+//! the caller asked for:
+//!
+//! - **forwarded** ([`Path::forwarded`]): escapes of unreserved characters are decoded, other escapes get upper-case
+//!   digits, bytes that may not stand in a path are escaped, dot segments are resolved (RFC 3986 section 6.2.2) and runs
+//!   of slashes become one. Escapes of other characters stay as the caller wrote them.
+//! - **decision** ([`DecisionPath`]): the same with every escape of a `pchar` decoded, so that `/%40me` is `/@me`. Routes,
+//!   conditions, rules and limits take this type, and only this room makes one.
+//!
+//! What two parties could read in two ways is refused, or marked for routes that take it ([`Path::has_parameters`],
+//! [`Path::has_encoded_slash`]).
+
+mod decision;
+mod host;
+mod path;
+
+pub use decision::{DecisionPath, FoldedPath};
+pub use host::Host;
+pub use path::Path;
+
+/// What a byte is in a path and in a host, as bits.
+static KINDS: [u8; 256] = kinds();
+/// It does not stand for itself in a path, or is looked at twice there.
+const FOREIGN: u8 = 1;
+/// Behind a slash or a dot it may mean something else: a dot may begin a dot segment or an empty label, and a slash is
+/// one too many.
+const DOUBTFUL: u8 = 2;
+/// It is a slash. Shifted by one, it is the bit of what is doubtful behind it.
+const SLASH: u8 = 4;
+/// It stands in nearly all names of hosts.
+const NAMING: u8 = 8;
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'/' => DOUBTFUL | SLASH,
+            b'.' => DOUBTFUL | NAMING,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => NAMING,
+            // It stands for itself, and makes a path ambiguous.
+            b';' => FOREIGN,
+            byte if stands_for_itself(byte) => 0,
+            _ => FOREIGN,
+        };
+        byte += 1;
+    }
+    kinds
+}
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// `pchar` of RFC 3986, and `/`, without escapes.
+const fn stands_for_itself(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/'
+        )
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// A regular expression in which escapes of characters that the decision form has decoded (`%40`) stand for these.
+pub fn decode_pattern(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some((before, behind)) = rest.split_once('%') {
+        out.push_str(before);
+        let mut digits = behind.bytes().map_while(hex_digit);
+        let byte = digits.next().zip(digits.next()).map(|(high, low)| high << 4 | low);
+        rest = behind;
+        match byte.filter(|byte| stands_for_itself(*byte) && !matches!(byte, b'/' | b';')) {
+            Some(byte) => {
+                if !byte.is_ascii_alphanumeric() && byte != b'_' {
+                    out.push('\\');
+                }
+                out.push(char::from(byte));
+                rest = &behind[2..];
+            }
+            None => out.push('%'),
+        }
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode_pattern;
+
+    #[test]
+    fn escapes_in_patterns_stand_for_what_is_decoded() {
+        for (pattern, want) in [
+            ("^/users/%40me$", r"^/users/\@me$"),
+            ("^/a%2Bb%2bc", r"^/a\+b\+c"),
+            ("^/%61%5F", "^/a_"),
+            ("^/a%2Fb%3B%20%C3%A9", "^/a%2Fb%3B%20%C3%A9"),
+            ("^/100%$", "^/100%$"),
+            ("^/%", "^/%"),
+            ("^/%4é", "^/%4é"),
+        ] {
+            assert_eq!(decode_pattern(pattern), want, "{pattern}");
+        }
+    }
+}

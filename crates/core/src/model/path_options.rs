@@ -1,0 +1,48 @@
+//! Which paths a service or route takes that are refused otherwise, because not every server reads them alike.
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of something in a path that has two readings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ambiguous {
+    /// The call is refused with 400.
+    #[default]
+    Refuse,
+    /// It is taken and forwarded as sent.
+    Keep,
+}
+
+impl Ambiguous {
+    /// As declarations write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Keep => "keep",
+        }
+    }
+
+    /// Whether it is the default.
+    pub fn is_refuse(&self) -> bool {
+        *self == Self::Refuse
+    }
+}
+
+impl std::str::FromStr for Ambiguous {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [Self::Refuse, Self::Keep];
+        known.into_iter().find(|known| known.as_str() == text).ok_or("expected 'refuse' or 'keep'")
+    }
+}
+
+/// How the paths of a service or route are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PathOptions {
+    /// Parameters of segments: `;` and `%3B`.
+    pub parameters: Ambiguous,
+    /// Encoded slashes: `%2F`. They separate nothing.
+    pub encoded_slash: Ambiguous,
+    /// Whether upper and lower case are the same.
+    pub case_insensitive: bool,
+}
