@@ -35,5 +35,6 @@ mod support;
 mod tidy;
 mod tls;
 mod tunnels;
+mod upgrade;
 mod upstream_http2;
 mod upstream_tls;
