@@ -213,7 +213,7 @@ settings! {
         body_bytes: u64 = BYTES("64MiB"),
         /// Connections of callers; beyond it none is accepted.
         connections: usize = POSITIVE("100000"),
-        /// Connections from one peer address; more are closed.
+        /// Connections from one peer address, of IPv6 from one /64; more are closed.
         connections_per_peer: usize = POSITIVE("1000"),
         /// Calls at once on one connection in HTTP/2; a caller learns the number and waits.
         http2_streams: usize = POSITIVE("128"),

@@ -15,6 +15,7 @@ pub mod grpc;
 pub mod jobs;
 pub mod memory;
 pub mod model;
+pub mod network;
 pub mod policy;
 pub mod ports;
 pub mod record;

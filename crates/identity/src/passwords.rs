@@ -5,7 +5,7 @@
 //! An unknown user costs exactly what a wrong password costs.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use portcullis_core::network;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -147,7 +148,7 @@ impl Passwords {
         if let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() {
             return Ok(permit);
         }
-        let _place = self.line_up(neighbourhood(from))?;
+        let _place = self.line_up(network::of(from))?;
         let permit = Arc::clone(&self.running).acquire_owned().await;
         permit.map_err(|_| Refusal::internal("the password queue was closed"))
     }
@@ -185,14 +186,6 @@ impl Drop for Place<'_> {
                 waiting.by_address.remove(&self.from);
             }
         }
-    }
-}
-
-/// Whoever has one IPv6 address has its whole /64; an IPv4 address counts alone, also in its mapped form.
-pub(crate) fn neighbourhood(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
     }
 }
 

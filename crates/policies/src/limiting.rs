@@ -11,6 +11,7 @@ use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::canonical::DecisionPath;
 use portcullis_core::fields::{RATELIMIT, RATELIMIT_POLICY};
 use portcullis_core::model::Problem;
+use portcullis_core::network;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{LimitFields, Refusal};
@@ -159,10 +160,9 @@ fn push_path(text: &mut KeyText, call: &Call) {
 }
 
 fn push_address(text: &mut KeyText, call: &Call) {
-    match call.peer.client_ip.to_canonical() {
+    match network::of(call.peer.client_ip) {
         IpAddr::V4(address) => text.push(1, &address.octets()),
-        // Whoever has one address of a /64 has all of them.
-        IpAddr::V6(address) => text.push(1, &address.octets()[..8]),
+        IpAddr::V6(address) => text.push(1, &address.octets()),
     }
 }
 

@@ -148,7 +148,9 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
+/// A node for tests.
+#[cfg(test)]
+pub(crate) mod testing {
     use async_trait::async_trait;
     use portcullis_core::call::Ties;
     use portcullis_core::memory::ManualClock;
@@ -156,7 +158,39 @@ mod tests {
 
     use super::*;
 
+    /// To whom everybody is welcome, and who keeps no records.
+    pub(crate) struct Anybody;
+
+    #[async_trait]
+    impl Welcome for Anybody {
+        async fn stands(&self, _: &Ties) -> bool {
+            true
+        }
+    }
+
+    impl AccessLog for Anybody {
+        fn write(&self, _: &Record) {}
+    }
+
+    /// One at a clock that stands still.
+    pub(crate) fn node() -> Node {
+        at(Arc::new(ManualClock::at(1_000_000_000)))
+    }
+
+    /// One at this clock.
+    pub(crate) fn at(clock: Arc<dyn Clock>) -> Node {
+        Node::plain(Arc::new(Anybody), Arc::new(Anybody), clock)
+    }
+}
+
+
+    use portcullis_core::memory::ManualClock;
+    use portcullis_core::record::Record;
+
+    use super::*;
+
     /// Has lanes, and counts those who came for one.
+    use super::testing::Anybody;
     struct Roads(AtomicUsize);
 
     struct Lane;
@@ -173,20 +207,11 @@ mod tests {
         fn write(&self, _: &Record) {}
     }
 
-    struct Everybody;
-
-    #[async_trait]
-    impl Welcome for Everybody {
-        async fn stands(&self, _: &Ties) -> bool {
-            true
-        }
-    }
-
     #[test]
     fn each_worker_has_a_lane_of_the_log_if_the_log_has_lanes() {
         let roads = Arc::new(Roads(AtomicUsize::new(0)));
         let log: Arc<dyn AccessLog> = roads.clone();
-        let node = Node::plain(Arc::clone(&log), Arc::new(Everybody), Arc::new(ManualClock::at(0)));
+        let node = Node::plain(Arc::clone(&log), Arc::new(Anybody), Arc::new(ManualClock::at(0)));
         let workers = [node.for_one_worker(), node.for_one_worker()];
         assert_eq!(roads.0.load(Ordering::Relaxed), 2);
         assert!(workers.iter().all(|own| !Arc::ptr_eq(&own.log, &log)));

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use portcullis_core::network;
 use portcullis_core::policy::Pipeline;
 use slab::Slab;
 use tokio::net::TcpStream;
@@ -40,6 +41,12 @@ thread_local! {
 /// This worker's time in milliseconds, as of its last look around.
 pub fn tick() -> u32 {
     TICK.get()
+}
+
+/// Sets this thread's time.
+#[cfg(test)]
+pub(crate) fn set_tick(tick: u32) {
+    TICK.set(tick);
 }
 
 /// Whether this worker is being emptied.
@@ -104,11 +111,12 @@ impl Admission {
         self.open.load(Relaxed)
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, node: &Arc<Node>) -> Option<Admitted> {
+        // A trusted proxy brings the connections of many; those of its neighbours are not its own.
+        let peer = if node.trusts(address) { address.to_canonical() } else { network::of(address) };
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = peers.entry(peer).or_insert(0);
-        // A trusted proxy brings the connections of many.
-        if *of_peer >= node.limits.connections_per_peer && !node.trusts(peer) {
+        if *of_peer >= node.limits.connections_per_peer && !node.trusts(address) {
             node.counters.connections_refused_peer.add_one();
             return None;
         }
@@ -300,5 +308,52 @@ async fn look_around(node: Arc<Node>) {
             tie::ask(&node);
         }
         pool::sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Limits, testing};
+
+    /// Connections of which as many as may be are let in, one after the other.
+    fn admitted(node: &Arc<Node>, peers: &[&str]) -> usize {
+        let admission = Arc::<Admission>::default();
+        let admit = |peer: &&str| admission.admit(peer.parse().expect("an address"), node);
+        peers.iter().filter_map(admit).collect::<Vec<_>>().len()
+    }
+
+    #[test]
+    fn connections_are_counted_by_whom_an_address_stands_for() {
+        let limits = Limits { connections_per_peer: 2, ..Limits::default() };
+        let trusted_proxies = vec!["2001:db8:9::7/128".parse().expect("a network")];
+        let node = Arc::new(Node { limits, trusted_proxies, ..testing::node() });
+        for (let_in, peers) in [
+            (2, &["192.0.2.7", "192.0.2.7", "192.0.2.7"][..]),
+            (2, &["192.0.2.7", "::ffff:192.0.2.7", "::ffff:192.0.2.7"]),
+            (3, &["192.0.2.7", "192.0.2.7", "192.0.2.8"]),
+            (2, &["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:0:ffff::1"]),
+            (3, &["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "2001:db8::4"]),
+            // A proxy that is trusted brings the connections of many, and takes none of its neighbours'.
+            (
+                5,
+                &["2001:db8:9::7", "2001:db8:9::7", "2001:db8:9::7", "2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3"],
+            ),
+        ] {
+            assert_eq!(admitted(&node, peers), let_in, "{peers:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_given_back_to_whom_it_was_taken_from() {
+        let limits = Limits { connections_per_peer: 1, ..Limits::default() };
+        let node = Arc::new(Node { limits, ..testing::node() });
+        let admission = Arc::<Admission>::default();
+        let admit = |peer: &str| admission.admit(peer.parse().expect("an address"), &node);
+        let first = admit("2001:db8::1").expect("let in");
+        assert!(admit("2001:db8::2").is_none());
+        drop(first);
+        assert!(admit("2001:db8::2").is_some());
+        assert!(admission.peers.lock().expect("no panic").is_empty() && admission.open() == 0);
     }
 }

@@ -14,11 +14,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use portcullis_core::network;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use serde::Serialize;
 
-use crate::passwords::neighbourhood;
 use counter::{Counter, Pace};
 use table::{Key, Table};
 
@@ -169,7 +169,7 @@ impl Lockout {
 
     /// Takes a guess on, or says how long to wait. Whether there is such a user makes no difference.
     pub(crate) fn admit(&self, username: &str, from: Whence) -> Result<Attempt<'_>, Refusal> {
-        let block = neighbourhood(from.address);
+        let block = network::of(from.address);
         let mut attempt = Attempt {
             lockout: self,
             user: self.key((0_u8, username)),
