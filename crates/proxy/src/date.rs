@@ -1,4 +1,6 @@
-//! The `Date` of answers that hyper does not write (RFC 9110 section 6.6.1).
+//! The `Date` of every answer (RFC 9110 section 6.6.1), by the gateway's own clock.
+//!
+//! What hyper would write stands still after the clock was set back until the time that it has written last.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -19,18 +21,19 @@ thread_local! {
     static WRITTEN: RefCell<(u32, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
 }
 
-/// The time of day, looked at anew when the worker's clock has moved on.
+/// The time of day, looked at anew when the worker's time has moved on, and written as it is then: later or earlier.
 pub fn now(node: &Node) -> HeaderValue {
     let tick = worker::tick();
     WRITTEN.with_borrow_mut(|(written, date)| {
         if *written != tick {
-            (*written, *date) = (tick, write(node.clock.now()));
+            (*written, *date) = (tick, of(node.clock.now()));
         }
         date.clone()
     })
 }
 
-fn write(time: SystemTime) -> HeaderValue {
+/// A moment as HTTP writes it.
+pub fn of(time: SystemTime) -> HeaderValue {
     let text = UtcDateTime::from(time).format(FORM).ok();
     // A clock that is set beyond what can be written has no date.
     text.and_then(|text| HeaderValue::try_from(text).ok())
@@ -39,12 +42,72 @@ fn write(time: SystemTime) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
+
+    use portcullis_core::memory::ManualClock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::{node, serve};
 
     #[test]
     fn dates_are_written_as_http_wants_them() {
-        assert_eq!(write(UNIX_EPOCH + Duration::from_secs(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(write(UNIX_EPOCH), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(of(UNIX_EPOCH + Duration::from_secs(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(of(UNIX_EPOCH), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    /// What is answered at a time of day and at another one, over a connection that is kept.
+    async fn dates(first: u64, second: u64) -> [String; 2] {
+        let clock = Arc::new(ManualClock::at(first));
+        let node = Arc::new(node::testing::at(clock.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut caller = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (stream, peer) = listener.accept().await.expect("a connection");
+        worker::set_tick(1_000);
+        let (watch, place) = worker::watch();
+        let serving = serve::connection(node, stream, peer, watch, false);
+        let asking = async {
+            let mut found = [String::new(), String::new()];
+            for (at, found) in found.iter_mut().enumerate() {
+                caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+                let mut answer = Vec::new();
+                let date = loop {
+                    let mut piece = [0; 4_096];
+                    let length = caller.read(&mut piece).await.expect("an answer");
+                    answer.extend_from_slice(&piece[..length]);
+                    let text = String::from_utf8_lossy(&answer).into_owned();
+                    if let Some((_, rest)) = text.split_once("\r\nDate: ") {
+                        break rest.split_once("\r\n").expect("a line").0.to_owned();
+                    }
+                    assert!(length > 0 && !text.contains("\r\n\r\n"), "{text}");
+                };
+                *found = date;
+                if at == 0 {
+                    clock.set(second);
+                    worker::set_tick(1_200);
+                }
+            }
+            found
+        };
+        let found = tokio::select! {
+            () = serving => panic!("the connection has ended"),
+            found = asking => found,
+        };
+        drop(place);
+        found
+    }
+
+    #[tokio::test]
+    async fn the_date_follows_the_clock_wherever_it_is_set() {
+        let wanted = |second: u64| of(UNIX_EPOCH + Duration::from_secs(second));
+        for (first, second) in [(1_000_000_000, 999_990_000), (1_000_000_000, 1_000_000_000 + 86_400), (86_400, 0)] {
+            let found = dates(first, second).await;
+            assert_eq!(
+                [wanted(first), wanted(second)],
+                found.map(|date| HeaderValue::try_from(date).expect("a value"))
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use http::header::UPGRADE;
+use http::header::{DATE, UPGRADE};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -22,6 +22,7 @@ use portcullis_core::call::{Hints, Response, Upgrade};
 use tokio::io::AsyncWrite;
 
 use crate::connection::{Ending, Phase, Watch, Watched};
+use crate::date;
 use crate::door::{self, Sender};
 use crate::fields::lists_token;
 use crate::node::Node;
@@ -82,7 +83,8 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
         // The buffer may be read beyond its size; what is in it may not be longer than it.
         .max_header_size(node.limits.header_block)
         .max_buf_size(node.limits.header_block.max(8_192))
-        .auto_date_header(true)
+        // Written with every answer of a call, by the clock of the gateway.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(stream.lend()), service);
     let (mut leaving, mut resting) = (false, false);
     let ended = std::future::poll_fn(|context| {
@@ -157,7 +159,9 @@ fn call(
     });
     let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
     // Not one future around the other, which would be there twice.
-    answering.then(async move |response| {
+    let node = Arc::clone(node);
+    answering.then(async move |mut response| {
+        response.headers_mut().entry(DATE).or_insert_with(|| date::now(&node));
         // Whatever the service says from now on comes too late.
         watch.has_told().await;
         match wish {
