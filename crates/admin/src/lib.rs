@@ -13,6 +13,7 @@ mod moment;
 pub mod openapi;
 pub mod operations;
 mod paging;
+mod places;
 mod problem;
 pub mod register;
 mod renewals;

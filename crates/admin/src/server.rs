@@ -1,26 +1,31 @@
-//! Serves the control plane on a listener of its own, within bounds.
+//! Serves the control plane on a listener of its own, within bounds. Who says nothing keeps nobody out.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use http::header::DATE;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use portcullis_core::ports::Clock;
+use portcullis_proxy::date;
 use portcullis_proxy::tls::Termination;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::actor::PeerAddress;
 use crate::api::router;
+use crate::places::{Place, Places};
 use crate::state::AdminState;
 
-/// Connections at a time; what comes beyond waits in the listener's backlog.
-const CONNECTIONS: usize = 256;
 /// From accepting a connection to its first byte, and from there to the end of a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
@@ -34,18 +39,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is done; then finishes what is under way, for ten seconds at most.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl Future<Output = ()>) {
-    let tls = state.tls.clone();
+    let (tls, clock) = (state.tls.clone(), Arc::clone(&state.clock));
     let service = TowerToHyperService::new(router(state));
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::<Places>::default();
     let (stop, stopping) = watch::channel(false);
     let accept = async {
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection =
-                        Connection { peer: peer.ip(), service: service.clone(), stopping: stopping.clone() };
-                    tokio::spawn(connection.begin(stream, tls.clone(), permit));
+                    let Some((place, gone)) = places.take(peer.ip()) else {
+                        tracing::warn!("the admin API has more requests under way than it takes");
+                        continue;
+                    };
+                    let connection = Connection {
+                        peer: peer.ip(),
+                        place: Arc::new(place),
+                        service: service.clone(),
+                        clock: Arc::clone(&clock),
+                        stopping: stopping.clone(),
+                    };
+                    let serving = connection.begin(stream, tls.clone());
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = serving => {}
+                            _ = gone => {}
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
@@ -59,10 +78,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
         () = shutdown => {}
     }
     drop(listener);
-    // The connections hold receivers; none of them left means nothing is left to stop.
     let _ = stop.send(true);
-    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    if timeout(DRAIN_TIME, room.acquire_many(all)).await.is_err() {
+    drop(stopping);
+    // Every connection holds a receiver.
+    if timeout(DRAIN_TIME, stop.closed()).await.is_err() {
         tracing::warn!("requests to the admin API were cut off because the gateway stops");
     }
 }
@@ -72,13 +91,14 @@ type Service = TowerToHyperService<axum::Router>;
 /// One connection, from its first byte to its end.
 struct Connection {
     peer: IpAddr,
+    place: Arc<Place>,
     service: Service,
+    clock: Arc<dyn Clock>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn begin(mut self, stream: TcpStream, tls: Option<Arc<Termination>>, permit: OwnedSemaphorePermit) {
-        let _permit = permit;
+    async fn begin(mut self, stream: TcpStream, tls: Option<Arc<Termination>>) {
         // The head's own timer starts with the first byte only.
         let first = tokio::select! {
             first = timeout(HEAD_TIME, stream.readable()) => first,
@@ -102,12 +122,26 @@ impl Connection {
     }
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let (peer, service) = (self.peer, self.service);
-        let service = service_fn(move |mut request| {
+        let Self { peer, place, service, clock, .. } = self;
+        let service = service_fn(move |mut request: Request<_>| {
             request.extensions_mut().insert(PeerAddress(peer));
-            service.call(request)
+            let (place, clock, answering) = (Arc::clone(&place), Arc::clone(&clock), service.call(request));
+            async move {
+                // Whoever has no place any more is about to be sent away.
+                let Some(under_way) = place.begin() else { return std::future::pending().await };
+                let mut response: Response<Body> = answering.await?;
+                response.headers_mut().entry(DATE).or_insert_with(|| date::of(clock.now()));
+                // It is under way until all of it has been written.
+                Ok::<_, std::convert::Infallible>(response.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _ = &under_way;
+                        frame
+                    })
+                }))
+            }
         });
         let connection = http1::Builder::new()
+            .auto_date_header(false)
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_header_size(HEAD_BYTES)

@@ -5,7 +5,47 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::{House, TOKEN};
+use crate::places::OF_ONE_NETWORK;
 use crate::serve;
+
+/// Connections on which this is sent and nothing more, more of them than are kept.
+async fn crowd(address: std::net::SocketAddr, sent: &str) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..OF_ONE_NETWORK + 50 {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(sent.as_bytes()).await.expect("written");
+        crowd.push(stream);
+    }
+    crowd
+}
+
+#[tokio::test]
+async fn whoever_asks_nothing_keeps_nobody_from_being_answered() {
+    let house = House::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let running = tokio::spawn(serve(listener, house.state.clone(), std::future::pending()));
+    let health = "GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n";
+    for sent in ["", "G", "GET /api/v1/status HTTP/1.1\r\nHost: ", health] {
+        let mut crowd = crowd(address, sent).await;
+        // From the same address as they, which is everybody's on loopback.
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            let request = format!(
+                "GET /api/v1/status HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\n\
+                 Connection: close\r\n\r\n"
+            );
+            let answer = exchange(&mut stream, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            assert!(answer.contains("\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"), "by the clock: {answer}");
+        }
+        // The oldest have made room.
+        let first = &mut crowd[0];
+        let mut rest = Vec::new();
+        assert!(matches!(first.read_to_end(&mut rest).await, Ok(_) | Err(_)), "it has ended");
+    }
+    running.abort();
+}
 
 async fn exchange(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.expect("written");
