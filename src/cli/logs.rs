@@ -93,8 +93,11 @@ fn print(items: &[Value], output: &mut Output) -> Result<(), Failure> {
 
 /// A record in one line: time, status, method, path, service, client, user, duration, status of gRPC, refusal.
 fn line(record: &Value, output: &Output) -> String {
+    let cut =
+        |field: &str| record.get("cut").and_then(Value::as_array).is_some_and(|cut| cut.iter().any(|it| it == field));
     let shown = |field: &str| match text(record, field) {
         text if text.is_empty() => "-".to_owned(),
+        text if cut(field) => format!("{}…(cut)", printable(&text)),
         text => printable(&text),
     };
     let status = record.get("status").and_then(Value::as_u64).unwrap_or_default();
@@ -174,6 +177,9 @@ mod tests {
             line(&record, &output),
             "2026-01-31T12:00:00.123Z  200  GET    /orders/v1/a  orders/v1  shop  ada  1.2ms"
         );
+        let mut cut = record.clone();
+        cut["cut"] = json!(["path"]);
+        assert_eq!(line(&cut, &output), line(&record, &output).replace("/a ", "/a…(cut) "));
         let mut grpc = record.clone();
         grpc["grpc_status"] = json!(14);
         assert_eq!(line(&grpc, &output), format!("{}  grpc 14", line(&record, &output)));

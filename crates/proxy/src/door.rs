@@ -20,10 +20,8 @@ use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::grpc;
 use crate::node::Node;
 
-/// Bytes of a path that cannot be made canonical that are kept for the record.
-const SHOWN: usize = 512;
-/// Bytes of a method that are kept for the record.
-const SHOWN_METHOD: usize = 32;
+/// Characters of a path that cannot be made canonical that are kept for the record, which says itself what it cuts.
+const SHOWN: usize = 2 << 10;
 
 /// Who sends the requests of a connection.
 #[derive(Debug, Clone)]
@@ -81,7 +79,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         time: node.clock.now(),
         request_id: id.clone(),
         client_ip,
-        method: shown_method(&method),
+        method: method.clone(),
         path: shown,
         status: 0,
         service: None,
@@ -232,14 +230,6 @@ fn read_host(uri: &Uri, version: Version, seen: &Seen<'_>) -> Result<Host, Refus
 /// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
 pub fn is_framed_twice(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-}
-
-fn shown_method(method: &Method) -> Method {
-    let name = method.as_str().as_bytes();
-    if name.len() <= SHOWN_METHOD {
-        return method.clone();
-    }
-    Method::from_bytes(&name[..SHOWN_METHOD]).unwrap_or_default()
 }
 
 fn printable(raw: &str) -> Arc<str> {

@@ -180,18 +180,4 @@ mod tests {
         assert!(lane.is_at_rest() && spare.is_empty());
         assert_eq!(lane.waiting().records.capacity(), 0, "too large to be kept for nothing");
     }
-
-    #[test]
-    fn a_record_larger_than_a_buffer_has_one_of_its_own_that_is_not_kept() {
-        let (lane, budget) = (Lane::default(), Budget::new(usize::MAX));
-        let small = record(SystemTime::UNIX_EPOCH);
-        let large = portcullis_core::record::Record { path: "/".repeat(3 * PIECE).into(), ..small.clone() };
-        for record in [&small, &large, &small] {
-            assert!(lane.put(&Packing::of(record), &budget));
-        }
-        let mut taken = Vec::new();
-        lane.take(&mut taken, &mut Vec::new(), &budget);
-        assert_eq!(taken, [&small, &large, &small].map(packed));
-        assert_eq!([0, 1, 2].map(|at| is_worth_keeping(&taken[at])), [true, false, true]);
-    }
 }

@@ -65,6 +65,13 @@ impl Lines {
             out.extend_from_slice(b",\"grpc_status\":");
             push_number(out, u64::from(status));
         }
+        if !record.cut.is_none() {
+            for (place, name) in record.cut.names().enumerate() {
+                out.extend_from_slice(if place == 0 { b",\"cut\":[\"" } else { b"\",\"" });
+                out.extend_from_slice(name.as_bytes());
+            }
+            out.extend_from_slice(b"\"]");
+        }
         if reason == Reason::Shown && record.reason.is_some() {
             push_optional(out, b",\"reason\":", record.reason);
         }
@@ -263,6 +270,17 @@ pub(crate) mod tests {
         assert_eq!(text(&bare, Reason::Hidden), hidden);
         let shown = format!("{},\"reason\":\"line\\u000abreak\"}}", hidden.trim_end_matches('}'));
         assert_eq!(text(&bare, Reason::Shown), shown);
+    }
+
+    #[test]
+    fn what_is_cut_is_named() {
+        let long = "x".repeat(5_000);
+        let call =
+            Record { path: long.as_str().into(), user: Some(long.as_str().into()), ..record(SystemTime::UNIX_EPOCH) };
+        let written: Value = serde_json::from_str(&text(&call, Reason::Hidden)).expect("JSON");
+        assert_eq!(written["cut"], json!(["path", "user"]));
+        assert_eq!(written["path"], json!(long[..1_024]));
+        assert!(!text(&record(SystemTime::UNIX_EPOCH), Reason::Hidden).contains("cut"));
     }
 
     #[test]

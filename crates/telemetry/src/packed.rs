@@ -10,12 +10,15 @@ use std::time::{Duration, SystemTime};
 use portcullis_core::record::Record;
 
 /// Bytes of the part that has one size.
-const FIXED: usize = 4 + 4 + 12 + 4 * 8 + 16 + 4 * TEXTS;
+const FIXED: usize = 4 + 4 + 2 + 12 + 4 * 8 + 16 + 4 * TEXTS;
 const TEXTS: usize = 10;
 /// Written as the length of a text that is not there.
 const ABSENT: u32 = u32::MAX;
-/// What is longer is cut, so that every length fits. Nothing that a call brings comes near.
-const LONGEST_TEXT: usize = 64 << 20;
+/// Bytes of a text that are kept. Callers choose some of them, and a record may not cost more than what it tells of.
+pub(crate) const LONGEST_TEXT: usize = 1 << 10;
+/// The texts, in the order in which they are packed.
+const NAMES: [&str; TEXTS] =
+    ["request_id", "method", "path", "service", "version", "client", "user", "refusal", "reason", "target"];
 
 /// What the first record of a buffer gets room for at least.
 const FIRST: usize = 1 << 10;
@@ -25,7 +28,34 @@ const IS_BEFORE_1970: u8 = 2;
 const HAS_UPSTREAM: u8 = 4;
 const HAS_GRPC: u8 = 8;
 
+/// Which texts of a record are not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut(u16);
+
+impl Cut {
+    /// Takes what is too long off a text, and remembers that.
+    fn shorten<'a>(&mut self, place: usize, text: &'a str) -> &'a str {
+        if text.len() <= LONGEST_TEXT {
+            return text;
+        }
+        self.0 |= 1 << place;
+        &text[..text.floor_char_boundary(LONGEST_TEXT)]
+    }
+
+    /// Whether all of them are whole.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names of those that are not.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.into_iter().enumerate().filter_map(move |(place, name)| (self.0 & 1 << place != 0).then_some(name))
+    }
+}
+
 /// What there is to be told of an ended call, borrowed from its [`Record`] or from the bytes that became of it.
+///
+/// No text has more than [`LONGEST_TEXT`] bytes; `cut` says which had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of `Record`")]
 pub struct Shown<'a> {
@@ -49,30 +79,45 @@ pub struct Shown<'a> {
     pub reason: Option<&'a str>,
     pub grpc_status: Option<u8>,
     pub target: Option<&'a str>,
+    pub cut: Cut,
 }
 
 impl<'a> Shown<'a> {
     /// What is shown of a record.
     pub fn of(record: &'a Record) -> Self {
+        let mut cut = Cut::default();
+        let [request_id, method, path] = [record.request_id.as_str(), record.method.as_str(), &*record.path];
+        let mut place = 0;
+        let mut always = |text: &'a str| {
+            place += 1;
+            cut.shorten(place - 1, text)
+        };
+        let [request_id, method, path] = [always(request_id), always(method), always(path)];
+        let mut maybe = |text: Option<&'a str>| {
+            place += 1;
+            text.map(|text| cut.shorten(place - 1, text))
+        };
         Self {
             time: record.time,
-            request_id: record.request_id.as_str(),
+            request_id,
             client_ip: record.client_ip,
-            method: record.method.as_str(),
-            path: &record.path,
+            method,
+            path,
             status: record.status,
-            service: record.service.as_deref(),
-            version: record.version.as_deref(),
-            client: record.client.as_deref(),
-            user: record.user.as_deref(),
+            // In the order of their names.
+            service: maybe(record.service.as_deref()),
+            version: maybe(record.version.as_deref()),
+            client: maybe(record.client.as_deref()),
+            user: maybe(record.user.as_deref()),
             duration: micros(record.duration),
             upstream_duration: record.upstream_duration.map(micros),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
-            refusal: record.refusal,
-            reason: record.reason.as_deref(),
+            refusal: maybe(record.refusal),
+            reason: maybe(record.reason.as_deref()),
             grpc_status: record.grpc_status,
-            target: record.target.as_deref(),
+            target: maybe(record.target.as_deref()),
+            cut,
         }
     }
 
@@ -85,6 +130,7 @@ impl<'a> Shown<'a> {
         let [flags, grpc_status] = fixed.next()?;
         let has = |flag: u8| flags & flag != 0;
         let status = u16::from_le_bytes(fixed.next()?);
+        let cut = Cut(u16::from_le_bytes(fixed.next()?));
         let seconds = Duration::from_secs(u64::from_le_bytes(fixed.next()?));
         let since = seconds.checked_add(Duration::from_nanos(u32::from_le_bytes(fixed.next()?).into()))?;
         let epoch = SystemTime::UNIX_EPOCH;
@@ -124,12 +170,13 @@ impl<'a> Shown<'a> {
             reason: text()?,
             grpc_status: has(HAS_GRPC).then_some(grpc_status),
             target: text()?,
+            cut,
         })
     }
 
     /// In the order in which they are packed, which is that of the fields.
     fn texts(&self) -> [Option<&'a str>; TEXTS] {
-        let texts = [
+        [
             Some(self.request_id),
             Some(self.method),
             Some(self.path),
@@ -140,8 +187,7 @@ impl<'a> Shown<'a> {
             self.refusal,
             self.reason,
             self.target,
-        ];
-        texts.map(|text| text.map(shortened))
+        ]
     }
 }
 
@@ -167,7 +213,7 @@ impl<'a> Packing<'a> {
 
     /// Appends it.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let Shown { time, client_ip, status, upstream_duration, grpc_status, .. } = self.shown;
+        let Shown { time, client_ip, status, upstream_duration, grpc_status, cut, .. } = self.shown;
         let epoch = SystemTime::UNIX_EPOCH;
         let (since, mut flags) = match time.duration_since(epoch) {
             Ok(since) => (since, 0),
@@ -187,6 +233,7 @@ impl<'a> Packing<'a> {
         fixed.put(number(self.size).to_le_bytes());
         fixed.put([flags, grpc_status.unwrap_or_default()]);
         fixed.put(status.to_le_bytes());
+        fixed.put(cut.0.to_le_bytes());
         fixed.put(since.as_secs().to_le_bytes());
         fixed.put(since.subsec_nanos().to_le_bytes());
         for number in [self.shown.duration, upstream_duration.unwrap_or_default()] {
@@ -230,7 +277,7 @@ pub(crate) fn each(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn ended(bytes: &[u8]) -> i64 {
     let read = || {
         let mut fixed = Fields(bytes.first_chunk::<FIXED>()?);
-        let [_, _, _, _, flags, _, _, _] = fixed.next()?;
+        let [_, _, _, _, flags, _, _, _, _, _] = fixed.next()?;
         let seconds = u64::from_le_bytes(fixed.next()?).saturating_mul(1_000_000);
         let arrived = seconds.saturating_add(u64::from(u32::from_le_bytes(fixed.next()?) / 1_000));
         let arrived = i64::try_from(arrived).unwrap_or(i64::MAX);
@@ -268,10 +315,6 @@ impl Fields<'_> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn shortened(text: &str) -> &str {
-    if text.len() <= LONGEST_TEXT { text } else { &text[..text.floor_char_boundary(LONGEST_TEXT)] }
 }
 
 /// Of a length, which fits because every text is short enough.
@@ -386,10 +429,45 @@ pub(crate) mod tests {
         }
     }
 
+    /// A record in which this text alone is long.
+    fn with(name: &str, long: &str) -> Record {
+        let mut record = crate::line::tests::record(SystemTime::UNIX_EPOCH);
+        let shared = || Some(long.into());
+        match name {
+            "method" => record.method = Method::from_bytes(long.as_bytes()).expect("a method"),
+            "path" => record.path = long.into(),
+            "service" => record.service = shared(),
+            "version" => record.version = shared(),
+            "client" => record.client = shared(),
+            "user" => record.user = shared(),
+            "refusal" => record.refusal = Some(long.to_owned().leak()),
+            "reason" => record.reason = Some(long.into()),
+            "target" => record.target = shared(),
+            _ => panic!("an id has at most 128 characters"),
+        }
+        record
+    }
+
     #[test]
-    fn a_text_beyond_all_measure_is_cut_between_two_characters() {
-        let long = "é".repeat(LONGEST_TEXT / 2 + 1);
-        let record = Record { path: format!("a{long}").into(), ..crate::line::tests::record(SystemTime::UNIX_EPOCH) };
+    fn a_long_text_is_cut_and_said_to_be_whichever_it_is() {
+        for name in NAMES.into_iter().skip(1) {
+            for (length, is_cut) in [(LONGEST_TEXT, false), (LONGEST_TEXT + 1, true), (16 << 10, true)] {
+                let record = with(name, &"x".repeat(length));
+                let bytes = packed(&record);
+                assert!(bytes.len() < LONGEST_TEXT + 512, "{name}: {}", bytes.len());
+                let shown = Shown::unpack(&bytes).expect("is whole");
+                assert_eq!(shown, Shown::of(&record), "{name}");
+                let place = NAMES.iter().position(|other| *other == name).expect("one of them");
+                assert_eq!(shown.texts()[place].map(str::len), Some(length.min(LONGEST_TEXT)), "{name}");
+                let cut: Vec<_> = shown.cut.names().collect();
+                assert_eq!(cut, if is_cut { vec![name] } else { vec![] });
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_between_two_characters() {
+        let record = with("path", &format!("a{}", "é".repeat(LONGEST_TEXT)));
         let bytes = packed(&record);
         let shown = Shown::unpack(&bytes).expect("is whole");
         assert_eq!(shown.path.len(), LONGEST_TEXT - 1);

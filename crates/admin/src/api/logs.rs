@@ -113,6 +113,8 @@ pub(crate) struct RecordObject {
     target: Option<String>,
     /// How a gRPC call ended; absent where it is no gRPC call, or has none.
     grpc_status: Option<u8>,
+    /// The names of the texts that were longer than 1,024 bytes and have been cut to that; absent where all are whole.
+    cut: Option<Vec<String>>,
 }
 
 /// A piece of the log.
