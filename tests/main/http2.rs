@@ -229,6 +229,42 @@ fn a_header_block_that_grows_is_refused() {
 }
 
 #[test]
+fn a_few_bytes_do_not_become_many_for_the_service_or_the_log() {
+    for kind in ["repeated", "crumbs", "once", "path", "static", "acknowledged", "trailers"] {
+        let scene = Scene::open(Backend::echo(), "");
+        let said = attack(&scene, &format!("expansion_{kind}"));
+        let (sent, ended) = said.split_once(' ').expect("how much and how");
+        let sent: usize = sent.parse().expect("a number");
+        let calls = scene.backend.received().len();
+        // What the gateway itself tells a service of each call comes on top.
+        let most = (64 << 10) + 8 * sent + calls * 700;
+        let reached: usize = scene.backend.wire().iter().map(|wire| wire.bytes.len()).sum();
+        assert!(reached <= most, "{kind}: {sent} bytes became {reached} for the service");
+        let logged = scene.gateway.access_log().len();
+        assert!(logged <= most, "{kind}: {sent} bytes became {logged} in the log");
+        assert!(kind == "static" || ended == "closed", "{kind}: {said}");
+        assert_eq!(scene.gateway.call("GET", "/orders/v1/", &[], b"").status, 200, "{kind}");
+    }
+}
+
+#[test]
+fn long_paths_are_cut_in_the_log_and_said_to_be() {
+    let scene = Scene::open(Backend::echo(), "");
+    let path = format!("/orders/v1/{}", "long/".repeat(3_000));
+    assert_eq!(scene.gateway.call("GET", &path, &[], b"").status, 200);
+    let request = scene.backend.received().pop().expect("a request");
+    assert!(request.target.len() > 14_000, "the service sees all of it");
+    let record = scene.gateway.record("path=/orders/v1/long", |record| record["status"] == 200);
+    assert_eq!((record["path"].as_str(), &record["cut"]), (Some(&path[..1_024]), &json!(["path"])));
+    for (method, target) in [("X".repeat(4_000), "/orders/v1/".to_owned()), ("GET".into(), format!("/%00{path}"))] {
+        scene.gateway.call(&method, &target, &[], b"");
+    }
+    let log = scene.gateway.access_log();
+    assert!(log.lines().all(|line| line.len() < 3_000) && log.matches("\"cut\":[\"method\"]").count() == 1, "{log}");
+    assert_eq!(log.matches("\"cut\":[\"path\"]").count(), 2, "{log}");
+}
+
+#[test]
 fn streams_at_once_are_bounded() {
     let scene = Scene::open(Backend::echo(), "");
     let ended = attack(&scene, "too_many_streams");

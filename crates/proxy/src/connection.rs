@@ -16,6 +16,7 @@ use http::HeaderMap;
 use portcullis_core::call::Hints;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::expansion::Expansion;
 use crate::interim::{self, Interim};
 use crate::lines::LineScanner;
 use crate::node::Timeouts;
@@ -82,6 +83,8 @@ pub struct Watch {
     waker: AtomicWaker,
     /// What is told over HTTP/1.1 before the answer under way, and whether anything may be.
     interim: Interim,
+    /// How much has come over it, and what that has become.
+    expansion: Expansion,
     tells: AtomicBool,
     /// What the connection becomes when its last answer has granted a switch.
     tunnel: Mutex<Option<Box<Tunnel>>>,
@@ -129,6 +132,11 @@ impl Watch {
     /// The tick at which something was last heard over HTTP/2.
     pub fn heard(&self) -> u32 {
         self.heard.load(Relaxed)
+    /// How much fields may be larger than what they come in.
+    pub fn expansion(&self) -> &Expansion {
+        &self.expansion
+    }
+
     }
 
     /// Looks whether its time is up. `tick` counts milliseconds.
@@ -423,6 +431,7 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
+                watched.watch.expansion.receive(new.len());
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(context))?;
         Pin::new(&mut self.transport).poll_write(context, bytes)

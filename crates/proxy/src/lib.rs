@@ -12,6 +12,7 @@ pub mod compile;
 pub mod connection;
 pub mod date;
 pub mod door;
+pub mod expansion;
 pub mod explain;
 pub mod fields;
 pub mod forwarded;

@@ -184,4 +184,48 @@ def wrong_length():
     return "refused all"
 
 
+def expansion(kind):
+    """A few bytes that refer again and again to what was said once. Says how many were sent, and how it ended."""
+    # Answers, which repeat what was sent, are taken as they come.
+    connection = Connection({4: 1 << 30})
+    connection.send(WindowUpdateFrame(0, window_increment=1 << 30))
+    long = "z" * 3_900
+    fields = {
+        "repeated": dict(extra=[("x-filler", long)] * 15),
+        "crumbs": dict(extra=[("cookie", f"a={long}")] * 15),
+        "once": dict(extra=[("x-filler", long)]),
+        "path": dict(path="/orders/v1/" + long),
+        "static": dict(extra=[("accept-encoding", "gzip, deflate")] * 120),
+        "acknowledged": dict(extra=[("x-filler", long)] * 15),
+        "trailers": {},
+    }[kind]
+    if kind == "acknowledged":
+        connection.send(SettingsFrame(flags=["ACK"]))
+    sent = 0
+    connection.socket.settimeout(5)
+    try:
+        for number in range(1_000):
+            stream = 2 * number + 1
+            frames = [connection.request(stream, end=kind != "trailers", **fields)]
+            if kind == "trailers":
+                data = connection.encoder.encode([("x-filler", long)] * 15)
+                frames.append(HeadersFrame(stream, data=data, flags=["END_HEADERS", "END_STREAM"]))
+            bytes = b"".join(frame.serialize() for frame in frames)
+            connection.socket.sendall(bytes)
+            sent += len(bytes)
+            # Within the number of calls that may be under way at once.
+            for frame in connection.frames():
+                is_end = isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags
+                if frame.stream_id == stream and is_end:
+                    break
+            else:
+                return f"{sent} closed"
+    except (BrokenPipeError, ConnectionResetError):
+        return f"{sent} closed"
+    return f"{sent} open"
+
+
+for kind in ["repeated", "crumbs", "once", "path", "static", "acknowledged", "trailers"]:
+    globals()[f"expansion_{kind}"] = lambda kind=kind: expansion(kind)
+
 print(globals()[sys.argv[1]]())

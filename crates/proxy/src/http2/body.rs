@@ -2,14 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::connection::Watch;
+use crate::expansion;
 use crate::from_stream::FromStream;
 use crate::interim::Interim;
 use crate::left::Left;
@@ -20,14 +22,15 @@ pub(super) struct RequestBody {
     stream: Option<FromStream>,
     /// Told when the body is first asked for, where the caller waits for that.
     waiting: Option<Arc<Interim>>,
+    watch: Arc<Watch>,
 }
 
 impl RequestBody {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
-    pub(super) fn new(stream: RecvStream, head: &HeaderMap, interim: &Arc<Interim>) -> Self {
+    pub(super) fn new(stream: RecvStream, head: &HeaderMap, interim: &Arc<Interim>, watch: &Arc<Watch>) -> Self {
         let waits = head.contains_key(EXPECT) && !stream.is_end_stream();
         let stream = FromStream::new(stream, Left::announced(head), false);
-        Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream) }
+        Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream), watch: Arc::clone(watch) }
     }
 }
 
@@ -42,7 +45,14 @@ impl HttpBody for RequestBody {
         if let Some(interim) = self.waiting.take() {
             interim.go_ahead();
         }
-        self.stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_frame(context))
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let frame = ready!(stream.poll_frame(context));
+        let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::trailers_ref);
+        if trailers.is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers))) {
+            self.watch.drain();
+            return Poll::Ready(Some(Err(Reason::ENHANCE_YOUR_CALM.into())));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,6 +19,7 @@ use h2::server::{Builder, Connection};
 
 use crate::connection::{Ending, Watch, Watched};
 use crate::door::Sender;
+use crate::expansion;
 use crate::node::{Limits, Node};
 use crate::opening::Protocol;
 use crate::socket::Socket;
@@ -36,6 +37,10 @@ const SEND_BUFFER: usize = 64 << 10;
 /// end the connection: that is an attack (CVE-2023-44487, CVE-2025-8671).
 const RESET_UNSEEN: usize = 20;
 const RESET_BY_FAULT: usize = 64;
+/// Bytes of fields a caller may refer to later. None: a few bytes could become a whole head each time (see `expansion`).
+const TABLE: u32 = 0;
+/// Requests of a connection whose fields are too much larger than what they came in that are sent back. More end it.
+const SENT_BACK: usize = 64;
 
 /// What a connection in clear begins with: HTTP/2, where the caller knows that it is spoken here, or HTTP/1. What has
 /// been read is given back. None if the connection ends here.
@@ -76,6 +81,7 @@ pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<
 fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
+        .header_table_size(TABLE)
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(u32::try_from(limits.header_block).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESET_UNSEEN)
@@ -97,7 +103,7 @@ async fn carry(
     let mut keep_alive = connection.ping_pong().map(KeepAlive::new);
     let mut streams = FuturesUnordered::new();
     let most = node.limits.http2_streams as usize;
-    let mut draining = false;
+    let (mut draining, mut sent_back) = (false, 0);
     std::future::poll_fn(|context| {
         match watch.poll(context) {
             // Polled once more, so that the caller learns which calls were not looked at: it may make those again.
@@ -125,7 +131,21 @@ async fn carry(
                 return connection.poll_closed(context).map(Some);
             }
             match connection.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
+                Poll::Ready(Some(Ok((request, mut respond)))) => {
+                    let size = expansion::of_request(request.method(), request.uri(), request.headers());
+                    if !watch.expansion().admits(size) {
+                        // Whoever means well makes the call again on another connection (RFC 9113 section 8.7).
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        watch.drain();
+                        sent_back += 1;
+                        if sent_back >= SENT_BACK {
+                            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                            let _ = connection.poll_accept(context);
+                            node.counters.protocol_malformed.add_one();
+                            return Poll::Ready(Some(Ok(())));
+                        }
+                        continue;
+                    }
                     let (node, watch) = (Arc::clone(node), Arc::clone(watch));
                     streams.push(stream::serve(node, sender.clone(), watch, request, respond));
                 }

@@ -45,7 +45,7 @@ pub(super) fn serve(
     let body = if stream.is_end_stream() {
         Body::empty()
     } else {
-        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim), idle)
+        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim, &watch), idle)
     };
     let request = Request::from_parts(head, body);
     // Not an `async fn`, which would hold each of these twice.

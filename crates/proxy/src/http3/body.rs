@@ -13,6 +13,8 @@ use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::BodyError;
 
+use crate::connection::Watch;
+use crate::expansion;
 use crate::interim::Interim;
 use crate::left::Left;
 
@@ -26,15 +28,21 @@ pub(super) struct FromStream<S: RecvStream> {
     ended: bool,
     /// Told when the body is first asked for, where the caller waits for that.
     waiting: Option<Arc<Interim>>,
+    watch: Arc<Watch>,
 }
 
 impl<S: RecvStream> FromStream<S> {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
-    pub(super) fn new(stream: RequestStream<S, Bytes>, head: &HeaderMap, interim: &Arc<Interim>) -> Self {
+    pub(super) fn new(
+        stream: RequestStream<S, Bytes>,
+        head: &HeaderMap,
+        interim: &Arc<Interim>,
+        watch: &Arc<Watch>,
+    ) -> Self {
         let left = Left::announced(head);
         let waits = head.contains_key(EXPECT) && !left.is_nothing();
         let waiting = waits.then(|| Arc::clone(interim));
-        Self { stream, first: None, left, data_ended: false, ended: false, waiting }
+        Self { stream, first: None, left, data_ended: false, ended: false, waiting, watch: Arc::clone(watch) }
     }
 
     /// Whether a body was announced. Who waits until it is wanted has one.
@@ -118,6 +126,10 @@ impl<S: RecvStream + Unpin> HttpBody for FromStream<S> {
         }
         let trailers = ready!(self.stream.poll_recv_trailers(context)).map_err(|error| broken(&error))?;
         self.ended = true;
+        if trailers.as_ref().is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers))) {
+            self.watch.drain();
+            return Poll::Ready(Some(Err(BodyError::Broken("its trailers are larger than what they came in".into()))));
+        }
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 

@@ -240,7 +240,7 @@ async fn carry(node: &Arc<Node>, connection: &quinn::Connection, sender: &Sender
             accepted = calls.accept(), if streams.len() < most => match accepted {
                 Ok(Some(resolver)) => {
                     let (node, watch) = (Arc::clone(node), Arc::clone(watch));
-                    streams.push(stream::serve(node, sender.clone(), watch, resolver));
+                    streams.push(stream::serve(node, sender.clone(), watch, connection.clone(), resolver));
                 }
                 Ok(None) => break,
                 Err(error) => {

@@ -16,6 +16,7 @@ use portcullis_core::call::Response;
 use super::body::FromStream;
 use crate::connection::Watch;
 use crate::door::Sender;
+use crate::expansion;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
@@ -28,8 +29,13 @@ use crate::upstream::incoming::IdleBody;
 const PIECE: usize = 16 << 10;
 
 /// Answers the request of one stream.
-pub(super) async fn serve<C>(node: Arc<Node>, sender: Sender, watch: Arc<Watch>, resolver: RequestResolver<C, Bytes>)
-where
+pub(super) async fn serve<C>(
+    node: Arc<Node>,
+    sender: Sender,
+    watch: Arc<Watch>,
+    connection: quinn::Connection,
+    resolver: RequestResolver<C, Bytes>,
+) where
     C: h3::quic::Connection<Bytes>,
     C::BidiStream: BidiStream<Bytes>,
     <C::BidiStream as BidiStream<Bytes>>::RecvStream: RecvStream + Send + Unpin + 'static,
@@ -39,9 +45,16 @@ where
     let Ok(Ok((request, stream))) = head else { return };
     let (mut to_caller, from_caller) = stream.split();
     let (mut head, ()) = request.into_parts();
+    watch.expansion().has_received(connection.stats().udp_rx.bytes);
+    drop(connection);
+    if !watch.expansion().admits(expansion::of_request(&head.method, &head.uri, &head.headers)) {
+        // Whoever means well makes the call again on another connection (RFC 9114 section 4.1.1).
+        watch.drain();
+        return to_caller.stop_stream(Code::H3_REQUEST_REJECTED);
+    }
     head.version = Version::HTTP_3;
     let interim = Arc::new(Interim::default());
-    let mut body = FromStream::new(from_caller, &head.headers, &interim);
+    let mut body = FromStream::new(from_caller, &head.headers, &interim, &watch);
     let seldom = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::CONNECT);
     if seldom && !body.is_announced() {
         let begins = tokio::time::timeout(node.timeouts.body_idle, std::future::poll_fn(|it| body.poll_begin(it)));
