@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -82,7 +83,7 @@ pub struct Peer {
 }
 
 /// A client certificate that has passed the handshake: who it is for, and which it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ClientCertificate {
     /// SHA-256 of its DER form, as 64 lower-case hex digits.
     pub fingerprint: Box<str>,
@@ -90,6 +91,20 @@ pub struct ClientCertificate {
     pub dns_names: Vec<Box<str>>,
     /// The URIs among them, as they stand there.
     pub uris: Vec<Box<str>>,
+    /// Whether it is not good any more.
+    pub ended: AtomicBool,
+}
+
+impl ClientCertificate {
+    /// Notes that it is not good any more: it has expired, or was taken back.
+    pub fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// Whether it is not good any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
 }
 
 /// How refusals are written for this caller. Fixed at the door, before routing.

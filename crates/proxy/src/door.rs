@@ -4,21 +4,22 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, ClientCertificate, Dialect, Peer, RawRequest, Request, RequestId};
+use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::record::{OpenRecord, Record};
-use portcullis_core::refusal::Refusal;
+use portcullis_core::refusal::{Credential, Refusal};
 
 use crate::fields::{X_REQUEST_ID, strip_request};
 use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::grpc;
 use crate::node::Node;
+use crate::tls::Certified;
 
 /// Characters of a path that cannot be made canonical that are kept for the record, which says itself what it cuts.
 const SHOWN: usize = 2 << 10;
@@ -33,7 +34,7 @@ pub struct Sender {
     /// Whether they come over TLS that ends here.
     pub tls: bool,
     /// The certificate that was shown there.
-    pub certificate: Option<Arc<ClientCertificate>>,
+    pub certificate: Option<Arc<Certified>>,
 }
 
 impl Sender {
@@ -45,7 +46,7 @@ impl Sender {
 
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
 pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Box<Call>, Option<Refusal>) {
-    let started = Instant::now();
+    let (started, time) = (Instant::now(), node.clock.now());
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, &headers);
     join_cookies(version, &mut headers);
@@ -74,9 +75,11 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         Ok(grpc) => (grpc, refusal),
         Err(malformed) => (None, refusal.or(Some(malformed))),
     };
+    let refusal = if is_certified(node, certificate.as_deref(), time) { refusal } else { Some(no_longer_certified()) };
+    let certificate = certificate.map(|certified| Arc::clone(certified.facts()));
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
     let record = Record {
-        time: node.clock.now(),
+        time,
         request_id: id.clone(),
         client_ip,
         method: method.clone(),
@@ -105,6 +108,17 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
     (call, refusal)
+}
+
+/// Whether the certificate that came with the connection, if any did, is still good.
+fn is_certified(node: &Node, certificate: Option<&Certified>, time: SystemTime) -> bool {
+    let Some(certificate) = certificate else { return true };
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    node.tls.as_ref().is_some_and(|tls| tls.admits(certificate, i64::try_from(seconds).unwrap_or(i64::MAX)))
+}
+
+fn no_longer_certified() -> Refusal {
+    Refusal::invalid(Credential::ClientCertificate, "the certificate has expired or was revoked since the handshake")
 }
 
 /// What one look at all fields of a request shows of those that the door asks about.

@@ -36,6 +36,9 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     let Some(Opened { transport, protocol, sender }) = opening::open(&node, stream, peer, &watch, tls).await else {
         return;
     };
+    if let Some(certificate) = &sender.certificate {
+        certificate.watch(&watch);
+    }
     let stream = Watched::new(transport, Arc::clone(&watch), worker::tick);
     match protocol {
         Protocol::Http1 => http1::serve(node, stream, sender, watch).await,
@@ -93,7 +96,7 @@ struct Walk {
 
 impl Walk {
     fn enter(node: &Node, sender: Sender, watch: &Arc<Watch>, request: Request<Body>, terms: Terms) -> Self {
-        let Terms { upgrade, hints, closes } = terms;
+        let Terms { upgrade, hints, mut closes } = terms;
         let under_way = watch.begin(worker::tick);
         let (head, body) = request.into_parts();
         let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
@@ -101,6 +104,11 @@ impl Walk {
         // RFC 8441 section 5.
         let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
         let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
+        if call.peer.certificate.as_ref().is_some_and(|certificate| certificate.has_ended()) {
+            // This call is refused, and no other comes over its connection.
+            closes = true;
+            watch.drain();
+        }
         call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
             Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
         });
@@ -179,7 +187,7 @@ impl Walk {
         // What has no length may go on for ever: nobody who was sent away listens on.
         let is_endless = response.body().size_hint().exact().is_none();
         // What gRPC is sent knows by itself how to end.
-        let tie = if is_endless && call.grpc.is_none() { Tie::of(std::mem::take(&mut call.caller.ties)) } else { None };
+        let tie = if is_endless && call.grpc.is_none() { Tie::of(&call) } else { None };
         call.record.note(|record| {
             // The refusal of a gRPC call has written a status already, and stands in an answer with another.
             if record.status == 0 {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use portcullis_core::body::{Body, BodyError};
-use portcullis_core::call::Ties;
+use portcullis_core::call::{Call, ClientCertificate, Ties};
 
 use crate::node::Node;
+use crate::tls::certified;
 
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +26,21 @@ thread_local! {
 #[derive(Debug)]
 pub struct Tie {
     ties: Ties,
+    certificate: Option<Arc<ClientCertificate>>,
     is_cut: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Tie {
     /// A tie of the call under way on this worker; none where its caller has shown nothing that can be taken back.
-    pub fn of(ties: Ties) -> Option<Arc<Self>> {
-        (!ties.are_none()).then(|| Arc::new(Self { ties, is_cut: AtomicBool::new(false), waker: AtomicWaker::new() }))
+    pub fn of(call: &Call) -> Option<Arc<Self>> {
+        let (ties, certificate) = (call.caller.ties.clone(), call.peer.certificate.clone());
+        let is_tied = !ties.are_none() || certificate.is_some();
+        is_tied.then(|| Arc::new(Self { ties, certificate, is_cut: AtomicBool::new(false), waker: AtomicWaker::new() }))
+    }
+
+    fn is_without_certificate(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.has_ended())
     }
 
     /// Whether it was taken back.
@@ -68,18 +76,31 @@ pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
     })
 }
 
-/// Asks for every tied call of this worker whether its caller still stands, and cuts those that do not.
+/// Asks for every tied call of this worker whether its caller still stands, and cuts those that do not. Connections whose
+/// client certificate is not good any more take no further call.
 pub fn ask(node: &Arc<Node>) {
     let tied: Vec<Arc<Tie>> = TIED.with_borrow_mut(|tied| {
         tied.retain(|tie| tie.strong_count() > 0);
         tied.iter().filter_map(Weak::upgrade).collect()
     });
-    if tied.is_empty() || ASKING.replace(true) {
+    let now = i64::try_from(node.clock.unix_millis() / 1_000).unwrap_or(i64::MAX);
+    let certified = node.tls.as_ref().map_or(Vec::new(), |tls| certified::due(tls, now));
+    if tied.is_empty() && certified.is_empty() || ASKING.replace(true) {
         return;
     }
     let (node, asking) = (Arc::clone(node), Asking);
     tokio::spawn(async move {
-        for tie in tied {
+        let mut ended = Vec::new();
+        for (certified, watch) in certified {
+            if node.tls.as_ref().is_some_and(|tls| !tls.admits(&certified, now)) {
+                ended.push(watch);
+            }
+            // Signatures are verified: calls are served in between.
+            tokio::task::yield_now().await;
+        }
+        tied.iter().filter(|tie| tie.is_without_certificate()).for_each(|tie| tie.cut());
+        ended.iter().for_each(|watch| watch.drain());
+        for tie in tied.iter().filter(|tie| !tie.ties.are_none()) {
             // What cannot be told in time counts as standing.
             if let Ok(false) = tokio::time::timeout(PATIENCE, node.welcome.stands(&tie.ties)).await {
                 tie.cut();

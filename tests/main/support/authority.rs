@@ -93,6 +93,14 @@ impl Authority {
         self.issue_with(file, names, &EC, &["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"])
     }
 
+    /// One that is good from now on for so long.
+    pub(crate) fn issue_for(&self, file: &str, names: &str, life: std::time::Duration) -> Issued {
+        let end = time::UtcDateTime::now() + life;
+        let form = time::macros::format_description!("[year][month][day][hour][minute][second]Z");
+        let end = end.format(form).expect("a moment");
+        self.issue_with(file, names, &EC, &["-enddate", &end])
+    }
+
     fn issue_with(&self, file: &str, names: &str, kind: &[&str], life: &[&str]) -> Issued {
         let issued =
             Issued { certificate: self.place(&format!("{file}.pem")), key: self.place(&format!("{file}.key")) };

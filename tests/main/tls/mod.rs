@@ -3,6 +3,7 @@
 mod admin;
 mod clients;
 mod handshake;
+mod kept;
 mod redirect;
 mod reload;
 mod testssl;

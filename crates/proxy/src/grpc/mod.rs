@@ -78,7 +78,7 @@ pub async fn forward(
             let _ = failed.failure.set(error.clone());
         }
     });
-    let tie = Tie::of(call.caller.ties.clone());
+    let tie = Tie::of(call);
     if let Some(tie) = &tie {
         tie.watch();
     }

@@ -179,7 +179,11 @@ async fn connection(
     match opened {
         Some(Ok(connection)) => {
             node.counters.tls_established.add_one();
-            if let Ok(certificate) = Termination::client_of(&connection) {
+            let certificate = node.tls.as_deref().map_or(Ok(None), |tls| Termination::client_of(tls, &connection));
+            if let Ok(certificate) = certificate {
+                if let Some(certificate) = &certificate {
+                    certificate.watch(&watch);
+                }
                 let sender = Sender { tls: true, certificate, ..Sender::at(peer, node.trusts(peer.ip())) };
                 carry(&node, &connection, &sender, &watch).await;
             }

@@ -174,7 +174,14 @@ pub(super) fn client(der: &CertificateDer<'_>) -> Option<ClientCertificate> {
             _ => {}
         }
     }
-    Some(ClientCertificate { fingerprint: fingerprint(der).into(), dns_names, uris })
+    Some(ClientCertificate { fingerprint: fingerprint(der).into(), dns_names, uris, ..ClientCertificate::default() })
+}
+
+/// From when to when a certificate is good, in seconds of Unix time; none if it cannot be read.
+pub(super) fn validity(der: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 fn fingerprint(der: &CertificateDer<'_>) -> String {

@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::{Secured, Termination, secured};
+use super::{Secured, Termination};
 use crate::challenges::Challenges;
 
 /// The protocol, as ALPN names it.
@@ -43,9 +43,9 @@ impl Termination {
         };
         let given_back = |(error, stream)| (error, Some(stream));
         let Some(proof) = proof else {
-            let config = Arc::clone(&self.current.load().config);
+            let (config, generation) = self.newest();
             let stream = heard.into_stream(config).into_fallible().await.map_err(given_back)?;
-            return secured(stream).map(Some).map_err(given_back);
+            return self.secured(stream, generation).map(Some).map_err(given_back);
         };
         let config = self.proving(&proof).map_err(|error| (io::Error::other(error), None))?;
         let mut stream = heard.into_stream(config).into_fallible().await.map_err(given_back)?;

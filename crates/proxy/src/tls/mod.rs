@@ -2,9 +2,11 @@
 //! runs.
 //!
 //! What a handshake needs is one immutable [`Material`], read and checked as a whole and then put in the place of the
-//! former one. Handshakes take the newest without waiting; connections keep what they began with.
+//! former one. Handshakes take the newest without waiting. Connections keep what they began with, but for the certificate
+//! of their client: that is judged again by the newest.
 
 mod certificates;
+pub mod certified;
 mod challenge;
 mod names;
 mod obtained;
@@ -14,11 +16,11 @@ mod stamp;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_core::call::ClientCertificate;
 use portcullis_core::model::Problem;
 use portcullis_core::ports::Clock;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -32,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 pub use certificates::Leaf;
+pub use certified::Certified;
 use names::Names;
 pub use obtained::Obtained;
 pub use settings::{CertificateFiles, ClientCertificates, Profile, Settings, UnknownName};
@@ -56,6 +59,8 @@ pub struct Termination {
     /// What was obtained while it runs. Held while material is made, so that the newest of both goes in.
     obtained: Mutex<Vec<Obtained>>,
     current: ArcSwap<Material>,
+    /// Counts what was in its place. What is newer is there before it is counted.
+    generation: AtomicU64,
 }
 
 /// What handshakes need. It does not change.
@@ -64,6 +69,8 @@ struct Material {
     names: Arc<Names>,
     warnings: Vec<String>,
     shown: Vec<Shown>,
+    /// What client certificates are judged by, where they are asked for.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// The same for QUIC; none if it cannot be spoken with this.
     #[cfg(feature = "http3")]
     quic: Option<Arc<quinn::crypto::rustls::QuicServerConfig>>,
@@ -87,7 +94,7 @@ pub struct Secured<S> {
     /// What goes over it in clear.
     pub stream: TlsStream<S>,
     /// The certificate its client has shown.
-    pub client: Option<Arc<ClientCertificate>>,
+    pub client: Option<Arc<Certified>>,
     /// Whether it goes on with a session from before.
     pub is_resumed: bool,
 }
@@ -102,7 +109,16 @@ impl Termination {
         let material = Material::read(&settings, &[], &provider, &ticketer, seconds(clock.as_ref()))?;
         material.warn();
         let current = ArcSwap::from_pointee(material);
-        Ok(Self { settings, provider, clock, ticketer, first_stamp, obtained: Mutex::default(), current })
+        Ok(Self {
+            settings,
+            provider,
+            clock,
+            ticketer,
+            first_stamp,
+            obtained: Mutex::default(),
+            current,
+            generation: AtomicU64::new(1),
+        })
     }
 
     /// Reads everything anew. What was in use stays in use if anything is wrong.
@@ -124,6 +140,7 @@ impl Termination {
         let material = Material::read(&self.settings, obtained, &self.provider, &self.ticketer, now)?;
         material.warn();
         self.current.store(Arc::new(material));
+        self.generation.fetch_add(1, Release);
         Ok(())
     }
 
@@ -162,12 +179,13 @@ impl Termination {
         self.current.load().quic.clone()
     }
 
-    /// The certificate that a client has shown over QUIC.
+    /// The certificate that a client has shown over QUIC. By what it was judged there is not known.
     #[cfg(feature = "http3")]
-    pub(crate) fn client_of(connection: &quinn::Connection) -> io::Result<Option<Arc<ClientCertificate>>> {
+    pub(crate) fn client_of(&self, connection: &quinn::Connection) -> io::Result<Option<Arc<Certified>>> {
         let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let first = shown.as_deref().and_then(|shown| shown.first());
-        first.map(|der| certificates::client(der).map(Arc::new).ok_or_else(unreadable)).transpose()
+        let shown = shown.filter(|shown| !shown.is_empty());
+        let certified = |shown: Box<Vec<_>>| Certified::new(&shown, 0, seconds(self.clock.as_ref())).map(Arc::new);
+        shown.map(|shown| certified(shown).ok_or_else(unreadable)).transpose()
     }
 
     /// The handshake on a new connection. One that fails has told its client why; the connection is given back to be
@@ -176,20 +194,28 @@ impl Termination {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = Arc::clone(&self.current.load().config);
-        secured(TlsAcceptor::from(config).accept(stream).into_fallible().await?)
+        let (config, generation) = self.newest();
+        self.secured(TlsAcceptor::from(config).accept(stream).into_fallible().await?, generation)
     }
-}
 
-/// What a handshake has shown.
-fn secured<S>(stream: TlsStream<S>) -> Result<Secured<S>, (io::Error, S)> {
-    let (_, session) = stream.get_ref();
-    let shown = session.peer_certificates().and_then(<[_]>::first);
-    let client = shown.map(|der| certificates::client(der).ok_or_else(unreadable)).transpose();
-    let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-    match client {
-        Ok(client) => Ok(Secured { stream, client: client.map(Arc::new), is_resumed }),
-        Err(error) => Err((error, stream.into_inner().0)),
+    /// What handshakes are made with now, and which material that is of, or the one before.
+    fn newest(&self) -> (Arc<ServerConfig>, u64) {
+        let generation = self.generation.load(Acquire);
+        (Arc::clone(&self.current.load().config), generation)
+    }
+
+    /// What a handshake has shown.
+    fn secured<S>(&self, stream: TlsStream<S>, generation: u64) -> Result<Secured<S>, (io::Error, S)> {
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().filter(|shown| !shown.is_empty());
+        let client =
+            shown.map(|shown| Certified::new(shown, generation, seconds(self.clock.as_ref())).ok_or_else(unreadable));
+        let client = client.transpose();
+        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        match client {
+            Ok(client) => Ok(Secured { stream, client: client.map(Arc::new), is_resumed }),
+            Err(error) => Err((error, stream.into_inner().0)),
+        }
     }
 }
 
@@ -257,7 +283,7 @@ impl Material {
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(versions);
         let builder = builder.map_err(|error| vec![Problem::new("tls", error.to_string())])?;
         let asks_clients = verifier.is_some();
-        let builder = match verifier {
+        let builder = match verifier.clone() {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
@@ -278,6 +304,7 @@ impl Material {
             names,
             warnings,
             shown,
+            verifier,
         })
     }
 
