@@ -41,6 +41,8 @@ pub struct Connection {
     pub open: oneshot::Sender<()>,
     /// Wakes whoever drives it.
     pub bell: Arc<Bell>,
+    /// With which certificate of the gateway it was opened, or the one before.
+    pub generation: u64,
 }
 
 /// A connection that has just been opened.
@@ -56,6 +58,7 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let target = &peer.url;
     let spoken = slot.key().spoken;
     let deadline = Instant::now() + settings.connect_timeout;
+    let generation = peer.generation();
     let opened = timeout_at(deadline, open(&settings.guard, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
@@ -106,7 +109,7 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         let _ = closed.await;
         drop(slot);
     });
-    Ok(Opened::Http1(Connection { key, sender, noted, open, bell }))
+    Ok(Opened::Http1(Connection { key, sender, noted, open, bell, generation }))
 }
 
 /// A machine that has gone without a word is noticed, be it while nothing passes or, after `patience`, while something

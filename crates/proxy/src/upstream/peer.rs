@@ -111,6 +111,11 @@ pub struct PeerTls {
 }
 
 impl Peer {
+    /// Which certificate the target is shown now; 0 where it is shown none.
+    pub fn generation(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.identity.generation())
+    }
+
     fn new(url: TargetUrl, tls: Option<PeerTls>, protocol: Protocol) -> Self {
         let identity = tls.as_ref().map(|tls| tls.identity.id());
         let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken));

@@ -37,6 +37,8 @@ struct Pool {
     expected: usize,
     waiting: VecDeque<oneshot::Sender<()>>,
     keep_idle: u32,
+    /// With which certificate of the gateway those that are lent were opened.
+    generation: u64,
 }
 
 struct Idle {
@@ -156,6 +158,16 @@ impl Pool {
         Self { keep_idle, expected, ..Self::default() }
     }
 
+    /// Lends nothing any more that was opened with another certificate than this. What is under way goes on.
+    fn keep_to(&mut self, generation: u64) -> Vec<Idle> {
+        if self.generation == generation {
+            return Vec::new();
+        }
+        self.generation = generation;
+        self.shared.clear();
+        std::mem::take(&mut self.idle)
+    }
+
     /// Wakes the call that has waited longest, if any still waits.
     fn call_next(&mut self) {
         while let Some(next) = self.waiting.pop_front() {
@@ -246,7 +258,7 @@ enum Found {
 pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
     let mut deadline = None;
     loop {
-        match look(settings, key, wanted) {
+        match look(settings, target, key, wanted) {
             Found::Idle(mut connection) => {
                 // Its task may be a step behind; a connection that has died meanwhile says so here.
                 if connection.sender.ready().await.is_ok() {
@@ -280,6 +292,7 @@ async fn open(
     slot: Slot,
     opening: Opening,
 ) -> Result<Lease, Refusal> {
+    let generation = target.generation();
     match connect(settings, target, slot).await {
         Ok(Opened::Http1(connection)) => {
             opening.ended(Ok(1));
@@ -289,7 +302,11 @@ async fn open(
             let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
             let most = shared.most_streams();
             let member = Member { shared, streams: 1, broken_off: 0, used: true, since: worker::tick() };
-            with(key, |pool| pool.shared.push(member));
+            with(key, |pool| {
+                if pool.generation == generation {
+                    pool.shared.push(member);
+                }
+            });
             opening.ended(Ok(most));
             Ok(Lease::Place(place))
         }
@@ -300,12 +317,14 @@ async fn open(
     }
 }
 
-fn look(settings: &Settings, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
-    POOLS.with_borrow_mut(|pools| {
+fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
+    let mut former = Vec::new();
+    let found = POOLS.with_borrow_mut(|pools| {
         if !pools.contains_key(key) {
             pools.insert(Arc::clone(key), Pool::new(settings, key.spoken));
         }
         let Some(pool) = pools.get_mut(key) else { return Found::Full };
+        former = pool.keep_to(target.generation());
         let not_before = match wanted {
             Wanted::Any => 0,
             Wanted::OpenedSince(number) => number,
@@ -331,7 +350,10 @@ fn look(settings: &Settings, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
             return Found::Room(Slot(Arc::clone(key)), Opening(Some(Arc::clone(key))));
         }
         queue(&mut pool.waiting).map_or(Found::Full, Found::Wait)
-    })
+    });
+    // Dropped outside of the borrow: their tasks give slots back.
+    drop(former);
+    found
 }
 
 /// A turn in a queue, if it is not full of calls that still wait.
@@ -351,7 +373,7 @@ fn queue<T>(queue: &mut VecDeque<oneshot::Sender<T>>) -> Option<oneshot::Receive
 pub fn take_back(connection: Connection) {
     let key = Arc::clone(&connection.key);
     with(&key, |pool| {
-        if !connection.sender.is_closed() {
+        if !connection.sender.is_closed() && connection.generation == pool.generation {
             pool.idle.push(Idle { connection, since: worker::tick() });
             pool.call_next();
         }

@@ -10,7 +10,7 @@ mod pins;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Identity {
     min_version: TlsVersion,
     client: Option<Client>,
     config: ArcSwap<ClientConfig>,
+    /// Counts what was shown before. What is newer is there before it is counted.
+    generation: AtomicU64,
 }
 
 /// The certificate that is shown, as it was last read.
@@ -58,6 +60,12 @@ impl Identity {
     /// The name that is to be proved in place of the target's host.
     pub fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
+    }
+
+    /// Which certificate is shown now, counted from when the identity was made: what was opened with another is not lent
+    /// any more.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
     }
 
     /// Shakes hands over a connection, on which one of the offered protocols may be chosen. The error says what went
@@ -86,6 +94,7 @@ impl Identity {
         }
         // A session of the former certificate is not resumed: the configuration is a new one.
         self.config.store(workshop.config(&self.verifier, self.min_version, Some(&client.files))?);
+        self.generation.fetch_add(1, Release);
         *taken = stamp;
         tracing::info!(identity = self.id, "a changed client certificate is shown to targets from now on");
         Ok(())
@@ -225,6 +234,7 @@ impl Identities {
                 min_version,
                 client,
                 config: ArcSwap::new(config),
+                generation: AtomicU64::new(0),
             }),
             config => {
                 problems.extend(config.err().into_iter().flatten());
