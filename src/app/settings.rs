@@ -68,6 +68,7 @@ pub(super) fn timeouts(config: &Config) -> Timeouts {
         body_idle: config.timeouts.body_idle,
         keep_alive: config.timeouts.keep_alive,
         tunnel_idle: config.timeouts.tunnel_idle,
+        connection_age: Some(config.timeouts.connection_age).filter(|age| !age.is_zero()),
     }
 }
 

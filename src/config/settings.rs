@@ -237,6 +237,9 @@ settings! {
         upstream_first_byte: Duration = POSITIVE_TIME("60s"),
         /// For the next request on a connection of a caller; then it is closed.
         keep_alive: Duration = POSITIVE_TIME("75s"),
+        /// After how long a connection of a caller takes no further calls: the answer under way says `Connection: close`, or
+        /// over HTTP/2 and HTTP/3 a GOAWAY does; calls and WebSockets under way go on to their end. 0: never.
+        connection_age: Duration = TIME("1h"),
         /// For something to pass, either way, through a connection that has switched protocols, like a WebSocket; then it
         /// is closed.
         tunnel_idle: Duration = POSITIVE_TIME("1h"),

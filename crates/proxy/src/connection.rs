@@ -65,6 +65,9 @@ const CLOSE_WITH_408: u8 = 3;
 pub struct Watch {
     phase: AtomicU8,
     since: AtomicU32,
+    /// When it was accepted, and whether that is so long ago that its next answer is its last.
+    born: u32,
+    is_aged: AtomicBool,
     /// The tick at which a write found the socket full; 0 while it is not.
     stuck_since: AtomicU32,
     verdict: AtomicU8,
@@ -80,11 +83,11 @@ pub struct Watch {
     calls: AtomicU32,
     /// When something was last heard over HTTP/2.
     heard: AtomicU32,
+    /// How much has come over it, and what that has become.
+    expansion: Expansion,
     waker: AtomicWaker,
     /// What is told over HTTP/1.1 before the answer under way, and whether anything may be.
     interim: Interim,
-    /// How much has come over it, and what that has become.
-    expansion: Expansion,
     tells: AtomicBool,
     /// What the connection becomes when its last answer has granted a switch.
     tunnel: Mutex<Option<Box<Tunnel>>>,
@@ -93,7 +96,7 @@ pub struct Watch {
 impl Watch {
     /// A watch on a connection accepted at this tick.
     pub fn new(tick: u32) -> Arc<Self> {
-        Arc::new(Self { since: AtomicU32::new(tick), ..Self::default() })
+        Arc::new(Self { since: AtomicU32::new(tick), born: tick, ..Self::default() })
     }
 
     /// What it is doing.
@@ -129,14 +132,14 @@ impl Watch {
         self.enter(Phase::Idle, tick);
     }
 
-    /// The tick at which something was last heard over HTTP/2.
-    pub fn heard(&self) -> u32 {
-        self.heard.load(Relaxed)
     /// How much fields may be larger than what they come in.
     pub fn expansion(&self) -> &Expansion {
         &self.expansion
     }
 
+    /// The tick at which something was last heard over HTTP/2.
+    pub fn heard(&self) -> u32 {
+        self.heard.load(Relaxed)
     }
 
     /// Looks whether its time is up. `tick` counts milliseconds.
@@ -148,6 +151,13 @@ impl Watch {
         };
         let since = self.since.load(Relaxed);
         let stuck = self.stuck_since.load(Relaxed);
+        if timeouts.connection_age.is_some_and(|age| over(self.born, age)) {
+            self.is_aged.store(true, Relaxed);
+            // In HTTP/1.1 that is told with the next answer: a request may be on its way.
+            if self.is_http2.load(Relaxed) {
+                self.drain();
+            }
+        }
         let is_draining = self.is_draining();
         let verdict = match self.phase() {
             Phase::New if over(since, timeouts.first_byte) => CLOSE,
@@ -277,6 +287,11 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// Whether no other call is to follow on the connection.
+    pub fn is_to_be_last(&self) -> bool {
+        self.watch.is_draining() || self.watch.is_aged.load(Relaxed)
+    }
+
     /// The caller is told that no further answer follows on this connection.
     pub fn is_last(&self) {
         self.watch.is_last.store(true, Relaxed);
@@ -416,6 +431,7 @@ impl AsyncRead for Watched {
             let begins = !watched.watch.is_http2.load(Relaxed);
             if !begins {
                 watched.watch.heard.store((watched.tick)(), Relaxed);
+                watched.watch.expansion.receive(new.len());
             }
             if watched.watch.phase() == Phase::New
                 || (watched.watch.phase() == Phase::Idle && watched.watch.is_between_calls())
@@ -431,7 +447,6 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-                watched.watch.expansion.receive(new.len());
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(context))?;
         Pin::new(&mut self.transport).poll_write(context, bytes)
@@ -491,6 +506,25 @@ mod tests {
         watch.enter(Phase::New, 9_000);
         watch.judge(10_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
+    }
+
+    #[test]
+    fn a_connection_of_age_ends_as_its_protocol_allows() {
+        let timeouts = Timeouts { connection_age: Some(Duration::from_secs(60)), ..Timeouts::default() };
+        let context = Context::from_waker(std::task::Waker::noop());
+        let forever = Timeouts { connection_age: None, ..Timeouts::default() };
+        for (is_http2, at_60, at_61) in [(false, Ending::None, Ending::None), (true, Ending::None, Ending::Drain)] {
+            let watch = Watch::new(1_000);
+            if is_http2 {
+                watch.speak_http2(1_000);
+            }
+            let under_way = watch.begin(|| 1_000);
+            watch.judge(61_000_000, &forever);
+            watch.judge(61_000, &timeouts);
+            assert!(watch.poll(&context) == at_60 && !under_way.is_to_be_last());
+            watch.judge(61_001, &timeouts);
+            assert!(watch.poll(&context) == at_61 && under_way.is_to_be_last());
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// How long nothing passes through a tunnel.
     pub tunnel_idle: Duration,
+    /// After how long a connection takes no further call; none: it may last for ever.
+    pub connection_age: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -68,6 +70,7 @@ impl Default for Timeouts {
             body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             tunnel_idle: Duration::from_secs(3_600),
+            connection_age: Some(Duration::from_secs(3_600)),
         }
     }
 }
@@ -145,9 +148,6 @@ impl Node {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
 /// A node for tests.
 #[cfg(test)]
 pub(crate) mod testing {
@@ -183,14 +183,17 @@ pub(crate) mod testing {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use portcullis_core::memory::ManualClock;
     use portcullis_core::record::Record;
 
+    use super::testing::Anybody;
     use super::*;
 
     /// Has lanes, and counts those who came for one.
-    use super::testing::Anybody;
     struct Roads(AtomicUsize);
 
     struct Lane;

@@ -177,7 +177,8 @@ impl Walk {
         headers.insert(X_REQUEST_ID, call.id.header());
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let is_http1 = call.request.version < Version::HTTP_2;
-        if is_http1 && !switches && (closes || unread || received.is_under_way() || worker::is_draining()) {
+        let is_last = under_way.is_to_be_last() || worker::is_draining();
+        if is_http1 && !switches && (closes || unread || received.is_under_way() || is_last) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             under_way.is_last();
         }
