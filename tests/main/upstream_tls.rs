@@ -280,6 +280,26 @@ fn a_certificate_that_was_exchanged_is_taken_up() {
     assert_eq!(told[0].0, "tls.client_key", "{told:?}");
 }
 
+#[test]
+fn connections_that_stand_with_a_former_certificate_are_lent_to_nobody() {
+    let (gateway, backend) = (Gateway::with(ONE), Backend::echo());
+    let (authority, clients) = (Authority::new("the authority"), Authority::new("for clients"));
+    let front = TlsFront::asking(backend.address, &authority.issue("DNS:localhost"), &clients);
+    let directory = gateway.directory().join("tls");
+    clients.issue("DNS:gateway").write(&directory, "client");
+    let ca = with(&client_files(), "ca", &authority.pem);
+    declare(&gateway, "shown", &declaration(&front.url("localhost"), &ca));
+    for _ in 0..3 {
+        assert_eq!(get(&gateway, "shown").status, 200);
+    }
+    assert_eq!(front.handshakes(), (1, 0), "one connection, lent again and again");
+    clients.issue("DNS:gateway").write(&directory, "client");
+    // Called so often, it would never be idle for long enough to end by itself.
+    until("the new certificate is shown", || get(&gateway, "shown").status == 200 && front.handshakes() == (2, 0));
+    assert_eq!(get(&gateway, "shown").status, 200);
+    assert_eq!(front.handshakes(), (2, 0));
+}
+
 /// The real OpenSSL, as somebody else's server.
 struct OpenSsl {
     process: Child,

@@ -1,5 +1,7 @@
 //! The admin API over TLS, and the commands that speak to it.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 
@@ -69,4 +71,25 @@ fn off_loopback_it_listens_with_tls_only() {
     let gateway = Gateway::launch(tempfile::tempdir().expect("a directory"), &settings, |_| {});
     let answer = answered(&curl(gateway.admin, &authority.root(), "127.0.0.1", "/-/health", &[]));
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn handshakes_that_never_end_keep_no_operator_out() {
+    let authority = Authority::new();
+    let issued = authority.issue("admin", "IP:127.0.0.1");
+    let settings = format!("[admin_tls]\ncertificate = {:?}\nkey = {:?}", issued.certificate, issued.key);
+    let gateway = Gateway::with(&settings);
+    // The beginning of a record of TLS that announces more.
+    for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00"] {
+        let crowd: Vec<_> = (0..500)
+            .map(|_| {
+                let mut stream = TcpStream::connect(gateway.admin).expect("connects");
+                stream.write_all(sent).expect("sent");
+                stream
+            })
+            .collect();
+        let answer = answered(&curl(gateway.admin, &authority.root(), "127.0.0.1", "/-/health", &[]));
+        assert_eq!(answer.status, 200);
+        drop(crowd);
+    }
 }

@@ -113,3 +113,113 @@ impl Termination {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use portcullis_core::memory::ManualClock;
+    use portcullis_core::ports::{Clock, SystemClock};
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::tls::{CertificateFiles, ClientCertificates, Settings};
+
+    const DAY: i64 = 86_400;
+
+    /// An authority and a client, whose certificate is good for two days from yesterday on.
+    struct Cast {
+        directory: tempfile::TempDir,
+        clock: Arc<ManualClock>,
+        tls: Termination,
+        now: i64,
+    }
+
+    fn openssl(directory: &Path, line: &str) {
+        let output = Command::new("openssl").args(line.split(' ')).current_dir(directory).output();
+        let output = output.expect("openssl is installed");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn authority(directory: &Path, name: &str) {
+        let kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        openssl(directory, &format!("req -x509 {kind} -days 30 -subj /CN={name} -keyout ca.key -out ca.pem"));
+    }
+
+    impl Cast {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let place = directory.path();
+            authority(place, "first");
+            let kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+            openssl(place, &format!("req {kind} -subj /CN=shop -keyout shop.key -out shop.csr"));
+            std::fs::write(place.join("leaf"), "basicConstraints = CA:FALSE\n").expect("written");
+            let sign = "x509 -req -in shop.csr -CA ca.pem -CAkey ca.key -CAcreateserial";
+            openssl(place, &format!("{sign} -extfile leaf -days 2 -out shop.pem"));
+            let file = |name: &str| -> PathBuf { place.join(name) };
+            let now = i64::try_from(SystemClock.unix_millis() / 1_000).expect("a time");
+            let clock = Arc::new(ManualClock::at(now.unsigned_abs()));
+            let settings = Settings {
+                certificates: vec![CertificateFiles { certificate: file("shop.pem"), key: file("shop.key") }],
+                client_certificates: ClientCertificates::Required,
+                client_ca: Some(file("ca.pem")),
+                ..Settings::default()
+            };
+            let tls = Termination::open(settings, clock.clone()).expect("good");
+            Self { directory, clock, tls, now }
+        }
+
+        /// What was good in a handshake just now.
+        fn shown(&self) -> Certified {
+            let chain = CertificateDer::from_pem_file(self.directory.path().join("shop.pem")).expect("PEM");
+            Certified::new(&[chain], self.tls.generation.load(Acquire), self.now).expect("readable")
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_good_until_its_end_and_never_after() {
+        let cast = Cast::new();
+        let shown = cast.shown();
+        for at in [0, 1, DAY, 2 * DAY - 60] {
+            assert!(cast.tls.admits(&shown, cast.now + at), "{at}");
+        }
+        assert!(!cast.tls.admits(&shown, cast.now + 2 * DAY + 60));
+        assert!(shown.facts().has_ended());
+        assert!(!cast.tls.admits(&shown, cast.now), "whatever the clock is set to afterwards");
+        let early = cast.shown();
+        assert!(!cast.tls.admits(&early, cast.now - DAY), "before its beginning");
+        assert_eq!(cast.clock.unix_millis() / 1_000, cast.now.unsigned_abs(), "no clock is asked");
+    }
+
+    #[test]
+    fn what_has_been_read_anew_is_what_it_is_judged_by() {
+        let cast = Cast::new();
+        let (shown, other) = (cast.shown(), cast.shown());
+        cast.tls.reload().expect("good");
+        assert!(!shown.is_judged(cast.tls.generation.load(Acquire), cast.now));
+        assert!(cast.tls.admits(&shown, cast.now), "the same authority");
+        assert!(shown.is_judged(cast.tls.generation.load(Acquire), cast.now), "and not asked again for each call");
+        authority(cast.directory.path(), "second");
+        assert!(cast.tls.admits(&shown, cast.now), "what is in the files is not read for a call");
+        cast.tls.reload().expect("good");
+        assert!(!cast.tls.admits(&shown, cast.now) && !cast.tls.admits(&other, cast.now));
+        assert!(shown.facts().has_ended());
+    }
+
+    #[test]
+    fn connections_are_looked_at_as_long_as_they_stand() {
+        let cast = Cast::new();
+        let due = || due(&cast.tls, cast.now).len();
+        let kept: Vec<_> = (0..3).map(|_| (Arc::new(cast.shown()), Watch::new(1))).collect();
+        kept.iter().for_each(|(shown, watch)| shown.watch(watch));
+        assert_eq!(due(), 0, "nothing has changed");
+        cast.tls.reload().expect("good");
+        assert_eq!(due(), 3);
+        assert!(cast.tls.admits(&kept[0].0, cast.now));
+        kept[1].0.facts().end();
+        assert_eq!(due(), 1);
+        drop(kept);
+        assert!(due() == 0 && SHOWN.with_borrow(Vec::is_empty));
+    }
+}
