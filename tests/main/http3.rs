@@ -252,6 +252,32 @@ fn clients_show_their_certificates_over_quic_too() {
 }
 
 #[test]
+fn a_certificate_whose_time_is_up_and_a_connection_of_age_take_no_further_calls() {
+    let clients = Authority::new();
+    let asks = format!("client_certificates = \"required\"\nclient_ca = {:?}", clients.root());
+    let stage = Stage::before(Backend::echo(), "", &asks);
+    let brief = clients.issue_for("brief", "DNS:shop.example", std::time::Duration::from_secs(6));
+    let said = end(stage.start("kept", Some(&brief)));
+    assert!(["goaway", "401", "ended"].contains(&&*said), "{said}");
+    let stage = Stage::before(Backend::echo(), "timeouts.connection_age = \"1s\"", "");
+    assert_eq!(stage.run("kept"), "goaway");
+    assert!(stage.scene.gateway.logs("path=/orders/v1/x&limit=500").iter().all(|record| record["status"] == 200));
+}
+
+#[test]
+fn a_few_bytes_do_not_become_many() {
+    let stage = Stage::before(Backend::echo(), "", "");
+    let said = stage.run("expanding");
+    let reached: usize = stage.scene.backend.wire().iter().map(|wire| wire.bytes.len()).sum();
+    let calls = stage.scene.backend.received().len();
+    if let Ok(sent) = said.parse::<usize>() {
+        assert!(reached <= (64 << 10) + 8 * sent + 700 * calls, "{sent} bytes became {reached}");
+    } else {
+        assert_eq!(said, "open");
+    }
+}
+
+#[test]
 fn it_is_not_spoken_unless_it_was_asked_for_and_not_without_tls() {
     let error = |settings: &str| {
         let directory = tempfile::tempdir().expect("a directory");

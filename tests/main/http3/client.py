@@ -247,6 +247,29 @@ async def until_goaway(client):
     print("all answered")
 
 
+async def kept(client):
+    """Calls over one connection for as long as they are answered well."""
+    while not client.goaway.is_set():
+        call = client.calls[client.begin("/orders/v1/x")]
+        how = await call.ended
+        if how != "whole" or call.status != "200":
+            print("ended" if how != "whole" else call.status)
+            return
+        await asyncio.sleep(0.05)
+    print("goaway")
+
+
+async def expanding(client):
+    """The same fields again and again, which stand in the table that everybody has."""
+    sent = client._quic._network_paths[0].bytes_sent
+    for _ in range(2_000):
+        call = client.calls[client.begin("/orders/v1/x", extra=[("accept-encoding", "gzip, deflate, br")] * 110)]
+        if await call.ended != "whole":
+            print(client._quic._network_paths[0].bytes_sent - sent)
+            return
+    print("open")
+
+
 async def certified(client):
     call = await client.call("/orders/v1/")
     print(call.status, dict(call.heads[0]).get(b"content-type", b"").decode())
