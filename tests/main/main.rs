@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin_api;
+mod at_rest;
 mod bench;
 mod captures;
 mod command_line;
@@ -24,6 +25,7 @@ mod login;
 mod nginx;
 mod policies;
 mod policies_everyday;
+mod promises;
 mod proxies;
 mod reference;
 mod registration;
