@@ -16,7 +16,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub static HOP_BY_HOP: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
-/// Fields that only the gateway writes, in every spelling: case does not matter, and `_` is read as `-`.
+/// Fields that only the gateway writes, in every spelling: case does not matter, and `_` is read as `-`. `X_API_Key` is
+/// among them, which is not the field of the key and would be taken for it behind the gateway.
 pub fn is_identity(name: &str) -> bool {
     let name = name.as_bytes();
     if name.len() < 2 || !(name[0] | 0x20 == b'x' || name[0] | 0x20 == b'f') {
@@ -26,7 +27,9 @@ pub fn is_identity(name: &str) -> bool {
     let same = |wanted: &str| {
         name.len() == wanted.len() && name.iter().zip(wanted.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
     };
-    NAMES.into_iter().any(same) || starts_with(name, "x-forwarded-") || starts_with(name, "x-real-ip")
+    // A key that is not written as the gateway reads it is nobody's, and some servers would read it as one.
+    let is_other_key = || same("x-api-key") && name.contains(&b'_');
+    NAMES.into_iter().any(same) || is_other_key() || starts_with(name, "x-forwarded-") || starts_with(name, "x-real-ip")
 }
 
 fn starts_with(name: &[u8], prefix: &str) -> bool {

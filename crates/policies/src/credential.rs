@@ -25,7 +25,18 @@ pub trait Verifier: Send + Sync {
     fn missing(&self) -> Refusal;
     /// Verifies the one that is shown.
     fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal>;
-    /// Keeps one that is shown from travelling on to the service, also where nobody had to verify it. `named`:
-    /// some alternative of the route asks for this kind; where none does, what is shown may be the service's own.
-    fn withhold(&self, call: &mut Call, named: bool);
+    /// Keeps one that is shown from travelling on to the service, unless it may: what has not been verified on this
+    /// call never travels where the route asks for its kind.
+    fn withhold(&self, call: &mut Call, part: Part);
+}
+
+/// What a kind of credential had to do with letting a call in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It is of the alternative that let the call in: what it was shown has been verified.
+    LetIn,
+    /// Another alternative of the route asks for it: what is shown has not been verified, or was found wrong.
+    Passed,
+    /// No alternative of the route asks for it: what is shown may be the service's own.
+    Unasked,
 }

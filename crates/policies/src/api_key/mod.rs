@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::credential::{Verdict, Verifier};
+use crate::credential::{Part, Verdict, Verifier};
 use crate::{Site, settings};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -69,7 +69,7 @@ impl Verifier for ApiKey {
         accept(call, holder)
     }
 
-    fn withhold(&self, _: &mut Call, _: bool) {
+    fn withhold(&self, _: &mut Call, _: Part) {
         // Keys never travel, whatever a route is like: whoever forwards a call takes them out.
     }
 }

@@ -1,12 +1,12 @@
 //! `bearer`: an access token in `Authorization: Bearer …` (RFC 6750), of this gateway or of a declared issuer.
 
+mod query;
 mod remembered;
 mod settings;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use portcullis_core::call::{Call, UserFacts};
@@ -21,11 +21,8 @@ use serde_json::Value;
 
 use self::remembered::Token;
 use self::settings::{Settings, Subject, static_keys};
-use crate::credential::{Finding, Verdict, Verifier};
+use crate::credential::{Finding, Part, Verdict, Verifier};
 use crate::{Parts, Site};
-
-/// The query parameter of RFC 6750 section 2.3.
-const QUERY_PARAMETER: &str = "access_token";
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -69,7 +66,7 @@ impl Verifier for Bearer {
             believe(call);
             return Ok(Verdict::Good);
         }
-        let shown = self.take_token(call)?;
+        let shown = self.shown(call)?;
         let token = self.read(shown.as_str(), call.trial.is_none())?;
         let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
         if !meant {
@@ -82,15 +79,24 @@ impl Verifier for Bearer {
         }
     }
 
-    fn withhold(&self, call: &mut Call, named: bool) {
-        let doomed = |token: &str| named || self.parts.tokens.is_ours(token);
-        if !self.forward_credentials && !call.caller.consumed.authorization {
-            let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
-            call.caller.consumed.authorization = shown.any(|value| token_of(value).is_some_and(doomed));
-        }
-        if query_tokens(call).any(doomed) {
-            cut_query_token(call);
-        }
+    fn withhold(&self, call: &mut Call, part: Part) {
+        let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
+        let (first, others) = (shown.next(), shown.next().is_some());
+        let stays = match part {
+            // A token that was verified stood alone; one from the query has verified nothing that stands here.
+            Part::LetIn => self.forward_credentials && !others && first.and_then(token_of).is_some(),
+            Part::Passed => false,
+            Part::Unasked => {
+                let ours = |value| token_of(value).is_some_and(|token| self.parts.tokens.is_ours(token));
+                self.forward_credentials || !call.request.headers.get_all(AUTHORIZATION).into_iter().any(ours)
+            }
+        };
+        call.caller.consumed.authorization = first.is_some() && !stays;
+        let doomed = |token: &[u8]| {
+            let ours = || std::str::from_utf8(token).is_ok_and(|token| self.parts.tokens.is_ours(token));
+            part != Part::Unasked || ours()
+        };
+        query::cut(call, doomed);
     }
 }
 
@@ -111,7 +117,7 @@ impl Bearer {
 
     fn is_sent(&self, call: &Call) -> bool {
         let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
-        in_header || (self.query && query_token(call).is_some())
+        in_header || (self.query && query::token(call).is_some())
     }
 
     fn takes_users(&self) -> Result<(), Refusal> {
@@ -123,21 +129,15 @@ impl Bearer {
         }
     }
 
-    /// The one token that is shown. One from the query is cut out of it; one from the header stays if it is to travel.
-    fn take_token(&self, call: &mut Call) -> Result<Shown, Refusal> {
+    /// The one token that is shown.
+    fn shown(&self, call: &Call) -> Result<Shown, Refusal> {
         let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
         let in_header = shown.next().filter(|value| token_of(value).is_some()).cloned();
         let doubled = shown.next().is_some();
-        let in_query = if self.query { query_token(call) } else { None };
+        let in_query = if self.query { query::token(call) } else { None };
         match (in_header, in_query) {
-            (Some(value), None) if !doubled => {
-                call.caller.consumed.authorization = !self.forward_credentials;
-                Ok(Shown::Header(value))
-            }
-            (None, Some(token)) => {
-                cut_query_token(call);
-                Ok(Shown::Query(token))
-            }
+            (Some(value), None) if !doubled => Ok(Shown::Header(value)),
+            (None, Some(token)) => Ok(Shown::Query(token)),
             _ => Err(invalid("more than one token")),
         }
     }
@@ -269,23 +269,6 @@ fn token_of(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
     let is_token = scheme.eq_ignore_ascii_case(b"bearer ") && token.is_ascii();
     is_token.then(|| std::str::from_utf8(token.trim_ascii()).ok()).flatten()
-}
-
-fn query_token(call: &Call) -> Option<String> {
-    query_tokens(call).next().map(str::to_owned)
-}
-
-fn query_tokens(call: &Call) -> impl Iterator<Item = &str> {
-    let pairs = call.request.query.as_deref().unwrap_or_default().split(|byte| *byte == b'&');
-    let tokens = pairs.filter_map(|pair| pair.strip_prefix(QUERY_PARAMETER.as_bytes())?.strip_prefix(b"="));
-    tokens.filter_map(|token| std::str::from_utf8(token).ok())
-}
-
-fn cut_query_token(call: &mut Call) {
-    let Some(query) = call.request.query.take() else { return };
-    let kept = |pair: &&[u8]| pair.split(|byte| *byte == b'=').next() != Some(QUERY_PARAMETER.as_bytes());
-    let left = query.split(|byte| *byte == b'&').filter(kept).collect::<Vec<_>>().join(&b'&');
-    call.request.query = (!left.is_empty()).then(|| Bytes::from(left));
 }
 
 #[cfg(test)]

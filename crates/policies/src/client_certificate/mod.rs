@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::credential::{Verdict, Verifier};
+use crate::credential::{Part, Verdict, Verifier};
 use crate::{Site, settings};
 
 /// Certificates of a service at most.
@@ -144,7 +144,7 @@ impl Verifier for Verify {
         Err(wrong("a certificate of another client than another credential speaks for".to_owned()))
     }
 
-    fn withhold(&self, _: &mut Call, _: bool) {
+    fn withhold(&self, _: &mut Call, _: Part) {
         // It stays on this connection by its nature.
     }
 }

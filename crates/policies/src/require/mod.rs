@@ -9,7 +9,7 @@ use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
-use crate::credential::{Verdict, Verifier};
+use crate::credential::{Part, Verdict, Verifier};
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -37,7 +37,7 @@ pub fn build(declared: &[Vec<String>], credentials: &[Named]) -> Result<Option<S
             let message = format!("an alternative has 1 to {MOST} kinds; 'require: []' makes the service open");
             problems.push(Problem::new(path.clone(), message));
         }
-        let found = kinds.iter().enumerate().filter_map(|(at, kind)| {
+        let asked = kinds.iter().enumerate().filter_map(|(at, kind)| {
             let credential = credentials.iter().find(|(name, _)| name == kind);
             if credential.is_none() {
                 let known = credentials.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -46,21 +46,33 @@ pub fn build(declared: &[Vec<String>], credentials: &[Named]) -> Result<Option<S
             }
             credential.map(|(_, verifier)| Arc::clone(verifier))
         });
-        alternatives.push(found.collect::<Vec<_>>());
+        let asked = asked.collect();
+        let part = |name: &str| match (kinds.iter().any(|kind| kind == name), is_asked(declared, name)) {
+            (true, _) => Part::LetIn,
+            (false, true) => Part::Passed,
+            (false, false) => Part::Unasked,
+        };
+        let withheld = credentials.iter().map(|(name, kind)| (Arc::clone(kind), part(name))).collect();
+        alternatives.push(Alternative { asked, withheld });
     }
     if !problems.is_empty() {
         return Err(problems);
     }
-    let named = |name: &str| declared.iter().flatten().any(|kind| kind == name);
-    let withheld = credentials.iter().map(|(name, kind)| (Arc::clone(kind), named(name))).collect();
     Ok(Some(match alternatives.is_empty() {
-        true => Step::Check(Arc::new(Open { withheld })),
-        false => Step::Policy(Arc::new(Require { alternatives, withheld })),
+        true => {
+            let withheld = credentials.iter().map(|(_, kind)| (Arc::clone(kind), Part::Unasked)).collect();
+            Step::Check(Arc::new(Open { withheld }))
+        }
+        false => Step::Policy(Arc::new(Require { alternatives })),
     }))
 }
 
-/// Every kind of credential, and whether the route names it.
-type Withheld = Vec<(Arc<dyn Verifier>, bool)>;
+fn is_asked(declared: &[Vec<String>], name: &str) -> bool {
+    declared.iter().flatten().any(|kind| kind == name)
+}
+
+/// Every kind of credential, and what it has to do with letting a call in.
+type Withheld = Vec<(Arc<dyn Verifier>, Part)>;
 
 struct Open {
     withheld: Withheld,
@@ -74,7 +86,12 @@ impl Check for Open {
 }
 
 struct Require {
-    alternatives: Vec<Vec<Arc<dyn Verifier>>>,
+    alternatives: Vec<Alternative>,
+}
+
+struct Alternative {
+    asked: Vec<Arc<dyn Verifier>>,
+    /// What happens to credentials when this one has let a call in.
     withheld: Withheld,
 }
 
@@ -83,17 +100,18 @@ impl Policy for Require {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut first_refusal = None;
         for alternative in &self.alternatives {
-            if !alternative.iter().all(|kind| kind.is_shown(call)) {
+            if !alternative.asked.iter().all(|kind| kind.is_shown(call)) {
                 continue;
             }
-            match verify_all(alternative, call).await {
+            match verify_all(&alternative.asked, call).await {
                 Ok(()) => {
-                    withhold(&self.withheld, call);
+                    withhold(&alternative.withheld, call);
                     return Ok(next.run(call).await);
                 }
                 Err(refusal) => {
                     // What a half-verified alternative has found out does not count for the next one.
                     call.caller = Caller::default();
+                    call.record.note(|record| (record.client, record.user) = (None, None));
                     first_refusal.get_or_insert(refusal);
                 }
             }
@@ -105,16 +123,16 @@ impl Policy for Require {
 impl Require {
     /// No alternative is shown whole: names what is missing of the one that is nearest.
     fn incomplete(&self, call: &Call) -> Refusal {
-        let missing = |all: &&Vec<Arc<dyn Verifier>>| all.iter().filter(|kind| !kind.is_shown(call)).count();
+        let missing = |one: &&Alternative| one.asked.iter().filter(|kind| !kind.is_shown(call)).count();
         let nearest = self.alternatives.iter().min_by_key(missing);
-        let kind = nearest.and_then(|all| all.iter().find(|kind| !kind.is_shown(call)));
+        let kind = nearest.and_then(|one| one.asked.iter().find(|kind| !kind.is_shown(call)));
         kind.map_or_else(|| Refusal::internal("a route that requires nothing it could name"), |kind| kind.missing())
     }
 }
 
 fn withhold(withheld: &Withheld, call: &mut Call) {
-    for (kind, named) in withheld {
-        kind.withhold(call, *named);
+    for (kind, part) in withheld {
+        kind.withhold(call, *part);
     }
 }
 

@@ -1,0 +1,89 @@
+//! Tokens in the query (RFC 6750 section 2.3): `access_token`, which never goes on to a service however it is spelled.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use portcullis_core::call::Call;
+
+/// The parameter.
+const PARAMETER: &[u8] = b"access_token";
+
+/// The first token in the query, written plainly.
+pub(super) fn token(call: &Call) -> Option<String> {
+    let query = call.request.query.as_deref().unwrap_or_default();
+    let mut values =
+        query.split(|byte| *byte == b'&').filter_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix(b"="));
+    values.find_map(|token| std::str::from_utf8(token).ok()).map(str::to_owned)
+}
+
+/// Cuts every `access_token` out of the query if one of them is doomed.
+pub(super) fn cut(call: &mut Call, doomed: impl Fn(&[u8]) -> bool) {
+    let Some(query) = call.request.query.as_deref() else { return };
+    let mut pairs = query.split(|byte| *byte == b'&');
+    if !pairs.any(|pair| value(pair).is_some_and(|token| doomed(&token))) {
+        return;
+    }
+    let left = query.split(|byte| *byte == b'&').filter(|pair| value(pair).is_none()).collect::<Vec<_>>().join(&b'&');
+    call.request.query = (!left.is_empty()).then(|| Bytes::from(left));
+}
+
+/// The value of a pair that a service may read as the parameter: also where it is escaped, and where `;` parts it from
+/// another one.
+fn value(pair: &[u8]) -> Option<Cow<'_, [u8]>> {
+    pair.split(|byte| *byte == b';').find_map(|part| {
+        let mut halves = part.splitn(2, |byte| *byte == b'=');
+        let name = decoded(halves.next().unwrap_or_default());
+        (name.as_ref() == PARAMETER).then(|| decoded(halves.next().unwrap_or_default()))
+    })
+}
+
+/// The text without its escapes (RFC 3986 section 2.1); what is no escape stands for itself.
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let byte = if *first == b'%' { after.get(..2).and_then(hex_byte) } else { None };
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    Cow::Owned(plain)
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(0)? << 4 | digit(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(query: &str) -> String {
+        let mut call = crate::testing::call("GET", "/", &[]);
+        call.request.query = Some(Bytes::copy_from_slice(query.as_bytes()));
+        cut(&mut call, |_| true);
+        call.request.query.map(|left| String::from_utf8_lossy(&left).into_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_token_is_cut_out_however_it_is_spelled() {
+        for (query, expected) in [
+            ("access_token=x", ""),
+            ("a&access_token=x&b=%20", "a&b=%20"),
+            ("access%5Ftoken=x&a", "a"),
+            ("%61ccess_toke%6e=x&a", "a"),
+            ("access%5ftoken", ""),
+            ("a=1;access_token=x&b", "b"),
+            ("access_token=x;a=1", ""),
+            ("xaccess_token=x", "xaccess_token=x"),
+            ("Access_Token=x", "Access_Token=x"),
+            ("a=access_token", "a=access_token"),
+            ("access%5Gtoken=x&%&%5", "access%5Gtoken=x&%&%5"),
+        ] {
+            assert_eq!(left(query), expected, "{query}");
+        }
+    }
+}
