@@ -471,11 +471,11 @@ fn a_token_is_for_the_audiences_it_names() {
 fn a_route_says_whose_tokens_it_takes() {
     let scene = Scene::new();
     let issuer = Issuer::es256();
-    let key = json!({"jwk": issuer.jwk(), "algorithm": "ES256", "issuer": ELSEWHERE});
+    let marker = json!({"claim": "gty", "value": "client-credentials"});
+    let key = json!({"jwk": issuer.jwk(), "algorithm": "ES256", "issuer": ELSEWHERE, "client_marker": marker});
     let ends = now() + 60;
-    let claims =
-        |client: &str| json!({"iss": ELSEWHERE, "sub": "robot", "client_id": client, "aud": "orders", "exp": ends});
-    let (machine, person) = (issuer.token(&claims("robot")), issuer.token(&claims("app")));
+    let claims = |gty: &str| json!({"iss": ELSEWHERE, "sub": "robot", "client_id": "robot", "gty": gty, "aud": "orders", "exp": ends});
+    let (machine, person) = (issuer.token(&claims("client-credentials")), issuer.token(&claims("password")));
     for (subject, of_machine, of_person) in [("user", 403, 200), ("client", 200, 403), ("any", 200, 200)] {
         scene.behind_bearer(&json!({"subject": subject, "keys": [key]}));
         assert_eq!(scene.with_bearer(&machine).status, of_machine, "{subject}");

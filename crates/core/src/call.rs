@@ -208,6 +208,15 @@ pub struct UserFacts {
     pub user_json: HeaderValue,
 }
 
+/// A client of another issuer, as a verified token names it. None of this gateway's own has such a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignClient {
+    /// Issuer and id, written `issuer#id`; two that differ in either have different names.
+    pub name: Arc<str>,
+    /// The same as `X-App-Id` carries it.
+    pub app_id: HeaderValue,
+}
+
 /// Who is calling, as far as credentials have shown it.
 #[derive(Debug, Default)]
 pub struct Caller {
@@ -215,7 +224,9 @@ pub struct Caller {
     pub key: Option<KeyHolder>,
     /// The client a verified token was issued to, where this gateway knows it.
     pub token_client: Option<Arc<crate::directory::ClientEntry>>,
-    /// The `sub` of a verified token of a foreign issuer.
+    /// The client a verified token of a foreign issuer was issued to.
+    pub foreign_client: Option<ForeignClient>,
+    /// Issuer and `sub` of a verified token of a foreign issuer.
     pub token_subject: Option<Arc<str>>,
     /// The user a verified token speaks for.
     pub user: Option<UserFacts>,
@@ -267,7 +278,20 @@ impl Caller {
         same
     }
 
-    /// The name that stands for the caller in records and in `X-App-Id`: the client of the API key, else of the token.
+    /// The client of another issuer that calls, where none of this gateway's own does.
+    pub fn foreign(&self) -> Option<&ForeignClient> {
+        if self.client().is_some() { None } else { self.foreign_client.as_ref() }
+    }
+
+    /// What stands for the calling client in the record.
+    pub fn client_name(&self) -> Option<Arc<str>> {
+        match self.client() {
+            Some(client) => Some(client.name.shared()),
+            None => self.foreign_client.as_ref().map(|client| Arc::clone(&client.name)),
+        }
+    }
+
+    /// The client of this gateway that calls: that of the API key, else of the token.
     pub fn client(&self) -> Option<&Arc<crate::directory::ClientEntry>> {
         match &self.key {
             Some(KeyHolder::Client(client)) => Some(client),

@@ -36,6 +36,9 @@ pub enum TokenError {
     /// A claim is missing or not what it should be.
     #[error("the claim '{0}' is missing or not well formed")]
     Claim(&'static str),
+    /// The client it was issued to is missing or cannot be one.
+    #[error("the token names no client, or one that cannot be")]
+    Client,
     /// Past its `exp`.
     #[error("the token has expired")]
     Expired,

@@ -2,6 +2,9 @@
 //!
 //! The declaration decides about the algorithm; what a token shows only selects among the declared keys.
 
+mod client;
+mod purpose;
+
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
@@ -14,7 +17,10 @@ use portcullis_core::ports::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::purpose::is_access_token;
 use crate::claims::{Audiences, TokenError, check_times, unverified_header, verified_claims};
+
+pub use client::{ClientMarker, qualified};
 
 /// The most keys one set holds: so many signatures at most are tried on one token.
 pub const MAX_STATIC_KEYS: usize = 32;
@@ -59,6 +65,22 @@ pub struct Trust {
     pub kid: Option<String>,
     /// For how many seconds an expired token is still taken, and one before its `nbf` is already taken.
     pub leeway: u64,
+    /// Which tokens are access tokens.
+    pub types: TokenTypes,
+    /// The claim that names the client a token was issued to.
+    pub client_claim: String,
+    /// What marks a token as one that speaks for its client alone. Without it every token speaks for a user.
+    pub client_marker: Option<ClientMarker>,
+}
+
+/// Which tokens are taken for access tokens, by their header parameter `typ`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum TokenTypes {
+    /// Those that do not say that they are something else.
+    #[default]
+    Usual,
+    /// Those that say so: `at+jwt` (RFC 9068 section 2.1).
+    Strict,
 }
 
 /// One declared key.
@@ -164,7 +186,7 @@ impl StaticKey {
     }
 
     /// What the claims say, once this key has verified the signature.
-    fn accept(&self, raw: Map<String, Value>, now: u64) -> Result<ForeignClaims, TokenError> {
+    fn accept(&self, typ: Option<&str>, raw: Map<String, Value>, now: u64) -> Result<ForeignClaims, TokenError> {
         let text = |name: &'static str| match raw.get(name) {
             Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
             None => Ok(None),
@@ -173,6 +195,9 @@ impl StaticKey {
         let iss = text("iss")?.ok_or(TokenError::Claim("iss"))?;
         if iss != self.trust.issuer {
             return Err(TokenError::Issuer);
+        }
+        if !is_access_token(self.trust.types, typ, &raw) {
+            return Err(TokenError::Type);
         }
         let exp = seconds(&raw, "exp")?.ok_or(TokenError::Claim("exp"))?;
         check_times(now, exp, seconds(&raw, "nbf")?, self.trust.leeway)?;
@@ -185,9 +210,13 @@ impl StaticKey {
             return Err(TokenError::Audience);
         }
         let sub = text("sub")?.ok_or(TokenError::Claim("sub"))?;
-        let client_id = text("client_id")?;
+        let client_id = client::id(&raw, &self.trust.client_claim)?;
+        let is_client = match &self.trust.client_marker {
+            Some(marker) => marker.is_on(&raw, client_id.as_deref())?,
+            None => false,
+        };
         let until = exp.saturating_add(self.trust.leeway);
-        Ok(ForeignClaims { iss, sub, aud, audience_checked, exp, until, client_id, raw })
+        Ok(ForeignClaims { iss, sub, aud, audience_checked, exp, until, client_id, is_client, raw })
     }
 }
 
@@ -208,6 +237,8 @@ pub struct ForeignClaims {
     pub until: u64,
     /// The client it was issued to, where it says so.
     pub client_id: Option<String>,
+    /// Whether it speaks for that client alone, by the mark that is declared. There is a client then.
+    pub is_client: bool,
     /// Every claim.
     pub raw: Map<String, Value>,
 }
@@ -244,7 +275,7 @@ impl StaticKeys {
                 continue;
             }
             match verified_claims(token, &key.key, key.trust.algorithm.jwt()) {
-                Ok(raw) => match key.accept(raw, now) {
+                Ok(raw) => match key.accept(header.typ.as_deref(), raw, now) {
                     // One key can be declared for several issuers.
                     Err(TokenError::Issuer) => refused = TokenError::Issuer,
                     accepted => return accepted,

@@ -25,7 +25,7 @@ pub mod users;
 pub use access_tokens::{AccessClaims, AccessTokens};
 pub use claims::TokenError;
 pub use error::IdentityError;
-pub use foreign::{ForeignClaims, StaticAlgorithm, StaticKey, StaticKeys, Trust};
+pub use foreign::{ClientMarker, ForeignClaims, StaticAlgorithm, StaticKey, StaticKeys, TokenTypes, Trust, qualified};
 pub use keys::{KeyKind, checksum_ok, hash_all, hash_key, mint};
 pub use lockout::{Lockout, LockoutReport, LockoutSettings, Whence};
 pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};

@@ -126,9 +126,10 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
             let (Some(value), None) = (values.next(), values.next()) else { return false };
             text.push(3, value.as_bytes());
         }
-        Part::Client => match (caller.client(), &caller.key) {
-            (Some(client), _) => text.push(4, client.name.as_str().as_bytes()),
-            (None, Some(KeyHolder::Service(name))) => text.push(5, name.as_bytes()),
+        Part::Client => match (caller.client(), &caller.foreign_client, &caller.key) {
+            (Some(client), _, _) => text.push(4, client.name.as_str().as_bytes()),
+            (None, Some(client), _) => text.push(9, client.name.as_bytes()),
+            (None, None, Some(KeyHolder::Service(name))) => text.push(5, name.as_bytes()),
             _ => return false,
         },
         // Another issuer may have a user of the same name.
@@ -169,7 +170,7 @@ fn push_address(text: &mut KeyText, call: &Call) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{call, caller, walk};
+    use crate::testing::{call, caller, foreign, walk};
     use portcullis_core::call::UserFacts;
     use portcullis_core::memory::ManualClock;
     use serde_json::json;
@@ -310,6 +311,18 @@ mod tests {
         assert!(same(&["user"], one, || of(None, Some("ada"), None, &[])).await);
         assert!(!same(&["user"], one, || of(None, Some("ada"), Some("ada"), &[])).await, "of another issuer");
         assert!(!same(&["client", "user"], one, || of(Some("shop"), Some("bob"), None, &[])).await);
+        let foreign = |issuer: &'static str, id: &'static str| {
+            move || {
+                let mut call = of(None, None, None, &[]);
+                call.caller.foreign_client = Some(foreign(issuer, id));
+                call
+            }
+        };
+        let shop = foreign("https://idp", "shop");
+        assert!(same(&["client"], shop, shop).await);
+        assert!(!same(&["client"], shop, foreign("https://idp", "batch")).await);
+        assert!(!same(&["client"], shop, foreign("https://other", "shop")).await, "of another issuer");
+        assert!(!same(&["client"], shop, || of(Some("shop"), None, None, &[])).await, "of our own");
         assert!(same(&["path"], || call("GET", "/a", &[]), || call("PUT", "/%61", &[])).await);
         assert!(!same(&["path"], || call("GET", "/a", &[]), || call("GET", "/b", &[])).await);
         let tenant = |name: &'static str| move || call("GET", "/", &[("x-tenant", name)]);

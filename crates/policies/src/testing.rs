@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, Method, Uri, Version};
 use portcullis_core::body::Body;
 use portcullis_core::call::{
-    Call, Caller, Dialect, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
+    Call, Caller, Dialect, ForeignClient, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
 };
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::ClientEntry;
@@ -81,6 +81,13 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
 pub(crate) fn client(name: &str) -> Arc<ClientEntry> {
     let client = Client { services: Vec::new(), access_key: None, enabled: true };
     Arc::new(ClientEntry::new(name.parse().expect("a name"), client))
+}
+
+/// A client of another issuer.
+pub(crate) fn foreign(issuer: &str, id: &str) -> ForeignClient {
+    let name = portcullis_identity::qualified(issuer, id);
+    let app_id = name.parse().expect("a value");
+    ForeignClient { name: name.into(), app_id }
 }
 
 /// A caller that has shown an API key of a client.

@@ -17,7 +17,16 @@ T/D8CvM0AUSnrLB/rwIDAQAB
 -----END PUBLIC KEY-----";
 
 fn trust(algorithm: StaticAlgorithm) -> Trust {
-    Trust { algorithm, issuer: "https://id".into(), audiences: Vec::new(), kid: None, leeway: 0 }
+    Trust {
+        algorithm,
+        issuer: "https://id".into(),
+        audiences: Vec::new(),
+        kid: None,
+        leeway: 0,
+        types: TokenTypes::Usual,
+        client_claim: "client_id".into(),
+        client_marker: None,
+    }
 }
 
 fn base64url(bytes: &[u8]) -> String {

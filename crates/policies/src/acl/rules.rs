@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use portcullis_core::call::{Call, KeyHolder};
+use portcullis_core::call::{Call, ForeignClient, KeyHolder};
 use portcullis_core::canonical::{DecisionPath, Path, decode_pattern};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::{Label, Problem};
@@ -47,7 +47,7 @@ pub(super) struct RuleSettings {
     /// Methods; all, if empty. GET stands for HEAD too.
     #[serde(default)]
     methods: Vec<String>,
-    /// Clients by name; everybody, known or not, if empty.
+    /// Clients by name, those of another issuer as `issuer#id`; everybody, known or not, if empty.
     #[serde(default)]
     clients: Vec<String>,
     /// What the rule means for a call it matches.
@@ -69,6 +69,8 @@ struct Rule {
     path: Place,
     methods: Vec<Method>,
     clients: Vec<Label>,
+    /// By issuer and id. No client of this gateway has such a name, for they hold a slash.
+    foreign_clients: Vec<Box<str>>,
     effect: Effect,
 }
 
@@ -160,7 +162,7 @@ impl Rule {
 
     /// A rule that allows looks at the client that calls; one that denies, at every client the call has shown.
     fn names_client(&self, call: &Call) -> bool {
-        if self.clients.is_empty() {
+        if self.clients.is_empty() && self.foreign_clients.is_empty() {
             return true;
         }
         let key = match &call.caller.key {
@@ -168,9 +170,13 @@ impl Rule {
             _ => None,
         };
         let named = |client: &Arc<ClientEntry>| self.clients.contains(&client.name);
+        let foreign = |client: &ForeignClient| self.foreign_clients.iter().any(|name| **name == *client.name);
         match self.effect {
-            Effect::Allow => call.caller.client().is_some_and(named),
-            Effect::Deny => key.into_iter().chain(&call.caller.token_client).any(named),
+            Effect::Allow => call.caller.client().is_some_and(named) || call.caller.foreign().is_some_and(foreign),
+            Effect::Deny => {
+                key.into_iter().chain(&call.caller.token_client).any(named)
+                    || call.caller.foreign_client.as_ref().is_some_and(foreign)
+            }
         }
     }
 }
@@ -218,14 +224,18 @@ impl RuleSettings {
                 _ => wrong(&format!("methods[{at}]"), format!("expected a method in capitals, found '{text}'")),
             }
         }
-        let mut clients = Vec::new();
+        let (mut clients, mut foreign_clients) = (Vec::new(), Vec::new());
         for (at, text) in self.clients.iter().enumerate() {
             match text.parse() {
                 Ok(name) => clients.push(name),
-                Err(_) => wrong(&format!("clients[{at}]"), format!("'{text}' is no name of a client")),
+                Err(_) if text.contains('/') && text.contains('#') => foreign_clients.push(text.as_str().into()),
+                Err(_) => {
+                    let hint = "a client of another issuer is written 'issuer#id'";
+                    wrong(&format!("clients[{at}]"), format!("'{text}' is no name of a client; {hint}"));
+                }
             }
         }
-        Rule { path: place, methods, clients, effect: self.effect }
+        Rule { path: place, methods, clients, foreign_clients, effect: self.effect }
     }
 }
 

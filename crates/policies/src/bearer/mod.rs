@@ -19,7 +19,7 @@ use portcullis_identity::claims::MAX_TOKEN_BYTES;
 use portcullis_identity::{LiveSession, StaticKeys, hash_all};
 use serde_json::Value;
 
-use self::remembered::Token;
+use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
 use crate::credential::{Finding, Part, Verdict, Verifier};
 use crate::{Parts, Site};
@@ -74,8 +74,7 @@ impl Verifier for Bearer {
         }
         match &token.subject {
             remembered::Subject::Session(id) => self.own(call, *id),
-            remembered::Subject::User(user) => self.foreign_user(call, user),
-            remembered::Subject::Client(name) => self.foreign_client(call, name),
+            remembered::Subject::Foreign(foreign) => self.foreign(call, foreign),
         }
     }
 
@@ -187,21 +186,29 @@ impl Bearer {
         })))
     }
 
-    fn foreign_user(&self, call: &mut Call, user: &UserFacts) -> Result<Verdict, Refusal> {
-        self.takes_users()?;
-        call.record.note(|record| record.user = Some(Arc::clone(&user.name)));
-        call.caller.token_subject = Some(Arc::clone(&user.name));
-        call.caller.user = Some(user.clone());
-        Ok(Verdict::Good)
-    }
-
-    fn foreign_client(&self, call: &mut Call, name: &Arc<str>) -> Result<Verdict, Refusal> {
-        if self.subject == Subject::User {
-            return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
+    fn foreign(&self, call: &mut Call, foreign: &Foreign) -> Result<Verdict, Refusal> {
+        match &foreign.user {
+            Some(_) => self.takes_users()?,
+            None if self.subject == Subject::User => {
+                return Err(Refusal::Forbidden { detail: "this service takes tokens of users, not of clients".into() });
+            }
+            None => {}
         }
-        call.caller.token_subject = Some(Arc::clone(name));
+        call.caller.token_subject = Some(Arc::clone(&foreign.subject));
+        call.caller.foreign_client.clone_from(&foreign.client);
+        call.caller.user.clone_from(&foreign.user);
+        note(call);
         Ok(Verdict::Good)
     }
+}
+
+/// Notes in the record who calls: the user, and the client of the API key before that of the token.
+fn note(call: &mut Call) {
+    let Call { caller, record, .. } = call;
+    record.note(|record| {
+        record.user = caller.user.as_ref().map(|user| Arc::clone(&user.name));
+        record.client = caller.client_name().or(record.client.take());
+    });
 }
 
 /// A token as it was shown.
@@ -229,14 +236,11 @@ struct Spoken {
 impl Spoken {
     fn to(self, call: &mut Call) {
         let Self { session, user, client } = self;
-        call.record.note(|record| {
-            record.user = Some(Arc::clone(&user.name));
-            record.client = Some(client.name.shared());
-        });
         call.caller.ties.session = Some(session);
         call.caller.ties.client = Some(client.name.clone());
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
+        note(call);
     }
 }
 

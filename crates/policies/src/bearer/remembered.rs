@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_core::call::UserFacts;
+use http::HeaderValue;
+use portcullis_core::call::{ForeignClient, UserFacts};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::SessionId;
 use portcullis_identity::claims::Audiences;
 use portcullis_identity::sessions::user_json_header;
-use portcullis_identity::{AccessClaims, ForeignClaims};
+use portcullis_identity::{AccessClaims, ForeignClaims, qualified};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use serde_json::json;
@@ -41,10 +42,19 @@ pub(super) struct Token {
 pub(super) enum Subject {
     /// For the user of a session of ours.
     Session(SessionId),
-    /// For a user of another issuer.
-    User(UserFacts),
-    /// For a client of another issuer.
-    Client(Arc<str>),
+    /// For somebody of another issuer.
+    Foreign(Foreign),
+}
+
+/// What a token of another issuer says of its caller.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    /// Issuer and `sub`.
+    pub(super) subject: Arc<str>,
+    /// The user it speaks for; none if it speaks for the client alone.
+    pub(super) user: Option<UserFacts>,
+    /// The client it was issued to, where it names one.
+    pub(super) client: Option<ForeignClient>,
 }
 
 impl Token {
@@ -60,22 +70,29 @@ impl Token {
 
     /// A token of another issuer.
     pub(super) fn foreign(claims: ForeignClaims) -> Self {
-        let name: Arc<str> = claims.sub.as_str().into();
-        // RFC 9068 section 2.2: a token of a client for itself has the client as its subject.
-        let subject = if claims.client_id.as_deref() == Some(&claims.sub) {
-            Subject::Client(name)
-        } else {
+        let client = claims.client_id.as_deref().and_then(|id| {
+            let name = qualified(&claims.iss, id);
+            // It is visible ASCII.
+            let app_id = HeaderValue::from_str(&name).ok()?;
+            Some(ForeignClient { name: name.into(), app_id })
+        });
+        let user = (!claims.is_client).then(|| {
             let facts = json!({ "iss": claims.iss, "sub": claims.sub });
-            Subject::User(UserFacts { name, user_json: user_json_header(&facts.to_string()) })
-        };
+            UserFacts { name: claims.sub.as_str().into(), user_json: user_json_header(&facts.to_string()) }
+        });
+        let subject = qualified(&claims.iss, &claims.sub).into();
+        let subject = Subject::Foreign(Foreign { subject, user, client });
         Self { until: claims.until, audiences: claims.aud, audience_checked: claims.audience_checked, subject }
     }
 
     fn size(&self) -> usize {
         let subject = match &self.subject {
             Subject::Session(_) => 0,
-            Subject::User(user) => user.name.len() + user.user_json.len(),
-            Subject::Client(name) => name.len(),
+            Subject::Foreign(foreign) => {
+                let user = foreign.user.as_ref().map_or(0, |user| user.name.len() + user.user_json.len());
+                let client = foreign.client.as_ref().map_or(0, |client| client.name.len() + client.app_id.len());
+                foreign.subject.len() + user + client
+            }
         };
         let audiences: usize = self.audiences.0.iter().map(|audience| size_of::<String>() + audience.len()).sum();
         FIXED + subject + audiences
@@ -126,7 +143,7 @@ mod tests {
     use super::*;
 
     fn token(until: u64) -> Rc<Token> {
-        let subject = Subject::Client("batch".into());
+        let subject = Subject::Foreign(Foreign { subject: "https://idp#batch".into(), user: None, client: None });
         Rc::new(Token { until, audiences: Audiences(vec!["orders".into()]), audience_checked: false, subject })
     }
 

@@ -1,7 +1,7 @@
 //! The settings of `bearer`, and the keys of other issuers in them.
 
 use portcullis_core::model::Problem;
-use portcullis_identity::{StaticAlgorithm, StaticKey, StaticKeys, Trust};
+use portcullis_identity::{ClientMarker, StaticAlgorithm, StaticKey, StaticKeys, TokenTypes, Trust};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +26,8 @@ pub(super) struct Settings {
     /// Whose tokens are taken.
     #[serde(default)]
     pub(super) subject: Subject,
-    /// Whether `Authorization` goes on to the service, for one that verifies tokens itself.
+    /// Whether the token that has let the call in goes on to the service in `Authorization`, for one that verifies tokens
+    /// itself.
     #[serde(default)]
     pub(super) forward_credentials: bool,
     /// Whether a token may also come as `access_token` in the query. It never goes on to the service.
@@ -57,6 +58,32 @@ pub(super) struct KeySettings {
     /// For how many seconds an expired token is still taken.
     #[serde(default)]
     leeway: u64,
+    /// Which tokens are access tokens, by their `typ`: `usual`, those that do not say that they are something else;
+    /// `strict`, those that say `at+jwt`.
+    #[serde(default)]
+    typ: Types,
+    /// The claim that names the client a token was issued to. `client_id`, if absent.
+    client_claim: Option<String>,
+    /// What marks a token as one that speaks for its client alone. If absent, every token speaks for a user.
+    client_marker: Option<Marker>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Types {
+    #[default]
+    Usual,
+    Strict,
+}
+
+/// A claim and what it says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    /// The claim.
+    claim: String,
+    /// What it says: a text, a number or a truth value. If absent: the id of the client.
+    value: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -109,7 +136,20 @@ fn static_key(settings: KeySettings) -> Result<StaticKey, String> {
         },
         kid: settings.kid,
         leeway: settings.leeway,
+        types: match settings.typ {
+            Types::Usual => TokenTypes::Usual,
+            Types::Strict => TokenTypes::Strict,
+        },
+        client_claim: settings.client_claim.unwrap_or_else(|| "client_id".to_owned()),
+        client_marker: settings.client_marker.map(|marker| ClientMarker { claim: marker.claim, value: marker.value }),
     };
+    let marker = trust.client_marker.as_ref();
+    if trust.client_claim.is_empty() || marker.is_some_and(|marker| marker.claim.is_empty()) {
+        return Err("a claim has a name".to_owned());
+    }
+    if marker.and_then(|marker| marker.value.as_ref()).is_some_and(|value| value.is_array() || value.is_object()) {
+        return Err("'client_marker.value' is a text, a number or a truth value".to_owned());
+    }
     match (&settings.jwk, &settings.pem) {
         (Some(jwk), None) => StaticKey::from_jwk(jwk, trust),
         (None, Some(pem)) => StaticKey::from_pem(pem, trust),

@@ -228,6 +228,8 @@ fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Re
     }
     if let Some(client) = call.caller.client() {
         headers.insert(X_APP_ID, client.app_id.clone());
+    } else if let Some(client) = &call.caller.foreign_client {
+        headers.insert(X_APP_ID, client.app_id.clone());
     }
     // None of these is there: the door has taken them away, and settings may not write them.
     headers.append(X_REQUEST_ID, call.id.header());

@@ -149,6 +149,48 @@ fn denying_a_client_looks_at_its_token_too() {
 }
 
 #[test]
+fn a_client_of_another_issuer_is_named_with_it() {
+    let effect = |rule: Value, default: Effect, change: &dyn Fn(&mut portcullis_core::call::Caller)| {
+        let rules = compile(json!([rule]), default).expect("rules");
+        let mut call = testing::call("GET", "/", &[]);
+        change(&mut call.caller);
+        rules.effect(&call)
+    };
+    let allow = |name: &str| json!({"clients": [name], "effect": "allow"});
+    let deny = |name: &str| json!({"clients": [name], "effect": "deny"});
+    let foreign = |issuer: &'static str, id: &'static str| {
+        move |caller: &mut portcullis_core::call::Caller| caller.foreign_client = Some(testing::foreign(issuer, id))
+    };
+    for (name, issuer, id, meets) in [
+        ("https://idp#shop", "https://idp", "shop", true),
+        ("https://idp#shop", "https://idp", "Shop", false),
+        ("https://idp#shop", "https://other", "shop", false),
+        ("https://idp#shop", "https://idp#shop", "", false),
+        ("https://idp#a#shop", "https://idp#a", "shop", true),
+        ("https://idp#a#shop", "https://idp", "a#shop", false),
+        ("//idp#shop", "idp", "shop", true),
+        // A plain name is of this gateway's own.
+        ("shop", "https://idp", "shop", false),
+        ("idp#shop", "idp", "shop", false),
+    ] {
+        let (allows, denies) = if meets { (Allow, Deny) } else { (Deny, Allow) };
+        assert_eq!(effect(allow(name), Deny, &foreign(issuer, id)), allows, "{name} {issuer} {id}");
+        assert_eq!(effect(deny(name), Allow, &foreign(issuer, id)), denies, "{name} {issuer} {id}");
+    }
+    // Where a client of this gateway calls, the other one can only stand against it.
+    let both = |caller: &mut portcullis_core::call::Caller| {
+        *caller = testing::caller("shop");
+        caller.foreign_client = Some(testing::foreign("https://idp", "batch"));
+    };
+    assert_eq!(effect(allow("https://idp#batch"), Deny, &both), Deny);
+    assert_eq!(effect(allow("shop"), Deny, &both), Allow);
+    assert_eq!(effect(deny("https://idp#batch"), Allow, &both), Deny);
+    let own = |caller: &mut portcullis_core::call::Caller| *caller = testing::caller("shop");
+    assert_eq!(effect(allow("https://idp#shop"), Deny, &own), Deny);
+    assert!(compile(json!([allow("https://idp")]), Deny).is_err() && compile(json!([allow("a/b")]), Deny).is_err());
+}
+
+#[test]
 fn every_mistake_is_named() {
     let none: Vec<String> = Vec::new();
     let wrong = |rules: Value| -> Vec<String> {
