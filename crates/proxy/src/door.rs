@@ -240,6 +240,15 @@ fn read_host(uri: &Uri, version: Version, seen: &Seen<'_>) -> Result<Host, Refus
     }
 }
 
+/// Whether a request that is refused like this ends its connection, where that is HTTP/1.1. What could not be read may end
+/// elsewhere than it seems to, or be for somebody else than whoever stands in front took it to be: nothing behind it is
+/// answered.
+pub fn ends_connection(refusal: &Refusal) -> bool {
+    // These were read well, and are refused for what they ask.
+    let is_read = matches!(refusal, Refusal::MethodNotAllowed { .. } | Refusal::ExpectationFailed | Refusal::Loop);
+    !is_read
+}
+
 /// Whether the connection must be closed after the answer because of how the request was framed: a length and
 /// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
 pub fn is_framed_twice(headers: &HeaderMap) -> bool {

@@ -113,6 +113,7 @@ impl Walk {
             Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
         });
         call.hints = hints;
+        let closes = closes || refusal.as_ref().is_some_and(door::ends_connection);
         let pipeline = pipeline(node, &mut call, refusal, worker::find);
         Self { call, pipeline, received, under_way, closes, is_head, must_switch }
     }

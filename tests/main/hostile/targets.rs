@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::{send, statuses, targets};
-use crate::support::client::answers as answers_in;
+use super::{LAST, send, statuses, targets};
+use crate::support::client::{answers as answers_in, connect, read_answer, read_to_close};
 use crate::support::{Backend, Scene};
 
 fn open() -> Scene {
@@ -141,6 +141,69 @@ fn a_request_has_one_host_that_is_one() {
         refused(&scene, &format!("GET /orders/v1/x HTTP/1.1\r\n{hosts}"), 400, "bad_host");
         // An absolute target does not make a bad field good.
         refused(&scene, &format!("GET http://a/orders/v1/x HTTP/1.1\r\n{hosts}"), 400, "bad_host");
+    }
+}
+
+#[test]
+fn a_request_that_could_not_be_read_is_the_last_of_its_connection() {
+    let scene = open();
+    let long = "x".repeat(17 << 10);
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+    let post = |fields: &str| format!("POST /orders/v1/x HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let mut unread = vec![
+        // Host.
+        (get("/orders/v1/x", ""), 400, "missing_host"),
+        (get("/orders/v1/x", "Host: a\r\nHost: b\r\n"), 400, "bad_host"),
+        (get("/orders/v1/x", "Host: a\r\nHost: a\r\n"), 400, "bad_host"),
+        (get("/orders/v1/x", "Host: a b\r\n"), 400, "bad_host"),
+        (get("http://u@a/orders/v1/x", "Host: a\r\n"), 400, "bad_host"),
+        (get("/-/health", ""), 400, "missing_host"),
+        (get("/nobody", "Host: \r\n"), 400, "bad_host"),
+        // The request line.
+        (get("ftp://a/orders/v1/x", "Host: a\r\n"), 400, "bad_target"),
+        (get("*", "Host: a\r\n"), 400, "bad_target"),
+        (get("a:80", "Host: a\r\n"), 400, "bad_target"),
+        ("get /orders/v1/x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400, "bad_method"),
+        (get(&format!("/orders/v1/{long}"), "Host: a\r\n"), 414, "target_too_long"),
+        // Framing. That no body has come so far makes no difference.
+        (post("Transfer-Encoding: gzip, chunked\r\n"), 501, "unknown_transfer_coding"),
+        (post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 501, "unknown_transfer_coding"),
+    ];
+    for (path, code) in [
+        ("/orders/v1/a%2fb", "encoded_slash"),
+        ("/orders/v1/a%5cb", "backslash_in_path"),
+        ("/orders/v1/a%00", "nul_in_path"),
+        ("/orders/v1/a%zz", "bad_escape"),
+        ("/orders/v1/..;/x", "dot_segment_parameter"),
+    ] {
+        unread.push((get(path, "Host: a\r\n"), 400, code));
+    }
+    let next = "GET /orders/v1/next HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (request, status, code) in &unread {
+        // What follows at once is not answered, and neither is what follows when the answer is there.
+        let answers = send(&scene.gateway, format!("{request}{next}"));
+        assert_eq!(statuses(&answers), [*status], "{request:?}: {answers:?}");
+        assert_eq!(
+            (answers[0].code().as_str(), answers[0].header("connection")),
+            (*code, Some("close")),
+            "{request:?}"
+        );
+        let mut stream = connect(scene.gateway.data);
+        stream.write_all(request.as_bytes()).expect("sent");
+        assert_eq!(read_answer(&mut stream, false).status, *status, "{request:?}");
+        // The gateway may have closed already.
+        let _ = stream.write_all(next.as_bytes());
+        assert!(read_to_close(&mut stream).is_empty(), "{request:?}");
+    }
+    assert_eq!(scene.backend.connections(), 0);
+    // What was read well, and is refused for what it asks, is followed by the next.
+    for (request, status) in [
+        (format!("TRACE {}", &get("/orders/v1/x", "Host: a\r\n")[4..]), 405),
+        (get("/orders/v1/x", "Host: a\r\nExpect: 200-ok\r\n"), 417),
+        (get("/nobody/v1/x", "Host: a\r\n"), 404),
+    ] {
+        let answers = send(&scene.gateway, format!("{request}{next}{LAST}"));
+        assert_eq!(statuses(&answers), [status, 200, 200], "{request:?}: {answers:?}");
     }
 }
 
