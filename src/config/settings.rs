@@ -119,8 +119,8 @@ settings! {
         public_url: Option<String> = URL(""),
         /// The hosts on which the gateway's own endpoints (tokens, registration, probes) answer. Empty: all.
         builtin_hosts: Vec<String> = HOSTS(""),
-        /// Networks of proxies in front whose `X-Request-Id`, `traceparent`, `X-Forwarded-*` and `Forwarded` are
-        /// believed.
+        /// Networks of proxies in front whose `X-Request-Id`, `traceparent`, `tracestate`, `X-Forwarded-*` and
+        /// `Forwarded` are believed, and whose `Client-IP` and its like go on to services.
         trusted_proxies: Vec<IpNet> = NETWORKS(""),
         /// Whether connections to the data plane begin with the PROXY protocol, version 1 or 2: "off"; "optional", for
         /// those of trusted proxies; "required", so that nobody but a trusted proxy can connect.

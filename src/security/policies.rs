@@ -164,6 +164,14 @@ pub(super) fn credential_in_headers(subject: &Subject<'_>) -> Vec<Place> {
     })
 }
 
+pub(super) fn method_override(subject: &Subject<'_>) -> Vec<Place> {
+    each(subject, "headers", |path, headers, found| {
+        if headers.get("method_override").and_then(Value::as_str) == Some("allow") {
+            found.push(Place::new(format!("{path}.method_override"), "'allow'"));
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -74,6 +74,9 @@ rules! {
     Medium Declarations "credential-in-declarations" policies::credential_in_headers:
         "`headers` adds a credential, which everybody reads who reads the declarations" =>
         "let the service trust the gateway's address or its headers, and keep the credential elsewhere";
+    Medium Declarations "method-override" policies::method_override:
+        "the service may act on another method than the one that routes, rules and the log have seen" =>
+        "take `method_override` out of `headers`, and let callers send the method they mean";
     Low Declarations "filter-of-everything" policies::filter_of_everything:
         "`ip_filter` allows all addresses, and so filters nothing" =>
         "name the networks that may call, or take the entry out";

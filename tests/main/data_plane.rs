@@ -43,17 +43,25 @@ fn a_call_is_forwarded_as_the_contract_says() {
 fn every_call_has_an_id_and_a_trace() {
     let scene = Scene::open(Backend::echo(), "");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-    let answer = scene.gateway.call("GET", "/orders/v1/a", &[("traceparent", parent), ("X-Request-Id", "mine")], b"");
+    let trace = [("traceparent", parent), ("tracestate", "vendor=1")];
+    let fields = [&trace[..], &[("X-Request-Id", "mine")]].concat();
+    let answer = scene.gateway.call("GET", "/orders/v1/a", &fields, b"");
     let seen = scene.backend.received().pop().expect("a request");
     let id = seen.header("x-request-id").expect("an id");
     assert_eq!(answer.header("x-request-id"), Some(id));
     assert_ne!(id, "mine", "an id from an untrusted peer is not taken");
-    let trace = seen.header("traceparent").expect("a trace");
-    assert!(trace.starts_with(&parent[..36]) && trace.ends_with("-00") && trace != parent, "{trace}");
+    let begun = seen.header("traceparent").expect("a trace");
+    assert!(
+        begun.starts_with(&format!("00-{id}-")) && begun.ends_with("-01"),
+        "a stranger's trace is not taken: {begun}"
+    );
+    assert_eq!(seen.header("tracestate"), None);
     scene.gateway.record("limit=10", |record| record["request_id"] == id);
 
     let trusting = Scene::open(Backend::echo(), "trusted_proxies = [\"127.0.0.1/32\", \"10.0.0.0/8\"]");
     let fields = [
+        trace[0],
+        trace[1],
         ("X-Request-Id", "mine"),
         ("X-Forwarded-For", "6.6.6.6, 203.0.113.9, 10.0.0.7"),
         ("X-Forwarded-Proto", "https"),
@@ -64,7 +72,9 @@ fn every_call_has_an_id_and_a_trace() {
     assert_eq!(seen.header("x-request-id"), Some("mine"));
     assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.9"));
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
-    assert_eq!(seen.header("traceparent").map(str::len), Some(55));
+    let continued = seen.header("traceparent").expect("a trace");
+    assert!(continued.starts_with(&parent[..36]) && continued.ends_with("-00") && continued != parent, "{continued}");
+    assert_eq!(seen.header("tracestate"), Some("vendor=1"));
     trusting.gateway.record("limit=10", |record| record["client_ip"] == "203.0.113.9");
 }
 

@@ -71,6 +71,25 @@ fn curl_calls_over_http2_with_prior_knowledge() {
 }
 
 #[test]
+fn no_spelling_of_what_is_not_the_callers_comes_through_over_http2() {
+    let scene = Scene::new();
+    for separator in "!#$%&'*+.^_`|~-".chars() {
+        let names = ["x-user-json", "x-app-id", "remote-user", "x-ssl-client-cert", "x-original-url", "client-ip"];
+        let more = ["x-http-method-override", "content-length", "transfer-encoding", "x-forwarded-for", "x-request-id"];
+        let own = |name: &&str| separator != '-' || !["content-length", "transfer-encoding"].contains(name);
+        let fields = names.iter().chain(&more).filter(|name| own(name));
+        let lines: Vec<_> = fields.map(|name| format!("{}: evil", name.replace('-', &separator.to_string()))).collect();
+        let mut options: Vec<_> = lines.iter().flat_map(|line| ["-H", line.as_str()]).collect();
+        options.extend(["-H", "proxy: evil", "-H", "traceparent: evil", "-H", "tracestate: evil"]);
+        assert!(parted(&curl(&scene, "/orders/v1/", &options)).0.starts_with("HTTP/2 200"), "{separator}");
+        let seen = scene.backend.received().pop().expect("a request");
+        for (name, value) in &seen.headers {
+            assert!(!value.contains("evil"), "{separator}: {name}: {value}");
+        }
+    }
+}
+
+#[test]
 fn crumbs_of_cookies_are_one_field_for_the_service() {
     let scene = Scene::new();
     let options = ["-H", "Cookie: a=1", "-H", "cookie: b=2"];

@@ -1,5 +1,8 @@
-//! Which header fields are the gateway's own business: those that say who calls, and those that speak about one
-//! connection. The data plane takes them away from what comes in; settings may not write them.
+//! Which header fields are not the caller's to say: those that speak about one connection, those that say who calls, how it
+//! came or where it is to go, and those that only a proxy in front may write.
+//!
+//! Names compare by a normal form: letters in lower case, and every character that is neither letter nor digit read as
+//! `-`. CGI, WSGI, Rack and PHP hand `X-User-Json`, `X_User_Json` and `X.User.Json` to an application as one.
 
 use http::HeaderName;
 use http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
@@ -16,26 +19,469 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub static HOP_BY_HOP: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
-/// Fields that only the gateway writes, in every spelling: case does not matter, and `_` is read as `-`. `X_API_Key` is
-/// among them, which is not the field of the key and would be taken for it behind the gateway.
-pub fn is_identity(name: &str) -> bool {
+/// What a field is that is not just the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It speaks about one connection, or belongs to the framing of the message.
+    Connection,
+    /// Only the gateway writes it: backends believe it.
+    Gateway,
+    /// An API key for the gateway.
+    Key,
+    /// Others believe it: who calls, with which certificate, over which scheme, for which URL. The gateway writes none of
+    /// these, so whoever does is the caller.
+    Believed,
+    /// Where the call comes from, as proxies in front say it.
+    Address,
+    /// The trace that the call belongs to (W3C Trace Context).
+    Trace,
+    /// Which method is meant in place of the one that was sent.
+    Method,
+}
+
+/// A field that is not just the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is written as it is called, and not merely in a way that some would read as the same.
+    pub is_exact: bool,
+}
+
+/// A name in normal form, or how names begin.
+enum Entry {
+    Is(&'static str),
+    Begins(&'static str),
+}
+
+use Entry::{Begins, Is};
+use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
+
+/// What a field is by its name, in any case and spelling; none is the caller's own.
+///
+/// Every field of every call comes by here. By one or two letters it is told which few names it could have, and of those
+/// nearly all differ in length or in the first letter that is compared.
+pub fn known(name: &str) -> Option<Known> {
     let name = name.as_bytes();
-    if name.len() < 2 || !(name[0] | 0x20 == b'x' || name[0] | 0x20 == b'f') {
-        return false;
-    }
-    const NAMES: [&str; 4] = ["x-user-json", "x-app-id", "x-request-id", "forwarded"];
-    let same = |wanted: &str| {
-        name.len() == wanted.len() && name.iter().zip(wanted.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
+    let first = normal(*name.first()?);
+    let candidates = match (first, name) {
+        (b'x', [_, dash, letter, ..]) if normal(*dash) == b'-' => extension(normal(*letter)),
+        _ => plain(first),
     };
-    // A key that is not written as the gateway reads it is nobody's, and some servers would read it as one.
-    let is_other_key = || same("x-api-key") && name.contains(&b'_');
-    NAMES.into_iter().any(same) || is_other_key() || starts_with(name, "x-forwarded-") || starts_with(name, "x-real-ip")
+    let (_, kind) = candidates.iter().find(|(entry, _)| entry.matches(name))?;
+    Some(Known { kind: *kind, is_exact: name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') })
 }
 
-fn starts_with(name: &[u8], prefix: &str) -> bool {
-    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(|(byte, wanted)| dashed(*byte) == wanted)
+/// Whether only the gateway writes a field, in whatever spelling.
+pub fn is_identity(name: &str) -> bool {
+    known(name).is_some_and(|known| known.kind == Gateway)
 }
 
-fn dashed(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+impl Entry {
+    fn matches(&self, name: &[u8]) -> bool {
+        let known = match self {
+            Is(known) if known.len() == name.len() => known.as_bytes(),
+            Begins(known) if known.len() <= name.len() => known.as_bytes(),
+            _ => return false,
+        };
+        name.iter().zip(known).all(|(byte, known)| normal(*byte) == *known)
+    }
+}
+
+fn normal(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// Fields by the first letter.
+fn plain(first: u8) -> &'static [(Entry, Kind)] {
+    match first {
+        b'a' => &[(Is("auth-user"), Believed), (Is("auth-type"), Believed), (Is("ali-cdn-real-ip"), Address)],
+        b'c' => &[
+            (Is("connection"), Connection),
+            (Is("content-length"), Connection),
+            (Is("client-ip"), Address),
+            (Is("clientip"), Address),
+            // RFC 9440.
+            (Begins("client-cert"), Believed),
+            (Is("cf-connecting-ip"), Address),
+            (Is("cf-connecting-ipv6"), Address),
+            (Is("cf-pseudo-ipv4"), Address),
+            (Is("cf-visitor"), Believed),
+            (Is("cf-access-authenticated-user-email"), Believed),
+            (Begins("cf-client-cert"), Believed),
+            (Is("cdn-real-ip"), Address),
+            (Is("cdn-src-ip"), Address),
+            (Is("coming-from"), Address),
+        ],
+        b'd' => &[(Is("do-connecting-ip"), Address)],
+        b'e' => &[(Is("expect"), Connection)],
+        b'f' => &[
+            (Is("forwarded"), Gateway),
+            (Is("forwarded-for"), Address),
+            (Is("forwarded-for-ip"), Address),
+            (Is("fastly-client-ip"), Address),
+            (Is("fastly-ssl"), Believed),
+            (Is("fly-client-ip"), Address),
+            (Is("front-end-https"), Believed),
+        ],
+        b'h' => &[
+            (Is("host"), Connection),
+            (Is("http2-settings"), Connection),
+            (Is("http-client-ip"), Address),
+            (Is("http-host"), Believed),
+            (Is("http-proxy"), Believed),
+            (Begins("http-x-forwarded"), Believed),
+        ],
+        b'i' => &[
+            (Is("incap-client-ip"), Address),
+            (Is("iv-user"), Believed),
+            (Is("iv-user-l"), Believed),
+            (Is("iv-groups"), Believed),
+            (Is("iv-creds"), Believed),
+        ],
+        b'k' => &[(Is("keep-alive"), Connection)],
+        b'l' => &[(Is("logon-user"), Believed)],
+        b'm' => &[(Begins("mellon-"), Believed)],
+        b'o' => &[
+            (Begins("oidc-"), Believed),
+            (Is("oam-remote-user"), Believed),
+            (Is("orig-path-info"), Believed),
+            (Is("original-url"), Believed),
+            (Is("origin-url"), Believed),
+        ],
+        b'p' => &[
+            (Is("proxy-connection"), Connection),
+            (Is("proxy-authenticate"), Connection),
+            (Is("proxy-authorization"), Connection),
+            (Is("proxy-authentication-info"), Connection),
+            // Read as HTTP_PROXY, where requests of an application go (CVE-2016-5385).
+            (Is("proxy"), Believed),
+            (Is("proxy-host"), Believed),
+            (Is("proxy-user"), Believed),
+            (Is("proxy-client-ip"), Address),
+            (Is("path-info"), Believed),
+            (Is("path-translated"), Believed),
+        ],
+        b'r' => &[
+            (Begins("remote-user"), Believed),
+            (Begins("remote-group"), Believed),
+            (Is("remote-name"), Believed),
+            (Is("remote-email"), Believed),
+            (Is("remote-ident"), Believed),
+            (Is("remote-addr"), Address),
+            (Is("remote-host"), Address),
+            (Is("remote-ip"), Address),
+            (Is("remote-port"), Address),
+            (Is("real-ip"), Address),
+            (Is("request-uri"), Believed),
+            (Is("request-method"), Believed),
+            (Is("rewrite-url"), Believed),
+        ],
+        b's' => &[
+            (Begins("ssl-"), Believed),
+            (Begins("sm-user"), Believed),
+            (Is("sm-universalid"), Believed),
+            (Begins("shib-"), Believed),
+            (Is("script-name"), Believed),
+            (Is("script-url"), Believed),
+            (Is("script-filename"), Believed),
+            (Is("server-name"), Believed),
+            (Is("server-port"), Believed),
+        ],
+        b't' => &[
+            (Is("te"), Connection),
+            (Is("transfer-encoding"), Connection),
+            (Is("traceparent"), Trace),
+            (Is("tracestate"), Trace),
+            (Is("true-client-ip"), Address),
+            (Begins("tailscale-user-"), Believed),
+        ],
+        b'u' => &[(Is("upgrade"), Connection), (Is("unencoded-url"), Believed)],
+        b'w' => &[
+            (Is("wl-proxy-client-ip"), Address),
+            (Is("wl-proxy-ssl"), Believed),
+            (Is("wl-proxy-client-cert"), Believed),
+        ],
+        b'x' => &[(Begins("x509-"), Believed)],
+        _ => &[],
+    }
+}
+
+/// Fields that begin with `x-`, by the letter behind it.
+fn extension(letter: u8) -> &'static [(Entry, Kind)] {
+    match letter {
+        b'a' => &[
+            (Is("x-api-key"), Key),
+            (Is("x-app-id"), Gateway),
+            (Begins("x-auth-request-"), Believed),
+            (Is("x-auth-user"), Believed),
+            (Is("x-auth-username"), Believed),
+            (Begins("x-authenticated"), Believed),
+            (Begins("x-authentik-"), Believed),
+            (Is("x-anonymous-consumer"), Believed),
+            (Begins("x-amzn-oidc-"), Believed),
+            (Begins("x-amzn-mtls-"), Believed),
+            (Begins("x-apigateway-api-userinfo"), Believed),
+            (Begins("x-arr-"), Believed),
+            (Is("x-azure-clientip"), Address),
+            (Is("x-azure-socketip"), Address),
+            (Is("x-appengine-user-ip"), Address),
+            (Is("x-appengine-remote-addr"), Address),
+        ],
+        b'b' => &[(Is("x-backend-host"), Believed)],
+        b'c' => &[
+            (Is("x-client-ip"), Address),
+            (Is("x-clientip"), Address),
+            (Is("x-client-addr"), Address),
+            (Is("x-client-port"), Address),
+            (Is("x-cluster-client-ip"), Address),
+            (Is("x-cdn-src-ip"), Address),
+            (Is("x-coming-from"), Address),
+            (Is("x-connecting-ip"), Address),
+            (Begins("x-client-cert"), Believed),
+            (Begins("x-clientcert"), Believed),
+            (Begins("x-client-verify"), Believed),
+            (Begins("x-client-verified"), Believed),
+            (Begins("x-client-dn"), Believed),
+            (Begins("x-client-subject"), Believed),
+            (Begins("x-client-issuer"), Believed),
+            (Begins("x-client-serial"), Believed),
+            (Begins("x-client-s-dn"), Believed),
+            (Begins("x-client-i-dn"), Believed),
+            (Begins("x-client-fingerprint"), Believed),
+            (Begins("x-client-san"), Believed),
+            (Begins("x-client-tls"), Believed),
+            (Begins("x-client-ssl"), Believed),
+            (Begins("x-consumer-"), Believed),
+            (Is("x-credential-identifier"), Believed),
+        ],
+        b'e' => &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)],
+        b'f' => &[(Begins("x-forwarded"), Gateway), (Is("x-forward-for"), Address), (Is("x-forward-proto"), Believed)],
+        b'g' => &[(Begins("x-goog-authenticated-user-"), Believed)],
+        b'h' => &[
+            (Is("x-host"), Believed),
+            (Is("x-host-override"), Believed),
+            (Is("x-http-host-override"), Believed),
+            (Is("x-http-method-override"), Method),
+            (Is("x-http-method"), Method),
+            (Is("x-http-destinationurl"), Believed),
+            (Is("x-http-path-override"), Believed),
+            (Is("x-http-client-ip"), Address),
+            (Is("x-https"), Believed),
+        ],
+        b'm' => &[
+            (Is("x-method-override"), Method),
+            (Begins("x-mtls-"), Believed),
+            (Begins("x-ms-client-principal"), Believed),
+            (Begins("x-ms-token-"), Believed),
+            (Is("x-ms-proxy"), Believed),
+        ],
+        b'n' => &[(Is("x-nf-client-connection-ip"), Address)],
+        b'o' => &[
+            (Is("x-original-url"), Believed),
+            (Is("x-original-uri"), Believed),
+            (Is("x-original-path"), Believed),
+            (Is("x-original-query"), Believed),
+            (Is("x-original-host"), Believed),
+            (Is("x-original-method"), Believed),
+            (Is("x-original-proto"), Believed),
+            (Is("x-original-scheme"), Believed),
+            (Is("x-original-request-uri"), Believed),
+            (Is("x-original-for"), Address),
+            (Is("x-original-forwarded-for"), Address),
+            (Is("x-original-remote-addr"), Address),
+            (Is("x-originally-forwarded-for"), Address),
+            (Is("x-originating-ip"), Address),
+            (Is("x-override-url"), Believed),
+            (Is("x-orig-client-ip"), Address),
+        ],
+        b'p' => &[
+            (Is("x-path-info"), Believed),
+            (Is("x-path-override"), Believed),
+            (Begins("x-pomerium-claim-"), Believed),
+            (Is("x-proxy-url"), Believed),
+            (Is("x-proxy-host"), Believed),
+            (Is("x-proxy-user"), Believed),
+            (Is("x-proxy-remote-user"), Believed),
+            (Is("x-proxyuser-ip"), Address),
+            (Is("x-proxy-client-ip"), Address),
+        ],
+        b'r' => &[
+            (Is("x-request-id"), Gateway),
+            (Begins("x-real-ip"), Gateway),
+            (Begins("x-remote-user"), Believed),
+            (Begins("x-remote-group"), Believed),
+            (Begins("x-remote-extra-"), Believed),
+            (Is("x-remote-uid"), Believed),
+            (Is("x-remote-name"), Believed),
+            (Is("x-remote-email"), Believed),
+            (Is("x-remote-ip"), Address),
+            (Is("x-remote-addr"), Address),
+            (Is("x-remote-host"), Address),
+            (Is("x-remote-port"), Address),
+            (Is("x-request-uri"), Believed),
+            (Is("x-rewrite-url"), Believed),
+            (Is("x-rewrite-uri"), Believed),
+        ],
+        b's' => &[
+            (Begins("x-ssl"), Believed),
+            (Is("x-scheme"), Believed),
+            (Is("x-script-name"), Believed),
+            (Is("x-source-ip"), Address),
+            (Is("x-sucuri-clientip"), Address),
+        ],
+        b't' => &[(Begins("x-tls-"), Believed), (Is("x-true-client-ip"), Address), (Is("x-true-ip"), Address)],
+        b'u' => &[
+            (Is("x-user-json"), Gateway),
+            (Is("x-userinfo"), Believed),
+            (Is("x-url-scheme"), Believed),
+            (Is("x-url-rewrite"), Believed),
+        ],
+        b'v' => &[
+            (Is("x-vercel-forwarded-for"), Address),
+            (Is("x-vercel-proxied-for"), Address),
+            (Begins("x-vouch-"), Believed),
+        ],
+        b'w' => &[(Begins("x-webauth-"), Believed), (Is("x-waws-unencoded-url"), Believed)],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The characters of a token that are neither letters nor digits (RFC 9110 section 5.6.2).
+    const OTHERS: &[u8] = b"!#$%&'*+-.^_`|~";
+
+    fn entries() -> impl Iterator<Item = (String, Kind)> {
+        let all = (0..=u8::MAX).flat_map(|letter| plain(letter).iter().chain(extension(letter)));
+        all.flat_map(|(entry, kind)| match entry {
+            Is(name) => vec![((*name).to_owned(), *kind)],
+            Begins(name) => vec![((*name).to_owned(), *kind), (format!("{name}z9-a"), *kind)],
+        })
+    }
+
+    fn spelled(name: &str, separator: u8) -> String {
+        name.replace('-', &char::from(separator).to_string())
+    }
+
+    fn title(name: &str) -> String {
+        let parts =
+            name.split('-').map(|part| part[..1.min(part.len())].to_ascii_uppercase() + &part[1.min(part.len())..]);
+        parts.collect::<Vec<_>>().join("-")
+    }
+
+    #[test]
+    fn every_name_is_known_in_every_spelling() {
+        let mut count = 0;
+        for (name, kind) in entries() {
+            for separator in OTHERS {
+                for cased in [name.clone(), name.to_ascii_uppercase(), title(&name)] {
+                    let spelling = spelled(&cased, *separator);
+                    let is_exact = *separator == b'-' || !name.contains('-');
+                    assert_eq!(known(&spelling), Some(Known { kind, is_exact }), "{spelling}");
+                    count += 1;
+                }
+            }
+            // One of several alone is spelled otherwise.
+            for (at, _) in name.match_indices('-') {
+                let spelling = format!("{}.{}", &name[..at], &name[at + 1..]);
+                assert_eq!(known(&spelling), Some(Known { kind, is_exact: false }), "{spelling}");
+            }
+        }
+        assert!(count > 5_000, "{count}");
+    }
+
+    #[test]
+    fn what_a_backend_believes_is_known_by_what_it_is() {
+        for (kind, names) in [
+            (
+                Gateway,
+                &["X-User-Json", "X-App-Id", "X-Request-Id", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto"][..],
+            ),
+            (Gateway, &["X-Forwarded-Host", "X-Forwarded-User", "X-Forwarded-Groups", "X-Forwarded-Access-Token"]),
+            (Gateway, &["X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Real-IP", "X-Forwarded-Ssl"]),
+            (
+                Believed,
+                &["Remote-User", "X-Remote-User", "X-Authenticated-User", "X-WEBAUTH-USER", "X-Auth-Request-Email"],
+            ),
+            (Believed, &["X-SSL-Client-Cert", "SSL-Client-Verify", "X-Client-Cert", "X-Client-Verify", "X-Client-DN"]),
+            (
+                Believed,
+                &["Client-Cert", "Client-Cert-Chain", "Proxy", "X-Original-URL", "X-Rewrite-URL", "Script-Name"],
+            ),
+            (Believed, &["X-Original-URI", "X-HTTP-Host-Override", "X-Original-Method", "X-Consumer-Username"]),
+            (Address, &["Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "CF-Connecting-IP"]),
+            (Address, &["Fastly-Client-IP", "X-Originating-IP", "X-Remote-IP", "X-Remote-Addr", "Remote-Addr"]),
+            (Method, &["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]),
+            (Connection, &["Content-Length", "Transfer-Encoding", "Keep-Alive", "Proxy-Authorization", "Host", "TE"]),
+            (Trace, &["traceparent", "tracestate"]),
+            (Key, &["X-API-Key"]),
+        ] {
+            for name in names {
+                assert_eq!(known(name), Some(Known { kind, is_exact: true }), "{name}");
+            }
+        }
+        for field in &HOP_BY_HOP {
+            assert_eq!(known(field.as_str()).map(|known| known.kind), Some(Connection), "{field}");
+        }
+    }
+
+    #[test]
+    fn other_fields_are_the_callers_own() {
+        for name in [
+            "Accept",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Authorization",
+            "Cache-Control",
+            "Content-Type",
+            "Cookie",
+            "Content-Encoding",
+            "Date",
+            "ETag",
+            "If-Match",
+            "If-None-Match",
+            "Origin",
+            "Range",
+            "Referer",
+            "User-Agent",
+            "Sec-Fetch-Mode",
+            "Sec-WebSocket-Key",
+            "Idempotency-Key",
+            "X-Requested-With",
+            "X-CSRF-Token",
+            "X-Custom",
+            "X",
+            "X-",
+            "X-User-Jsons",
+            "X-User",
+            "X-User-Id",
+            "X-App",
+            "XUserJson",
+            "X--User-Json",
+            "-X-User-Json",
+            "F",
+            "Remote",
+            "Client",
+            "Proxies",
+            "Hosts",
+            "Content-Lengths",
+            "Transfer",
+            "baggage",
+            "traceparents",
+            "grpc-timeout",
+            "Via",
+            "Trailer",
+            "Forward",
+            "Clients-IP",
+            "",
+            "-",
+            "x",
+            "x_",
+        ] {
+            assert_eq!(known(name), None, "{name}");
+        }
+    }
 }

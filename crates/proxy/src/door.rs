@@ -51,9 +51,9 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let read = read(node, &method, &uri, version, &headers);
     join_cookies(version, &mut headers);
     let grpc = grpc::enter(&method, version, &headers, started);
-    let removed = strip_request(&mut headers);
-
     let Sender { address: socket, is_proxy: trusted, tls, certificate } = sender;
+    let removed = strip_request(&mut headers, trusted);
+
     let peer = socket.ip().to_canonical();
     let origin = if trusted { Origin::told(peer, |hop| node.trusts(hop), &removed) } else { Origin::unsaid(peer) };
     let client_ip = origin.client;

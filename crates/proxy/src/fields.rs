@@ -1,11 +1,10 @@
 //! Which header fields travel, and which end here.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, HeaderName, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
-    VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, DATE, HeaderName, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VIA,
 };
 use http::{HeaderMap, HeaderValue};
-use portcullis_core::fields::{HOP_BY_HOP, is_identity};
+use portcullis_core::fields::{HOP_BY_HOP, Kind, Known, is_identity, known};
 
 /// base64 of the JSON of the logged-in user, for the backend.
 pub const X_USER_JSON: HeaderName = HeaderName::from_static("x-user-json");
@@ -25,15 +24,24 @@ pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Trace context (W3C).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What others say beside it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Takes away what must not come in from outside: hop-by-hop fields, what `Connection` names, identity fields,
-/// fields of the framing. Returns what was removed, in its order.
-pub fn strip_request(headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+/// Takes away what must not come in from outside: fields of the connection and of the framing, what `Connection` names,
+/// and what is not the caller's to say, in every spelling. What a proxy that is `trusted` says of the caller's address and
+/// of the trace stays, where it is spelled as it is called: the proxy has written that, and knows nothing of another
+/// spelling. Returns what was removed, in its order.
+pub fn strip_request(headers: &mut HeaderMap, trusted: bool) -> Vec<(HeaderName, HeaderValue)> {
     let mut removed: Vec<(HeaderName, HeaderValue)> = Vec::new();
     let mut names_others = false;
     for (name, value) in &*headers {
-        let is_own = [HOST, CONTENT_LENGTH, EXPECT].contains(name);
-        if is_own || hop_by_hop(name).is_some() || is_identity(name.as_str()) {
+        let Some(Known { kind, is_exact }) = known(name.as_str()) else { continue };
+        let stays = match kind {
+            Kind::Key => is_exact,
+            Kind::Address | Kind::Trace => is_exact && trusted,
+            Kind::Connection | Kind::Gateway | Kind::Believed | Kind::Method => false,
+        };
+        if !stays {
             names_others |= *name == CONNECTION;
             removed.push((name.clone(), value.clone()));
         }
@@ -55,8 +63,8 @@ pub fn strip_request(headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> 
 /// Takes away from a request's trailers what must not come in from outside, and what is the gateway's to say or to
 /// know: a backend may put trailers beside the fields of the head.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_request(trailers);
-    for name in [AUTHORIZATION, X_API_KEY, VIA, TRACEPARENT] {
+    strip_request(trailers, false);
+    for name in [AUTHORIZATION, X_API_KEY, VIA] {
         trailers.remove(name);
     }
 }
@@ -137,7 +145,7 @@ mod tests {
 
     fn left(lines: &[(&str, &str)]) -> Vec<String> {
         let mut map = headers(lines);
-        strip_request(&mut map);
+        strip_request(&mut map, false);
         map.keys().map(ToString::to_string).collect()
     }
 
@@ -162,6 +170,74 @@ mod tests {
             assert_eq!(left(&[(name, "1"), (name, "2")]), none, "{name}");
         }
         assert_eq!(left(&[("X-User-Jsons", "1"), ("X-App", "2"), ("F", "3")]), ["x-user-jsons", "x-app", "f"]);
+    }
+
+    /// Names that are the gateway's, others believe, or belong to the framing; to be spelled in every way.
+    const NOT_THE_CALLERS: [&str; 16] = [
+        "x-user-json",
+        "x-app-id",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-client-cert",
+        "x-real-ip",
+        "remote-user",
+        "x-auth-request-user",
+        "x-ssl-client-cert",
+        "client-cert",
+        "x-original-url",
+        "x-http-method-override",
+        "true-client-ip",
+        "content-length",
+        "transfer-encoding",
+        "keep-alive",
+    ];
+
+    fn spellings(name: &str) -> impl Iterator<Item = String> {
+        b"!#$%&'*+-.^_`|~".iter().map(move |other| name.replace('-', &char::from(*other).to_string()))
+    }
+
+    #[test]
+    fn what_is_not_the_callers_is_taken_away_in_every_spelling() {
+        for name in NOT_THE_CALLERS {
+            for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {
+                let mut trailers = headers(&[(&spelling, "1"), ("x-kept", "2")]);
+                assert_eq!(left(&[(&spelling, "1"), ("x-kept", "2"), (&spelling, "3")]), ["x-kept"], "{spelling}");
+                strip_trailers(&mut trailers);
+                assert_eq!(trailers.len(), 1, "{spelling} in trailers");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_where_a_call_comes_from_and_nothing_else() {
+        let stays = |name: &str| {
+            let mut map = headers(&[(name, "1")]);
+            strip_request(&mut map, true);
+            !map.is_empty()
+        };
+        for name in
+            ["client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip", "traceparent", "tracestate"]
+        {
+            assert!(stays(name), "{name}");
+            assert!(spellings(name).all(|spelling| stays(&spelling) == (spelling == *name)), "{name}");
+        }
+        for name in NOT_THE_CALLERS.into_iter().filter(|name| *name != "true-client-ip") {
+            assert!(spellings(name).all(|spelling| !stays(&spelling)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_passes_the_door_in_its_own_spelling_and_in_no_trailer() {
+        assert_eq!(left(&[("X-API-Key", "1"), ("X_API_Key", "2"), ("X.Api.Key", "3")]), ["x-api-key"]);
+        let mut trailers = headers(&[
+            ("X-API-Key", "1"),
+            ("Authorization", "1"),
+            ("Via", "1"),
+            ("Traceparent", "1"),
+            ("Tracestate", "1"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert!(trailers.is_empty(), "{trailers:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Who a call comes from: only the gateway says so, whatever the caller claims.
 
+use serde_json::{Value, json};
+
 use super::{send, statuses};
 use crate::support::backend::Received;
 use crate::support::scene::text;
@@ -121,6 +123,146 @@ fn claims_do_not_come_in_through_trailers() {
     check_no_claim(&request);
     assert!(ada(&request));
     assert_eq!(request.body, b"ok");
+}
+
+/// Names that the gateway writes, that somebody behind it would believe, or that belong to the framing.
+const NOT_THE_CALLERS: [&str; 40] = [
+    "X-User-Json",
+    "X-App-Id",
+    "X-Request-Id",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-User",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Access-Token",
+    "X-Real-IP",
+    "Remote-User",
+    "X-Remote-User",
+    "X-Remote-Group",
+    "X-Authenticated-User",
+    "X-WEBAUTH-USER",
+    "X-Auth-Request-Email",
+    "X-Consumer-Username",
+    "X-SSL-Client-Cert",
+    "SSL-Client-Verify",
+    "X-Client-Cert",
+    "X-Client-Verify",
+    "X-Client-DN",
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Original-URI",
+    "X-Original-Host",
+    "X-HTTP-Host-Override",
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "Client-IP",
+    "True-Client-IP",
+    "X-Client-IP",
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Keep-Alive",
+    "Proxy-Authorization",
+];
+
+/// Every character of a token that could stand for `-`, and `-` itself.
+const SEPARATORS: &str = "!#$%&'*+-.^_`|~";
+
+/// A name in every spelling, but for the ones of the framing in their own, which mean what they say.
+fn spellings(separator: char) -> Vec<String> {
+    let of_framing = ["Content-Length", "Transfer-Encoding"];
+    let names = NOT_THE_CALLERS.iter().filter(|name| separator != '-' || !of_framing.contains(name));
+    names.map(|name| name.replace('-', &separator.to_string())).collect()
+}
+
+/// No field that a backend saw is one of those that are not the caller's, apart from the gateway's own.
+fn check_only_own(request: &Received, separator: char) {
+    for (name, value) in request.headers.iter().chain(&request.trailers) {
+        assert!(!value.contains("evil"), "{separator}: {name}: {value}");
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{name}: {value}");
+    }
+}
+
+#[test]
+fn no_spelling_of_what_is_not_the_callers_comes_through() {
+    for settings in ["", "trusted_proxies = [\"127.0.0.1\"]"] {
+        let scene = Scene::open(Backend::echo(), settings);
+        for separator in SEPARATORS.chars() {
+            let mut names = spellings(separator);
+            names.extend(["Proxy".to_owned(), "TraceParent".to_owned()]);
+            if !settings.is_empty() && separator == '-' {
+                // A trusted proxy says these.
+                let told = ["X-Request-Id", "X-Forwarded-For", "Client-IP", "True-Client-IP", "X-Client-IP"];
+                let from_network = ["CF-Connecting-IP", "Fastly-Client-IP"];
+                names.retain(|name| !told.contains(&name.as_str()) && !from_network.contains(&name.as_str()));
+            }
+            let claims: String = names.iter().map(|name| format!("{name}: evil\r\n")).collect();
+            let upper = claims.to_ascii_uppercase().replace("EVIL", "evil");
+            for claims in [claims, upper] {
+                let get = format!("GET /orders/v1/x HTTP/1.1\r\nHost: a\r\n{claims}\r\n");
+                let named: Vec<_> = claims.lines().filter_map(|line| line.split(':').next()).collect();
+                let framing = "Transfer-Encoding: chunked\r\nConnection: close\r\n";
+                let named = format!("{framing}Trailer: X-Kept, {}\r\n", named.join(", "));
+                let head = format!("POST /orders/v1/x HTTP/1.1\r\nHost: a\r\n{named}");
+                // What is framing among them has no meaning behind the body.
+                let post = format!("{head}\r\n2\r\nok\r\n0\r\n{claims}X-Kept: 1\r\n\r\n");
+                let found = statuses(&send(&scene.gateway, format!("{get}{post}")));
+                assert_eq!(found, [200, 200], "{separator} {settings}");
+            }
+        }
+        let received = scene.backend.received();
+        assert_eq!(received.len(), SEPARATORS.len() * 4);
+        for request in &received {
+            check_only_own(request, '?');
+            if request.method == "POST" {
+                assert_eq!(request.trailers.len(), 1, "{request:?}");
+                assert_eq!(request.header("transfer-encoding"), Some("chunked"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trusted_proxy_passes_on_where_a_call_comes_from() {
+    let fields =
+        [("True-Client-IP", "203.0.113.9"), ("CF-Connecting-IP", "203.0.113.9"), ("True_Client_IP", "6.6.6.6")];
+    for (settings, passes) in [("", false), ("trusted_proxies = [\"127.0.0.1\"]", true)] {
+        let scene = Scene::open(Backend::echo(), settings);
+        assert_eq!(scene.gateway.call("GET", "/orders/v1/x", &fields, b"").status, 200);
+        let seen = scene.backend.received().pop().expect("a request");
+        let expected = passes.then_some("203.0.113.9");
+        assert_eq!((seen.header("true-client-ip"), seen.header("cf-connecting-ip")), (expected, expected));
+        assert_eq!(seen.header("true_client_ip"), None);
+    }
+}
+
+#[test]
+fn another_method_is_meant_only_where_the_route_allows_it() {
+    let scene = Scene::open(Backend::echo(), "");
+    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"];
+    let misspelled = names.map(|name| name.replace('-', "_"));
+    let all = names.iter().copied().chain(misspelled.iter().map(String::as_str));
+    let fields: Vec<_> = all.map(|name| (name, "DELETE")).collect();
+    let seen = |method: &str| {
+        assert_eq!(scene.gateway.call(method, "/orders/v1/x", &fields, b"").status, 200);
+        let request = scene.backend.received().pop().expect("a request");
+        assert!(misspelled.iter().all(|name| request.header(name).is_none()), "{request:?}");
+        names.map(|name| request.header(name).map(str::to_owned))
+    };
+    assert_eq!(seen("POST"), [None, None, None]);
+    let service = |headers: Value| json!({"targets": [{"url": scene.backend.url()}], "require": [], "policies": {"headers": headers}});
+    scene.declare(&service(json!({"method_override": "allow"})));
+    assert_eq!(seen("POST"), [(); 3].map(|()| Some("DELETE".to_owned())));
+    scene.declare(&service(json!({"method_override": "allow", "request": {"remove": ["X-HTTP-Method"]}})));
+    assert_eq!(seen("POST"), [Some("DELETE".to_owned()), None, Some("DELETE".to_owned())]);
+    scene.declare(&service(json!({"method_override": "strip", "response": {"remove": ["X-Backend"]}})));
+    assert_eq!(seen("POST"), [None, None, None]);
+    let wrong = scene.gateway.admin("PUT", "/services/orders/v1", Some(&service(json!({"method_override": true}))));
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
 }
 
 #[test]

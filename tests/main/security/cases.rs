@@ -175,6 +175,12 @@ fn policies() -> Vec<Case> {
         ),
         policy("headers", header("set", "X-Tenant"), &[]),
         policy(
+            "headers",
+            json!({"method_override": "allow"}),
+            &[("method-override", "services.a/v1.policies.headers.method_override")],
+        ),
+        policy("headers", json!({"method_override": "strip"}), &[]),
+        policy(
             "ip_filter",
             json!({"allow": ["10.0.0.0/8", "0.0.0.0/0"]}),
             &[("filter-of-everything", "services.a/v1.policies.ip_filter.allow[1]")],

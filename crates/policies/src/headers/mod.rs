@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRAILER, VIA};
+use http::header::{AUTHORIZATION, TRAILER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::call::{Call, Response};
-use portcullis_core::fields::{HOP_BY_HOP, is_identity};
+use portcullis_core::fields::{Kind, known};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
@@ -30,6 +30,20 @@ struct Settings {
     request: Changes,
     /// What is changed of answers before they go to the caller.
     response: Changes,
+    /// Whether the service is told which method a caller means in place of the one it has sent. Rules and routes see the
+    /// method that was sent.
+    method_override: MethodOverride,
+}
+
+/// What becomes of `X-HTTP-Method-Override`, `X-HTTP-Method` and `X-Method-Override`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum MethodOverride {
+    /// They are taken away.
+    #[default]
+    Strip,
+    /// They go to the service.
+    Allow,
 }
 
 /// Changes of header fields: first what is removed, then what is set, then what is added.
@@ -62,10 +76,11 @@ fn compile(settings: &Settings) -> Result<Option<Step>, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(match (request.is_empty(), response.is_empty()) {
+    let passes_method = settings.method_override == MethodOverride::Allow;
+    Ok(match (request.is_empty() && !passes_method, response.is_empty()) {
         (true, true) => None,
-        (false, true) => Some(Step::Check(Arc::new(Headers { request, response }))),
-        _ => Some(Step::Policy(Arc::new(Headers { request, response }))),
+        (false, true) => Some(Step::Check(Arc::new(Headers { request, response, passes_method }))),
+        _ => Some(Step::Policy(Arc::new(Headers { request, response, passes_method }))),
     })
 }
 
@@ -113,16 +128,15 @@ fn edits(direction: &str, declared: &Changes, problems: &mut Vec<Problem>) -> Ve
 
 fn name_of(direction: &str, text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| format!("'{text}' is no field name"))?;
-    if is_identity(name.as_str()) {
+    // In every spelling: there are servers that read them as the same.
+    let kind = known(name.as_str()).map(|known| known.kind);
+    if kind == Some(Kind::Gateway) {
         return Err(format!("'{text}' is written by the gateway alone: backends believe it"));
     }
-    // With `_` for `-` too: there are servers that read them as the same.
-    let dashed = name.as_str().replace('_', "-");
-    let of_framing = [CONTENT_LENGTH, HOST, EXPECT, TRAILER, VIA];
-    if HOP_BY_HOP.iter().chain(&of_framing).any(|own| own.as_str() == dashed) {
+    if kind == Some(Kind::Connection) || [TRAILER, VIA].contains(&name) {
         return Err(format!("'{text}' belongs to the connection or to the framing of the message"));
     }
-    if direction == "request" && dashed == "x-api-key" {
+    if direction == "request" && kind == Some(Kind::Key) {
         return Err(format!("'{text}' is for the gateway and does not travel"));
     }
     Ok(name)
@@ -141,10 +155,14 @@ fn value_of(text: &str) -> Result<HeaderValue, String> {
 struct Headers {
     request: Vec<Edit>,
     response: Vec<Edit>,
+    passes_method: bool,
 }
 
 impl Check for Headers {
     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
+        if self.passes_method {
+            pass_method(call);
+        }
         apply(&self.request, &mut call.request.headers);
         if self.request.iter().any(|edit| matches!(edit, Edit::Set(name, _) if *name == AUTHORIZATION)) {
             // What stands there now is not the credential that was verified here, and is to travel.
@@ -161,6 +179,15 @@ impl Policy for Headers {
         let mut response = next.run(call).await;
         apply(&self.response, response.headers_mut());
         Ok(response)
+    }
+}
+
+/// Puts back what the door has taken away of what says another method, in its own spelling alone.
+fn pass_method(call: &mut Call) {
+    for (name, value) in &call.raw.removed {
+        if known(name.as_str()).is_some_and(|known| known.kind == Kind::Method && known.is_exact) {
+            call.request.headers.append(name, value.clone());
+        }
     }
 }
 
@@ -212,6 +239,11 @@ mod tests {
             "Upgrade",
             "Via",
             "X-API-Key",
+            "X.User.Json",
+            "x~app~id",
+            "Transfer.Encoding",
+            "keep_alive",
+            "x.api.key",
         ] {
             for change in [json!({"set": {name: "1"}}), json!({"add": {name: "1"}}), json!({"remove": [name]})] {
                 let found = problems(json!({"request": change}));
