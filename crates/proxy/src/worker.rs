@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use portcullis_core::network;
 use portcullis_core::policy::Pipeline;
 use slab::Slab;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -27,6 +28,8 @@ use crate::upstream::pool;
 
 /// How often a worker looks at its connections.
 pub const LOOK: Duration = Duration::from_millis(200);
+/// The most milliseconds that a socket takes.
+pub const MOST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 /// At which of these looks it asks whether callers of long calls are still welcome.
 const ASK: u32 = 5;
 
@@ -212,6 +215,10 @@ async fn listen(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
 /// Takes connections from a listener until no more are to be taken.
 async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>, mut stage: watch::Receiver<Stage>) {
     let Listener { socket, outlives_us, tls, .. } = listener;
+    let patience = node.timeouts.body_idle.max(node.timeouts.keep_alive);
+    if let Err(error) = watch_over(&socket, patience) {
+        tracing::warn!(%error, "a listener does not notice callers that are gone");
+    }
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
@@ -247,6 +254,12 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
             take(node, admission, stream, peer, tls);
         }
     }
+}
+
+/// A caller that is gone without a word while something is on its way to it is noticed after `patience`, though nobody
+/// else waits for it. Connections have from their listener what is set here; nothing has to be said for each.
+fn watch_over(socket: &std::net::TcpListener, patience: Duration) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_user_timeout(Some(patience.min(MOST_PATIENCE)))
 }
 
 fn take_up(update: Update) {
@@ -355,5 +368,17 @@ mod tests {
         drop(first);
         assert!(admit("2001:db8::2").is_some());
         assert!(admission.peers.lock().expect("no panic").is_empty() && admission.open() == 0);
+    }
+
+    #[tokio::test]
+    async fn connections_have_from_their_listener_when_a_caller_is_given_up() {
+        for patience in [Duration::from_secs(75), Duration::from_secs(100 * 365 * 86_400)] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            watch_over(&listener, patience).expect("set");
+            let _caller = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+            let (accepted, _) = listener.accept().expect("accepted");
+            let found = SockRef::from(&accepted).tcp_user_timeout().expect("an option");
+            assert_eq!(found, Some(patience.min(MOST_PATIENCE)));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{LAST, open_service, read_head, send, statuses, targets};
 use crate::support::backend::Received;
-use crate::support::client::exchange;
+use crate::support::client::{connect, exchange};
 use crate::support::{Answer, Backend, Gateway, Scene};
 
 /// One worker, so that every call meets the connections of those before it.
@@ -28,6 +28,98 @@ fn saying(bytes: impl Into<Vec<u8>>) -> Backend {
 
 fn get(gateway: &Gateway, name: &str) -> Answer {
     gateway.call("GET", &format!("/{name}/v1/x"), &[], b"")
+}
+
+/// Posts a body, or as much of it as is taken, and returns the status of what is answered.
+fn post(gateway: &Gateway, name: &str, bytes: usize) -> Option<u16> {
+    let mut stream = connect(gateway.data);
+    let mut sending = stream.try_clone().expect("a second handle");
+    let head = format!("POST /{name}/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n");
+    let sent = thread::spawn(move || {
+        sending.write_all(head.as_bytes()).expect("sent");
+        // The gateway may have heard enough before the end.
+        let _ = sending.write_all(&vec![b'x'; bytes]);
+    });
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        head.push(byte[0]);
+    }
+    let status = String::from_utf8_lossy(&head).split(' ').nth(1).and_then(|status| status.parse().ok());
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+    sent.join().expect("no panic");
+    status
+}
+
+#[test]
+fn a_backend_that_answers_without_reading_costs_no_place() {
+    /// Connections that the gateway has at once.
+    const LIMIT: usize = 4;
+    let settings = format!("workers = 1\n[limits]\nupstream_connections = {LIMIT}\n");
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ] {
+        // It keeps the connection, and never reads on.
+        let backend = Backend::connected(move |stream| {
+            while let Some(head) = read_head(stream) {
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+                while head.starts_with("POST") {
+                    thread::park();
+                }
+            }
+        });
+        let gateway = Gateway::with(&settings);
+        open_service(&gateway, "mute", &[backend.url()]);
+        // What nearly fits into the buffers between, and what never does.
+        for bytes in [2_840_000, 3_000_000, 12_000_000] {
+            for _ in 0..LIMIT {
+                assert_eq!(post(&gateway, "mute", bytes), Some(200), "{bytes}");
+            }
+            for number in 0..LIMIT * 2 {
+                let answer = get(&gateway, "mute");
+                assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{number} behind {bytes}");
+            }
+        }
+        // All at once, too.
+        thread::scope(|scope| {
+            let posts: Vec<_> = (0..LIMIT).map(|_| scope.spawn(|| post(&gateway, "mute", 2_840_000))).collect();
+            posts.into_iter().for_each(|post| assert_eq!(post.join().expect("no panic"), Some(200)));
+        });
+        assert_eq!(get(&gateway, "mute").status, 200);
+    }
+}
+
+#[test]
+fn a_backend_that_answers_early_and_reads_on_gets_all_of_the_request() {
+    const BYTES: usize = 6_000_000;
+    let (told, got) = mpsc::channel();
+    let told = Mutex::new(told);
+    let backend = Backend::connected(move |stream| {
+        let Some(_) = read_head(stream) else { return };
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("answered");
+        let (mut piece, mut bytes) = (vec![0; 32 << 10], 0);
+        while let Ok(length @ 1..) = stream.read(&mut piece) {
+            bytes += length;
+            if bytes >= BYTES {
+                break;
+            }
+        }
+        told.lock().expect("not poisoned").send(bytes).expect("awaited");
+    });
+    let gateway = Gateway::with("workers = 1");
+    open_service(&gateway, "early", &[backend.url()]);
+    let mut stream = connect(gateway.data);
+    let head = format!("POST /early/v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    // The answer is there before the body is.
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream.write_all(&vec![b'x'; BYTES]).expect("all is taken");
+    assert_eq!(got.recv_timeout(Duration::from_secs(20)).expect("told"), BYTES);
 }
 
 /// An answer that names the request it belongs to.

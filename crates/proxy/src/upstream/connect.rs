@@ -1,8 +1,12 @@
 //! Opening a connection to a target: resolve, ask the guard, connect, prove who it is where that is TLS, shake hands.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -23,11 +27,18 @@ use super::noting::{Noted, Noting};
 use super::peer::{Peer, PoolKey, Spoken};
 use super::pool::Slot;
 use crate::stream::Stream;
+use crate::worker::MOST_PATIENCE;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
+
+/// Bytes to a target that the kernel holds before they are on their way.
+const UNSENT: u32 = 128 << 10;
+
+/// How long a target may take nothing of what is on its way to it on a connection that nobody has any more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A connection to a target over which HTTP/1.1 is spoken, and what has passed over it.
 pub struct Connection {
@@ -43,6 +54,20 @@ pub struct Connection {
     pub bell: Arc<Bell>,
     /// With which certificate of the gateway it was opened, or the one before.
     pub generation: u64,
+}
+
+impl Connection {
+    /// Whether it has nothing to do but to wait for the next request: all of the last answer has come, and all of the last
+    /// request has left.
+    pub fn is_at_rest(&self) -> bool {
+        self.sender.is_ready() && !self.noted.is_unflushed.load(Relaxed)
+    }
+
+    /// Waits until that is so, for no longer than a moment. Whether it is.
+    pub async fn comes_to_rest(&mut self) -> bool {
+        let ready = tokio::time::timeout(LAST_WORDS, self.sender.ready()).await;
+        matches!(ready, Ok(Ok(()))) && self.is_at_rest()
+    }
 }
 
 /// A connection that has just been opened.
@@ -62,9 +87,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let opened = timeout_at(deadline, open(&settings.guard, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
-    if spoken != Spoken::Http1 {
-        watch_over(&stream, settings.first_byte + settings.body_idle).map_err(|error| unreachable(target, error))?;
-    }
+    let watched = watch_over(&stream, settings.first_byte + settings.body_idle);
+    watched.and_then(|()| keep_short(&stream)).map_err(|error| unreachable(target, error))?;
     let stream = match &peer.tls {
         None => Stream::Plain(stream),
         Some(tls) => {
@@ -102,23 +126,56 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let (open, closed) = oneshot::channel();
     let bell = Arc::<Bell>::default();
     let driven = Arc::clone(&bell).drive(connection.with_upgrades());
+    let passed = Arc::clone(&noted);
     tokio::spawn(async move {
-        // What went wrong is told to the call that waits for an answer.
-        let _ = driven.await;
-        // Nothing is ever sent: whoever has the connection, or the tunnel it has become, has dropped it.
-        let _ = closed.await;
+        drive(driven, closed, &passed, LAST_WORDS).await;
         drop(slot);
     });
     Ok(Opened::Http1(Connection { key, sender, noted, open, bell, generation }))
 }
 
+/// Drives a connection until it has ended and nobody has it any more, or has what it has become. `held` is dropped when
+/// that is so; nothing is ever sent over it. What went wrong is told to the call that waits for an answer.
+///
+/// Whoever lets go of a connection in the middle may leave some of a request on its way. That may still leave, as long as
+/// the target takes some of it now and then; one that takes nothing is not waited for, or it would never let go of the
+/// connection's place.
+async fn drive(connection: impl Future, held: oneshot::Receiver<()>, noted: &Noted, last_words: Duration) {
+    let (mut connection, mut held) = (pin!(connection), pin!(held));
+    let has_ended = poll_fn(|context| {
+        if connection.as_mut().poll(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        held.as_mut().poll(context).map(|_| false)
+    });
+    if has_ended.await {
+        let _ = held.await;
+        return;
+    }
+    let mut written = noted.written.load(Relaxed);
+    while tokio::time::timeout(last_words, connection.as_mut()).await.is_err() {
+        let before = std::mem::replace(&mut written, noted.written.load(Relaxed));
+        // What its caller has not sent yet is waited for as long as callers may take.
+        let waits_for_caller = noted.is_taking.load(Relaxed) && !noted.is_unflushed.load(Relaxed);
+        if before == written && !waits_for_caller {
+            return;
+        }
+    }
+}
+
 /// A machine that has gone without a word is noticed, be it while nothing passes or, after `patience`, while something
-/// is on its way. A call alone on its connection has a limit of its own; one that is shared would get call after call.
+/// is on its way. A connection that is shared would get call after call, and a tunnel may be silent for long.
 fn watch_over(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE).with_retries(PROBES);
     socket.set_tcp_keepalive(&probes)?;
-    socket.set_tcp_user_timeout(Some(patience))
+    socket.set_tcp_user_timeout(Some(patience.min(MOST_PATIENCE)))
+}
+
+/// Lets the kernel hold little of what is not on its way yet. What a target that does not read is sent stays here then,
+/// where it is seen, and does not look like what it has taken.
+fn keep_short(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
 }
 
 /// Refuses a target whose URL itself names an address that is not connected to. Names are judged by what they
@@ -187,6 +244,50 @@ fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What has passed over a connection that nobody reads.
+    async fn noted() -> Arc<Noted> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        Noting::new(Stream::Plain(stream)).noted()
+    }
+
+    /// Drives what never ends and does this each time it is looked at, after whoever had it has let it go. How often it
+    /// was looked at.
+    async fn looked_at(noted: &Noted, mut look: impl FnMut(u32)) -> u32 {
+        let (held, dropped) = oneshot::channel();
+        drop(held);
+        let mut looks = 0;
+        let connection = poll_fn(|_| {
+            looks += 1;
+            look(looks);
+            Poll::<()>::Pending
+        });
+        drive(connection, dropped, noted, Duration::from_millis(1)).await;
+        looks
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_has_is_driven_only_while_something_leaves() {
+        let noted = noted().await;
+        assert!(looked_at(&noted, |_| ()).await < 5, "nothing leaves");
+        let leaves = |looks| _ = noted.written.fetch_add(u64::from(looks < 100), Relaxed);
+        assert!((100..110).contains(&looked_at(&noted, leaves).await));
+        // What the caller has not sent yet is waited for, unless the target does not take what there is.
+        noted.is_taking.store(true, Relaxed);
+        let is_full = |looks| noted.is_unflushed.store(looks >= 200, Relaxed);
+        assert!((200..210).contains(&looked_at(&noted, is_full).await));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_somebody_has_is_counted_until_it_is_let_go() {
+        let noted = noted().await;
+        let (held, dropped) = oneshot::channel();
+        let mut driving = pin!(drive(std::future::ready(()), dropped, &noted, LAST_WORDS));
+        assert!(futures_util::poll!(driving.as_mut()).is_pending(), "it may have become a tunnel");
+        drop(held);
+        driving.await;
+    }
 
     #[tokio::test]
     async fn a_machine_that_has_gone_is_noticed() {

@@ -45,11 +45,19 @@ pub fn send<'a>(
 ) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
     let may_repeat = reused && request.body().is_empty() && is_idempotent(request.method());
     let before = connection.noted.read.load(Relaxed);
-    // A connection in the middle of a request's body is not used again.
     let request_done = (!request.body().is_empty()).then(|| Arc::new(AtomicBool::new(false)));
     let request = match request_done.clone() {
         None => request,
-        Some(done) => request.map(|body| body.on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))),
+        Some(done) => {
+            let noted = Arc::clone(&connection.noted);
+            noted.is_taking.store(true, Relaxed);
+            request.map(|body| {
+                body.on_end(move |end| {
+                    done.store(end.outcome == Outcome::Complete, Relaxed);
+                    noted.is_taking.store(false, Relaxed);
+                })
+            })
+        }
     };
     let under_way = connection.noted.exchange.begin(may_repeat, hints);
     let answer = connection.sender.try_send_request(request);
@@ -115,9 +123,11 @@ impl Sent {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answered::Switched(response, connection.open));
         }
-        let is_sent = move || request_done.as_ref().is_none_or(|done| done.load(Relaxed));
+        // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
+        let is_early =
+            request_done.is_some_and(|done| !done.load(Relaxed)) || connection.noted.is_unflushed.load(Relaxed);
         // It waits for the next request: all of this exchange has come in.
-        let is_over = connection.sender.is_ready() && is_sent();
+        let is_over = !is_early && connection.sender.is_ready();
         let (head, mut incoming) = response.into_parts();
         if is_over && let Some(body) = connection.bell.muffled(|| all_of(&mut incoming)) {
             let response = http::Response::from_parts(head, body?);
@@ -125,7 +135,7 @@ impl Sent {
             return Ok(Answered::Response(response));
         }
         let body = IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
-            if end.outcome == Outcome::Complete && is_sent() {
+            if end.outcome == Outcome::Complete && !is_early {
                 take_back(connection);
             }
         });

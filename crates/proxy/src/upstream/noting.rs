@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -27,6 +27,11 @@ pub struct Noted {
     pub written: AtomicU64,
     /// The worker's tick at the last write: since when an answer can be waited for.
     pub written_at: AtomicU32,
+    /// Whether there is something to write that may not have left: the socket has not taken all of it, or TLS keeps what
+    /// the socket did not take.
+    pub is_unflushed: AtomicBool,
+    /// Whether the body of a request in HTTP/1.1 is still being taken from its caller.
+    pub is_taking: AtomicBool,
     /// Why TLS has ended, if it failed while something was to be read.
     pub tls_failure: OnceLock<String>,
     /// The exchange under way, where it is one at a time.
@@ -39,6 +44,8 @@ impl Noted {
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             written_at: AtomicU32::new(worker::tick()),
+            is_unflushed: AtomicBool::new(false),
+            is_taking: AtomicBool::new(false),
             tls_failure: OnceLock::new(),
             exchange: Arc::default(),
         }
@@ -49,14 +56,12 @@ impl Noted {
 pub struct Noting {
     stream: TargetStream,
     noted: Arc<Noted>,
-    /// Something was written that may not have left: TLS keeps what the socket does not take.
-    is_unflushed: bool,
 }
 
 impl Noting {
     /// Notes from now on.
     pub fn new(stream: TargetStream) -> Self {
-        Self { stream, noted: Arc::new(Noted::new()), is_unflushed: false }
+        Self { stream, noted: Arc::new(Noted::new()) }
     }
 
     /// What it notes.
@@ -64,12 +69,17 @@ impl Noting {
         Arc::clone(&self.noted)
     }
 
-    fn note_write(&mut self, polled: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(length)) = polled {
-            self.noted.written.fetch_add(*length as u64, Relaxed);
-            self.noted.written_at.store(worker::tick(), Relaxed);
-            self.is_unflushed = true;
+    fn note_write(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Ready(Ok(length)) => {
+                self.noted.written.fetch_add(*length as u64, Relaxed);
+                self.noted.written_at.store(worker::tick(), Relaxed);
+            }
+            Poll::Ready(Err(_)) => return,
+            // The socket is full.
+            Poll::Pending => {}
         }
+        self.noted.is_unflushed.store(true, Relaxed);
     }
 }
 
@@ -122,7 +132,8 @@ impl AsyncWrite for Noting {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         // Only the first flush after a write is one of something; there are many of nothing.
-        if polled.is_ready() && std::mem::take(&mut self.is_unflushed) {
+        if polled.is_ready() && self.noted.is_unflushed.load(Relaxed) {
+            self.noted.is_unflushed.store(false, Relaxed);
             self.noted.written_at.store(worker::tick(), Relaxed);
         }
         polled

@@ -7,7 +7,9 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use portcullis_core::refusal::Refusal;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
 use super::connect::{Connection, Opened, connect};
@@ -182,11 +184,11 @@ impl Pool {
         (0..most.min(self.waiting.len())).for_each(|_| self.call_next());
     }
 
-    /// An idle connection in HTTP/1.1 that may still be good.
+    /// An idle connection in HTTP/1.1 that is good, as far as its task has seen.
     fn idle(&mut self) -> Option<Connection> {
         while let Some(idle) = self.idle.pop() {
             let old = worker::tick().wrapping_sub(idle.since) >= self.keep_idle;
-            if !old && !idle.connection.sender.is_closed() {
+            if !old && idle.connection.is_at_rest() {
                 return Some(idle.connection);
             }
         }
@@ -256,27 +258,26 @@ enum Found {
 /// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
 /// free.
 pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
-    let mut deadline = None;
+    let (mut deadline, mut opened_by) = (None, None);
     loop {
         match look(settings, target, key, wanted) {
-            Found::Idle(mut connection) => {
-                // Its task may be a step behind; a connection that has died meanwhile says so here.
-                if connection.sender.ready().await.is_ok() {
-                    return Ok(Lease::Whole { connection, reused: true });
-                }
-            }
+            Found::Idle(connection) => return Ok(Lease::Whole { connection, reused: true }),
             Found::Place(place) => return Ok(Lease::Place(place)),
             // Apart: most calls find a connection that stands.
             Found::Room(slot, opening) => return Box::pin(open(settings, target, key, slot, opening)).await,
-            // Whoever opens it is done in time, or gone.
+            // Whoever opens it is done in time, or gone. Another one may have to be waited for then, but not for ever.
             Found::Await(opened) => {
-                if let Ok(Err(refusal)) = opened.await {
-                    return Err(refusal);
+                let wait = settings.connect_timeout + settings.queue_wait;
+                let until = *opened_by.get_or_insert_with(|| Instant::now() + wait);
+                match timeout_at(until, opened).await {
+                    Ok(Ok(Err(refusal))) => return Err(refusal),
+                    Ok(_) => {}
+                    Err(_) => return Err(Refusal::UpstreamBusy),
                 }
             }
             Found::Wait(turn) => {
-                let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + settings.queue_wait);
-                if tokio::time::timeout_at(deadline, turn).await.is_err() {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.queue_wait);
+                if timeout_at(deadline, turn).await.is_err() {
                     return Err(Refusal::UpstreamBusy);
                 }
             }
@@ -369,11 +370,28 @@ fn queue<T>(queue: &mut VecDeque<oneshot::Sender<T>>) -> Option<oneshot::Receive
     Some(wait)
 }
 
-/// Takes a connection back whose request and answer have both come to their ends.
-pub fn take_back(connection: Connection) {
+/// Takes a connection back whose request and answer have both come to their ends. One whose task is a step behind is
+/// waited for, for a moment; one on which something of the request is stuck is closed.
+pub fn take_back(mut connection: Connection) {
+    if connection.is_at_rest() {
+        return keep(connection);
+    }
+    // As the gateway stops, what is left has nowhere to go.
+    if let Ok(runtime) = Handle::try_current()
+        && !connection.sender.is_closed()
+    {
+        runtime.spawn(async move {
+            if connection.comes_to_rest().await {
+                keep(connection);
+            }
+        });
+    }
+}
+
+fn keep(connection: Connection) {
     let key = Arc::clone(&connection.key);
     with(&key, |pool| {
-        if !connection.sender.is_closed() && connection.generation == pool.generation {
+        if connection.generation == pool.generation {
             pool.idle.push(Idle { connection, since: worker::tick() });
             pool.call_next();
         }
