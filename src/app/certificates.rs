@@ -53,7 +53,8 @@ pub(super) async fn follow(tls: Arc<Termination>, listener: &'static str, mut or
             },
             () = tokio::time::sleep(tls::LOOK) => false,
         };
-        let Some(now) = stamp(&tls).await else { return };
+        // A look that has failed is told where it was made; the next one is made as usual.
+        let Some(now) = stamp(&tls).await else { continue };
         let is_at_rest = now == seen;
         seen = now.clone();
         if is_ordered || (is_at_rest && now != read) {

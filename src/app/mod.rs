@@ -8,6 +8,7 @@ mod listening;
 mod obtaining;
 mod offline;
 mod settings;
+mod stopping;
 mod supervisor;
 
 pub(crate) use offline::dry_run;
@@ -29,6 +30,7 @@ use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::policy::Step;
 use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, SystemClock, Write};
 use portcullis_core::secret::Secret;
+use portcullis_core::vital;
 use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint, RevokeEndpoint, TokenEndpoint};
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
@@ -48,7 +50,6 @@ use portcullis_proxy::upstream::Upstreams;
 use portcullis_proxy::worker::{self, Admission, Stage};
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::acme;
@@ -58,7 +59,6 @@ use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
-use supervisor::Supervisor;
 
 /// The file of the registry, in the data directory.
 const DATABASE: &str = "portcullis.db";
@@ -102,7 +102,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts everything, on the sockets that were passed in and on new ones for what is missing; when it returns,
     /// calls are answered.
-    pub(crate) async fn start(config: Config, inherited: Inherited) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, inherited: Inherited, counters: Arc<Counters>) -> anyhow::Result<Self> {
         let started = Instant::now();
         let data = DataDir::take(&config.data_dir)?;
         let master = Arc::new(data.master_key()?);
@@ -125,11 +125,11 @@ impl Gateway {
         let reread = watch::Sender::new(());
         for (tls, listener) in [(&tls, "data plane"), (&admin_tls, "admin API")] {
             if let Some(tls) = tls {
-                tokio::spawn(certificates::follow(Arc::clone(tls), listener, reread.subscribe()));
+                let following = certificates::follow(Arc::clone(tls), listener, reread.subscribe());
+                tokio::spawn(vital::task("the reading of certificates", following));
             }
         }
 
-        let counters = Arc::new(Counters::default());
         let (log, recent) = AccessLogWriter::start(&log_settings(&config), Arc::clone(&counters))?;
         let settings = capture_settings(&config);
         let captures = CaptureStore::start(&settings, Arc::clone(&clock), Arc::clone(&counters))
@@ -232,13 +232,16 @@ impl Gateway {
             started,
         });
         let mut stopping = stage.subscribe();
-        let admin = tokio::spawn(portcullis_admin::serve(admin_listener, state, async move {
+        let serving = portcullis_admin::serve(admin_listener, state, async move {
             // An error means that the gateway itself is gone.
             let _ = stopping.wait_for(|stage| *stage >= Stage::Stopping).await;
-        }));
-        let renewing = obtaining.map(|obtaining| tokio::spawn(obtaining.renewer.run(stage.subscribe())));
-        tokio::spawn(prune(registry, clock));
-        tokio::spawn(refresh(certificates));
+        });
+        let admin = tokio::spawn(vital::task("the admin API", serving));
+        let renewing = obtaining.map(|obtaining| {
+            tokio::spawn(vital::task("the renewal of certificates", obtaining.renewer.run(stage.subscribe())))
+        });
+        tokio::spawn(vital::task("the forgetting of sessions", prune(registry, clock)));
+        tokio::spawn(vital::task("the reading of client certificates", refresh(certificates)));
         Ok(Self {
             data_addr,
             tls_addr,
@@ -256,62 +259,6 @@ impl Gateway {
             reread,
             _data: data,
         })
-    }
-
-    /// Runs until SIGTERM or SIGINT, then stops. SIGHUP opens the access log anew, and reads
-    /// the certificates anew.
-    pub(crate) async fn run_until_signal(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let supervisor = Supervisor::from_env();
-        supervisor.ready();
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {
-                    tracing::info!("opening the access log anew");
-                    self.log.reopen();
-                    self.reread.send_replace(());
-                }
-            }
-        }
-        supervisor.stopping();
-        self.stop().await
-    }
-
-    /// Stops: tells, goes on accepting for `drain_delay`, finishes what is in flight within `drain_limit`, closes.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { config, stage, workers, admin, log, captures, registry, renewing, .. } = self;
-        tracing::info!("stopping");
-        stage.send_replace(Stage::Draining);
-        tokio::time::sleep(config.timeouts.drain_delay).await;
-        stage.send_replace(Stage::Closing);
-        let deadline = tokio::time::Instant::now() + config.timeouts.drain_limit;
-        while workers.iter().any(|worker| !worker.is_finished()) && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        stage.send_replace(Stage::Stopping);
-        let joined =
-            tokio::task::spawn_blocking(move || workers.into_iter().filter_map(|worker| worker.join().err()).count());
-        if joined.await? > 0 {
-            tracing::error!("a worker has panicked");
-        }
-        admin.await?;
-        if let Some(renewing) = renewing {
-            // What is left of the stop does not depend on it.
-            if let Err(error) = renewing.await {
-                tracing::error!(%error, "looking after certificates has ended badly");
-            }
-        }
-        registry.close().await?;
-        tokio::task::spawn_blocking(move || {
-            captures.flush_and_stop();
-            log.flush_and_stop();
-        })
-        .await?;
-        Ok(())
     }
 }
 

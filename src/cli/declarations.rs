@@ -27,7 +27,13 @@ pub(super) async fn apply(apply: &Apply, admin: &Admin, output: &mut Output) -> 
     let (file, bytes) = (&apply.file.file, body(&apply.file.file)?);
     let plan = plan(file, bytes.clone(), apply.adopt, admin).await?;
     if steps(&plan.body).is_empty() || !output.is_json() {
-        show(&plan.body, output)?;
+        show(&plan.body, output).map_err(|failure| match failure {
+            // Whoever has seen enough of the plan has not said that it is to be done.
+            Failure::Closed if !steps(&plan.body).is_empty() => {
+                Failure::failed("the plan could not be shown; nothing was changed")
+            }
+            other => other,
+        })?;
     }
     if steps(&plan.body).is_empty() {
         return Ok(());

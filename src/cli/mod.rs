@@ -26,7 +26,10 @@ mod token;
 mod trust;
 mod user;
 
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 use portcullis_core::secret::Secret;
@@ -43,10 +46,11 @@ pub(crate) use output::tests;
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
 use crate::demo;
+use crate::process::{Diagnostics, Process};
 use args::{AuditCommand, Cli, Command, Global, VerifyCommand};
 
 /// Does what the process was started for.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main(process: &Process) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -55,8 +59,12 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let mut output = Output::standard(cli.global.json);
-    match run(cli, &mut output) {
+    let lasts = matches!(cli.command, Command::Serve(_) | Command::Demo);
+    if !lasts {
+        process.is_no_gateway();
+    }
+    let mut output = Output::standard(cli.global.json, process.diagnostics.clone());
+    match run(cli, process, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -65,10 +73,10 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
+fn run(cli: Cli, process: &Process, output: &mut Output) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     let usual = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    start_tracing(global.log_level.as_deref(), usual)?;
+    start_tracing(global.log_level.as_deref(), usual, &process.diagnostics)?;
     let flags = Flags { data_dir: global.data_dir.clone(), config: global.config.clone(), settings: Vec::new() };
     match command {
         Command::Serve(flagged) => {
@@ -77,13 +85,12 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
                 tracing::warn!("{warning}");
             }
             let inherited = inherited().map_err(anyhow::Error::from)?;
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config, inherited, output))
+            to_its_end(serve(config, inherited, process))
         }
         Command::Demo => {
             let given = flags.data_dir.clone();
             let config = |data_dir| Config::load(&Flags { data_dir: Some(data_dir), ..flags }, std::env::vars_os());
-            let work = demo::run(given, config, output);
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+            to_its_end(demo::run(given, config, &process.counters, output))
         }
         Command::Settings => output.line(reference().trim_end()),
         Command::Completions { shell } => completions::script(shell, Cli::command(), output),
@@ -120,20 +127,46 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// Does the work of a gateway. What is left on its runtime then is not waited for: it may hang on a disk or on a name.
+fn to_its_end(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
 /// Runs the gateway until it is told to stop. One line on stdout tells whoever waits that calls are answered.
-async fn serve(config: Config, inherited: Inherited, output: &mut Output) -> Result<(), Failure> {
+async fn serve(config: Config, inherited: Inherited, process: &Process) -> Result<(), Failure> {
+    let mut orders = process.orders().ok_or_else(|| Failure::failed("the signals were not taken"))?;
     let token = token::path(&config.data_dir);
-    let gateway = Gateway::start(config, inherited).await?;
+    let starting = Box::pin(Gateway::start(config, inherited, Arc::clone(&process.counters)));
+    let gateway = tokio::select! {
+        biased;
+        () = orders.stopped() => {
+            tracing::info!("ordered to stop before it was ready");
+            return Ok(());
+        }
+        started = starting => started?,
+    };
     tracing::info!(token = %token.display(), "the admin token is in this file");
     let plain = gateway.data_addr.map(|address| format!("http://{address}"));
     let secured = gateway.tls_addr.map(|address| format!("https://{address}"));
     let calls = plain.into_iter().chain(secured).collect::<Vec<_>>().join(" and ");
-    let ready = format!("ready: calls {calls}, admin {}://{}", gateway.admin_scheme, gateway.admin_addr);
-    if output.line(&ready).is_err() {
-        // That nobody reads stdout is no reason not to serve.
-        tracing::warn!("stdout cannot be written to; {ready}");
-    }
-    Ok(gateway.run_until_signal().await?)
+    announce(format!("ready: calls {calls}, admin {}://{}", gateway.admin_scheme, gateway.admin_addr))?;
+    Ok(gateway.run(orders).await?)
+}
+
+/// Tells whoever waits on stdout. That nobody reads it is no reason not to serve, so the gateway does not wait for it.
+fn announce(ready: String) -> Result<(), Failure> {
+    let tell = move || {
+        let line = format!("{ready}\n");
+        let mut stdout = std::io::stdout();
+        if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+            tracing::warn!("stdout cannot be written to; {ready}");
+        }
+    };
+    std::thread::Builder::new().name("ready".to_owned()).spawn(tell)?;
+    Ok(())
 }
 
 /// The commands that are a question to the admin API.
@@ -183,7 +216,7 @@ fn connect(global: &Global, config: &Config) -> Result<Admin, Failure> {
 }
 
 /// What the process has to say of itself goes to stderr.
-fn start_tracing(flag: Option<&str>, usual: &str) -> Result<(), Failure> {
+fn start_tracing(flag: Option<&str>, usual: &str, diagnostics: &Diagnostics) -> Result<(), Failure> {
     use std::io::IsTerminal as _;
     let from_env = std::env::var(ENV_LOG).ok().filter(|level| !level.is_empty());
     let (place, level) = match (flag, &from_env) {
@@ -196,6 +229,8 @@ fn start_tracing(flag: Option<&str>, usual: &str) -> Result<(), Failure> {
         .parse(format!("{level},h2::proto::ping_pong=error"))
         .map_err(|error| Failure::Usage(format!("{place}: '{level}' is no level and no filter: {error}")))?;
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(diagnostics.clone()).with_ansi(colours);
+    // What goes wrong with a line must not be told past the queue.
+    lines.log_internal_errors(false).init();
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::table::Table;
+use crate::process::Diagnostics;
 
 /// A colour of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,9 @@ pub(crate) struct Output {
 
 impl Output {
     /// The process's own streams; colours only on a terminal, and not with `NO_COLOR`.
-    pub(crate) fn standard(json: bool) -> Self {
+    pub(crate) fn standard(json: bool, diagnostics: Diagnostics) -> Self {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), colour, json }
+        Self { out: Box::new(io::stdout()), err: Box::new(diagnostics), colour, json }
     }
 
     /// Streams of one's own, without colours.
@@ -56,9 +57,11 @@ impl Output {
         Ok(self.out.flush()?)
     }
 
-    /// A line beside the result.
+    /// A line beside the result, and the last thing many commands do. That it cannot be written is no failure: what was
+    /// done is done, and what is shown on stdout must not depend on it.
     pub(crate) fn note(&mut self, text: &str) -> Result<(), Failure> {
-        Ok(writeln!(self.err, "{text}")?)
+        let _ = self.err.write_all(format!("{text}\n").as_bytes());
+        Ok(())
     }
 
     /// A result as JSON, in lines.
@@ -176,6 +179,30 @@ pub(crate) mod tests {
         output.failure(&Failure::Refused { detail: "refused".into(), problems });
         assert_eq!(err.text(), "error: refused\n  services.a/v1: bad\\u{1b}[31m\n  x: worse\n");
         assert_eq!(out.text(), "");
+    }
+
+    /// A stream that cannot be written to.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_shown_once_is_shown_though_stderr_is_full() {
+        let out = Shared::default();
+        let mut output = Output::to(Box::new(out.clone()), Box::new(Full), false);
+        output.secret(&json!({"api_key": "pck_x"}), "api_key", "shown once").expect("written");
+        output.note("made").expect("no failure");
+        output.failure(&Failure::failed("no"));
+        assert_eq!(out.text(), "pck_x\n");
+        let mut output = Output::to(Box::new(Full), Box::new(Full), false);
+        assert!(matches!(output.line("a result"), Err(Failure::Failed(_))), "a result that is lost is a failure");
     }
 
     #[test]

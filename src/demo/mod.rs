@@ -9,6 +9,7 @@ mod tour;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -16,6 +17,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use portcullis_core::secret::Secret;
 use portcullis_proxy::inherit::Inherited;
+use portcullis_telemetry::Counters;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -40,6 +42,7 @@ const VERSION: &str = "v1";
 pub(crate) async fn run(
     given: Option<PathBuf>,
     config: impl FnOnce(PathBuf) -> Result<Config, ConfigError>,
+    counters: &Arc<Counters>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     // From here on a signal is an order to clean up.
@@ -51,7 +54,7 @@ pub(crate) async fn run(
     config.listen = config.listen.or(usual.listen).map(|address| free(address, output)).transpose()?;
     (config.tls_listen, config.http_redirect, config.admin_tls) = (None, false, usual.admin_tls);
     config.admin_listen = free(config.admin_listen, output)?;
-    let gateway = Gateway::start(config, Inherited::default()).await?;
+    let gateway = Gateway::start(config, Inherited::default(), Arc::clone(counters)).await?;
     let mut stage = Stage::new(&gateway)?;
     let shown = tokio::select! {
         shown = show(&mut stage, &gateway, directory.path(), output) => shown,

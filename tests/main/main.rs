@@ -27,6 +27,7 @@ mod login;
 mod nginx;
 mod policies;
 mod policies_everyday;
+mod process;
 mod promises;
 mod proxies;
 mod reference;

@@ -6,6 +6,7 @@
 mod arrows;
 mod files;
 mod papers;
+mod spawns;
 mod walls;
 
 use std::path::Path;
@@ -80,6 +81,16 @@ fn policies_do_not_know_one_another() {
 #[test]
 fn refusals_become_answers_in_one_place() {
     each_rust_file(walls::writes_no_refusal);
+}
+
+#[test]
+fn nothing_the_gateway_needs_dies_alone() {
+    each_rust_file(spawns::are_vital);
+}
+
+#[test]
+fn nothing_is_said_past_the_diagnostics() {
+    each_rust_file(spawns::says_nothing_past_the_diagnostics);
 }
 
 #[test]

@@ -23,3 +23,4 @@ pub mod refusal;
 pub mod secret;
 pub mod table;
 pub mod trial;
+pub mod vital;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::network;
 use portcullis_core::policy::Pipeline;
+use portcullis_core::vital;
 use slab::Slab;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -170,13 +171,15 @@ pub fn start(
     stage: watch::Receiver<Stage>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
-    std::thread::Builder::new().name(name).spawn(move || {
+    let called = name.clone();
+    let work = move || {
         // Its own: a count that every call takes part in is not shared between cores.
         let node = Arc::new(node.for_one_worker());
         runtime.block_on(run(node, listeners, admission, inbox, stage));
         // Tasks that are left are dropped here: their calls leave their records.
         runtime.shutdown_timeout(Duration::from_millis(100));
-    })
+    };
+    std::thread::Builder::new().name(name).spawn(move || vital::thread(&called, work))
 }
 
 async fn run(
@@ -189,12 +192,13 @@ async fn run(
     // Until there is something to route by, callers wait in the kernel's queue.
     let Some(first) = inbox.recv().await else { return };
     take_up(first);
-    tokio::spawn(async move {
+    let taking = async move {
         while let Some(update) = inbox.recv().await {
             take_up(update);
         }
-    });
-    tokio::spawn(look_around(Arc::clone(&node)));
+    };
+    tokio::spawn(vital::task("a worker's taking up of changes", taking));
+    tokio::spawn(vital::task("a worker's look around", look_around(Arc::clone(&node))));
     let accepting = listeners.into_iter().map(|listener| listen(&node, listener, &admission, stage.clone()));
     futures_util::future::join_all(accepting).await;
     empty(stage).await;
@@ -222,8 +226,7 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "a worker cannot use its listener");
-            return;
+            return vital::lost("a listener of a worker", &format!("it cannot be used: {error}"));
         }
     };
     loop {

@@ -9,6 +9,7 @@ use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, Verdict};
 use portcullis_core::ports::{
     Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
+use portcullis_core::vital;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,7 +40,7 @@ impl SqliteRegistry {
         let transactions = Arc::new(AtomicU64::new(0));
         let trail = Trail::new(link);
         let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions), trail.clone());
-        tokio::spawn(writer.run(jobs));
+        tokio::spawn(vital::task("the writer of the registry", writer.run(jobs)));
         Ok(Self { readers: opened.readers, queue, transactions, trail })
     }
 

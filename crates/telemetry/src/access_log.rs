@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
+use portcullis_core::vital;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -84,7 +85,7 @@ impl AccessLogWriter {
         let writer = Writer::new(Arc::clone(&inbox), file, Arc::clone(&recent), counters);
         let running = thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || vital::thread("the access log", || writer.run()))
             .map_err(StartError::Thread)?;
         inbox.belongs_to(running.thread().clone());
         let entrance = Entrance::new(&inbox);

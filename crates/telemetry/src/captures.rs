@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use portcullis_core::capture::{Budget, Capture, Exchange, Summary};
 use portcullis_core::ports::{Captures, Clock};
+use portcullis_core::vital;
 use tokio::sync::oneshot;
 
 use crate::counters::Counters;
@@ -99,7 +100,9 @@ impl CaptureStore {
             counters: Arc::clone(&counters),
             warning: Seldom::default(),
         };
-        let running = thread::Builder::new().name("captures".to_owned()).spawn(move || writer.run(&messages))?;
+        let running = thread::Builder::new()
+            .name("captures".to_owned())
+            .spawn(move || vital::thread("the captured exchanges", || writer.run(&messages)))?;
         Ok(Arc::new(Self {
             sender,
             budget: Budget::new(settings.queue_bytes),

@@ -83,6 +83,12 @@ pub struct Counters {
     pub captures_written: Counter,
     /// Captured exchanges dropped because too many were under way, or because they could not be written.
     pub captures_dropped: Counter,
+    /// Lines for stderr that were lost, because nobody took them or because they could not be written.
+    pub diagnostics_dropped: Counter,
+    /// Failed attempts to write to stderr.
+    pub diagnostics_write_errors: Counter,
+    /// Tasks of one connection, call or question that have panicked. The process goes on.
+    pub tasks_panicked: Counter,
 }
 
 impl Counters {
@@ -110,6 +116,9 @@ impl Counters {
             log_lines_lost: self.log_lines_lost.get(),
             captures_written: self.captures_written.get(),
             captures_dropped: self.captures_dropped.get(),
+            diagnostics_dropped: self.diagnostics_dropped.get(),
+            diagnostics_write_errors: self.diagnostics_write_errors.get(),
+            tasks_panicked: self.tasks_panicked.get(),
         }
     }
 }
@@ -130,6 +139,9 @@ pub struct Snapshot {
     pub log_lines_lost: u64,
     pub captures_written: u64,
     pub captures_dropped: u64,
+    pub diagnostics_dropped: u64,
+    pub diagnostics_write_errors: u64,
+    pub tasks_panicked: u64,
 }
 
 /// Connections that ended before there was a call, by what was wrong.
@@ -180,6 +192,9 @@ mod tests {
             &counters.log_lines_lost,
             &counters.captures_written,
             &counters.captures_dropped,
+            &counters.diagnostics_dropped,
+            &counters.diagnostics_write_errors,
+            &counters.tasks_panicked,
         ];
         for (counter, number) in all.into_iter().zip(1..) {
             counter.add(number);
@@ -196,7 +211,8 @@ mod tests {
              \"protocol_errors\":{\"malformed\":5,\"timed_out\":6,\"too_large\":7},\
              \"tls\":{\"established\":8,\"resumed\":9,\"failed\":10,\"client_certificate_refused\":11},\
              \"records_written\":12,\"records_dropped\":13,\"log_write_errors\":14,\"log_lines_lost\":15,\
-             \"captures_written\":16,\"captures_dropped\":17}"
+             \"captures_written\":16,\"captures_dropped\":17,\
+             \"diagnostics_dropped\":18,\"diagnostics_write_errors\":19,\"tasks_panicked\":20}"
         );
     }
 }

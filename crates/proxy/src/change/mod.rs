@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::ports::{Registry, RegistryError};
+use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
 
 use batch::{Batch, Compiled};
@@ -95,7 +96,8 @@ impl Pending {
         workshop.directory.publish(entries);
         workshop.publisher.publish(compiled.snapshot.clone()).await;
         self.view.store(Arc::new(view));
-        tokio::spawn(work(workshop, compiled, self.view, self.requests));
+        let work = work(workshop, compiled, self.view, self.requests);
+        tokio::spawn(vital::task("the task of changes", work));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use portcullis_core::vital;
 use quinn::{Connecting, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig};
 use quinn::{VarInt, crypto::rustls::QuicServerConfig};
 use tokio::sync::watch;
@@ -59,8 +60,7 @@ pub(crate) async fn accept(
     let endpoint = match Endpoint::new(EndpointConfig::default(), Some(base.clone()), socket, runtime) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            tracing::error!(%error, "a worker cannot use its socket for HTTP/3");
-            return;
+            return vital::lost("a worker's socket for HTTP/3", &format!("it cannot be used: {error}"));
         }
     };
     let handshakes = Arc::new(AtomicUsize::new(0));
@@ -74,7 +74,7 @@ pub(crate) async fn accept(
             }
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) => take(node, admission, incoming, &base, &handshakes),
-                None => break,
+                None => return vital::lost("a worker's endpoint for HTTP/3", "it has ended"),
             },
         }
     }
