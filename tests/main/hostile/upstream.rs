@@ -122,6 +122,53 @@ fn a_backend_that_answers_early_and_reads_on_gets_all_of_the_request() {
     assert_eq!(got.recv_timeout(Duration::from_secs(20)).expect("told"), BYTES);
 }
 
+#[test]
+fn a_connection_that_was_logged_in_is_nobody_elses() {
+    // Whoever has logged in on a connection is whom everything on it is taken for.
+    let backend = Backend::connected(|stream| {
+        let mut user = "nobody".to_owned();
+        while let Some(head) = read_head(stream) {
+            let value = |name: &str| {
+                let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+                line.and_then(|line| Some(line.split_once(": ")?.1.to_owned()))
+            };
+            let asks = value("x-ask").map(|challenge| format!("WWW-Authenticate: {challenge}\r\n"));
+            if let Some(authorization) = value("authorization") {
+                user = authorization;
+            }
+            let (status, fields) = asks.map_or(("200 OK", String::new()), |asks| ("401 Unauthorized", asks));
+            let length = user.len();
+            let answer = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n{user}");
+            stream.write_all(answer.as_bytes()).expect("answered");
+        }
+    });
+    let gateway = Gateway::with("workers = 1");
+    open_service(&gateway, "windows", &[backend.url()]);
+    let call = |fields: &[(&str, &str)]| gateway.call("GET", "/windows/v1/x", fields, b"").text();
+    for scheme in ["NTLM", "Negotiate", "negotiate", "nTLM", "Kerberos"] {
+        let login = format!("{scheme} TlRMTVNTUAADAAAA");
+        assert_eq!(call(&[("Authorization", &login)]), login);
+        assert_eq!(call(&[]), "nobody", "{scheme}");
+    }
+    // One that may be logged in by what comes next is not lent either.
+    for challenge in
+        ["NTLM", "Negotiate", "Basic realm=\"a, b\", NTLM", "Negotiate,NTLM", "Negotiate oYG2MIG=", "x y, nEgotiate"]
+    {
+        call(&[]);
+        let before = backend.connections();
+        assert_eq!(call(&[("X-Ask", challenge)]), "nobody");
+        assert_eq!(backend.connections(), before, "{challenge}");
+        assert_eq!(call(&[]), "nobody");
+        assert_eq!(backend.connections(), before + 1, "{challenge}");
+    }
+    // Other credentials are those of a call.
+    let before = backend.connections();
+    for fields in [[("X-Ask", "Basic realm=\"ntlms\"")], [("X-Ask", "Bearer")], [("Authorization", "Basic eDp5")]] {
+        call(&fields);
+    }
+    assert_eq!(backend.connections(), before);
+}
+
 /// An answer that names the request it belongs to.
 fn named(request: &Received) -> Vec<u8> {
     let body = format!("answer to {}", request.target);

@@ -42,6 +42,21 @@ fn calls_share_one_connection() {
 }
 
 #[test]
+fn a_connection_that_was_logged_in_gets_no_more_calls() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, ONE);
+    let connection = |answer: &Answer| answer.json()["number"].as_u64();
+    assert_eq!((connection(&get(&gateway, "/x")), connection(&get(&gateway, "/y"))), (Some(1), Some(1)));
+    assert_eq!(get(&gateway, "/log-in").status, 401);
+    assert_eq!(connection(&get(&gateway, "/x")), Some(2));
+    let login = gateway.call("GET", "/fast/v1/x", &[("Authorization", "Negotiate YIIB")], b"");
+    assert_eq!((login.status, connection(&login)), (200, Some(2)));
+    assert_eq!(connection(&get(&gateway, "/x")), Some(3));
+    let basic = gateway.call("GET", "/fast/v1/x", &[("Authorization", "Basic eDp5")], b"");
+    assert_eq!((connection(&basic), connection(&get(&gateway, "/x"))), (Some(3), Some(3)));
+}
+
+#[test]
 fn callers_in_http2_share_connections_too() {
     let server = Server::start(&json!({}));
     let gateway = before(&server, ONE);

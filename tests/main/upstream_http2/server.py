@@ -232,6 +232,10 @@ class Connection(asyncio.Protocol):
             if path.endswith("head"):
                 return self.over(number)
             return self.send(number, b"\0\0\0\0\1x", [("x-sum", "1")] if path.endswith("trailers") else [])
+        if path.startswith("/log-in"):
+            self.h2.send_headers(number, [(":status", "401"), ("www-authenticate", "Basic realm=\"a\", NTLM")],
+                                 end_stream=True)
+            return self.over(number)
         if path.startswith("/nothing"):
             self.h2.send_headers(number, [(":status", "204")], end_stream=True)
             return self.over(number)

@@ -21,7 +21,7 @@ use super::exchange::UnderWay;
 use super::forward::{Failure, Wait, is_idempotent};
 use super::incoming::IdleBody;
 use super::pool::take_back;
-use super::{Settings, tls};
+use super::{Settings, bound, tls};
 use crate::fields::has_other_coding;
 
 /// That there is nothing more of a request without a body.
@@ -45,6 +45,7 @@ pub fn send<'a>(
 ) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
     let may_repeat = reused && request.body().is_empty() && is_idempotent(request.method());
     let before = connection.noted.read.load(Relaxed);
+    let is_bound = bound::by_request(request.headers());
     let request_done = (!request.body().is_empty()).then(|| Arc::new(AtomicBool::new(false)));
     let request = match request_done.clone() {
         None => request,
@@ -61,7 +62,7 @@ pub fn send<'a>(
     };
     let under_way = connection.noted.exchange.begin(may_repeat, hints);
     let answer = connection.sender.try_send_request(request);
-    let sent = Sent { connection, reused, may_repeat, before, request_done, under_way };
+    let sent = Sent { connection, reused, may_repeat, before, request_done, is_bound, under_way };
     Sending { settings, wait: Wait::new(settings), sent: Some(sent), answer }
 }
 
@@ -75,6 +76,8 @@ struct Sent {
     before: u64,
     /// Set when its body has been taken to its end, where it has one.
     request_done: Option<Arc<AtomicBool>>,
+    /// Whether it logs in its connection, which is nobody else's from then on.
+    is_bound: bool,
     under_way: UnderWay,
 }
 
@@ -115,7 +118,7 @@ where
 
 impl Sent {
     fn answered(self, settings: &Settings, response: http::Response<Incoming>) -> Result<Answered, Failure> {
-        let Self { connection, request_done, under_way, .. } = self;
+        let Self { connection, request_done, is_bound, under_way, .. } = self;
         drop(under_way);
         if has_other_coding(response.headers()) {
             return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
@@ -126,8 +129,9 @@ impl Sent {
         // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
         let is_early =
             request_done.is_some_and(|done| !done.load(Relaxed)) || connection.noted.is_unflushed.load(Relaxed);
+        let is_last = is_early || is_bound || bound::by_answer(response.headers());
         // It waits for the next request: all of this exchange has come in.
-        let is_over = !is_early && connection.sender.is_ready();
+        let is_over = !is_last && connection.sender.is_ready();
         let (head, mut incoming) = response.into_parts();
         if is_over && let Some(body) = connection.bell.muffled(|| all_of(&mut incoming)) {
             let response = http::Response::from_parts(head, body?);
@@ -135,7 +139,7 @@ impl Sent {
             return Ok(Answered::Response(response));
         }
         let body = IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
-            if end.outcome == Outcome::Complete && !is_early {
+            if end.outcome == Outcome::Complete && !is_last {
                 take_back(connection);
             }
         });

@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod bell;
+pub mod bound;
 pub mod connect;
 pub mod exchange;
 pub mod forward;

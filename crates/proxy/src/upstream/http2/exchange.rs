@@ -23,11 +23,11 @@ use crate::fields::{TRACEPARENT, X_REQUEST_ID};
 use crate::from_stream::FromStream;
 use crate::left::Left;
 use crate::streamed::never_again;
-use crate::upstream::Settings;
 use crate::upstream::forward::{Failure, in_time, is_idempotent};
 use crate::upstream::incoming::IdleBody;
 use crate::upstream::peer::{Peer, Spoken};
 use crate::upstream::pool::Place;
+use crate::upstream::{Settings, bound};
 
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(
@@ -44,6 +44,9 @@ pub async fn send(
     let is_repeatable = place.reused && is_empty && is_idempotent(&parts.method);
     let is_head = parts.method == Method::HEAD;
     let head = head(parts, &body, target.url.scheme())?;
+    if bound::by_request(head.headers()) {
+        place.retire();
+    }
     let noted = Arc::clone(&place.shared.noted);
     let (written, read) = (noted.written.load(Relaxed), noted.read.load(Relaxed));
     // Nothing comes between these two, so that what the second says is about the request alone.
@@ -84,6 +87,11 @@ pub async fn send(
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Broken("switched protocols, which there is no such thing as in HTTP/2".to_owned()));
+    }
+    // Logging in a connection is not meant for HTTP/2. A target that does it all the same lets in the calls that are on it
+    // already; at least no others come to it.
+    if bound::by_answer(response.headers()) {
+        place.retire();
     }
     let left = Left::announced(response.headers());
     // One that announces a length all the same is not waited for: h2 takes its end for a body that is too short, and too

@@ -1,0 +1,83 @@
+//! Logging in that lets in a connection instead of a call: NTLM, and Negotiate where it leads to NTLM. Whatever comes over
+//! such a connection afterwards is taken for whoever has logged in, so it is not for another caller.
+
+use http::header::{AUTHORIZATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
+
+/// Schemes that log in a connection, or may.
+const SCHEMES: [&[u8]; 4] = [b"ntlm", b"negotiate", b"kerberos", b"nego2"];
+
+/// Whether a request logs in the connection that it goes over, or begins to.
+pub fn by_request(headers: &HeaderMap) -> bool {
+    // What follows a scheme here is one long token that is not worth a look.
+    let begins = |value: &HeaderValue| is_scheme(words(value.as_bytes()).next().unwrap_or_default());
+    headers.get_all(AUTHORIZATION).iter().any(begins)
+}
+
+/// Whether an answer says that its connection can be logged in.
+pub fn by_answer(headers: &HeaderMap) -> bool {
+    // Where a challenge ends and the next begins takes some reading (RFC 9110 section 11.6.1). Whoever only looks for the
+    // word loses a connection at most, where it stands in a realm.
+    let offers = |value: &HeaderValue| words(value.as_bytes()).any(is_scheme);
+    [WWW_AUTHENTICATE, PROXY_AUTHENTICATE].iter().any(|name| headers.get_all(name).iter().any(offers))
+}
+
+/// What stands between spaces, commas, quotes and the like.
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| !byte.is_ascii_alphanumeric() && !b"-_./+~".contains(byte)).filter(|word| !word.is_empty())
+}
+
+fn is_scheme(word: &[u8]) -> bool {
+    SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    fn fields(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), value.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn schemes_that_log_in_a_connection_are_found_in_every_form() {
+        for scheme in ["NTLM", "ntlm", "Ntlm", "Negotiate", "NEGOTIATE", "Kerberos", "Nego2"] {
+            let alone = scheme.to_owned();
+            let with_token = format!("{scheme} TlRMTVNTUAABAAAAB4IIogAAAAA=");
+            let spaced = format!("  {scheme}\t TlRMTVNTUAABAAAA");
+            for value in [&alone, &with_token, &spaced] {
+                assert!(by_request(&fields(&AUTHORIZATION, &[value])), "{value}");
+                assert!(by_request(&fields(&AUTHORIZATION, &["Basic eDp5", value])), "{value}");
+                for name in [WWW_AUTHENTICATE, PROXY_AUTHENTICATE] {
+                    assert!(by_answer(&fields(&name, &[value])), "{value}");
+                    assert!(by_answer(&fields(&name, &["Basic realm=\"a\"", value])), "{value}");
+                }
+            }
+            for value in [
+                format!("Basic realm=\"a\", {scheme}"),
+                format!("Basic realm=\"a, b\",{scheme} abc="),
+                format!("{scheme},Basic realm=\"a\""),
+                format!("Digest qop=\"auth\", nonce=\"x\" , {scheme} , Bearer"),
+                format!(",,{scheme}"),
+            ] {
+                assert!(by_answer(&fields(&WWW_AUTHENTICATE, &[&value])), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_schemes_let_in_a_call_alone() {
+        for value in
+            ["Basic bnRsbTpudGxt", "Bearer ntlm", "Digest username=\"Negotiate\"", "NTLMv3 x", "", "X-NTLM abc", "Hawk"]
+        {
+            assert!(!by_request(&fields(&AUTHORIZATION, &[value])), "{value}");
+        }
+        for value in ["Basic realm=\"x\"", "Bearer error=\"invalid_token\"", "Digest realm=\"negotiated\"", "xNTLM", ""]
+        {
+            assert!(!by_answer(&fields(&WWW_AUTHENTICATE, &[value])), "{value}");
+        }
+        assert!(!by_request(&HeaderMap::new()) && !by_answer(&HeaderMap::new()));
+    }
+}
