@@ -162,6 +162,7 @@ impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Conflict { .. } => Self::conflict("the object has been changed by somebody else"),
+            RegistryError::Full(reason) => Self::from(Refusal::StorageFull { private: reason.into() }),
             RegistryError::Storage(reason) => Self::internal(reason),
         }
     }
@@ -251,6 +252,12 @@ mod tests {
         check(ChangeError::Stopping, 503, "stopping").await;
         let conflict = RegistryError::Conflict { kind: "client", key: "x".into() };
         check(conflict.into(), 409, "conflict").await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_one_and_not_where_it_is() {
+        let text = check(RegistryError::Full("/var/lib/private is full".into()).into(), 507, "storage_full").await;
+        assert!(text.contains("no room on its disk") && !text.contains("private"), "{text}");
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use portcullis_core::directory::KeyHash;
 use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::model::{Name, ServiceId};
 use portcullis_core::policy::Endpoint;
-use portcullis_core::ports::Clock;
+use portcullis_core::ports::{Clock, RegistryError};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::hash_key;
 use portcullis_proxy::change::{ChangeError, Changes};
@@ -153,6 +153,7 @@ fn refuse(error: ChangeError) -> Refusal {
         ChangeError::Stopping => {
             Refusal::Overloaded { private: "the gateway is stopping", retry_after: Duration::from_secs(1) }
         }
+        ChangeError::Registry(RegistryError::Full(reason)) => Refusal::StorageFull { private: reason.into() },
         error @ (ChangeError::NotFound(_) | ChangeError::Stale(_) | ChangeError::Registry(_)) => {
             Refusal::internal(error.to_string())
         }

@@ -131,6 +131,9 @@ pub enum RegistryError {
         /// Its key.
         key: String,
     },
+    /// There is no room for what was to be written: the disk is full, or a quota is used up. Nothing was written.
+    #[error("the registry has no room: {0}")]
+    Full(String),
     /// The storage itself failed.
     #[error("the registry failed: {0}")]
     Storage(String),

@@ -140,6 +140,11 @@ pub enum Refusal {
     },
     /// The call has passed this gateway before.
     Loop,
+    /// What the call asks for would have to be kept, and there is no room for it.
+    StorageFull {
+        /// Where, for the operator only.
+        private: Cow<'static, str>,
+    },
     /// A fault of the gateway itself.
     Internal {
         /// What happened, for the operator only.
@@ -289,6 +294,9 @@ impl Refusal {
                 "the service's address is one this gateway does not connect to".into(),
             ),
             Self::Loop => (508, "loop_detected", "Loop detected", "the call has passed this gateway before".into()),
+            Self::StorageFull { .. } => {
+                (507, "storage_full", "Insufficient storage", "the gateway has no room on its disk to keep this".into())
+            }
             Self::Internal { .. } => (500, "internal", "Internal error", "the gateway failed on this call".into()),
         };
         Facts {
@@ -329,6 +337,7 @@ impl Refusal {
             | Self::UpstreamTls { private }
             | Self::UpstreamBroken { private }
             | Self::UpstreamForbidden { private }
+            | Self::StorageFull { private }
             | Self::Internal { private } => Some(private),
             Self::Overloaded { private, .. } | Self::LoginLocked { private, .. } => Some(private),
             Self::TooManyRequests { limit, .. } => Some(limit),

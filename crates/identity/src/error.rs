@@ -36,6 +36,7 @@ pub(crate) fn refuse_registry(error: RegistryError) -> Refusal {
         RegistryError::Conflict { .. } => {
             Refusal::Conflict { detail: "the object has been changed by somebody else".into() }
         }
+        RegistryError::Full(reason) => Refusal::StorageFull { private: reason.into() },
         RegistryError::Storage(reason) => Refusal::internal(format!("the registry failed: {reason}")),
     }
 }

@@ -11,6 +11,7 @@ mod audit;
 mod objects;
 mod open;
 mod registry;
+mod room;
 mod sessions;
 mod writer;
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::audit::{self, Trail};
 use crate::open::{self, OpenError};
 use crate::writer::{Answer, Job, QUEUE, Writer};
-use crate::{objects, sessions};
+use crate::{objects, room, sessions};
 
 /// A durable registry in one SQLite file. A change that has been acknowledged survives the loss of power.
 ///
@@ -122,7 +122,10 @@ impl Registry for SqliteRegistry {
 
 #[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
 pub(crate) fn storage(error: sqlx::Error) -> RegistryError {
-    RegistryError::Storage(error.to_string())
+    match room::is_full(&error) {
+        true => RegistryError::Full(error.to_string()),
+        false => RegistryError::Storage(error.to_string()),
+    }
 }
 
 /// SQLite has signed integers only.

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::audit::Trail;
 use crate::open::connect_writer;
 use crate::registry::storage;
-use crate::{objects, sessions};
+use crate::{objects, room, sessions};
 
 /// Changes that wait, at most; a caller beyond them waits for its place.
 pub(crate) const QUEUE: usize = 1_024;
@@ -43,7 +43,21 @@ pub(crate) enum Job {
 }
 
 /// Answers a caller: with the outcome of its change, or with why the whole transaction failed.
-type Reply = Box<dyn FnOnce(Option<&str>) + Send>;
+type Reply = Box<dyn FnOnce(Option<&RegistryError>) + Send>;
+
+/// Why a whole transaction is lost.
+enum Lost {
+    /// The database has said so.
+    Database(sqlx::Error),
+    /// A change that has failed took it along.
+    Change(RegistryError),
+}
+
+impl From<sqlx::Error> for Lost {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
 
 /// Owner of the writing connection.
 pub(crate) struct Writer {
@@ -80,23 +94,30 @@ impl Writer {
         }
         let mut replies = Vec::with_capacity(batch.len());
         let done = self.transact(batch, &mut replies).await;
-        if let Err(error) = &done {
+        let failure = match done {
+            Ok(()) => None,
+            Err(Lost::Change(error)) => Some(error),
+            Err(Lost::Database(error)) if room::is_lacking(&error, &self.path) => {
+                Some(RegistryError::Full(error.to_string()))
+            }
+            Err(Lost::Database(error)) => Some(RegistryError::Storage(error.to_string())),
+        };
+        if let Some(error) = &failure {
             tracing::warn!(%error, "the registry could not commit a transaction");
             self.recover().await;
         }
-        let failure = done.err().map(|error| error.to_string());
         for reply in replies {
-            reply(failure.as_deref());
+            reply(failure.as_ref());
         }
     }
 
     /// One transaction of all changes. On return `replies` has one reply for each of them.
-    async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), sqlx::Error> {
+    async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Lost> {
         let mut head = None;
-        let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await;
+        let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(Lost::from);
         for job in batch {
             if done.is_ok() {
-                done = execute(&mut self.connection, "SAVEPOINT change").await;
+                done = execute(&mut self.connection, "SAVEPOINT change").await.map_err(Lost::from);
             }
             // A transaction that is lost takes nothing more; every change in it fails with it.
             let connection = done.is_ok().then_some(&mut self.connection);
@@ -139,7 +160,7 @@ async fn perform(
     job: Job,
     trail: &Trail,
     head: &mut Option<Head>,
-) -> (Reply, Result<(), sqlx::Error>) {
+) -> (Reply, Result<(), Lost>) {
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
             let outcome = objects::apply(connection, writes, trail, *head).await;
@@ -179,19 +200,19 @@ async fn settle<T: Send + 'static>(
     connection: &mut SqliteConnection,
     answer: Answer<T>,
     outcome: Result<T, RegistryError>,
-) -> (Reply, Result<(), sqlx::Error>) {
+) -> (Reply, Result<(), Lost>) {
     let settled = match &outcome {
-        Ok(_) => execute(connection, "RELEASE change").await,
-        // If an error has ended the transaction, there is no savepoint to go back to, and this says so.
-        Err(_) => match execute(connection, "ROLLBACK TO change").await {
-            Ok(()) => execute(connection, "RELEASE change").await,
-            lost => lost,
+        Ok(_) => execute(connection, "RELEASE change").await.map_err(Lost::from),
+        // If the error has ended the transaction, there is no savepoint to go back to, and it is why all else is lost.
+        Err(error) => match execute(connection, "ROLLBACK TO change").await {
+            Ok(()) => execute(connection, "RELEASE change").await.map_err(Lost::from),
+            Err(_) => Err(Lost::Change(error.clone())),
         },
     };
     let reply: Reply = Box::new(move |failure| {
         let _ = answer.send(match failure {
             None => outcome,
-            Some(failure) => Err(RegistryError::Storage(failure.to_owned())),
+            Some(failure) => Err(failure.clone()),
         });
     });
     (reply, settled)
@@ -200,8 +221,8 @@ async fn settle<T: Send + 'static>(
 /// The reply for a change that was not even tried.
 fn failing<T: Send + 'static>(answer: Answer<T>) -> Reply {
     Box::new(move |failure| {
-        let failure = failure.unwrap_or("the change was not tried");
-        let _ = answer.send(Err(RegistryError::Storage(failure.to_owned())));
+        let not_tried = || RegistryError::Storage("the change was not tried".to_owned());
+        let _ = answer.send(Err(failure.cloned().unwrap_or_else(not_tried)));
     })
 }
 

@@ -1,4 +1,5 @@
-//! The process around the gateway: its signals, its stderr, its descriptors, its disk.
+//! The process around the gateway: its signals, its stderr, its disk.
 
 mod diagnostics;
+mod disk;
 mod signals;

@@ -7,6 +7,7 @@ mod durability;
 mod grouping;
 mod opening;
 mod random;
+mod room;
 
 use std::path::Path;
 
