@@ -8,7 +8,7 @@ use portcullis_proxy::node::{Limits, Timeouts};
 use portcullis_proxy::upstream::Settings as UpstreamSettings;
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::told::Via;
-use portcullis_telemetry::{CaptureSettings, Settings as LogSettings};
+use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
 
 use crate::config::{AllowTarget, Config};
 
@@ -19,7 +19,10 @@ const CAPTURE_QUEUE: usize = 64 << 20;
 
 pub(super) fn log_settings(config: &Config) -> LogSettings {
     LogSettings {
-        directory: config.data_dir.clone(),
+        target: match &config.log.access_log {
+            Target::Path(path) => Target::Path(config.data_dir.join(path)),
+            stream => stream.clone(),
+        },
         queue_bytes: usize::try_from(config.log.log_queue_bytes).unwrap_or(usize::MAX),
         recent_bytes: usize::try_from(config.log.recent_log_bytes).unwrap_or(usize::MAX),
         file_bytes: config.log.access_log_max_bytes,

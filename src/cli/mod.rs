@@ -34,6 +34,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use portcullis_core::secret::Secret;
 use portcullis_proxy::inherit::{Inherited, inherited};
+use portcullis_telemetry::Target;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use admin::Admin;
@@ -138,7 +139,7 @@ fn to_its_end(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 /// Runs the gateway until it is told to stop. One line on stdout tells whoever waits that calls are answered.
 async fn serve(config: Config, inherited: Inherited, process: &Process) -> Result<(), Failure> {
     let mut orders = process.orders().ok_or_else(|| Failure::failed("the signals were not taken"))?;
-    let token = token::path(&config.data_dir);
+    let (token, log) = (token::path(&config.data_dir), config.log.access_log.clone());
     let starting = Box::pin(Gateway::start(config, inherited, Arc::clone(&process.counters)));
     let gateway = tokio::select! {
         biased;
@@ -152,7 +153,12 @@ async fn serve(config: Config, inherited: Inherited, process: &Process) -> Resul
     let plain = gateway.data_addr.map(|address| format!("http://{address}"));
     let secured = gateway.tls_addr.map(|address| format!("https://{address}"));
     let calls = plain.into_iter().chain(secured).collect::<Vec<_>>().join(" and ");
-    announce(format!("ready: calls {calls}, admin {}://{}", gateway.admin_scheme, gateway.admin_addr))?;
+    let ready = format!("ready: calls {calls}, admin {}://{}", gateway.admin_scheme, gateway.admin_addr);
+    match log {
+        // Whoever reads stdout reads records there, and nothing else.
+        Target::Stdout => tracing::info!("{ready}"),
+        _ => announce(ready)?,
+    }
     Ok(gateway.run(orders).await?)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
+use portcullis_telemetry::Target;
 
 use crate::acme::ChallengeKind;
 
@@ -129,6 +130,19 @@ pub(super) const FILE: Reader<Option<PathBuf>> = Reader {
     list: false,
     expected: "the path of a file",
     read: |raw| Some(Some(raw.text()?).filter(|text| !text.is_empty()).map(PathBuf::from)),
+};
+
+/// Where lines are written.
+pub(super) const LOG_TARGET: Reader<Target> = Reader {
+    form: "FILE",
+    list: false,
+    expected: "the path of a file, 'stdout' or 'stderr'",
+    read: |raw| match raw.text()? {
+        "" => None,
+        "stdout" => Some(Target::Stdout),
+        "stderr" => Some(Target::Stderr),
+        path => Some(Target::Path(path.into())),
+    },
 };
 
 /// Files.

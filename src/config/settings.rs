@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
+use portcullis_telemetry::Target;
 
 use super::read::{self, AllowTarget, Raw};
 use crate::acme::ChallengeKind;
@@ -185,13 +186,17 @@ settings! {
     }
     /// The access log.
     log: Log {
-        /// The size at which the access log file is rotated.
+        /// Where it is written: the path of a file, in the data directory unless it is absolute; "stdout"; "stderr". A pipe,
+        /// a device or a link may stand in the place of the file.
+        access_log: Target = LOG_TARGET("access.log"),
+        /// The size at which the access log file is rotated. A link, what it leads to, and what is no file are not rotated.
         access_log_max_bytes: u64 = BYTES("64MiB"),
         /// How many rotated access log files are kept.
         access_log_keep: usize = COUNT("5"),
         /// Memory for the records that can be searched at once; the oldest go first.
         recent_log_bytes: u64 = BYTES("64MiB"),
-        /// Memory for records on their way to the log; beyond it they are dropped and counted.
+        /// Memory for records on their way to the log, and for lines on their way to whoever reads them where it is no file;
+        /// beyond it they are dropped and counted.
         log_queue_bytes: u64 = BYTES("64MiB"),
     }
     /// Captured exchanges, of routes whose declaration says so.

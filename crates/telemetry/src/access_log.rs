@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -16,21 +16,23 @@ use crate::counters::Counters;
 use crate::file::LogFile;
 use crate::inbox::{Entrance, Inbox, Message};
 use crate::recent::Recent;
+use crate::sink::Target;
 use crate::writer::Writer;
 
-/// The name of the file in its directory; rotated ones have a number behind it.
+/// The usual name of the file in its directory; rotated ones have a number behind it.
 const FILE_NAME: &str = "access.log";
 
 /// Where the log is and how much of it there may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The directory of `access.log`; it must be there.
-    pub directory: PathBuf,
-    /// Bytes of records that may wait to be written; those beyond are dropped and counted.
+    /// Where lines are written. The directory of a file must be there.
+    pub target: Target,
+    /// Bytes of records that may wait to be written, and of lines that may wait for a reader; those beyond are dropped and
+    /// counted.
     pub queue_bytes: usize,
     /// Bytes of records kept in memory to be searched.
     pub recent_bytes: usize,
-    /// Bytes of the file at which it is rotated.
+    /// Bytes at which the file is rotated, if it is the log's own.
     pub file_bytes: u64,
     /// How many rotated files are kept.
     pub kept_files: u32,
@@ -41,7 +43,7 @@ impl Settings {
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
         let bytes = 64 << 20;
         Self {
-            directory: directory.into(),
+            target: Target::Path(directory.into().join(FILE_NAME)),
             queue_bytes: bytes,
             recent_bytes: bytes,
             file_bytes: 64 << 20,
@@ -53,7 +55,7 @@ impl Settings {
 /// Why the log could not be started.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Its file could not be opened.
+    /// What it is to be written to could not be opened.
     #[error("cannot open the access log '{path}': {source}; check that its directory exists and is writable", path = path.display())]
     File {
         /// The file.
@@ -77,9 +79,12 @@ impl AccessLogWriter {
         settings: &Settings,
         counters: Arc<Counters>,
     ) -> Result<(Arc<AccessLogHandle>, Arc<Recent>), StartError> {
-        let path = settings.directory.join(FILE_NAME);
-        let file = LogFile::open(path.clone(), settings.file_bytes, settings.kept_files, Arc::clone(&counters))
-            .map_err(|source| StartError::File { path, source })?;
+        let rotation = (settings.file_bytes, settings.kept_files);
+        let file = LogFile::open(settings.target.clone(), rotation, settings.queue_bytes, Arc::clone(&counters));
+        let file = file.map_err(|source| StartError::File {
+            path: settings.target.path().map_or_else(|| "a stream of the process".into(), Path::to_owned),
+            source,
+        })?;
         let recent = Arc::new(Recent::new(settings.recent_bytes));
         let inbox = Arc::new(Inbox::new(settings.queue_bytes, Arc::clone(&counters)));
         let writer = Writer::new(Arc::clone(&inbox), file, Arc::clone(&recent), counters);
@@ -119,7 +124,7 @@ impl AccessLog for AccessLogHandle {
 }
 
 impl AccessLogHandle {
-    /// Opens `access.log` anew, after something else has moved it away. What was written before goes to the old file.
+    /// Opens the file anew, after something else has moved it away. What was written before goes to the old file.
     pub fn reopen(&self) {
         self.inbox.reopen();
     }

@@ -292,6 +292,46 @@ mod tests {
         assert!(!sleeps(&inbox));
     }
 
+    /// Leaves so many records in lanes by turns, while nobody takes them. Returns how many were dropped, and the bytes of
+    /// those that were not, which are taken then.
+    fn overload(inbox: &Arc<Inbox>, lanes: &[Entrance], records: u64) -> (u64, Vec<usize>) {
+        for (number, lane) in (0..records).zip((0..lanes.len()).cycle()) {
+            lanes[lane].write(&record(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number)));
+        }
+        let (mut taken, mut bytes, mut done) = (Taken::default(), Vec::new(), Vec::new());
+        inbox.take(&mut Vec::new(), &mut taken, &mut Vec::new());
+        taken.next(&mut bytes, usize::MAX, &mut done);
+        inbox.give_back(done.iter().map(Vec::len).sum());
+        let sizes = crate::packed::each(&bytes).map(<[u8]>::len).collect();
+        (inbox.counters.records_dropped.get(), sizes)
+    }
+
+    #[test]
+    fn all_lanes_together_hold_what_may_wait_and_no_more() {
+        let most = 256 << 10;
+        let inbox = Arc::new(Inbox::new(most, Arc::default()));
+        let lanes = [0, 1, 2].map(|_| Entrance::new(&inbox));
+        let (dropped, kept) = overload(&inbox, &lanes, 30_000);
+        assert!(dropped > 0);
+        assert_eq!(kept.len() as u64, 30_000 - dropped, "what was taken is there, and once");
+        let bytes: usize = kept.iter().sum();
+        assert!(bytes <= most && bytes > most / 2, "{bytes}");
+        // And there is room again.
+        assert_eq!(inbox.free(), most);
+        let before = inbox.counters.records_dropped.get();
+        let (dropped, kept) = overload(&inbox, &lanes, 3);
+        assert_eq!((dropped, kept.len()), (before, 3));
+    }
+
+    #[test]
+    fn a_lane_may_have_what_the_others_do_not_need() {
+        let most = 256 << 10;
+        let inbox = Arc::new(Inbox::new(most, Arc::default()));
+        let lanes = [0, 1, 2, 3].map(|_| Entrance::new(&inbox));
+        let (_, kept) = overload(&inbox, &lanes[..1], 30_000);
+        assert!(kept.iter().sum::<usize>() > most / 2);
+    }
+
     /// Whoever leaves something before the thread looks is seen; whoever comes after has to see that it sleeps.
     #[test]
     fn the_thread_says_that_it_sleeps_before_it_looks_into_any_lane() {

@@ -22,6 +22,7 @@ mod line;
 mod line_queue;
 mod packed;
 mod recent;
+mod sink;
 mod taken;
 mod writer;
 
@@ -33,3 +34,4 @@ pub use line::{Lines, Reason};
 pub use line_queue::{Destination, LineQueue};
 pub use packed::Shown;
 pub use recent::{CursorError, DEFAULT_LIMIT, Entry, MAX_LIMIT, Page, Recent};
+pub use sink::Target;

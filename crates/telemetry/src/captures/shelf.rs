@@ -46,11 +46,16 @@ impl Shelf {
         let mut shelf =
             Self { directory, max_bytes: settings.max_bytes, max_age, next: 1, bytes: 0, entries: BTreeMap::new() };
         for entry in fs::read_dir(&settings.directory)? {
-            let path = entry?.path();
-            match place_of(&path).map(|place| (place, summary_of(&path))) {
+            let entry = entry?;
+            // What is no file was put there by somebody else: a pipe would be waited for, and a link leads elsewhere.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let path = entry.path();
+            match place_of(&path, WHOLE).map(|place| (place, summary_of(&path))) {
                 Some((place, Ok((bytes, summary)))) => shelf.add(place, bytes, summary),
                 Some(_) => remove(&path),
-                None if path.extension().is_some_and(|end| end == BEGUN) => remove(&path),
+                None if place_of(&path, BEGUN).is_some() => remove(&path),
                 None => {}
             }
         }
@@ -115,9 +120,9 @@ fn path(directory: &Path, place: u64) -> PathBuf {
     directory.join(format!("{place:016x}.{WHOLE}"))
 }
 
-fn place_of(path: &Path) -> Option<u64> {
+fn place_of(path: &Path, end: &str) -> Option<u64> {
     let stem = path.file_stem()?.to_str()?;
-    let is_ours = path.extension()? == WHOLE && stem.len() == 16;
+    let is_ours = path.extension()? == end && stem.len() == 16;
     if is_ours { u64::from_str_radix(stem, 16).ok() } else { None }
 }
 

@@ -8,6 +8,7 @@ use portcullis_core::capture::{Copied, Exchange, Lease, Message};
 use portcullis_core::memory::ManualClock;
 use portcullis_core::ports::{Captures, Clock};
 use portcullis_telemetry::{CaptureFilter, CaptureSettings, CaptureStore, Counters};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 struct Shelf {
     store: Arc<CaptureStore>,
@@ -123,6 +124,22 @@ async fn a_new_start_finds_what_was_kept_and_removes_what_is_torn() {
     assert_eq!(again.ids(), ["d", "c", "a"]);
     assert_eq!(again.store.clear().await, 3);
     assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn what_others_have_put_there_stays_and_is_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let kept = directory.path().join("captures");
+    std::fs::create_dir(&kept).expect("makes");
+    std::fs::write(kept.join("notes.new"), "theirs").expect("written");
+    let pipe = kept.join(format!("{:016x}.capture", 7));
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("makes a pipe");
+    std::os::unix::fs::symlink("/dev/zero", kept.join(format!("{:016x}.capture", 8))).expect("links");
+    let shelf = start(directory.path(), |_| {});
+    shelf.keep("a", 10).await;
+    assert_eq!((shelf.ids(), files(directory.path())), (vec!["a".to_owned()], 4));
+    assert_eq!(shelf.store.clear().await, 1);
+    assert_eq!(files(directory.path()), 3);
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use portcullis_core::ports::AccessLog;
 use portcullis_telemetry::Settings;
 
-use crate::overload::blocked;
 use crate::{Log, numbers, numbers_in, record};
 
 /// Numbers of records say by their hundred thousands which worker wrote them.
@@ -123,43 +122,4 @@ fn what_lanes_took_before_the_file_is_opened_anew_goes_to_the_old_one() {
         assert_eq!(sorted(&moved), (0..500).chain(left).collect::<Vec<_>>());
         assert_eq!(sorted(&path), (1_000..1_500).collect::<Vec<_>>());
     }
-}
-
-#[test]
-fn all_lanes_together_hold_what_may_wait_and_no_more() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let queue_bytes = 256 << 10;
-    let (log, mut pipe) = blocked(directory.path(), queue_bytes);
-    let lanes = [0, 1, 2].map(|_| log.handle.lane().expect("a lane"));
-    let total = 30_000;
-    for number in 0..total {
-        lanes[number as usize % 3].write(&record(number));
-    }
-    let dropped = log.counters.records_dropped.get();
-
-    let reading = thread::spawn(move || std::io::read_to_string(&mut pipe).expect("reads"));
-    log.handle.flush_and_stop();
-    let text = reading.join().expect("no panic");
-    let found = numbers_in(&text);
-    assert_eq!(found.len() as u64, total - dropped, "everything taken came through");
-    // A record takes more than 100 bytes and less than 200. Lines that wait no more are in the pipe and in a buffer
-    // before it, of 64 KiB each.
-    let line = text.len() / found.len();
-    let beyond = (128 << 10) / line;
-    assert!(found.len() < queue_bytes / 100 + beyond, "{} of {line} bytes", found.len());
-    assert!(found.len() > queue_bytes / 200, "{} of {line} bytes", found.len());
-}
-
-#[test]
-fn a_lane_may_have_what_the_others_do_not_need() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let queue_bytes = 256 << 10;
-    let (log, mut pipe) = blocked(directory.path(), queue_bytes);
-    let lanes = [0, 1, 2, 3].map(|_| Arc::clone(&log.handle).lane().expect("a lane"));
-    (0..30_000).for_each(|number| lanes[0].write(&record(number)));
-    let taken = 30_000 - log.counters.records_dropped.get();
-    assert!(taken as usize > queue_bytes / 200, "{taken}");
-    let reading = thread::spawn(move || std::io::read_to_string(&mut pipe).expect("reads"));
-    log.handle.flush_and_stop();
-    assert_eq!(numbers_in(&reading.join().expect("no panic")).len() as u64, taken);
 }

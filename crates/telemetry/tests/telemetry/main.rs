@@ -4,6 +4,7 @@ mod captures;
 mod lanes;
 mod log;
 mod overload;
+mod places;
 mod search;
 
 use std::path::Path;

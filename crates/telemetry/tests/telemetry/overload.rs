@@ -9,8 +9,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::{Log, numbers_in};
 
-/// A log whose file is a pipe that nobody empties, so that its thread stands still once the pipe is full.
-pub(crate) fn blocked(directory: &Path, queue_bytes: usize) -> (Log, File) {
+/// A log whose file is a pipe that nobody empties.
+fn unread(directory: &Path, queue_bytes: usize) -> (Log, File) {
     let path = directory.join("access.log");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("makes a pipe");
     let settings = Settings { queue_bytes, ..Settings::in_directory(directory) };
@@ -20,14 +20,22 @@ pub(crate) fn blocked(directory: &Path, queue_bytes: usize) -> (Log, File) {
 }
 
 #[test]
-fn a_full_queue_drops_and_counts_and_keeps_what_it_took() {
+fn a_reader_who_does_not_read_holds_up_nobody() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (log, mut pipe) = blocked(directory.path(), 64 << 10);
-    // Far more than pipe, buffer and queue hold together. That this ends shows that nobody waits.
+    let (log, mut pipe) = unread(directory.path(), 64 << 10);
+    // Far more than pipe and queue hold together.
     let total = 10_000;
-    log.write(0..total);
-    let dropped = log.counters.records_dropped.get();
-    assert!(dropped > 0, "the queue is bounded");
+    for number in 0..total {
+        log.write([number]);
+        // So that no record is dropped before it reaches the file.
+        log.handle.flushed_blocking();
+    }
+    assert_eq!(log.recent.newest(), total, "they are searchable all the same");
+    assert_eq!(log.counters.records_dropped.get(), 0);
+    let lost = log.counters.log_lines_lost.get();
+    assert!(lost > 0 && lost < total, "{lost}: the queue is bounded");
+    log.handle.reopen();
+    log.handle.flushed_blocking();
 
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
@@ -37,10 +45,19 @@ fn a_full_queue_drops_and_counts_and_keeps_what_it_took() {
     log.handle.flush_and_stop();
     // The writing end is closed with the thread, which ends the reading.
     let found = numbers_in(&reading.join().expect("no panic"));
-    assert_eq!(log.counters.records_dropped.get(), dropped, "dropped while writing, not later");
-    assert_eq!(found.len() as u64, total - dropped, "everything taken came through");
+    assert_eq!(log.counters.log_lines_lost.get(), lost, "opening it anew has not lost what waits");
+    assert_eq!(found.len() as u64, total - lost, "everything that waited came through");
     assert!(found.is_sorted());
-    assert_eq!(log.recent.newest(), total - dropped);
+}
+
+#[test]
+fn the_end_of_the_log_does_not_wait_for_a_reader_who_does_not_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, pipe) = unread(directory.path(), 1 << 20);
+    log.write(0..1_000);
+    log.handle.flush_and_stop();
+    assert!(log.counters.log_lines_lost.get() > 0, "what nobody has taken is counted");
+    drop(pipe);
 }
 
 #[test]
