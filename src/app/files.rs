@@ -16,6 +16,8 @@ pub(crate) const MASTER_KEY: &str = "master.key";
 /// The admin token, alone.
 const ADMIN_TOKEN: &str = "admin.token";
 const LOCK: &str = "lock";
+/// The file of the registry.
+pub(super) const DATABASE: &str = "portcullis.db";
 
 /// A data directory that is ours as long as this value lives.
 pub(crate) struct DataDir {
@@ -24,8 +26,10 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory if it is not there, and takes it for this process.
+    /// Makes the directory if it is not there, and takes it for this process. One with a registry whose master key is
+    /// missing is left as it is.
     pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        check_key_of_registry(path)?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.with_context(|| format!("the data directory {} cannot be made", path.display()))?;
         let lock_path = path.join(LOCK);
@@ -47,8 +51,9 @@ impl DataDir {
         &self.path
     }
 
-    /// The master key; made at the first start.
+    /// The master key; made at the first start, and never again.
     pub(crate) fn master_key(&self) -> anyhow::Result<MasterKey> {
+        check_key_of_registry(&self.path)?;
         let text = self.read_or_make(MASTER_KEY, || hex(MasterKey::generate().1.as_slice()))?;
         let path = self.file(MASTER_KEY);
         let mut key = zeroize::Zeroizing::new([0; 32]);
@@ -102,6 +107,22 @@ impl DataDir {
     }
 }
 
+/// A registry without its master key can be opened by no key that is made now: what is sealed in it would be lost, and who
+/// restores the key later would find another in its place.
+fn check_key_of_registry(directory: &Path) -> anyhow::Result<()> {
+    let registry = directory.join(DATABASE);
+    let is_there = |path: &Path| path.try_exists().with_context(|| format!("looking for {}", path.display()));
+    if is_there(&directory.join(MASTER_KEY))? || !is_there(&registry)? {
+        return Ok(());
+    }
+    bail!(
+        "{} is missing, and {} was written with it: restore the key from your backup; nothing was changed. (Only a gateway \
+         that may lose its users, clients, keys and sessions begins anew: move the registry away too)",
+        directory.join(MASTER_KEY).display(),
+        registry.display()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +150,27 @@ mod tests {
         assert!(error.to_string().contains("in use"), "{error}");
         drop(held);
         DataDir::take(directory.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_registry_without_its_key_is_left_as_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        std::fs::write(path.join(DATABASE), "a registry").expect("written");
+        let names = || std::fs::read_dir(path).expect("listed").count();
+        let error = DataDir::take(path).err().expect("refused").to_string();
+        assert!(error.contains("master.key is missing") && error.contains("restore"), "{error}");
+        assert_eq!(names(), 1, "nothing was written");
+        // A link that leads to a volume which is not there is no key either.
+        std::os::unix::fs::symlink(path.join("elsewhere"), path.join(MASTER_KEY)).expect("links");
+        assert!(DataDir::take(path).is_err());
+        assert_eq!(names(), 2);
+        // It can go while the directory is taken.
+        std::fs::remove_file(path.join(MASTER_KEY)).expect("removed");
+        std::fs::rename(path.join(DATABASE), path.join("away")).expect("moved");
+        let data = DataDir::take(path).expect("taken");
+        std::fs::rename(path.join("away"), path.join(DATABASE)).expect("moved");
+        assert!(data.master_key().is_err() && !path.join(MASTER_KEY).exists());
     }
 
     #[test]

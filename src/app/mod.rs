@@ -54,14 +54,12 @@ use tokio::sync::watch;
 
 use crate::acme;
 use crate::config::{Config, ConfigError};
-use files::DataDir;
+use files::{DATABASE, DataDir};
 use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
 
-/// The file of the registry, in the data directory.
-const DATABASE: &str = "portcullis.db";
 /// Memory for sessions that were seen on this node.
 const SESSION_BYTES: u64 = 64 << 20;
 /// The most sessions one user has.

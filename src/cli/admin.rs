@@ -11,7 +11,7 @@ use portcullis_core::model::Problem;
 use portcullis_core::secret::Secret;
 use serde_json::Value;
 
-use super::exchange::{Peer, exchange};
+use super::exchange::{Peer, Way, exchange};
 use super::failure::Failure;
 use super::trust;
 
@@ -38,22 +38,23 @@ pub(crate) struct Reply {
 
 impl Admin {
     /// Speaks to the admin API under a URL like `http://127.0.0.1:6501`. Over `https` it is trusted by the roots of a
-    /// file, else by those of the system.
-    pub(crate) fn new(url: &str, token: &Secret, roots: Option<&Path>) -> Result<Self, Failure> {
+    /// file, else by those of the system. In clear the token goes to this machine alone, unless `insecure` insists.
+    pub(crate) fn new(url: &str, token: &Secret, roots: Option<&Path>, insecure: bool) -> Result<Self, Failure> {
         let bad = |reason: &str| Failure::Usage(format!("'{url}' is no URL of an admin API: {reason}"));
         let uri: Uri = url.parse().map_err(|_| bad("it cannot be read"))?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or_else(|| bad("it has no host of its own"))?;
-        let tls = match uri.scheme_str() {
-            Some("https") => Some(trust::client(roots)?),
-            Some("http") => None,
+        let way = match uri.scheme_str() {
+            Some("https") => Way::Tls(trust::client(roots)?),
+            Some("http") if insecure => Way::ClearAnywhere,
+            Some("http") => Way::ClearHere,
             _ => return Err(bad("expected http:// or https://")),
         };
         let mut token = HeaderValue::try_from(format!("Bearer {}", token.expose()))
             .map_err(|_| Failure::failed("the admin token has characters no token has"))?;
         token.set_sensitive(true);
         let base = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { peer: Peer { authority: authority.as_str().to_owned(), tls }, base, token })
+        Ok(Self { peer: Peer { authority: authority.as_str().to_owned(), way }, base, token })
     }
 
     /// Reads an object.
@@ -233,6 +234,7 @@ pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use http::Response;
+    use http::header::LOCATION;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use serde_json::json;
@@ -244,19 +246,35 @@ pub(super) mod tests {
     pub(in crate::cli) async fn server(
         answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static,
     ) -> (Admin, Arc<Mutex<Vec<String>>>) {
+        answering(answer, None).await
+    }
+
+    /// A server that sends everybody elsewhere.
+    async fn redirecting(status: u16, location: String) -> (Admin, Arc<Mutex<Vec<String>>>) {
+        answering(move |_| (status, String::new()), Some(location)).await
+    }
+
+    async fn answering(
+        answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static,
+        location: Option<String>,
+    ) -> (Admin, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/base/", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, kept) = (Arc::new(answer), Arc::clone(&seen));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
+                let (answer, kept, location) = (Arc::clone(&answer), Arc::clone(&kept), location.clone());
                 let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
                     let asked = format!("{} {}", request.method(), request.uri());
                     kept.lock().expect("not poisoned").push(format!("{asked} {}", token.unwrap_or_default()));
                     let (status, body) = answer(&asked);
-                    let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
+                    let mut response = Response::builder().status(status);
+                    if let Some(location) = &location {
+                        response = response.header(LOCATION, location);
+                    }
+                    let response = response.body(Full::new(Bytes::from(body)));
                     async move { Ok::<_, Infallible>(response.expect("a response")) }
                 });
                 tokio::spawn(
@@ -264,7 +282,7 @@ pub(super) mod tests {
                 );
             }
         });
-        (Admin::new(&url, &Secret::from("t0ken"), None).expect("a URL"), seen)
+        (Admin::new(&url, &Secret::from("t0ken"), None, false).expect("a URL"), seen)
     }
 
     #[tokio::test]
@@ -310,14 +328,27 @@ pub(super) mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn nobody_is_followed_elsewhere_with_the_token() {
+        let (elsewhere, seen) = server(|_| (200, "{}".to_owned())).await;
+        let target = format!("http://{}/base/api/v1/services", elsewhere.peer.authority);
+        for status in [301, 302, 303, 307, 308] {
+            let location = target.clone();
+            let (admin, _) = redirecting(status, location).await;
+            assert!(matches!(admin.get("/services").await, Err(Failure::Refused { .. })), "{status}");
+            assert!(matches!(admin.post("/services", &json!({})).await, Err(Failure::Refused { .. })), "{status}");
+        }
+        assert_eq!(seen.lock().expect("not poisoned").len(), 0);
+    }
+
     #[test]
     fn an_admin_url_is_http_with_a_host() {
         let token = Secret::from("t");
-        assert!(Admin::new("http://localhost:6501", &token, None).is_ok());
+        assert!(Admin::new("http://localhost:6501", &token, None, false).is_ok());
         for bad in ["localhost", "/api", "ftp://localhost", "http://user@localhost", ""] {
-            assert!(matches!(Admin::new(bad, &token, None), Err(Failure::Usage(_))), "{bad}");
+            assert!(matches!(Admin::new(bad, &token, None, false), Err(Failure::Usage(_))), "{bad}");
         }
-        assert!(matches!(Admin::new("http://a", &Secret::from("a\nb"), None), Err(Failure::Failed(_))));
+        assert!(matches!(Admin::new("http://a", &Secret::from("a\nb"), None, false), Err(Failure::Failed(_))));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// A PEM file with the roots to trust an admin API on https by [env: PORTCULLIS_ADMIN_CA] [default: the system's]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) admin_ca: Option<PathBuf>,
+    /// Send the admin token in clear to an admin API on http on another machine, where everybody on the way can read it
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
     /// Write results as JSON, as the admin API gives them
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -81,9 +81,13 @@ fn run(cli: Cli, process: &Process, output: &mut Output) -> Result<(), Failure> 
     let flags = Flags { data_dir: global.data_dir.clone(), config: global.config.clone(), settings: Vec::new() };
     match command {
         Command::Serve(flagged) => {
-            let config = Config::load(&Flags { settings: flagged.settings.0, ..flags }, std::env::vars_os())?;
+            let flags = Flags { settings: flagged.settings.0, ..flags };
+            let config = Config::load(&flags, std::env::vars_os())?;
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
+            }
+            for finding in crate::security::audit_of_files(&config, config.file(&flags)) {
+                tracing::warn!(file = finding.path, "{}: {}", finding.message, finding.remedy);
             }
             let inherited = inherited().map_err(anyhow::Error::from)?;
             to_its_end(serve(config, inherited, process))
@@ -218,7 +222,7 @@ fn connect(global: &Global, config: &Config) -> Result<Admin, Failure> {
         let named = std::env::var_os(ENV_ADMIN_CA).filter(|file| !file.is_empty());
         named.map(Into::into)
     });
-    Admin::new(&url, &token, roots.as_deref())
+    Admin::new(&url, &token, roots.as_deref(), global.insecure)
 }
 
 /// What the process has to say of itself goes to stderr.

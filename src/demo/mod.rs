@@ -107,7 +107,8 @@ struct Stage {
 
 impl Stage {
     fn new(gateway: &Gateway) -> Result<Self, Failure> {
-        let admin = Admin::new(&format!("http://{}", reachable(gateway.admin_addr)), &gateway.admin_token, None)?;
+        let url = format!("http://{}", reachable(gateway.admin_addr));
+        let admin = Admin::new(&url, &gateway.admin_token, None, false)?;
         Ok(Self { admin, samples: Vec::new(), made: Vec::new() })
     }
 

@@ -146,5 +146,12 @@ pub(crate) fn audit(subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
+/// What an auditor would object to in the modes of files, for a gateway that starts all the same.
+pub(crate) fn audit_of_files(config: &Config, config_file: PathBuf) -> Vec<Finding> {
+    let mut findings = audit(&Subject { config, config_file, declared: None, enrolments: None });
+    findings.retain(|finding| finding.about == About::Files);
+    findings
+}
+
 #[cfg(test)]
 mod tests;

@@ -142,6 +142,12 @@ rules! {
     Critical Files "open-secret" files::open_secrets:
         "others on this machine can read or write a secret of the gateway" =>
         "`chmod 600` it; if it may have been read, make a new one";
+    High Files "open-private-key" files::open_private_keys:
+        "others on this machine can read or write the private key of a certificate" =>
+        "`chmod 600` it, or `chmod 640` for a group that the gateway alone is in; if it may have been read, get a new certificate";
+    Low Files "group-private-key" files::group_private_keys:
+        "a group can read the private key of a certificate" =>
+        "make sure that nobody else is in the group, or `chmod 600` it";
     High Files "writable-data-directory" files::writable_directory:
         "others on this machine can exchange the gateway's files" =>
         "`chmod 700` it";

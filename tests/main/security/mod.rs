@@ -117,6 +117,7 @@ fn every_rule_finds_what_it_is_for_and_nothing_else() {
         fired.extend(found.into_iter().map(|(id, _)| id));
     }
     fired.extend(open_files());
+    fired.extend(open_keys());
     fired.extend(live());
     assert_eq!(fired, rules(), "every rule of the table has a case, and every case a rule");
 }
@@ -152,6 +153,41 @@ fn open_files() -> BTreeSet<String> {
     let found = short(&hardened.findings());
     assert_eq!(found, [("writable-data-directory".to_owned(), directory.display().to_string())]);
     fired.extend(found.into_iter().map(|(id, _)| id));
+    fired
+}
+
+/// What is found in the modes of private keys, wherever the settings say that they are.
+fn open_keys() -> BTreeSet<String> {
+    let hardened = Configuration::hardened();
+    let (certificate, key, log) = (hardened.path("c.pem"), hardened.path("k.pem"), hardened.path("logs/calls"));
+    let good = std::fs::read_to_string(hardened.path("portcullis.toml")).expect("written");
+    let mut fired = BTreeSet::new();
+    for named in [
+        format!("[admin_tls]\ncertificate = '{certificate}'\nkey = '{key}'\n"),
+        format!("[tls]\ncertificates = [{{certificate = '{certificate}', key = '{key}'}}]\n"),
+        format!("[acme]\neab_kid = 'a'\neab_key_file = '{key}'\n"),
+    ] {
+        hardened.write("portcullis.toml", &format!("{good}\n{named}\n[log]\naccess_log = '{log}'\n"), 0o644);
+        for (open, expected) in [
+            (0o600, None),
+            (0o640, Some("group-private-key")),
+            (0o660, Some("open-private-key")),
+            (0o604, Some("open-private-key")),
+            (0o644, Some("open-private-key")),
+        ] {
+            hardened.write("k.pem", "a key", open);
+            let found = short(&hardened.findings());
+            let expected: Vec<_> = expected.map(|id| (id.to_owned(), key.clone())).into_iter().collect();
+            assert_eq!(found, expected, "{named} {open:o}");
+            fired.extend(found.into_iter().map(|(id, _)| id));
+        }
+        hardened.write("k.pem", "a key", 0o600);
+    }
+    // The log is looked at where it is.
+    std::fs::create_dir(hardened.path("logs")).expect("made");
+    mode(Path::new(&hardened.path("logs")), 0o755);
+    hardened.write("logs/calls.1", "records", 0o640);
+    assert_eq!(short(&hardened.findings()), [("readable-records".to_owned(), hardened.path("logs/calls.1"))]);
     fired
 }
 
