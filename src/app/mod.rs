@@ -54,6 +54,7 @@ use tokio::sync::watch;
 
 use crate::acme;
 use crate::config::{Config, ConfigError};
+use crate::process::{Descriptors, Shares, open_descriptors};
 use files::{DATABASE, DataDir};
 use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
@@ -102,6 +103,8 @@ impl Gateway {
     /// calls are answered.
     pub(crate) async fn start(config: Config, inherited: Inherited, counters: Arc<Counters>) -> anyhow::Result<Self> {
         let started = Instant::now();
+        let descriptors = Descriptors::raise();
+        tracing::info!("{descriptors}");
         let data = DataDir::take(&config.data_dir)?;
         let master = Arc::new(data.master_key()?);
         let admin_token = data.admin_token()?;
@@ -152,7 +155,9 @@ impl Gateway {
         });
         let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
         let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
-        let upstreams = Upstreams::new(upstream_settings(&config, &pseudonym, own), Arc::clone(&clock));
+        let shares = shares(&descriptors, &config);
+        let settings = upstream_settings(&config, &pseudonym, own, shares.services);
+        let upstreams = Upstreams::new(settings, Arc::clone(&clock));
         let obtaining = match (acme, &tls) {
             (Some(acme), Some(tls)) => {
                 let tls = Arc::clone(tls);
@@ -163,7 +168,7 @@ impl Gateway {
         let data_tls = tls.clone();
         let node = Arc::new(Node {
             pseudonym,
-            limits: limits(&config),
+            limits: limits(&config, shares.callers),
             timeouts: timeouts(&config),
             trusted_proxies: config.trusted_proxies.clone(),
             forwarded_hosts: config.own_hosts(),
@@ -220,6 +225,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
             hosts: Vec::new(),
+            connections: shares.admin,
             tls: admin_tls.clone(),
             data_tls,
             renewals: obtaining.as_ref().map(|obtaining| Arc::clone(&obtaining.report) as _),
@@ -258,6 +264,22 @@ impl Gateway {
             _data: data,
         })
     }
+}
+
+/// How the file descriptors are shared out, now that all files are open. Callers who get fewer connections than they were
+/// meant to have are told of.
+fn shares(descriptors: &Descriptors, config: &Config) -> Shares {
+    let wanted = config.limits.connections;
+    let shares = descriptors.share(open_descriptors(), config.workers, wanted);
+    if shares.callers < wanted {
+        tracing::warn!(
+            "limits.connections is {wanted}, but {descriptors}: callers have {} connections at most, and services {}; raise \
+             the hard limit (LimitNOFILE=, ulimit -Hn)",
+            shares.callers,
+            shares.services
+        );
+    }
+    shares
 }
 
 /// The rooms of `identity`, put together.

@@ -7,6 +7,7 @@ use portcullis_identity::LockoutSettings;
 use portcullis_proxy::node::{Limits, Timeouts};
 use portcullis_proxy::upstream::Settings as UpstreamSettings;
 use portcullis_proxy::upstream::guard::{Allow, Guard};
+use portcullis_proxy::upstream::sockets::Sockets;
 use portcullis_proxy::upstream::told::Via;
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
 
@@ -39,13 +40,13 @@ pub(super) fn capture_settings(config: &Config) -> CaptureSettings {
     }
 }
 
-pub(super) fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config, connections: usize) -> Limits {
     Limits {
         request_line: usize::try_from(config.limits.request_line_bytes).unwrap_or(usize::MAX),
         header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
         header_count: config.limits.header_count,
         http2_streams: u32::try_from(config.limits.http2_streams).unwrap_or(u32::MAX),
-        connections: config.limits.connections,
+        connections,
         connections_per_peer: config.limits.connections_per_peer,
     }
 }
@@ -75,7 +76,12 @@ pub(super) fn timeouts(config: &Config) -> Timeouts {
     }
 }
 
-pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: Vec<SocketAddr>) -> UpstreamSettings {
+pub(super) fn upstream_settings(
+    config: &Config,
+    pseudonym: &HeaderValue,
+    own: Vec<SocketAddr>,
+    sockets: usize,
+) -> UpstreamSettings {
     let allow = config.allow_targets.iter().map(|allow| match allow {
         AllowTarget::Loopback => Allow::Loopback,
         AllowTarget::Private => Allow::Private,
@@ -85,6 +91,7 @@ pub(super) fn upstream_settings(config: &Config, pseudonym: &HeaderValue, own: V
     UpstreamSettings {
         guard: Guard::new(allow.collect(), own),
         per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
+        sockets: Sockets::new(sockets),
         queue_wait: config.timeouts.upstream_queue_wait,
         connect_timeout: config.timeouts.connect,
         first_byte: config.timeouts.upstream_first_byte,

@@ -216,7 +216,9 @@ settings! {
         header_count: usize = POSITIVE("128"),
         /// The largest request body; a larger one is 413. 0: any.
         body_bytes: u64 = BYTES("64MiB"),
-        /// Connections of callers; beyond it none is accepted.
+        /// Connections of callers; beyond it none is accepted, and from seven eighths on those that carry no call are closed
+        /// after a second. Where the process may have few file descriptors, there are fewer: half of what is left beside
+        /// those the gateway needs itself.
         connections: usize = POSITIVE("100000"),
         /// Connections from one peer address, of IPv6 from one /64; more are closed.
         connections_per_peer: usize = POSITIVE("1000"),

@@ -1,8 +1,10 @@
-//! The process itself, before and beside everything it does: its signals, its diagnostics, and how it ends.
+//! The process itself, before and beside everything it does: its signals, its diagnostics, its file descriptors, and how it
+//! ends.
 //!
 //! What is here begins before anything else and depends on nothing else, so that it still works when something else does
 //! not: signals have a thread of their own, stderr has a thread of its own, and neither waits for the other for long.
 
+mod descriptors;
 mod diagnostics;
 mod ending;
 mod panics;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use portcullis_telemetry::Counters;
 
+pub(crate) use descriptors::{Descriptors, Shares, open as open_descriptors};
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use signals::{Ordered, Orders};
 

@@ -11,14 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use portcullis_core::network;
 use tokio::sync::oneshot;
 
-/// Connections at a time.
-pub(crate) const MOST: usize = 512;
-/// Those of one network on which no request is under way.
-pub(crate) const OF_ONE_NETWORK: usize = 384;
+/// Connections at a time, where the process may have enough file descriptors.
+const MOST: usize = 512;
 
 /// The connections there are.
-#[derive(Default)]
 pub(crate) struct Places {
+    most: usize,
     taken: Mutex<Taken>,
 }
 
@@ -40,14 +38,24 @@ struct Held {
 }
 
 impl Places {
+    /// Room for so many connections, or for [`MOST`].
+    pub(crate) fn at_most(connections: usize) -> Arc<Self> {
+        Arc::new(Self { most: connections.clamp(1, MOST), taken: Mutex::default() })
+    }
+
+    /// Connections of one network on which no request is under way.
+    fn of_one_network(&self) -> usize {
+        (self.most / 4 * 3).max(1)
+    }
+
     /// A place for a connection from this address, and what tells it that it is to make room. None if requests are under
     /// way on all others.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
         let network = network::of(address);
         let mut taken = self.taken();
-        if taken.waiting_of(network) >= OF_ONE_NETWORK {
+        if taken.waiting_of(network) >= self.of_one_network() {
             taken.free_one_of(network);
-        } else if taken.places.len() >= MOST {
+        } else if taken.places.len() >= self.most {
             let crowded = taken.most_crowded()?;
             taken.free_one_of(crowded);
         }
@@ -139,24 +147,24 @@ mod tests {
 
     #[test]
     fn the_oldest_that_says_nothing_makes_room_among_its_own() {
-        let places = Arc::<Places>::default();
+        let places = Places::at_most(MOST);
         let mut other = take(&places, "192.0.2.1").expect("room");
         let mut crowd: Vec<_> = (0..3_000)
             .map(|host| take(&places, &format!("2001:db8::{host:x}")).expect("the oldest has made room"))
             .collect();
         let gone = crowd.iter_mut().map(is_gone).collect::<Vec<_>>();
-        assert_eq!(gone.iter().filter(|gone| !**gone).count(), OF_ONE_NETWORK);
+        assert_eq!(gone.iter().filter(|gone| !**gone).count(), places.of_one_network());
         assert!(gone.is_sorted_by_key(|gone| !gone), "the oldest");
         assert!(!is_gone(&mut other), "one of another network");
     }
 
     #[test]
     fn a_request_under_way_is_left_alone_and_one_that_has_ended_counts_as_new() {
-        let places = Arc::<Places>::default();
+        let places = Places::at_most(MOST);
         let mut first = take(&places, "127.0.0.1").expect("room");
         let under_way = first.0.begin().expect("its place");
         let mut second = take(&places, "127.0.0.1").expect("room");
-        let _crowd: Vec<_> = (0..OF_ONE_NETWORK).map(|_| take(&places, "::ffff:127.0.0.1")).collect();
+        let _crowd: Vec<_> = (0..places.of_one_network()).map(|_| take(&places, "::ffff:127.0.0.1")).collect();
         assert!(is_gone(&mut second) && !is_gone(&mut first));
         assert!(second.0.begin().is_none(), "it has no place any more");
         drop(under_way);
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn of_all_together_the_most_crowded_network_makes_room() {
-        let places = Arc::<Places>::default();
+        let places = Places::at_most(MOST);
         let mut few: Vec<_> = (0..100).map(|_| take(&places, "192.0.2.1").expect("room")).collect();
         let mut many: Vec<_> =
             (0..MOST - 100).map(|at| take(&places, "192.0.2.2").unwrap_or_else(|| panic!("{at}"))).collect();

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::ports::Clock;
 use portcullis_proxy::date;
+use portcullis_proxy::spare::Spare;
 use portcullis_proxy::tls::Termination;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,14 +35,13 @@ const HEAD_BYTES: usize = 64 << 10;
 const HEAD_FIELDS: usize = 128;
 /// How long requests under way may still take when the server stops.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long to wait after the system had no room for one more connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is done; then finishes what is under way, for ten seconds at most.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl Future<Output = ()>) {
     let (tls, clock) = (state.tls.clone(), Arc::clone(&state.clock));
+    let places = Places::at_most(state.connections);
     let service = TowerToHyperService::new(router(state));
-    let places = Arc::<Places>::default();
+    let mut spare = Spare::kept();
     let (stop, stopping) = watch::channel(false);
     let accept = async {
         loop {
@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    spare.relieve(&listener, &error).await;
                 }
             }
         }

@@ -37,6 +37,8 @@ pub struct AdminState {
     pub token: KeyHash,
     /// Host names, beside the loopback ones, under which the control plane may be spoken to; without ports.
     pub hosts: Vec<String>,
+    /// Connections at a time; those beyond wait. There are never more than 256.
+    pub connections: usize,
     /// What ends TLS on the listener, where it does. The names of its certificate are host names too.
     pub tls: Option<Arc<Termination>>,
     /// What ends TLS on the data plane, where it does.

@@ -38,6 +38,7 @@ pub mod routes;
 pub mod serve;
 pub mod snapshot;
 pub mod socket;
+pub mod spare;
 pub mod stream;
 pub mod streamed;
 pub mod template;

@@ -49,6 +49,22 @@ pub struct Timeouts {
     pub connection_age: Option<Duration>,
 }
 
+/// How long a connection that carries no call may do so while there are nearly as many as there may be.
+const WHEN_CROWDED: Duration = Duration::from_secs(1);
+
+impl Timeouts {
+    /// The same while there are nearly as many connections as there may be: whoever holds one and does not use it makes room
+    /// soon, instead of keeping others out for as long as it may otherwise.
+    pub(crate) fn when_crowded(&self) -> Self {
+        Self {
+            first_byte: self.first_byte.min(WHEN_CROWDED),
+            head: self.head.min(3 * WHEN_CROWDED),
+            keep_alive: self.keep_alive.min(WHEN_CROWDED),
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

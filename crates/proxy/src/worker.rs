@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::routes::Wanted;
 use crate::serve;
 use crate::snapshot::{Inbox, Snapshot, Update};
+use crate::spare::Spare;
 use crate::tie;
 use crate::upstream::pool;
 
@@ -198,7 +199,8 @@ async fn run(
         }
     };
     tokio::spawn(vital::task("a worker's taking up of changes", taking));
-    tokio::spawn(vital::task("a worker's look around", look_around(Arc::clone(&node))));
+    let looking = look_around(Arc::clone(&node), Arc::clone(&admission));
+    tokio::spawn(vital::task("a worker's look around", looking));
     let accepting = listeners.into_iter().map(|listener| listen(&node, listener, &admission, stage.clone()));
     futures_util::future::join_all(accepting).await;
     empty(stage).await;
@@ -229,6 +231,7 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
             return vital::lost("a listener of a worker", &format!("it cannot be used: {error}"));
         }
     };
+    let mut spare = Spare::kept();
     loop {
         tokio::select! {
             biased;
@@ -244,8 +247,8 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
                 Ok((stream, peer)) => take(node, admission, stream, peer, tls),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    // Out of file descriptors, most likely: let some calls end first.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let sent_away = spare.relieve(&listener, &error).await;
+                    node.counters.connections_refused_limit.add(sent_away);
                 }
             },
         }
@@ -305,8 +308,11 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
 }
 
 /// Moves this worker's clock on, and ends what has taken too long.
-async fn look_around(node: Arc<Node>) {
+async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
     let start = Instant::now();
+    let when_crowded = node.timeouts.when_crowded();
+    // From seven eighths on, those who do nothing make room for those who come.
+    let crowded = node.limits.connections - node.limits.connections / 8;
     let mut looks = 0_u32;
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -317,7 +323,8 @@ async fn look_around(node: Arc<Node>) {
         let now = (start.elapsed().as_millis() as u32).max(1);
         // What a look is late by, because the worker was busy or its machine stood still.
         let late = now.wrapping_sub(TICK.replace(now)).saturating_sub(2 * LOOK.as_millis() as u32);
-        for_each_connection(|watch| watch.judge(now, &node.timeouts));
+        let timeouts = if admission.open() >= crowded { &when_crowded } else { &node.timeouts };
+        for_each_connection(|watch| watch.judge(now, timeouts));
         alarm::ring(now, late);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {

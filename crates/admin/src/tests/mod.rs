@@ -47,6 +47,9 @@ use serde_json::Value;
 
 use crate::{AdminState, RegisterEndpoint, router};
 
+/// How many connections the API keeps in these tests.
+const CONNECTIONS: usize = 256;
+
 const TOKEN: &str = "the-admin-token";
 const NOW: u64 = 1_700_000_000;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -172,6 +175,7 @@ impl House {
             data_tls: None,
             renewals: None,
             hosts: vec!["gate.example".to_owned()],
+            connections: CONNECTIONS,
             log,
             recent,
             captures,
@@ -262,6 +266,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
         upstream::Settings {
             guard: Guard::new(vec![Allow::Loopback], Vec::new()),
             per_worker: 1,
+            sockets: portcullis_proxy::upstream::sockets::Sockets::new(8),
             queue_wait: second,
             connect_timeout: second,
             first_byte: second,

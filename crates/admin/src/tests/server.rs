@@ -4,14 +4,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{House, TOKEN};
-use crate::places::OF_ONE_NETWORK;
+use super::{CONNECTIONS, House, TOKEN};
 use crate::serve;
 
 /// Connections on which this is sent and nothing more, more of them than are kept.
 async fn crowd(address: std::net::SocketAddr, sent: &str) -> Vec<TcpStream> {
     let mut crowd = Vec::new();
-    for _ in 0..OF_ONE_NETWORK + 50 {
+    for _ in 0..CONNECTIONS + 50 {
         let mut stream = TcpStream::connect(address).await.expect("connected");
         stream.write_all(sent.as_bytes()).await.expect("written");
         crowd.push(stream);

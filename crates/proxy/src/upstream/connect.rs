@@ -284,7 +284,8 @@ mod tests {
         let noted = noted().await;
         let (held, dropped) = oneshot::channel();
         let mut driving = pin!(drive(std::future::ready(()), dropped, &noted, LAST_WORDS));
-        assert!(futures_util::poll!(driving.as_mut()).is_pending(), "it may have become a tunnel");
+        let is_pending = poll_fn(|context| Poll::Ready(driving.as_mut().poll(context).is_pending())).await;
+        assert!(is_pending, "it may have become a tunnel");
         drop(held);
         driving.await;
     }

@@ -13,6 +13,7 @@ pub mod incoming;
 pub mod noting;
 pub mod peer;
 pub mod pool;
+pub mod sockets;
 pub mod switched;
 pub mod tls;
 pub mod told;
@@ -33,6 +34,7 @@ use balance::Targets;
 use guard::Guard;
 use peer::Peer;
 use pool::Wanted;
+use sockets::Sockets;
 use tls::Identities;
 use told::Via;
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Connections to one target on one worker. Beyond: a queue, then 503.
     pub per_worker: usize,
+    /// Connections to all targets, on all workers. Beyond: 503.
+    pub sockets: Arc<Sockets>,
     /// How long a call waits in that queue.
     pub queue_wait: Duration,
     /// How long opening a connection may take. Beyond: 502.

@@ -15,6 +15,7 @@ use super::Settings;
 use super::connect::{Connection, Opened, connect};
 use super::http2::{BROKEN_OFF, STREAMS, Shared};
 use super::peer::{Hashed, Peer, PoolKey, Spoken};
+use super::sockets::Socket;
 use crate::worker;
 
 /// Calls that wait for a connection to one target, on one worker.
@@ -62,18 +63,22 @@ struct Member {
 }
 
 /// The right to have one connection open. Given back when it is dropped.
-pub struct Slot(Arc<PoolKey>);
+pub struct Slot {
+    key: Arc<PoolKey>,
+    /// Among those to all targets.
+    _socket: Socket,
+}
 
 impl Slot {
     /// What the connection is for.
     pub fn key(&self) -> &Arc<PoolKey> {
-        &self.0
+        &self.key
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        with(&self.0, |pool| {
+        with(&self.key, |pool| {
             pool.open -= 1;
             pool.call_next();
         });
@@ -346,9 +351,11 @@ fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) 
             pool.idle.pop();
         }
         if pool.open < settings.per_worker {
+            let Some(socket) = settings.sockets.take() else { return Found::Full };
             pool.open += 1;
             pool.opening += 1;
-            return Found::Room(Slot(Arc::clone(key)), Opening(Some(Arc::clone(key))));
+            let slot = Slot { key: Arc::clone(key), _socket: socket };
+            return Found::Room(slot, Opening(Some(Arc::clone(key))));
         }
         queue(&mut pool.waiting).map_or(Found::Full, Found::Wait)
     });

@@ -1,0 +1,82 @@
+//! A file descriptor kept for the moment when there are no more: whoever waits to be let in then is sent away at once, and
+//! does not wait for others to go.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::net::TcpListener;
+
+/// How long to wait when nothing else helps.
+const PAUSE: Duration = Duration::from_millis(50);
+/// EMFILE, ENFILE, ENOBUFS and ENOMEM: the process or the system has no more of something.
+const NO_MORE: [i32; 4] = [24, 23, 105, 12];
+
+/// The descriptor.
+#[derive(Debug)]
+pub struct Spare(Option<File>);
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self::kept()
+    }
+}
+
+impl Spare {
+    /// Opens one.
+    pub fn kept() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Deals with a connection that could not be accepted. Returns how many callers were sent away.
+    pub async fn relieve(&mut self, listener: &TcpListener, error: &io::Error) -> u64 {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            // That caller is gone; the next may be there.
+            return 0;
+        }
+        let mut sent_away = 0;
+        if error.raw_os_error().is_some_and(|code| NO_MORE.contains(&code)) {
+            self.0 = None;
+            // Accepted and dropped: one at a time, because the next needs the descriptor again.
+            while let Some(Ok(_)) = listener.accept().now_or_never() {
+                sent_away += 1;
+            }
+            *self = Self::kept();
+        }
+        if sent_away == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        sent_away
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_wait_are_sent_away_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let mut callers = Vec::new();
+        for _ in 0..3 {
+            callers.push(TcpStream::connect(address).await.expect("connects"));
+        }
+        listener.accept().await.map(drop).expect("one is there, and the listener knows");
+        let mut spare = Spare::kept();
+        let mut sent_away = 0;
+        while sent_away < 2 {
+            sent_away += spare.relieve(&listener, &io::Error::from_raw_os_error(24)).await;
+        }
+        for mut caller in callers {
+            assert_eq!(caller.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+        }
+        assert!(spare.0.is_some(), "and kept again");
+        assert_eq!(spare.relieve(&listener, &io::ErrorKind::ConnectionAborted.into()).await, 0);
+    }
+}
