@@ -45,7 +45,8 @@ fn lines(method: &str, explanation: &Value, output: &Output) -> Vec<String> {
         announced if announced.is_empty() => String::new(),
         announced => format!(", a preflight for {announced}"),
     };
-    let mut lines = vec![format!("request  {} {url} from {}{preflight}", printable(method), shown(request, "client_ip"))];
+    let mut lines =
+        vec![format!("request  {} {url} from {}{preflight}", printable(method), shown(request, "client_ip"))];
     lines.push(match of("route") {
         Value::Null => "route    none".to_owned(),
         route => match shown(route, "service") {

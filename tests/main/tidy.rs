@@ -84,6 +84,11 @@ fn refusals_become_answers_in_one_place() {
 }
 
 #[test]
+fn nothing_decides_on_how_a_caller_spells_a_path() {
+    each_rust_file(walls::decides_on_one_form);
+}
+
+#[test]
 fn nothing_the_gateway_needs_dies_alone() {
     each_rust_file(spawns::are_vital);
 }

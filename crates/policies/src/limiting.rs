@@ -152,7 +152,8 @@ fn push_path(text: &mut KeyText, call: &Call) {
     let path = &call.request.path;
     let plainest = path.readings().chain([path.decision()]).min_by_key(|reading| reading.as_str().len());
     let plainest = plainest.unwrap_or(path.decision());
-    let push = |text: &mut KeyText, path: DecisionPath<'_>| text.push(2, path.as_str().trim_end_matches('/').as_bytes());
+    let push =
+        |text: &mut KeyText, path: DecisionPath<'_>| text.push(2, path.as_str().trim_end_matches('/').as_bytes());
     if call.route.as_ref().is_some_and(|route| route.paths.case_insensitive) {
         push(text, plainest.folded().decision());
     } else {

@@ -26,7 +26,8 @@ pub struct Redirect {
 /// What becomes of a call that has come in clear where it should not; none if it may go on.
 pub fn in_clear(node: &Node, call: &Call) -> Option<Arc<Pipeline>> {
     let redirect = node.redirect.as_ref()?;
-    let is_probe = PROBES.contains(&call.request.path.decision().as_str()) && call.peer.socket.ip().to_canonical().is_loopback();
+    let is_probe =
+        PROBES.contains(&call.request.path.decision().as_str()) && call.peer.socket.ip().to_canonical().is_loopback();
     // A proxy in front that is believed may have ended TLS.
     if call.peer.scheme == "https" || is_probe {
         return None;

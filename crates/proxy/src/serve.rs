@@ -144,11 +144,7 @@ pub fn pipeline(
     challenges::before(node, call, chosen)
 }
 
-fn chosen(
-    node: &Node,
-    call: &mut Call,
-    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
-) -> Arc<Pipeline> {
+fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>) -> Arc<Pipeline> {
     if let Some(elsewhere) = redirect::in_clear(node, call) {
         return elsewhere;
     }

@@ -92,6 +92,31 @@ pub(super) fn writes_no_refusal(path: &str, text: &str) -> Objections {
         .collect()
 }
 
+/// Where a path is read as its caller has spelled it: to be declared, forwarded, shown and recorded, never to decide.
+const SPELLING: [&str; 9] = [
+    "crates/core/src/canonical/",
+    "crates/core/src/call.rs",
+    "crates/policies/src/capture/",
+    "crates/policies/src/acl/rules.rs",
+    "crates/proxy/src/compile.rs",
+    "crates/proxy/src/redirect.rs",
+    "crates/proxy/src/routes/shape.rs",
+    "crates/proxy/src/template.rs",
+    "crates/proxy/src/upstream/",
+];
+
+/// What takes a path to decide on it takes the decision form, which `core::canonical` alone makes.
+pub(super) fn decides_on_one_form(path: &str, text: &str) -> Objections {
+    if !path.starts_with("crates/") || SPELLING.iter().any(|room| path.starts_with(room)) {
+        return Vec::new();
+    }
+    without_tests(text)
+        .into_iter()
+        .filter(|line| [".forwarded()", ".forwarded_rest()", "raw.target"].iter().any(|reads| line.contains(reads)))
+        .map(|line| format!("{path}: a path is decided on in its decision form, not `{}`", line.trim()))
+        .collect()
+}
+
 fn writes_by_dialect(statement: &str) -> bool {
     let behind = statement.to_ascii_lowercase();
     let Some(at) = behind.find("dialect") else { return false };
@@ -110,6 +135,17 @@ mod tests {
         assert_eq!(policies.len(), 2);
         let objections = knows_no_other_policy("crates/policies/src/acl/rules.rs", text, &policies);
         assert_eq!(objections.len(), expected, "{text}: {objections:?}");
+    }
+
+    #[test]
+    fn the_spelling_of_a_path_is_read_in_few_places() {
+        for reads in ["call.request.path.forwarded()", "call.forwarded_rest()", "&call.raw.target"] {
+            let text = format!("fn check(call: &Call) {{ look({reads}); }}");
+            assert_eq!(decides_on_one_form("crates/policies/src/other/mod.rs", &text).len(), 1, "{reads}");
+            assert!(decides_on_one_form("crates/proxy/src/upstream/forward.rs", &text).is_empty());
+        }
+        let text = "fn check(call: &Call) { look(call.rest()); }";
+        assert!(decides_on_one_form("crates/policies/src/other/mod.rs", text).is_empty());
     }
 
     #[test]

@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use portcullis_core::model::{Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion};
+use portcullis_core::model::{
+    Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
+};
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;

@@ -64,10 +64,9 @@ pub(crate) fn read(body: &Value) -> Reading {
         service.protocol = protocol;
     }
     service.tls = fields.get("tls").and_then(|value| tls(value, &mut problems));
-    for (field, option) in [
-        ("path_parameters", &mut service.path_parameters),
-        ("encoded_slash", &mut service.encoded_slash),
-    ] {
+    for (field, option) in
+        [("path_parameters", &mut service.path_parameters), ("encoded_slash", &mut service.encoded_slash)]
+    {
         *option = fields.get(field).and_then(|value| text(value, field, &mut problems)).unwrap_or_default();
     }
     let case_insensitive = fields.get("case_insensitive");

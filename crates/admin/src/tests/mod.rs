@@ -266,7 +266,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
         upstream::Settings {
             guard: Guard::new(vec![Allow::Loopback], Vec::new()),
             per_worker: 1,
-            sockets: portcullis_proxy::upstream::sockets::Sockets::new(8),
+            sockets: upstream::sockets::Sockets::new(8),
             queue_wait: second,
             connect_timeout: second,
             first_byte: second,

@@ -69,8 +69,8 @@ impl Path {
         has_encoded_slash &= decision.contains("%2F");
         let readings = if has_parameters { readings(&decision) } else { Box::default() };
         let has_forms = decision != forwarded || has_parameters || has_encoded_slash;
-        let forms =
-            has_forms.then(|| Arc::new(Forms { decision: decision.into(), readings, has_parameters, has_encoded_slash }));
+        let forms = has_forms
+            .then(|| Arc::new(Forms { decision: decision.into(), readings, has_parameters, has_encoded_slash }));
         Ok(Self { forwarded: forwarded.into(), forms })
     }
 
@@ -119,7 +119,8 @@ impl Path {
         let mut bytes = Vec::with_capacity(self.forwarded.len());
         let mut rest = self.forwarded.bytes();
         while let Some(byte) = rest.next() {
-            let digits = |rest: &mut std::str::Bytes<'_>| Some(hex_digit(rest.next()?)? << 4 | hex_digit(rest.next()?)?);
+            let digits =
+                |rest: &mut std::str::Bytes<'_>| Some(hex_digit(rest.next()?)? << 4 | hex_digit(rest.next()?)?);
             bytes.push(if byte == b'%' { digits(&mut rest).unwrap_or(byte) } else { byte });
         }
         std::str::from_utf8(&bytes).is_ok()

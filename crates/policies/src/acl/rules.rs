@@ -124,9 +124,8 @@ impl Rules {
         let folded = self.ignores_case.then(|| path.folded());
         let path = folded.as_ref().map_or(path, |folded| folded.decision());
         let form = Form { path: path.as_str(), matches: self.matches(path.as_str()) };
-        let fits = |rule: &&Rule| {
-            rule.path.meets(&form) && rule.names_method(&call.request.method) && rule.names_client(call)
-        };
+        let fits =
+            |rule: &&Rule| rule.path.meets(&form) && rule.names_method(&call.request.method) && rule.names_client(call);
         self.rules.iter().find(fits).map_or(self.default, |rule| rule.effect)
     }
 
@@ -182,13 +181,7 @@ impl Rule {
 }
 
 impl RuleSettings {
-    fn compile(
-        &self,
-        path: &str,
-        ignores_case: bool,
-        patterns: &mut Vec<String>,
-        problems: &mut Vec<Problem>,
-    ) -> Rule {
+    fn compile(&self, path: &str, ignores_case: bool, patterns: &mut Vec<String>, problems: &mut Vec<Problem>) -> Rule {
         let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{path}.{field}"), message));
         for (field, list) in [("methods", &self.methods), ("clients", &self.clients)] {
             if list.len() > MOST_NAMED {

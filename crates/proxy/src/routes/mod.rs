@@ -218,9 +218,7 @@ impl Routes {
                 return found;
             }
         }
-        self.find_declared(&asked)
-            .or_else(|| self.registered.deepest(&asked))
-            .or_else(|| self.any.find(0, &asked))
+        self.find_declared(&asked).or_else(|| self.registered.deepest(&asked)).or_else(|| self.any.find(0, &asked))
     }
 
     /// The declared route for a request, but for the fallback: the route for every path of every host.
@@ -230,7 +228,10 @@ impl Routes {
         }
         let of_hosts = self.layers(asked.wanted.host.name());
         let at = |depth| of_hosts.iter().find_map(|layer| layer.find(depth, asked));
-        (1..=asked.plain.depth).rev().find_map(|depth| at(depth).or_else(|| self.any.find(depth, asked))).or_else(|| at(0))
+        (1..=asked.plain.depth)
+            .rev()
+            .find_map(|depth| at(depth).or_else(|| self.any.find(depth, asked)))
+            .or_else(|| at(0))
     }
 
     /// The tables a host name is looked up in before that of all: its own, and those of its wildcards, the nearest first.

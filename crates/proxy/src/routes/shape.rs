@@ -75,8 +75,7 @@ impl DeclaredPath {
         let is_pattern = matches!(declared, PathMatch::Pattern(_));
         // Braces are no path characters: they are swapped for a segment that is one while the rest is checked.
         let plain: Cow<'_, str> = if is_pattern { text.replace(['{', '}'], "~").into() } else { text.into() };
-        let canonical =
-            Path::parse(&plain).map_err(|refusal| problem(refusal.facts().detail.into_owned()))?;
+        let canonical = Path::parse(&plain).map_err(|refusal| problem(refusal.facts().detail.into_owned()))?;
         if canonical.forwarded() != plain {
             return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.forwarded())));
         }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use portcullis_core::ports::AccessLog;
 use portcullis_telemetry::Settings;
 
-use crate::{Log, numbers, numbers_in, record};
+use crate::{Log, numbers, record};
 
 /// Numbers of records say by their hundred thousands which worker wrote them.
 const WORKER: u64 = 100_000;
