@@ -3,25 +3,24 @@
 //! A connection has no timers of its own. It notes in its [`Watch`] what it does and since which tick; the
 //! worker looks at all of them a few times a second and wakes those whose time is up.
 
+mod watched;
+
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use portcullis_core::call::Hints;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::expansion::Expansion;
 use crate::interim::{self, Interim};
-use crate::lines::LineScanner;
 use crate::node::Timeouts;
-use crate::socket::Transport;
 use crate::tunnel::Tunnel;
+pub use watched::Watched;
 
 /// What is written to a caller whose request head did not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -79,8 +78,9 @@ pub struct Watch {
     framed_twice: AtomicBool,
     /// Whether HTTP/2 is spoken: many calls at once, and what comes between them begins no head.
     is_http2: AtomicBool,
-    /// Calls under way.
+    /// Calls under way, and those that have ever begun.
     calls: AtomicU32,
+    begun: AtomicU32,
     /// When something was last heard over HTTP/2.
     heard: AtomicU32,
     /// How much has come over it, and what that has become.
@@ -121,6 +121,7 @@ impl Watch {
     /// A call begins; it ends when what is returned is dropped.
     pub fn begin(self: &Arc<Self>, tick: fn() -> u32) -> UnderWay {
         self.calls.fetch_add(1, Relaxed);
+        self.begun.fetch_add(1, Relaxed);
         self.enter(Phase::Busy, tick());
         UnderWay { watch: Arc::clone(self), tick }
     }
@@ -319,177 +320,10 @@ pub enum Ending {
     Close,
 }
 
-/// What a caller says in clear, with a watch on it: the socket itself, or what is behind TLS.
-pub struct Watched {
-    transport: Transport,
-    watch: Arc<Watch>,
-    tick: fn() -> u32,
-    lines: LineScanner,
-    /// What is left of what comes before the next answer and has begun to be written.
-    interim: Bytes,
-    /// What has been read already and is to be read again.
-    ahead: Bytes,
-    /// Whether what reads and writes has only borrowed it: then an end is not that of the connection.
-    lent: bool,
-}
-
-impl Watched {
-    /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
-    pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
-        Self {
-            transport,
-            watch,
-            tick,
-            lines: LineScanner::default(),
-            interim: Bytes::new(),
-            ahead: Bytes::new(),
-            lent: false,
-        }
-    }
-
-    /// The same, for somebody who gives it back with [`Watched::put_back`] and does not end it before.
-    pub fn lend(mut self) -> Self {
-        self.lent = true;
-        self
-    }
-
-    /// Takes it back, with what was read and not used. If that is something, the next head has begun.
-    pub fn put_back(&mut self, unused: Bytes) {
-        self.lent = false;
-        if !unused.is_empty() && self.watch.phase() == Phase::Idle {
-            self.watch.enter(Phase::Head, (self.tick)());
-        }
-        self.ahead = unused;
-    }
-
-    /// Waits for the next byte with as little as that needs. False if none comes and the connection is to be closed.
-    pub async fn sleep(&mut self) -> io::Result<bool> {
-        std::future::poll_fn(|context| {
-            if !self.ahead.is_empty() {
-                return Poll::Ready(Ok(true));
-            }
-            if self.watch.poll(context) == Ending::Drain {
-                return Poll::Ready(Ok(false));
-            }
-            let mut first = [0; 256];
-            let mut first = ReadBuf::new(&mut first);
-            ready!(Pin::new(&mut *self).poll_read(context, &mut first))?;
-            self.ahead = Bytes::copy_from_slice(first.filled());
-            Poll::Ready(Ok(!self.ahead.is_empty()))
-        })
-        .await
-    }
-
-    /// Writes the rest of what has begun to be written before the next answer.
-    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut self.transport).poll_write(context, &self.interim))?;
-            self.interim.advance(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Watched {
-    /// A tunnel that nobody has taken holds on to the watch it was left with, by the call it goes on with. That is so
-    /// when a connection is dropped in the middle, as the gateway stops.
-    fn drop(&mut self) {
-        drop(self.watch.take_tunnel());
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let watched = &mut *self;
-        let verdict = watched.watch.verdict.load(Relaxed);
-        if matches!(verdict, CLOSE | CLOSE_WITH_408) && watched.watch.phase() != Phase::Busy {
-            // Nothing else is being written: a head is read only when the answer before it has gone.
-            if verdict == CLOSE_WITH_408 {
-                let _ = Pin::new(&mut watched.transport).poll_write(context, REQUEST_TIMEOUT);
-            }
-            watched.transport.say_farewell(context);
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        // It has been looked at before.
-        let again = watched.ahead.split_to(watched.ahead.len().min(buffer.remaining()));
-        buffer.put_slice(&again);
-        if buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        let mut polled = Pin::new(&mut watched.transport).poll_read(context, buffer);
-        if !again.is_empty() {
-            // That nothing is there behind it, or that the connection has failed, is told by the next read.
-            polled = Poll::Ready(Ok(()));
-        }
-        let new = &buffer.filled()[before..];
-        if !new.is_empty() {
-            let begins = !watched.watch.is_http2.load(Relaxed);
-            if !begins {
-                watched.watch.heard.store((watched.tick)(), Relaxed);
-                watched.watch.expansion.receive(new.len());
-            }
-            if watched.watch.phase() == Phase::New
-                || (watched.watch.phase() == Phase::Idle && watched.watch.is_between_calls())
-            {
-                watched.watch.enter(Phase::Head, (watched.tick)());
-            }
-            if begins && watched.lines.scan(new) {
-                watched.watch.framed_twice.store(true, Relaxed);
-            }
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(context))?;
-        Pin::new(&mut self.transport).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(context))?;
-        Pin::new(&mut self.transport).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    /// hyper flushes when it has nothing more to write, and a call hands over its answer only when all that comes before
-    /// it has been told: what is told here stands between two answers.
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.poll_interim(context))?;
-            match self.watch.take_interim() {
-                Some(interim) => self.interim = interim,
-                None => break,
-            }
-        }
-        Pin::new(&mut self.transport).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lent {
-            return self.poll_flush(context);
-        }
-        Pin::new(&mut self.transport).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::Socket;
+    use crate::socket::{Socket, Transport};
     use futures_util::FutureExt;
 
     #[test]

@@ -32,6 +32,19 @@ pub fn now(node: &Node) -> HeaderValue {
     })
 }
 
+/// What has last been looked at on this thread, for those who know no clock. None if nothing has.
+fn latest() -> Option<HeaderValue> {
+    WRITTEN.with_borrow(|(written, date)| (*written != 0).then(|| date.clone()))
+}
+
+/// An answer that is written by hand, or by hyper, with the date behind its other fields.
+pub fn stamped(answer: &[u8]) -> Vec<u8> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (Some(end), Some(date)) = (end, latest()) else { return answer.to_vec() };
+    let (head, rest) = answer.split_at(end);
+    [head, b"\r\nDate: ", date.as_bytes(), rest].concat()
+}
+
 /// A moment as HTTP writes it.
 pub fn of(time: SystemTime) -> HeaderValue {
     let text = UtcDateTime::from(time).format(FORM).ok();
@@ -58,20 +71,25 @@ mod tests {
         assert_eq!(of(UNIX_EPOCH), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
-    /// What is answered at a time of day and at another one, over a connection that is kept.
-    async fn dates(first: u64, second: u64) -> [String; 2] {
-        let clock = Arc::new(ManualClock::at(first));
+    const WELL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    /// What hyper itself refuses.
+    const MALFORMED: &str = "GET / HTTP/1.1\r\nno field\r\n\r\n";
+
+    /// What requests are answered at a time of day and at another one, over a connection that is kept.
+    async fn dates(moments: [u64; 2], requests: [&str; 2]) -> [String; 2] {
+        let clock = Arc::new(ManualClock::at(moments[0]));
         let node = Arc::new(node::testing::at(clock.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut caller = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
         let (stream, peer) = listener.accept().await.expect("a connection");
         worker::set_tick(1_000);
+        now(&node);
         let (watch, place) = worker::watch();
-        let serving = serve::connection(node, stream, peer, watch, false);
+        let serving = serve::connection(Arc::clone(&node), stream, peer, watch, false);
         let asking = async {
             let mut found = [String::new(), String::new()];
             for (at, found) in found.iter_mut().enumerate() {
-                caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+                caller.write_all(requests[at].as_bytes()).await.expect("sent");
                 let mut answer = Vec::new();
                 let date = loop {
                     let mut piece = [0; 4_096];
@@ -85,8 +103,9 @@ mod tests {
                 };
                 *found = date;
                 if at == 0 {
-                    clock.set(second);
+                    clock.set(moments[1]);
                     worker::set_tick(1_200);
+                    now(&node);
                 }
             }
             found
@@ -102,12 +121,11 @@ mod tests {
     #[tokio::test]
     async fn the_date_follows_the_clock_wherever_it_is_set() {
         let wanted = |second: u64| of(UNIX_EPOCH + Duration::from_secs(second));
-        for (first, second) in [(1_000_000_000, 999_990_000), (1_000_000_000, 1_000_000_000 + 86_400), (86_400, 0)] {
-            let found = dates(first, second).await;
-            assert_eq!(
-                [wanted(first), wanted(second)],
-                found.map(|date| HeaderValue::try_from(date).expect("a value"))
-            );
+        for moments in [[1_000_000_000, 999_990_000], [1_000_000_000, 1_000_086_400], [86_400, 0]] {
+            for requests in [[WELL, WELL], [WELL, MALFORMED]] {
+                let found = dates(moments, requests).await.map(|date| HeaderValue::try_from(date).expect("a value"));
+                assert_eq!(moments.map(wanted), found, "{requests:?}");
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::connection::{Ending, Phase, Watch};
+use crate::date;
 use crate::door::Sender;
 use crate::http2;
 use crate::node::Node;
@@ -197,7 +198,7 @@ fn tell(node: &Node, sender: &Sender, error: &io::Error) {
 
 /// Says why, and closes. The connection ends, whether or not this arrives.
 async fn refuse(socket: &mut Socket, words: &[u8]) {
-    let _ = socket.write_all(words).await;
+    let _ = socket.write_all(&date::stamped(words)).await;
     let _ = socket.shutdown().await;
 }
 

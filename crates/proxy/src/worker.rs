@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::alarm;
 use crate::connection::Watch;
+use crate::date;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::routes::Wanted;
@@ -323,6 +324,8 @@ async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
         let now = (start.elapsed().as_millis() as u32).max(1);
         // What a look is late by, because the worker was busy or its machine stood still.
         let late = now.wrapping_sub(TICK.replace(now)).saturating_sub(2 * LOOK.as_millis() as u32);
+        // So that those who know no clock find it.
+        date::now(&node);
         let timeouts = if admission.open() >= crowded { &when_crowded } else { &node.timeouts };
         for_each_connection(|watch| watch.judge(now, timeouts));
         alarm::ring(now, late);

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::{LAST, open_service, read_head, send, statuses, targets};
 use crate::support::backend::Received;
-use crate::support::client::{connect, exchange};
+use crate::support::client::{connect, exchange, read_answer};
 use crate::support::{Answer, Backend, Gateway, Scene};
 
 /// One worker, so that every call meets the connections of those before it.
@@ -553,4 +553,30 @@ fn a_body_goes_with_any_method() {
         let last = scene.backend.received().pop().expect("a request");
         assert_eq!((last.method.as_str(), last.header("content-length")), (method, Some("0")));
     }
+}
+
+#[test]
+fn a_body_that_looks_like_an_answer_passes_as_it_is() {
+    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let backend = Backend::serving(|stream, request| {
+        let pieces = 3;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", pieces * LOOKS.len());
+        let sent = |stream: &mut TcpStream, text: &str| {
+            thread::sleep(Duration::from_millis(if request.target == "/slow" { 30 } else { 0 }));
+            stream.write_all(text.as_bytes()).is_ok()
+        };
+        sent(stream, &head) && (0..pieces).all(|_| sent(stream, LOOKS))
+    });
+    let scene = Scene::open(backend, "");
+    let mut stream = connect(scene.gateway.data);
+    for path in ["slow", "fast", "slow"] {
+        write!(stream, "GET /orders/v1/{path} HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        let answer = read_answer(&mut stream, false);
+        assert_eq!((answer.status, answer.text()), (200, LOOKS.repeat(3)), "{path}");
+    }
+    // And what is malformed behind it is refused, with a date.
+    stream.write_all(b"GET / HTTP/1.1\r\nno field\r\n\r\n").expect("sent");
+    let refused = read_answer(&mut stream, false);
+    assert_eq!(refused.status, 400);
+    assert!(refused.header("date").is_some_and(|date| date.ends_with(" GMT")), "{:?}", refused.headers);
 }
