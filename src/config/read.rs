@@ -3,11 +3,11 @@
 //! Every reader says what it expects, so that a message about a bad value is the same wherever the value came from.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use portcullis_core::address::Network;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 use portcullis_telemetry::Target;
@@ -91,7 +91,7 @@ pub(crate) enum AllowTarget {
     /// Everything that can be reached on the internet.
     Public,
     /// A network by its prefix, whatever kind it is of.
-    Network(IpNet),
+    Network(Network),
 }
 
 /// An address with its port.
@@ -327,11 +327,11 @@ pub(super) const TEXT: Reader<Option<String>> = Reader {
 };
 
 /// Networks; an address alone is a network of one.
-pub(super) const NETWORKS: Reader<Vec<IpNet>> = Reader {
+pub(super) const NETWORKS: Reader<Vec<Network>> = Reader {
     form: "NETWORK",
     list: true,
     expected: "a list of networks like '10.0.0.0/8'",
-    read: |raw| raw.items()?.into_iter().map(network).collect(),
+    read: |raw| raw.items()?.into_iter().map(|item| item.parse().ok()).collect(),
 };
 
 /// Whether the PROXY protocol is spoken.
@@ -420,10 +420,6 @@ fn contact(text: &str) -> Option<String> {
     (is_plain(name) && is_plain(host)).then(|| format!("mailto:{address}"))
 }
 
-fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
-}
-
 /// `CERTIFICATE:KEY`; paths with a colon in them can only be given in the file.
 fn certificate_pair(text: &str) -> Option<CertificateFiles> {
     let (certificate, key) = text.split_once(':')?;
@@ -442,7 +438,7 @@ fn allow_target(text: &str) -> Option<AllowTarget> {
         "loopback" => AllowTarget::Loopback,
         "private" => AllowTarget::Private,
         "public" => AllowTarget::Public,
-        _ => AllowTarget::Network(network(text)?),
+        _ => AllowTarget::Network(text.parse().ok()?),
     })
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use portcullis_core::address::Network;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 use portcullis_telemetry::Target;
@@ -122,12 +122,12 @@ settings! {
         builtin_hosts: Vec<String> = HOSTS(""),
         /// Networks of proxies in front whose `X-Request-Id`, `traceparent`, `tracestate`, `X-Forwarded-*` and
         /// `Forwarded` are believed, and whose `Client-IP` and its like go on to services.
-        trusted_proxies: Vec<IpNet> = NETWORKS(""),
+        trusted_proxies: Vec<Network> = NETWORKS(""),
         /// Whether connections to the data plane begin with the PROXY protocol, version 1 or 2: "off"; "optional", for
         /// those of trusted proxies; "required", so that nobody but a trusted proxy can connect.
         proxy_protocol: ProxyProtocol = PROXY_PROTOCOL("off"),
-        /// Where services may be: "loopback", "private", "public" and networks. Link-local and metadata
-        /// addresses only when a network names them.
+        /// Where services may be: "loopback", "private", "public" and networks. Link-local, metadata and
+        /// special-purpose addresses only when a network names them.
         allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),
     }
     /// TLS on the data plane.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use portcullis_core::address::{METADATA, Network};
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
 use super::{Place, Subject};
@@ -16,8 +16,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LARGE_BODY: u64 = 1 << 30;
 /// The largest header block anybody needs: 1 MiB.
 const LARGE_HEAD: u64 = 1 << 20;
-/// Where machines of large clouds tell their secrets.
-const METADATA: [&str; 3] = ["169.254.169.254", "fd00:ec2::254", "192.0.0.192"];
 /// Networks that are nobody's in public.
 const PRIVATE: [&str; 8] = [
     "10.0.0.0/8",
@@ -55,7 +53,7 @@ pub(super) fn listener_beside_proxy(subject: &Subject<'_>) -> Vec<Place> {
     at("listen", can_be_passed, listen.to_string())
 }
 
-fn trusted(subject: &Subject<'_>, is_meant: impl Fn(&IpNet) -> bool) -> Vec<Place> {
+fn trusted(subject: &Subject<'_>, is_meant: impl Fn(&Network) -> bool) -> Vec<Place> {
     let networks = subject.config.trusted_proxies.iter().filter(|network| is_meant(network));
     networks.map(|network| Place::new("trusted_proxies", network.to_string())).collect()
 }
@@ -65,21 +63,15 @@ pub(super) fn trusts_everybody(subject: &Subject<'_>) -> Vec<Place> {
 }
 
 pub(super) fn trusts_public_network(subject: &Subject<'_>) -> Vec<Place> {
-    let is_private = |network: &IpNet| {
-        PRIVATE.iter().filter_map(|text| text.parse::<IpNet>().ok()).any(|private| private.contains(network))
+    let is_private = |network: &Network| {
+        PRIVATE.iter().filter_map(|text| text.parse::<Network>().ok()).any(|private| private.covers(network))
     };
-    let is_wide = |network: &IpNet| match network {
-        IpNet::V4(network) => network.prefix_len() < 16,
-        IpNet::V6(network) => network.prefix_len() < 32,
-    };
+    let is_wide = |network: &Network| network.prefix_len() < if network.is_ipv4() { 16 } else { 32 };
     trusted(subject, |network| network.prefix_len() > 0 && is_wide(network) && !is_private(network))
 }
 
 pub(super) fn optional_proxy_protocol(subject: &Subject<'_>) -> Vec<Place> {
-    let is_wide = |network: &IpNet| match network {
-        IpNet::V4(network) => network.prefix_len() < 24,
-        IpNet::V6(network) => network.prefix_len() < 64,
-    };
+    let is_wide = |network: &Network| network.prefix_len() < if network.is_ipv4() { 24 } else { 64 };
     let config = subject.config;
     let wide = config.trusted_proxies.iter().find(|network| is_wide(network));
     match wide {
@@ -91,12 +83,12 @@ pub(super) fn optional_proxy_protocol(subject: &Subject<'_>) -> Vec<Place> {
 }
 
 pub(super) fn metadata_targets(subject: &Subject<'_>) -> Vec<Place> {
-    let addresses: Vec<IpAddr> = METADATA.iter().filter_map(|text| text.parse().ok()).collect();
     let networks = subject.config.allow_targets.iter().filter_map(|allow| match allow {
         AllowTarget::Network(network) => Some(network),
         _ => None,
     });
-    let reached = networks.filter_map(|network| Some((network, addresses.iter().find(|ip| network.contains(*ip))?)));
+    let reached = networks
+        .filter_map(|network| Some((network, METADATA.iter().map(|(ip, _)| ip).find(|ip| network.contains(**ip))?)));
     reached.map(|(network, ip)| Place::new("allow_targets", format!("{network} has {ip} in it"))).collect()
 }
 

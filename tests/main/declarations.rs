@@ -52,7 +52,7 @@ fn put(gateway: &Gateway, declared: &Value, headers: &[(&str, &str)]) -> Answer 
 }
 
 /// Runs a command of the binary against a gateway, with a text on stdin.
-fn cli(gateway: &Gateway, arguments: &[&str], stdin: &str) -> Output {
+pub(crate) fn cli(gateway: &Gateway, arguments: &[&str], stdin: &str) -> Output {
     let admin = format!("http://{}", gateway.admin);
     let mut child = command(gateway.directory())
         .args(["--admin", &admin])

@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, a file or a database: what the nouns need from the world stands in
 //! [`ports`] as traits, and [`memory`] gives each of them an in-memory form.
 
+pub mod address;
 pub mod audit;
 pub mod body;
 pub mod call;

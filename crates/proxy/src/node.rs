@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use ipnet::IpNet;
+use portcullis_core::address::Network;
 use portcullis_core::canonical::Host;
 use portcullis_core::ports::{AccessLog, Clock, Welcome};
 use portcullis_telemetry::Counters;
@@ -101,7 +101,7 @@ pub struct Node {
     /// Timeouts.
     pub timeouts: Timeouts,
     /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and PROXY protocol are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Network>,
     /// Hosts, in lower case and without a port, for which a trusted proxy may say that a call was.
     pub forwarded_hosts: Vec<String>,
     /// Whether connections begin with the PROXY protocol.
@@ -155,7 +155,7 @@ impl Node {
 
     /// Whether a peer is a proxy whose word counts.
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
     }
 
     /// Whether a host that a proxy names is one this node is known by. Ports do not matter.

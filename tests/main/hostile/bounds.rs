@@ -4,8 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::{LAST, open_service, send, statuses, targets};
+use crate::declarations::cli;
 use crate::support::client::{PATIENCE, connect, exchange, read_answer};
+use crate::support::scene::{announce, enrol};
 use crate::support::{Backend, Gateway, Scene};
 
 /// Asks over a connection that stays; none if the gateway closes it instead.
@@ -101,7 +105,6 @@ fn the_gateway_is_no_target_of_its_own() {
         format!("http://127.0.0.1:{data}"),
         format!("http://127.0.0.1:{admin}"),
         format!("http://localhost:{data}"),
-        format!("http://0.0.0.0:{data}"),
         format!("http://[::ffff:127.0.0.1]:{data}"),
         format!("http://[::ffff:127.0.0.1]:{admin}"),
     ]
@@ -113,15 +116,101 @@ fn the_gateway_is_no_target_of_its_own() {
         let answer = gateway.call("GET", &format!("/{name}/v1/x"), &[], b"");
         assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_address_refused"), "{url}");
     }
-    // Addresses of clouds' own services, that no name may lead to.
-    for (number, url) in
-        ["http://169.254.169.254", "http://[fe80::1]", "http://[::ffff:a9fe:a9fe]"].into_iter().enumerate()
-    {
-        let name = format!("cloud{number}");
-        open_service(&gateway, &name, &[url.to_owned()]);
-        let answer = gateway.call("GET", &format!("/{name}/v1/x"), &[], b"");
-        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_address_refused"), "{url}");
+}
+
+/// A target that no service can have: it is told so wherever it is declared, in the same words.
+fn refused_when_declared(gateway: &Gateway, enrolment: &str, url: &str, reason: &str) {
+    let service = json!({"targets": [{"url": "http://127.0.0.1:1"}, {"url": url}], "require": []});
+    let put = gateway.admin("PUT", "/services/nowhere/v1", Some(&service));
+    let problem = &put.json()["problems"][0];
+    assert_eq!((put.status, problem["path"].as_str()), (422, Some("targets[1].url")), "{url}: {}", put.text());
+    let message = problem["message"].as_str().expect("a text").to_owned();
+    assert!(message.contains("does not connect to") && message.contains(reason), "{url}: {message}");
+
+    let registered = announce(gateway, enrolment, &json!({"name": "nowhere", "base_url": url}));
+    assert_eq!((registered.status, registered.code().as_str()), (400, "bad_base_url"), "{url}");
+    assert!(registered.text().contains(&message), "{url}: {}", registered.text());
+
+    let file = gateway.directory().join("declared.json");
+    std::fs::write(&file, json!({"version": 1, "services": {"nowhere/v1": service}}).to_string()).expect("written");
+    for command in ["check", "apply"] {
+        let output = cli(gateway, &[command, "-f", file.to_str().expect("a path")], "");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{command} {url}: {said}");
+        assert!(said.contains("services.nowhere/v1.targets[1].url") && said.contains(&message), "{command}: {said}");
     }
+}
+
+#[test]
+fn no_service_is_declared_where_none_can_be() {
+    let gateway = Gateway::start();
+    let enrolment = enrol(&gateway, &json!({"name": "all"}));
+    let cloud = "a cloud tells machines their secrets there";
+    let special = "of another special purpose";
+    for (url, reason) in [
+        ("http://169.254.169.254/latest/meta-data", cloud),
+        ("http://100.100.100.200", cloud),
+        ("http://168.63.129.16", cloud),
+        ("http://[fd20:ce::254]", cloud),
+        ("http://[fd00:42::42]", cloud),
+        ("http://[fd00:ec2::254]", cloud),
+        ("http://192.0.0.192", cloud),
+        ("http://[::ffff:a9fe:a9fe]", cloud),
+        ("http://[2002:a9fe:a9fe::1]", cloud),
+        ("http://[64:ff9b::6464:64c8]", cloud),
+        ("https://[2606:4700::5efe:169.254.169.254]:8443/base", cloud),
+        ("http://2852039166", cloud),
+        ("http://0xA9.0xFE.0xA9FE", cloud),
+        ("http://169.254.1.1", special),
+        ("http://[::169.254.1.1]", special),
+        ("http://[fe80::1]", special),
+        ("http://192.0.2.1", special),
+        ("http://240.0.0.1", special),
+        ("http://[2001:db8::1]", special),
+        ("http://0.0.0.0", special),
+    ] {
+        refused_when_declared(&gateway, &enrolment, url, reason);
+    }
+}
+
+#[test]
+fn networks_of_ipv4_addresses_in_ipv6_form_mean_ipv4_in_every_list() {
+    for network in ["127.0.0.0/8", "::ffff:127.0.0.0/104", "::FFFF:7f00:0/104"] {
+        let settings = format!("trusted_proxies = [\"{network}\"]\nallow_targets = [\"{network}\"]\n");
+        let scene = Scene::open(Backend::echo(), &settings);
+        let answer = scene.gateway.call("GET", "/orders/v1/x", &[("X-Forwarded-For", "203.0.113.9")], b"");
+        assert_eq!(answer.status, 200, "{network}");
+        let seen = scene.backend.received().pop().expect("a request");
+        assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.9"), "{network}");
+        let filter = |lists: Value| {
+            let policies = json!({"ip_filter": lists});
+            scene.declare(&json!({"targets": [{"url": scene.backend.url()}], "require": [], "policies": policies}));
+            scene.gateway.call("GET", "/orders/v1/x", &[], b"").status
+        };
+        assert_eq!((filter(json!({"allow": [network]})), filter(json!({"deny": [network]}))), (200, 403), "{network}");
+    }
+}
+
+#[test]
+fn what_was_declared_while_it_was_allowed_is_left_alone() {
+    let forbidden = json!({"url": "http://192.0.2.1"});
+    let gateway = Gateway::with("allow_targets = [\"loopback\", \"192.0.2.0/24\"]");
+    let backend = Backend::echo();
+    let both = json!({"targets": [forbidden, {"url": backend.url()}], "require": []});
+    gateway.admin_ok("PUT", "/services/a/v1", Some(&both), 201);
+    let gateway = Gateway::restart(gateway.kill(), "");
+    // The other target is called, and the service can be changed.
+    let called = (0..4).filter(|_| gateway.call("GET", "/a/v1/x", &[], b"").status == 200).count();
+    assert!(called > 0);
+    gateway.admin_ok("PUT", "/services/a/v1", Some(&both), 200);
+    let more = json!({"targets": [forbidden, {"url": "http://192.0.2.2"}], "require": []});
+    let put = gateway.admin("PUT", "/services/a/v1", Some(&more));
+    assert_eq!(
+        (put.status, put.json()["problems"][0]["path"].as_str()),
+        (422, Some("targets[1].url")),
+        "{}",
+        put.text()
+    );
 }
 
 #[test]

@@ -126,12 +126,12 @@ fn places() -> Vec<Case> {
     let public = [("plain-http-public-target", "services.a/v1.targets[1].url")];
     let other = [("plain-http-target", "services.a/v1.targets[1].url")];
     vec![
-        target("http://203.0.113.9:80", &public),
-        target("http://[2001:db8::1]:80", &public),
+        target("http://1.2.3.4:80", &public),
+        target("http://[2600::1]:80", &public),
         target("http://10.0.0.7:80", &other),
         target("http://[fd00::7]:80", &other),
         target("http://orders.internal", &other),
-        target("https://203.0.113.9", &[]),
+        target("https://1.2.3.4", &[]),
         target("https://orders.internal:8443/base", &[]),
         declared(
             "/routes/moved/redirect",

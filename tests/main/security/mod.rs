@@ -71,7 +71,7 @@ fn mode(path: &Path, bits: u32) {
 fn findings(output: &Output) -> Vec<Value> {
     let told: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    told["findings"].as_array().expect("a list").clone()
+    told["findings"].as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
 }
 
 /// Code and path of each finding.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use portcullis_core::address::Network;
 use portcullis_core::call::Call;
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Step};
@@ -45,43 +45,29 @@ pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Pr
     Ok(filters.then(|| Step::Check(Arc::new(IpFilter { allow, deny }))))
 }
 
-fn networks(list: &str, declared: &[String], problems: &mut Vec<Problem>) -> Vec<IpNet> {
+fn networks(list: &str, declared: &[String], problems: &mut Vec<Problem>) -> Vec<Network> {
     let path = format!("policies.ip_filter.{list}");
     if declared.len() > MOST {
         problems.push(Problem::new(path.clone(), format!("at most {MOST} networks")));
     }
     let read = |(position, text): (usize, &String)| {
-        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        if network.is_none() {
-            let message = format!("expected a network like 10.0.0.0/8 or 2001:db8::/32, or an address, found '{text}'");
-            problems.push(Problem::new(format!("{path}[{position}]"), message));
+        let network = text.parse::<Network>();
+        if let Err(error) = &network {
+            problems.push(Problem::new(format!("{path}[{position}]"), format!("{error}, found '{text}'")));
         }
-        network.map(canonical)
+        network.ok()
     };
     declared.iter().enumerate().filter_map(read).collect()
 }
 
-/// A network of IPv4 addresses in IPv6 form is the network of those addresses: that is how callers are seen.
-fn canonical(network: IpNet) -> IpNet {
-    let mapped = match network {
-        IpNet::V6(network) if network.prefix_len() >= 96 => {
-            let address = network.network().to_ipv4_mapped();
-            address.and_then(|address| Ipv4Net::new(address, network.prefix_len() - 96).ok())
-        }
-        _ => None,
-    };
-    mapped.map_or(network, IpNet::V4)
-}
-
 struct IpFilter {
-    allow: Vec<IpNet>,
-    deny: Vec<IpNet>,
+    allow: Vec<Network>,
+    deny: Vec<Network>,
 }
 
 impl IpFilter {
     fn lets_in(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let among = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
+        let among = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
         !among(&self.deny) && (self.allow.is_empty() || among(&self.allow))
     }
 }

@@ -7,7 +7,7 @@ use portcullis_core::model::{Name, Owner, Problem, ServiceId};
 use portcullis_core::ports::Write;
 use portcullis_core::table::Table;
 
-use super::touched::{Problems, Touched};
+use super::touched::{Problems, Touched, misplaced};
 use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
 use crate::compile::{CompiledRoute, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
@@ -106,7 +106,8 @@ impl Batch {
             writes.extend(told.map(|told| told.leading_to(revision)));
             revisions.push(revision);
         }
-        self.compiled = compile(workshop, &self.compiled, &next, &transaction.edits).map_err(ChangeError::Invalid)?;
+        let compiled = compile(workshop, &self.compiled, (&self.next, &next), &transaction.edits);
+        self.compiled = compiled.map_err(ChangeError::Invalid)?;
         self.next = next;
         self.writes.extend(writes);
         self.edits.extend(transaction.edits);
@@ -115,12 +116,18 @@ impl Batch {
 }
 
 /// Compiles what the edits touch: services, routes, and the routes that lead to those services.
-fn compile(workshop: &Workshop, before: &Compiled, view: &View, edits: &[Edit]) -> Result<Compiled, Vec<Problem>> {
+fn compile(
+    workshop: &Workshop,
+    before: &Compiled,
+    (former, view): (&View, &View),
+    edits: &[Edit],
+) -> Result<Compiled, Vec<Problem>> {
     let mut compiled = before.clone();
     let mut problems = Problems::default();
     let touched = Touched::by(view, edits);
     for id in touched.services {
         problems.of_service(id, compiled.compile_service(workshop, view, id));
+        problems.of_place(misplaced(&workshop.upstreams, former, view, id));
     }
     for name in touched.routes {
         problems.of_route(view, name, compiled.compile_route(workshop, view, name));

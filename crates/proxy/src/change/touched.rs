@@ -36,6 +36,21 @@ impl<'a> Touched<'a> {
     }
 }
 
+/// What is wrong with where a change puts the targets of a service. Those that were there before it are left alone, so that
+/// what was declared while other addresses were allowed can still be changed.
+pub(super) fn misplaced(upstreams: &Upstreams, former: &View, next: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
+    let Some(stored) = next.service(id) else { return Ok(()) };
+    let targets = &stored.value.targets;
+    let before = former.service(id).map_or(&[][..], |former| &former.value.targets);
+    let is_new = |problem: &Problem| {
+        let at = problem.path.trim_start_matches("targets[").split(']').next().and_then(|at| at.parse::<usize>().ok());
+        at.and_then(|at| targets.get(at)).is_none_or(|target| before.iter().all(|former| former.url != target.url))
+    };
+    let found = upstreams.judge(targets).into_iter().filter(is_new);
+    let found: Vec<_> = found.map(|problem| problem.under(&format!("services.{id}"))).collect();
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
 /// Problems as they are found: those of services first, then those of routes.
 #[derive(Default)]
 pub(super) struct Problems<'a> {
@@ -49,6 +64,11 @@ impl<'a> Problems<'a> {
         let Err(found) = compiled else { return };
         self.all.extend(found.iter().cloned());
         self.of_services.insert(id, found);
+    }
+
+    /// Keeps what is wrong with where a service is.
+    pub(super) fn of_place(&mut self, placed: Result<(), Vec<Problem>>) {
+        self.all.extend(placed.err().into_iter().flatten());
     }
 
     /// Keeps what is wrong with a route, except for what is wrong with its service and told there.
@@ -99,6 +119,7 @@ impl DryRun {
         for id in touched.services {
             if let Some(stored) = next.service(id) {
                 problems.of_service(id, compile_service(id, &stored.value, &self.parts, &self.upstreams));
+                problems.of_place(misplaced(&self.upstreams, view, &next, id));
             }
         }
         for name in touched.routes {

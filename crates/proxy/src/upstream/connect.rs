@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
 use super::bell::Bell;
-use super::guard::Guard;
+use super::guard::{Guard, literal};
 use super::http2::{self, Shared, Silent};
 use super::noting::{Noted, Noting};
 use super::peer::{Peer, PoolKey, Spoken};
@@ -223,12 +223,6 @@ async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Refusal> {
     found.map(|addresses| addresses.take(16).collect()).map_err(|error| unreachable(target, error))
 }
 
-/// The address of a target that is not a name.
-fn literal(target: &TargetUrl) -> Option<SocketAddr> {
-    let ip = target.host().parse::<IpAddr>().ok()?;
-    Some(SocketAddr::new(ip, target.port()))
-}
-
 fn forbidden(target: &TargetUrl, found: SocketAddr) -> Refusal {
     Refusal::UpstreamForbidden { private: format!("{target} is at {found}").into() }
 }
@@ -284,8 +278,8 @@ mod tests {
         let noted = noted().await;
         let (held, dropped) = oneshot::channel();
         let mut driving = pin!(drive(std::future::ready(()), dropped, &noted, LAST_WORDS));
-        let is_pending = poll_fn(|context| Poll::Ready(driving.as_mut().poll(context).is_pending())).await;
-        assert!(is_pending, "it may have become a tunnel");
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(driving.as_mut().poll(&mut context).is_pending(), "it may have become a tunnel");
         drop(held);
         driving.await;
     }

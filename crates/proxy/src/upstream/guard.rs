@@ -1,9 +1,11 @@
-//! Which addresses the gateway connects to, decided after the name has been resolved.
+//! Which addresses the gateway connects to: decided after the name has been resolved, and of one that is declared, at once.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use portcullis_core::address::{self, Class, Network, Readings};
+use portcullis_core::model::{Problem, Target, TargetUrl};
 
 /// A set of addresses that may be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Allow {
     /// Whatever is none of the above and no special-purpose address.
     Public,
     /// A network, also one that is forbidden otherwise.
-    Network(IpNet),
+    Network(Network),
 }
 
 impl FromStr for Allow {
@@ -29,6 +31,32 @@ impl FromStr for Allow {
                 format!("expected 'loopback', 'private', 'public' or a network like 10.0.0.0/8, found '{other}'")
             }),
         }
+    }
+}
+
+/// Why an address is not connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// The gateway itself listens there.
+    Own,
+    /// It is of a class, or there is an address of that class inside of it, that is not allowed.
+    Class(Class),
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "the gateway itself listens there",
+            Self::Class(Class::Metadata) => {
+                "a cloud tells machines their secrets there; only a network in 'allow_targets' admits it"
+            }
+            Self::Class(Class::Special) => {
+                "it is link-local, multicast, reserved or of another special purpose; only a network in 'allow_targets' admits it"
+            }
+            Self::Class(Class::Loopback) => "'allow_targets' leaves out 'loopback'",
+            Self::Class(Class::Private) => "'allow_targets' leaves out 'private'",
+            Self::Class(Class::Public) => "'allow_targets' leaves out 'public'",
+        })
     }
 }
 
@@ -47,17 +75,50 @@ impl Guard {
 
     /// Whether this address may be connected to.
     pub fn admits(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        if self.own.iter().any(|own| own.port() == address.port() && is_own(own.ip().to_canonical(), ip)) {
-            return false;
+        self.judge(address).is_ok()
+    }
+
+    /// The same, with the reason why not. An IPv6 address with an IPv4 address in it is admitted if both are.
+    pub fn judge(&self, address: SocketAddr) -> Result<(), Forbidden> {
+        let readings = Readings::of(address.ip());
+        let is_own =
+            |ip| self.own.iter().any(|own| own.port() == address.port() && is_own(own.ip().to_canonical(), ip));
+        if readings.iter().any(is_own) {
+            return Err(Forbidden::Own);
         }
-        let class = classify(ip);
-        self.allow.iter().any(|allow| match allow {
-            Allow::Loopback => class == Class::Loopback,
-            Allow::Private => class == Class::Private,
-            Allow::Public => class == Class::Public,
-            Allow::Network(network) => network.contains(&ip),
+        self.judge_ip(address.ip()).map_err(Forbidden::Class)
+    }
+
+    /// Whether an address is allowed, whoever listens there; if not, the class that is not.
+    fn judge_ip(&self, ip: IpAddr) -> Result<(), Class> {
+        let names =
+            |ip| self.allow.iter().any(|allow| matches!(allow, Allow::Network(network) if network.contains(ip)));
+        if names(ip) {
+            return Ok(());
+        }
+        let refused = Readings::of(ip).iter().find(|ip| !names(*ip) && !self.allows(address::class(*ip)));
+        refused.map_or(Ok(()), |ip| Err(address::class(ip)))
+    }
+
+    fn allows(&self, class: Class) -> bool {
+        self.allow.iter().any(|allow| {
+            matches!(
+                (allow, class),
+                (Allow::Loopback, Class::Loopback) | (Allow::Private, Class::Private) | (Allow::Public, Class::Public)
+            )
         })
+    }
+
+    /// What is wrong with targets whose URL itself names an address that is not connected to. Names are judged by what
+    /// they resolve to, when it is time; so is what this node listens on, which another node may reach.
+    pub fn problems(&self, targets: &[Target]) -> Vec<Problem> {
+        let forbidden = |(position, target): (usize, &Target)| {
+            let address = literal(&target.url)?;
+            let reason = self.judge_ip(address.ip()).map_err(Forbidden::Class).err()?;
+            let message = format!("the gateway does not connect to {}: {reason}", address.ip());
+            Some(Problem::new(format!("targets[{position}].url"), message))
+        };
+        targets.iter().enumerate().filter_map(forbidden).collect()
     }
 
     /// Whether a connection that stands goes to one of the gateway's own listeners by an address of this machine
@@ -71,59 +132,13 @@ impl Guard {
     }
 }
 
+/// The address of a target that is not a name.
+pub fn literal(target: &TargetUrl) -> Option<SocketAddr> {
+    Some(SocketAddr::new(address::literal(target.host())?, target.port()))
+}
+
 fn is_own(own: IpAddr, ip: IpAddr) -> bool {
     own == ip || (own.is_unspecified() && ip.is_loopback()) || ip.is_unspecified()
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Class {
-    Loopback,
-    Private,
-    Public,
-    /// Link-local (cloud metadata among them), multicast, unspecified, reserved.
-    Special,
-}
-
-fn classify(ip: IpAddr) -> Class {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            if ip.is_loopback() {
-                Class::Loopback
-            } else if ip.is_private() || (a == 100 && (64..128).contains(&b)) {
-                Class::Private
-            } else if ip.is_link_local()
-                || ip.is_multicast()
-                || ip.is_broadcast()
-                || a == 0
-                || a >= 240
-                || ip == Ipv4Addr::new(192, 0, 0, 192)
-                || (a, b, c) == (192, 0, 0)
-            {
-                Class::Special
-            } else {
-                Class::Public
-            }
-        }
-        IpAddr::V6(ip) => {
-            let first = ip.segments()[0];
-            if ip.is_loopback() {
-                Class::Loopback
-            } else if first & 0xfe00 == 0xfc00 {
-                // fd00:ec2::254 is the metadata address of a large cloud, in a private network.
-                if ip.segments()[..2] == [0xfd00, 0x0ec2] { Class::Special } else { Class::Private }
-            } else if ip.is_unspecified() || ip.is_multicast() || first & 0xffc0 == 0xfe80 {
-                Class::Special
-            } else if first == 0x64 && ip.segments()[1] == 0xff9b {
-                // NAT64: what counts is the IPv4 address inside.
-                let [.., high, low] = ip.segments();
-                let bits = u32::from(high) << 16 | u32::from(low);
-                classify(IpAddr::V4(Ipv4Addr::from_bits(bits)))
-            } else {
-                Class::Public
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -165,6 +180,30 @@ mod tests {
             "[fd00:ec2::254]:80",
             "[::ffff:169.254.169.254]:80",
             "[64:ff9b::a9fe:a9fe]:80",
+            // What clouds say, in networks of every class.
+            "100.100.100.200:80",
+            "168.63.129.16:80",
+            "[fd20:ce::254]:80",
+            "[fd00:42::42]:80",
+            // Forms of an address that is not connected to.
+            "[::169.254.169.254]:80",
+            "[2002:a9fe:a9fe::1]:80",
+            "[2002:6464:64c8::]:80",
+            "[2001:0:a9fe:a9fe::1]:80",
+            "[2001:0:808:808::5601:5601]:80",
+            "[2606:4700::5efe:a9fe:a9fe]:80",
+            "[::ffff:0:a9fe:a9fe]:80",
+            "[64:ff9b:1::a9fe:a9fe]:80",
+            "[64:ff9b::a83f:8110]:80",
+            // What nobody can be at.
+            "192.0.2.1:80",
+            "198.18.0.1:80",
+            "240.0.0.1:80",
+            "[2001:db8::1]:80",
+            "[3fff::1]:80",
+            "[fec0::1]:80",
+            "[100::1]:80",
+            "[4000::1]:80",
         ] {
             check(&all, address, false);
         }
@@ -174,6 +213,16 @@ mod tests {
         check(&["169.254.169.254/32"], "169.254.169.254:80", true);
         check(&["10.1.0.0/16"], "10.1.0.1:80", true);
         check(&["10.1.0.0/16"], "10.2.0.1:80", false);
+        // A network admits addresses as they are written, and as they are meant.
+        check(&["::ffff:10.1.0.0/112"], "10.1.0.1:80", true);
+        check(&["::ffff:169.254.169.254"], "[64:ff9b::a9fe:a9fe]:80", true);
+        check(&["2002::/16"], "[2002:a9fe:a9fe::1]:80", true);
+        check(&["169.254.169.254"], "[2606:4700::5efe:a9fe:a9fe]:80", false);
+        check(&["169.254.169.254", "public"], "[2606:4700::5efe:a9fe:a9fe]:80", true);
+        check(&["public"], "[2002:808:808::1]:80", true);
+        check(&["public"], "[2002:a00:1::1]:80", false);
+        check(&["private"], "[64:ff9b::a00:1]:80", true);
+        check(&["100.64.0.0/10"], "100.100.100.200:80", true);
     }
 
     #[test]
@@ -183,6 +232,31 @@ mod tests {
         check(&all, "[::ffff:127.0.0.1]:6500", false);
         check(&all, "127.0.0.2:6501", false);
         check(&all, "0.0.0.0:6500", false);
+        check(&all, "[64:ff9b::7f00:1]:6500", false);
+        check(&all, "[::127.0.0.1]:6500", false);
         check(&all, "127.0.0.1:6502", true);
+    }
+
+    #[test]
+    fn every_target_that_is_at_a_forbidden_address_is_told() {
+        let guard =
+            Guard::new(vec![Allow::Loopback, Allow::Public], vec!["127.0.0.1:6500".parse().expect("an address")]);
+        let target = |url: &str| Target { url: url.parse().expect("a URL"), weight: 1, instance: None };
+        let urls = [
+            "http://169.254.169.254/latest",
+            "http://orders.internal",
+            "https://[::ffff:a9fe:a9fe]",
+            "http://0xa9fea9fe",
+            "http://127.0.0.1:6500",
+            "http://127.0.0.1:6502",
+            "http://10.0.0.1",
+            "http://[fe80::1]:8080/base",
+            "http://1.1.1.1",
+        ];
+        let found = guard.problems(&urls.map(target));
+        let paths: Vec<_> = found.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, [0, 2, 3, 6, 7].map(|at| format!("targets[{at}].url")));
+        assert!(found[0].message.starts_with("the gateway does not connect to 169.254.169.254: a cloud"), "{found:?}");
+        assert!(found[3].message.ends_with("'allow_targets' leaves out 'private'"), "{found:?}");
     }
 }

@@ -120,6 +120,12 @@ impl Upstreams {
         Ok(HttpOutbound::new(self.settings.guard.clone(), identity))
     }
 
+    /// What is wrong with the addresses of targets that a change declares. What was declared before, and is compiled as it
+    /// stands, is judged when it is connected to: its service may have other targets.
+    pub fn judge(&self, targets: &[Target]) -> Vec<Problem> {
+        self.settings.guard.problems(targets)
+    }
+
     /// Takes up certificates of this node whose files have changed. Reads files.
     pub fn refresh(&self) {
         self.identities.refresh();
