@@ -59,16 +59,23 @@ use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
 
 /// What a field is by its name, in any case and spelling; none is the caller's own.
 ///
-/// Every field of every call comes by here. By one or two letters it is told which few names it could have, and of those
-/// nearly all differ in length or in the first letter that is compared.
+/// Every field of every call comes by here. Two letters tell which few names it could have, and of those nearly all differ
+/// in length or in the letter that is compared first.
 pub fn known(name: &str) -> Option<Known> {
     let name = name.as_bytes();
-    let first = normal(*name.first()?);
-    let candidates = match (first, name) {
-        (b'x', [_, dash, letter, ..]) if normal(*dash) == b'-' => extension(normal(*letter)),
-        _ => plain(first),
+    let (candidates, tells) = match name {
+        [first, dash, one, other, ..] if normal(*first) == b'x' && normal(*dash) == b'-' => {
+            match [normal(*one), normal(*other)] {
+                // Most of these are `x-client-` and something.
+                letters @ [b'c', b'l'] => (extension(letters), 9),
+                letters => (extension(letters), 4),
+            }
+        }
+        [one, other, ..] => (plain([normal(*one), normal(*other)]), 2),
+        _ => return None,
     };
-    let (_, kind) = candidates.iter().find(|(entry, _)| entry.matches(name))?;
+    let letter = name.get(tells).map(|byte| normal(*byte));
+    let (_, kind) = candidates.iter().find(|(entry, _)| entry.matches(name, tells, letter))?;
     Some(Known { kind: *kind, is_exact: name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') })
 }
 
@@ -78,78 +85,86 @@ pub fn is_identity(name: &str) -> bool {
 }
 
 impl Entry {
-    fn matches(&self, name: &[u8]) -> bool {
+    /// Whether a name is this one. `letter` is the one of the name that tells most.
+    fn matches(&self, name: &[u8], tells: usize, letter: Option<u8>) -> bool {
         let known = match self {
             Is(known) if known.len() == name.len() => known.as_bytes(),
             Begins(known) if known.len() <= name.len() => known.as_bytes(),
             _ => return false,
         };
-        name.iter().zip(known).all(|(byte, known)| normal(*byte) == *known)
+        let may_be = known.get(tells).is_none_or(|known| Some(*known) == letter);
+        may_be && name.iter().zip(known).all(|(byte, known)| normal(*byte) == *known)
     }
 }
 
+/// Every byte in normal form.
+static NORMAL: [u8; 256] = {
+    let mut normal = [b'-'; 256];
+    let mut byte = 0;
+    while byte < normal.len() {
+        let it = byte as u8;
+        if it.is_ascii_alphanumeric() {
+            normal[byte] = it.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    normal
+};
+
 fn normal(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+    NORMAL[usize::from(byte)]
 }
 
-/// Fields by the first letter.
-fn plain(first: u8) -> &'static [(Entry, Kind)] {
-    match first {
-        b'a' => &[(Is("auth-user"), Believed), (Is("auth-type"), Believed), (Is("ali-cdn-real-ip"), Address)],
-        b'c' => &[
-            (Is("connection"), Connection),
-            (Is("content-length"), Connection),
-            (Is("client-ip"), Address),
-            (Is("clientip"), Address),
-            // RFC 9440.
-            (Begins("client-cert"), Believed),
+/// Fields by their first two letters.
+fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
+    match &letters {
+        b"al" => &[(Is("ali-cdn-real-ip"), Address)],
+        b"au" => &[(Is("auth-user"), Believed), (Is("auth-type"), Believed)],
+        b"cd" => &[(Is("cdn-real-ip"), Address), (Is("cdn-src-ip"), Address)],
+        b"cf" => &[
             (Is("cf-connecting-ip"), Address),
             (Is("cf-connecting-ipv6"), Address),
             (Is("cf-pseudo-ipv4"), Address),
             (Is("cf-visitor"), Believed),
             (Is("cf-access-authenticated-user-email"), Believed),
             (Begins("cf-client-cert"), Believed),
-            (Is("cdn-real-ip"), Address),
-            (Is("cdn-src-ip"), Address),
-            (Is("coming-from"), Address),
         ],
-        b'd' => &[(Is("do-connecting-ip"), Address)],
-        b'e' => &[(Is("expect"), Connection)],
-        b'f' => &[
-            (Is("forwarded"), Gateway),
-            (Is("forwarded-for"), Address),
-            (Is("forwarded-for-ip"), Address),
-            (Is("fastly-client-ip"), Address),
-            (Is("fastly-ssl"), Believed),
-            (Is("fly-client-ip"), Address),
-            (Is("front-end-https"), Believed),
+        b"cl" => &[
+            (Is("client-ip"), Address),
+            (Is("clientip"), Address),
+            // RFC 9440.
+            (Begins("client-cert"), Believed),
         ],
-        b'h' => &[
-            (Is("host"), Connection),
+        b"co" => &[(Is("connection"), Connection), (Is("content-length"), Connection), (Is("coming-from"), Address)],
+        b"do" => &[(Is("do-connecting-ip"), Address)],
+        b"ex" => &[(Is("expect"), Connection)],
+        b"fa" => &[(Is("fastly-client-ip"), Address), (Is("fastly-ssl"), Believed)],
+        b"fl" => &[(Is("fly-client-ip"), Address)],
+        b"fo" => &[(Is("forwarded"), Gateway), (Is("forwarded-for"), Address), (Is("forwarded-for-ip"), Address)],
+        b"fr" => &[(Is("front-end-https"), Believed)],
+        b"ho" => &[(Is("host"), Connection)],
+        b"ht" => &[
             (Is("http2-settings"), Connection),
             (Is("http-client-ip"), Address),
             (Is("http-host"), Believed),
             (Is("http-proxy"), Believed),
             (Begins("http-x-forwarded"), Believed),
         ],
-        b'i' => &[
-            (Is("incap-client-ip"), Address),
+        b"in" => &[(Is("incap-client-ip"), Address)],
+        b"iv" => &[
             (Is("iv-user"), Believed),
             (Is("iv-user-l"), Believed),
             (Is("iv-groups"), Believed),
             (Is("iv-creds"), Believed),
         ],
-        b'k' => &[(Is("keep-alive"), Connection)],
-        b'l' => &[(Is("logon-user"), Believed)],
-        b'm' => &[(Begins("mellon-"), Believed)],
-        b'o' => &[
-            (Begins("oidc-"), Believed),
-            (Is("oam-remote-user"), Believed),
-            (Is("orig-path-info"), Believed),
-            (Is("original-url"), Believed),
-            (Is("origin-url"), Believed),
-        ],
-        b'p' => &[
+        b"ke" => &[(Is("keep-alive"), Connection)],
+        b"lo" => &[(Is("logon-user"), Believed)],
+        b"me" => &[(Begins("mellon-"), Believed)],
+        b"oa" => &[(Is("oam-remote-user"), Believed)],
+        b"oi" => &[(Begins("oidc-"), Believed)],
+        b"or" => &[(Is("orig-path-info"), Believed), (Is("original-url"), Believed), (Is("origin-url"), Believed)],
+        b"pa" => &[(Is("path-info"), Believed), (Is("path-translated"), Believed)],
+        b"pr" => &[
             (Is("proxy-connection"), Connection),
             (Is("proxy-authenticate"), Connection),
             (Is("proxy-authorization"), Connection),
@@ -159,10 +174,8 @@ fn plain(first: u8) -> &'static [(Entry, Kind)] {
             (Is("proxy-host"), Believed),
             (Is("proxy-user"), Believed),
             (Is("proxy-client-ip"), Address),
-            (Is("path-info"), Believed),
-            (Is("path-translated"), Believed),
         ],
-        b'r' => &[
+        b"re" => &[
             (Begins("remote-user"), Believed),
             (Begins("remote-group"), Believed),
             (Is("remote-name"), Believed),
@@ -177,67 +190,60 @@ fn plain(first: u8) -> &'static [(Entry, Kind)] {
             (Is("request-method"), Believed),
             (Is("rewrite-url"), Believed),
         ],
-        b's' => &[
-            (Begins("ssl-"), Believed),
-            (Begins("sm-user"), Believed),
-            (Is("sm-universalid"), Believed),
-            (Begins("shib-"), Believed),
-            (Is("script-name"), Believed),
-            (Is("script-url"), Believed),
-            (Is("script-filename"), Believed),
-            (Is("server-name"), Believed),
-            (Is("server-port"), Believed),
-        ],
-        b't' => &[
-            (Is("te"), Connection),
+        b"sc" => &[(Is("script-name"), Believed), (Is("script-url"), Believed), (Is("script-filename"), Believed)],
+        b"se" => &[(Is("server-name"), Believed), (Is("server-port"), Believed)],
+        b"sh" => &[(Begins("shib-"), Believed)],
+        b"sm" => &[(Begins("sm-user"), Believed), (Is("sm-universalid"), Believed)],
+        b"ss" => &[(Begins("ssl-"), Believed)],
+        b"ta" => &[(Begins("tailscale-user-"), Believed)],
+        b"te" => &[(Is("te"), Connection)],
+        b"tr" => &[
             (Is("transfer-encoding"), Connection),
             (Is("traceparent"), Trace),
             (Is("tracestate"), Trace),
             (Is("true-client-ip"), Address),
-            (Begins("tailscale-user-"), Believed),
         ],
-        b'u' => &[(Is("upgrade"), Connection), (Is("unencoded-url"), Believed)],
-        b'w' => &[
+        b"un" => &[(Is("unencoded-url"), Believed)],
+        b"up" => &[(Is("upgrade"), Connection)],
+        b"wl" => &[
             (Is("wl-proxy-client-ip"), Address),
             (Is("wl-proxy-ssl"), Believed),
             (Is("wl-proxy-client-cert"), Believed),
         ],
-        b'x' => &[(Begins("x509-"), Believed)],
+        b"x5" => &[(Begins("x509-"), Believed)],
         _ => &[],
     }
 }
 
-/// Fields that begin with `x-`, by the letter behind it.
-fn extension(letter: u8) -> &'static [(Entry, Kind)] {
-    match letter {
-        b'a' => &[
+/// Fields that begin with `x-`, by the two letters behind it.
+fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
+    match &letters {
+        b"am" => &[(Begins("x-amzn-oidc-"), Believed), (Begins("x-amzn-mtls-"), Believed)],
+        b"an" => &[(Is("x-anonymous-consumer"), Believed)],
+        b"ap" => &[
             (Is("x-api-key"), Key),
             (Is("x-app-id"), Gateway),
+            (Begins("x-apigateway-api-userinfo"), Believed),
+            (Is("x-appengine-user-ip"), Address),
+            (Is("x-appengine-remote-addr"), Address),
+        ],
+        b"ar" => &[(Begins("x-arr-"), Believed)],
+        b"au" => &[
             (Begins("x-auth-request-"), Believed),
             (Is("x-auth-user"), Believed),
             (Is("x-auth-username"), Believed),
             (Begins("x-authenticated"), Believed),
             (Begins("x-authentik-"), Believed),
-            (Is("x-anonymous-consumer"), Believed),
-            (Begins("x-amzn-oidc-"), Believed),
-            (Begins("x-amzn-mtls-"), Believed),
-            (Begins("x-apigateway-api-userinfo"), Believed),
-            (Begins("x-arr-"), Believed),
-            (Is("x-azure-clientip"), Address),
-            (Is("x-azure-socketip"), Address),
-            (Is("x-appengine-user-ip"), Address),
-            (Is("x-appengine-remote-addr"), Address),
         ],
-        b'b' => &[(Is("x-backend-host"), Believed)],
-        b'c' => &[
+        b"az" => &[(Is("x-azure-clientip"), Address), (Is("x-azure-socketip"), Address)],
+        b"ba" => &[(Is("x-backend-host"), Believed)],
+        b"cd" => &[(Is("x-cdn-src-ip"), Address)],
+        b"cl" => &[
             (Is("x-client-ip"), Address),
             (Is("x-clientip"), Address),
             (Is("x-client-addr"), Address),
             (Is("x-client-port"), Address),
             (Is("x-cluster-client-ip"), Address),
-            (Is("x-cdn-src-ip"), Address),
-            (Is("x-coming-from"), Address),
-            (Is("x-connecting-ip"), Address),
             (Begins("x-client-cert"), Believed),
             (Begins("x-clientcert"), Believed),
             (Begins("x-client-verify"), Believed),
@@ -252,15 +258,14 @@ fn extension(letter: u8) -> &'static [(Entry, Kind)] {
             (Begins("x-client-san"), Believed),
             (Begins("x-client-tls"), Believed),
             (Begins("x-client-ssl"), Believed),
-            (Begins("x-consumer-"), Believed),
-            (Is("x-credential-identifier"), Believed),
         ],
-        b'e' => &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)],
-        b'f' => &[(Begins("x-forwarded"), Gateway), (Is("x-forward-for"), Address), (Is("x-forward-proto"), Believed)],
-        b'g' => &[(Begins("x-goog-authenticated-user-"), Believed)],
-        b'h' => &[
-            (Is("x-host"), Believed),
-            (Is("x-host-override"), Believed),
+        b"co" => &[(Is("x-coming-from"), Address), (Is("x-connecting-ip"), Address), (Begins("x-consumer-"), Believed)],
+        b"cr" => &[(Is("x-credential-identifier"), Believed)],
+        b"en" => &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)],
+        b"fo" => &[(Begins("x-forwarded"), Gateway), (Is("x-forward-for"), Address), (Is("x-forward-proto"), Believed)],
+        b"go" => &[(Begins("x-goog-authenticated-user-"), Believed)],
+        b"ho" => &[(Is("x-host"), Believed), (Is("x-host-override"), Believed)],
+        b"ht" => &[
             (Is("x-http-host-override"), Believed),
             (Is("x-http-method-override"), Method),
             (Is("x-http-method"), Method),
@@ -269,15 +274,15 @@ fn extension(letter: u8) -> &'static [(Entry, Kind)] {
             (Is("x-http-client-ip"), Address),
             (Is("x-https"), Believed),
         ],
-        b'm' => &[
-            (Is("x-method-override"), Method),
-            (Begins("x-mtls-"), Believed),
+        b"me" => &[(Is("x-method-override"), Method)],
+        b"ms" => &[
             (Begins("x-ms-client-principal"), Believed),
             (Begins("x-ms-token-"), Believed),
             (Is("x-ms-proxy"), Believed),
         ],
-        b'n' => &[(Is("x-nf-client-connection-ip"), Address)],
-        b'o' => &[
+        b"mt" => &[(Begins("x-mtls-"), Believed)],
+        b"nf" => &[(Is("x-nf-client-connection-ip"), Address)],
+        b"or" => &[
             (Is("x-original-url"), Believed),
             (Is("x-original-uri"), Believed),
             (Is("x-original-path"), Believed),
@@ -292,13 +297,12 @@ fn extension(letter: u8) -> &'static [(Entry, Kind)] {
             (Is("x-original-remote-addr"), Address),
             (Is("x-originally-forwarded-for"), Address),
             (Is("x-originating-ip"), Address),
-            (Is("x-override-url"), Believed),
             (Is("x-orig-client-ip"), Address),
         ],
-        b'p' => &[
-            (Is("x-path-info"), Believed),
-            (Is("x-path-override"), Believed),
-            (Begins("x-pomerium-claim-"), Believed),
+        b"ov" => &[(Is("x-override-url"), Believed)],
+        b"pa" => &[(Is("x-path-info"), Believed), (Is("x-path-override"), Believed)],
+        b"po" => &[(Begins("x-pomerium-claim-"), Believed)],
+        b"pr" => &[
             (Is("x-proxy-url"), Believed),
             (Is("x-proxy-host"), Believed),
             (Is("x-proxy-user"), Believed),
@@ -306,7 +310,7 @@ fn extension(letter: u8) -> &'static [(Entry, Kind)] {
             (Is("x-proxyuser-ip"), Address),
             (Is("x-proxy-client-ip"), Address),
         ],
-        b'r' => &[
+        b"re" => &[
             (Is("x-request-id"), Gateway),
             (Begins("x-real-ip"), Gateway),
             (Begins("x-remote-user"), Believed),
@@ -323,26 +327,18 @@ fn extension(letter: u8) -> &'static [(Entry, Kind)] {
             (Is("x-rewrite-url"), Believed),
             (Is("x-rewrite-uri"), Believed),
         ],
-        b's' => &[
-            (Begins("x-ssl"), Believed),
-            (Is("x-scheme"), Believed),
-            (Is("x-script-name"), Believed),
-            (Is("x-source-ip"), Address),
-            (Is("x-sucuri-clientip"), Address),
-        ],
-        b't' => &[(Begins("x-tls-"), Believed), (Is("x-true-client-ip"), Address), (Is("x-true-ip"), Address)],
-        b'u' => &[
-            (Is("x-user-json"), Gateway),
-            (Is("x-userinfo"), Believed),
-            (Is("x-url-scheme"), Believed),
-            (Is("x-url-rewrite"), Believed),
-        ],
-        b'v' => &[
-            (Is("x-vercel-forwarded-for"), Address),
-            (Is("x-vercel-proxied-for"), Address),
-            (Begins("x-vouch-"), Believed),
-        ],
-        b'w' => &[(Begins("x-webauth-"), Believed), (Is("x-waws-unencoded-url"), Believed)],
+        b"sc" => &[(Is("x-scheme"), Believed), (Is("x-script-name"), Believed)],
+        b"so" => &[(Is("x-source-ip"), Address)],
+        b"ss" => &[(Begins("x-ssl"), Believed)],
+        b"su" => &[(Is("x-sucuri-clientip"), Address)],
+        b"tl" => &[(Begins("x-tls-"), Believed)],
+        b"tr" => &[(Is("x-true-client-ip"), Address), (Is("x-true-ip"), Address)],
+        b"ur" => &[(Is("x-url-scheme"), Believed), (Is("x-url-rewrite"), Believed)],
+        b"us" => &[(Is("x-user-json"), Gateway), (Is("x-userinfo"), Believed)],
+        b"ve" => &[(Is("x-vercel-forwarded-for"), Address), (Is("x-vercel-proxied-for"), Address)],
+        b"vo" => &[(Begins("x-vouch-"), Believed)],
+        b"wa" => &[(Is("x-waws-unencoded-url"), Believed)],
+        b"we" => &[(Begins("x-webauth-"), Believed)],
         _ => &[],
     }
 }
@@ -355,7 +351,8 @@ mod tests {
     const OTHERS: &[u8] = b"!#$%&'*+-.^_`|~";
 
     fn entries() -> impl Iterator<Item = (String, Kind)> {
-        let all = (0..=u8::MAX).flat_map(|letter| plain(letter).iter().chain(extension(letter)));
+        let letters = (0..=u16::MAX).map(u16::to_be_bytes);
+        let all = letters.flat_map(|letters| plain(letters).iter().chain(extension(letters)));
         all.flat_map(|(entry, kind)| match entry {
             Is(name) => vec![((*name).to_owned(), *kind)],
             Begins(name) => vec![((*name).to_owned(), *kind), (format!("{name}z9-a"), *kind)],

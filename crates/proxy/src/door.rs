@@ -20,6 +20,7 @@ use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::grpc;
 use crate::node::Node;
 use crate::tls::Certified;
+use crate::trace;
 
 /// Characters of a path that cannot be made canonical that are kept for the record, which says itself what it cuts.
 const SHOWN: usize = 2 << 10;
@@ -53,6 +54,9 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let grpc = grpc::enter(&method, version, &headers, started);
     let Sender { address: socket, is_proxy: trusted, tls, certificate } = sender;
     let removed = strip_request(&mut headers, trusted);
+    if trusted {
+        trace::keep_one(&mut headers);
+    }
 
     let peer = socket.ip().to_canonical();
     let origin = if trusted { Origin::told(peer, |hop| node.trusts(hop), &removed) } else { Origin::unsaid(peer) };

@@ -44,6 +44,7 @@ pub mod streamed;
 pub mod template;
 pub mod tie;
 pub mod tls;
+pub mod trace;
 pub mod tunnel;
 pub mod upstream;
 pub mod worker;

@@ -24,7 +24,7 @@ use super::pool::{self, Lease, Wanted, lend};
 use super::{ForwardPath, Forwarding, Settings, http2, switched, told};
 use crate::alarm::Alarm;
 use crate::fields::{
-    X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+    TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     strip_response,
 };
 
@@ -237,7 +237,7 @@ fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Re
     headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
     headers.append(X_FORWARDED_HOST, call.request.host.header());
     headers.append(VIA, settings.via.of(call.request.version));
-    told::write_trace(headers, &call.id).ok_or_else(|| Refusal::internal("a trace of our own that is none"))?;
+    headers.insert(TRACEPARENT, own(told::trace_parent(headers.get(TRACEPARENT), &call.id))?);
     let says_so = |(name, value): &(HeaderName, HeaderValue)| *name == TE && says_trailers(value);
     if call.grpc.is_some() || headers.contains_key(TRAILER) || call.raw.removed.iter().any(says_so) {
         headers.insert(TE, HeaderValue::from_static("trailers"));

@@ -1,0 +1,71 @@
+//! The trace that a call belongs to (W3C Trace Context), as a trusted proxy in front tells it.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::fields::{TRACEPARENT, TRACESTATE};
+
+/// Keeps what is told of one trace. What is malformed, or stands twice, tells of none, and then what is said beside it goes
+/// too (section 3.3 there).
+pub fn keep_one(headers: &mut HeaderMap) {
+    let mut parents = headers.get_all(TRACEPARENT).into_iter();
+    let is_trace = parents.next().map(HeaderValue::as_bytes).is_some_and(is_trace_parent);
+    if !is_trace || parents.next().is_some() {
+        headers.remove(TRACEPARENT);
+        headers.remove(TRACESTATE);
+    }
+}
+
+/// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
+pub fn is_trace_parent(text: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    text.len() == 55
+        && text.starts_with(b"00-")
+        && (text[35], text[52]) == (b'-', b'-')
+        && hex(&text[3..35])
+        && hex(&text[36..52])
+        && hex(&text[53..])
+        && text[3..35].iter().any(|digit| *digit != b'0')
+        && text[36..52].iter().any(|digit| *digit != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_parents_are_read_strictly() {
+        assert!(is_trace_parent(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for bad in [
+            &b"00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..],
+            b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            b"",
+        ] {
+            assert!(!is_trace_parent(bad));
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_no_trace_or_of_two_is_not_kept() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (parents, is_kept) in [
+            (&[parent][..], true),
+            (&[], false),
+            (&["nonsense"], false),
+            (&[parent, parent], false),
+            (&["", parent], false),
+            (&[parent, "nonsense"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for parent in parents {
+                headers.append(TRACEPARENT, parent.parse().expect("a value"));
+            }
+            headers.append(TRACESTATE, HeaderValue::from_static("a=b"));
+            headers.append(TRACESTATE, HeaderValue::from_static("c=d"));
+            keep_one(&mut headers);
+            assert_eq!(headers.len(), if is_kept { 3 } else { 0 }, "{parents:?}");
+        }
+    }
+}
