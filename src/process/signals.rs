@@ -55,6 +55,12 @@ struct Terms {
     at_once: AtomicBool,
 }
 
+impl Terms {
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::SeqCst))
+    }
+}
+
 impl Orders {
     /// Waits for an order that is not among these, and says all there are then.
     pub(crate) async fn other_than(&mut self, seen: Ordered) -> Ordered {
@@ -133,7 +139,7 @@ impl Signals {
     }
 
     async fn give(mut self, giving: watch::Sender<Ordered>, terms: &Terms, diagnostics: &Diagnostics) {
-        let mut end = None;
+        let mut ordered: Option<Instant> = None;
         let [other, too_large] = &mut self.ignored;
         loop {
             let (name, number) = tokio::select! {
@@ -152,7 +158,11 @@ impl Signals {
                 }
                 _ = other.recv() => continue,
                 _ = too_large.recv() => continue,
-                () = until(end) => {
+                () = until(ordered.map(|ordered| ordered + terms.patience())) => {
+                    // It may have been said meanwhile that it takes longer.
+                    if ordered.is_none_or(|ordered| ordered.elapsed() < terms.patience()) {
+                        continue;
+                    }
                     let reason = format_args!("the gateway has not stopped in the time it has, and is ended");
                     now(diagnostics, reason, 1, super::LAST_WORDS);
                 }
@@ -163,7 +173,7 @@ impl Signals {
             if giving.borrow().stop {
                 at_once(diagnostics, format_args!("ordered to stop a second time, by {name}: ended at once"), 1);
             }
-            end = Some(Instant::now() + Duration::from_millis(terms.patience.load(Ordering::SeqCst)));
+            ordered = Some(Instant::now());
             giving.send_modify(|ordered| ordered.stop = true);
         }
     }

@@ -67,8 +67,7 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: impl
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the admin listener could not accept a connection");
-                    spare.relieve(&listener, &error).await;
+                    spare.relieve(&listener, "admin API", &error).await;
                 }
             }
         }

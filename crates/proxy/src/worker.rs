@@ -247,8 +247,7 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => take(node, admission, stream, peer, tls),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    let sent_away = spare.relieve(&listener, &error).await;
+                    let sent_away = spare.relieve(&listener, "data plane", &error).await;
                     node.counters.connections_refused_limit.add(sent_away);
                 }
             },

@@ -26,7 +26,8 @@ pub(crate) struct Status {
     services: usize,
     /// Clients, the built-in one counted.
     clients: usize,
-    /// What was counted since the start: connections, protocol errors, records written and dropped.
+    /// What was counted since the start: connections, protocol errors, records written and dropped, lines for stderr that
+    /// were lost, tasks that have panicked.
     #[schema(value_type = Object)]
     counters: Snapshot,
     /// What became of logins since the start: `failed`, `refused` because of too many failures, and those that came
