@@ -183,6 +183,8 @@ impl Gateway {
                 Arc::clone(&identity.directory),
                 Arc::clone(&identity.sessions),
                 Arc::clone(&jobs),
+                Arc::clone(&clock),
+                config.tokens.session_ttl,
             )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
@@ -333,6 +335,7 @@ impl Identity {
         let settings = LoginSettings {
             access_ttl: config.tokens.access_ttl,
             refresh_ttl: config.tokens.refresh_ttl,
+            session_ttl: config.tokens.session_ttl,
             refresh_grace: config.tokens.refresh_grace,
             sessions_per_user: SESSIONS_PER_USER,
         };
@@ -350,10 +353,11 @@ impl Identity {
     ) -> Vec<Builtin> {
         let (login, keys) = (&self.login, &self.keys);
         let token = TokenEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
+        let refresh = RefreshEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
         let whole = |path, endpoint| Builtin { path, meets: Meets::Whole, endpoint };
         vec![
             whole("/-/token", Arc::new(token)),
-            whole("/-/token/refresh", Arc::new(RefreshEndpoint::new(Arc::clone(login), Arc::clone(jobs)))),
+            whole("/-/token/refresh", Arc::new(refresh)),
             whole("/-/token/revoke", Arc::new(RevokeEndpoint::new(Arc::clone(login), Arc::clone(jobs)))),
             whole("/.well-known/jwks.json", Arc::new(JwksEndpoint::new(Arc::clone(keys)))),
             Builtin {

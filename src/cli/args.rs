@@ -354,6 +354,29 @@ pub(crate) enum UserCommand {
         #[arg(long, value_name = "JSON")]
         user_info: Option<String>,
     },
+    /// Let a user log in no more, and end their sessions
+    Disable {
+        /// The user name
+        name: String,
+    },
+    /// Let a user log in again
+    Enable {
+        /// The user name
+        name: String,
+    },
+    /// List the sessions of a user
+    Sessions {
+        /// The user name
+        name: String,
+    },
+    /// End the sessions of a user, all or one; they may log in again
+    EndSessions {
+        /// The user name
+        name: String,
+        /// Only the session with this id
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+    },
     /// Delete a user and end their sessions
     Delete {
         /// The user name

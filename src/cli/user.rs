@@ -1,7 +1,7 @@
 //! `portcullis user`.
 
 use portcullis_core::secret::Secret;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::admin::{Admin, encode};
 use super::args::UserCommand;
@@ -25,6 +25,25 @@ pub(super) async fn run(command: UserCommand, admin: &Admin, output: &mut Output
                 return output.json(&reply);
             }
             output.note(&format!("made user {name}"))
+        }
+        UserCommand::Disable { name } => {
+            admin.put(&path(&name), &json!({"enabled": false}), None).await?;
+            output.note(&format!("disabled user {name} and ended their sessions"))
+        }
+        UserCommand::Enable { name } => {
+            admin.put(&path(&name), &json!({"enabled": true}), None).await?;
+            output.note(&format!("enabled user {name}"))
+        }
+        UserCommand::Sessions { name } => {
+            output.list(admin.all(&format!("{}/sessions", path(&name))).await?, session_table)
+        }
+        UserCommand::EndSessions { name, session: None } => {
+            admin.delete(&format!("{}/sessions", path(&name))).await?;
+            output.note(&format!("ended the sessions of user {name}"))
+        }
+        UserCommand::EndSessions { name, session: Some(id) } => {
+            admin.delete(&format!("{}/sessions/{}", path(&name), encode(&id))).await?;
+            output.note(&format!("ended session {id} of user {name}"))
         }
         UserCommand::Delete { name } => {
             admin.delete(&path(&name)).await?;
@@ -57,9 +76,17 @@ fn password_of_env() -> Result<Secret, Failure> {
 }
 
 fn table(users: &[Value]) -> Table {
-    let mut table = Table::new(["user", "created", "user info"]);
+    let mut table = Table::new(["user", "enabled", "created", "user info"]);
     for user in users {
-        table.row(["username", "created_at", "user_info"].map(|field| text(user, field)));
+        table.row(["username", "enabled", "created_at", "user_info"].map(|field| text(user, field)));
+    }
+    table
+}
+
+fn session_table(sessions: &[Value]) -> Table {
+    let mut table = Table::new(["session", "client", "opened", "refreshed", "expires"]);
+    for session in sessions {
+        table.row(["id", "client", "created_at", "refreshed_at", "expires_at"].map(|field| text(session, field)));
     }
     table
 }

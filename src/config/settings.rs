@@ -265,6 +265,8 @@ settings! {
         access_ttl: Duration = WHOLE_SECONDS("300s"),
         /// How long a refresh token is good. Should be longer than `access_ttl`.
         refresh_ttl: Duration = WHOLE_SECONDS("1d"),
+        /// How long a session lasts, however often it is refreshed; then the user logs in again. 0: for ever.
+        session_ttl: Duration = TIME("30d"),
         /// How long the predecessor of a refresh token gets the same successor again. 0: not at all.
         refresh_grace: Duration = TIME("10s"),
     }

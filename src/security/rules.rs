@@ -117,6 +117,9 @@ rules! {
     Medium Settings "long-refresh-token" settings::long_refresh_token:
         "a session that is forgotten stays open for long" =>
         "set it to 90 days or less";
+    Medium Settings "long-session" settings::long_session:
+        "a session that is refreshed again and again outlives what nobody looks at: a lost device, a stolen token" =>
+        "set it to 90 days or less";
     Low Settings "long-refresh-grace" settings::long_grace:
         "a stolen refresh token can be used beside its owner for more than a minute" =>
         "set it to what a lost answer needs, like 10 s";

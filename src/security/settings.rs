@@ -114,6 +114,15 @@ pub(super) fn long_refresh_token(subject: &Subject<'_>) -> Vec<Place> {
     longer("tokens.refresh_ttl", subject.config.tokens.refresh_ttl, 90 * DAY)
 }
 
+pub(super) fn long_session(subject: &Subject<'_>) -> Vec<Place> {
+    let ttl = subject.config.tokens.session_ttl;
+    if ttl.is_zero() {
+        at("tokens.session_ttl", true, "0: for ever")
+    } else {
+        longer("tokens.session_ttl", ttl, 90 * DAY)
+    }
+}
+
 pub(super) fn long_grace(subject: &Subject<'_>) -> Vec<Place> {
     longer("tokens.refresh_grace", subject.config.tokens.refresh_grace, MINUTE)
 }

@@ -339,17 +339,24 @@ fn a_login_with_a_key_belongs_to_the_keys_client() {
     assert_eq!((refused.status, refused.code().as_str()), (401, "invalid_credential"));
     let call = |token: &str| call_as(&scene.gateway, "/orders/v1/x", token, &text(&scene.registered, "api_key")).status;
     assert_eq!(call(&token), 401);
-    scene.refuses_refresh(&text(&login, "refresh_token"));
+    let refuses = |refresh: &str, key: &[(&str, &str)]| {
+        let answer = scene.gateway.post("/-/token/refresh", key, &json!({"refresh_token": refresh}));
+        assert_eq!((answer.status, answer.code().as_str()), (401, "invalid_credential"), "{}", answer.text());
+    };
+    refuses(&text(&login, "refresh_token"), &key);
     switch(true);
-    assert_eq!(call(&token), 200, "and works again, for the refused refresh has used nothing up");
-    let (token, refresh) = tokens(&scene.refresh(&text(&login, "refresh_token")));
+    assert_eq!(call(&token), 401, "its sessions have ended");
+    refuses(&text(&login, "refresh_token"), &key);
+    let login = log_in(&scene.gateway, "ada", &key);
+    let (token, refresh) = (text(&login, "access_token"), text(&login, "refresh_token"));
+    assert_eq!(call(&token), 200);
     scene.gateway.admin_ok("DELETE", "/clients/shop", None, 204);
     assert_eq!(call(&token), 401);
-    scene.refuses_refresh(&refresh);
+    refuses(&refresh, &key);
     // A client of the same name is another one.
-    client(&scene.gateway, "shop", &["*"]);
+    let key = client(&scene.gateway, "shop", &["*"]);
     assert_eq!(call(&token), 401);
-    scene.refuses_refresh(&refresh);
+    refuses(&refresh, &[("X-API-Key", &key)]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod reference;
 mod registration;
 mod resting;
 mod security;
+mod sessions;
 mod socket_activation;
 mod streams;
 mod support;

@@ -68,6 +68,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
         id: SESSION,
         user: user.shared(),
         client: client.clone(),
+        created_at: 0,
         user_json: HeaderValue::from_static("e30="),
     };
     sessions.remember(&Arc::new(session), sessions.epoch(SESSION));

@@ -12,9 +12,10 @@ use http::{Request, Response};
 
 use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Verdict, Walk};
 use crate::capture::{Budget, Capture, Exchange};
+use crate::model::Label;
 use crate::ports::{
     Bounds, Captures, Clock, Expect, Kind, Outbound, OutboundError, Registry, RegistryError, Rotate, Rotation, Row,
-    Session, SessionId, SessionsOf, Write,
+    Session, SessionId, Write,
 };
 
 #[derive(Debug, Default)]
@@ -22,6 +23,17 @@ struct State {
     rows: BTreeMap<(Kind, String), Row>,
     sessions: HashMap<SessionId, Session>,
     trail: Vec<ChainedEntry>,
+}
+
+impl State {
+    /// Whether objects are there as they were read.
+    fn stand(&self, objects: &[Row]) -> Result<(), RegistryError> {
+        let changed = |row: &&Row| self.rows.get(&(row.kind, row.key.clone())) != Some(*row);
+        objects
+            .iter()
+            .find(changed)
+            .map_or(Ok(()), |row| Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key.clone() }))
+    }
 }
 
 /// A registry in memory, for tests and for looking at the rules of the port.
@@ -50,9 +62,10 @@ impl Registry for MemoryRegistry {
         Ok(self.state().rows.get(&(kind, key.to_owned())).cloned())
     }
 
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
         let mut state = self.state();
-        let mut rows = state.rows.clone();
+        let (mut rows, mut sessions) = (state.rows.clone(), state.sessions.clone());
+        let mut touched = Vec::new();
         let mut added: Vec<ChainedEntry> = Vec::new();
         for write in writes {
             match write {
@@ -76,15 +89,32 @@ impl Registry for MemoryRegistry {
                     let head = added.last().or(state.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
                     added.push(Link::unkeyed().chain(&head, *entry));
                 }
+                Write::EndSessions(of) => {
+                    touched.extend(sessions.values().filter(|session| of.includes(session)).map(|session| session.id));
+                    sessions.retain(|_, session| !of.includes(session));
+                }
+                Write::UserInfo { user, user_info } => {
+                    for session in sessions.values_mut().filter(|session| session.user == user) {
+                        session.user_info = Arc::clone(&user_info);
+                        touched.push(session.id);
+                    }
+                }
             }
         }
         state.rows = rows;
+        state.sessions = sessions;
         state.trail.extend(added);
-        Ok(())
+        Ok(touched)
     }
 
-    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+    async fn open_session(
+        &self,
+        session: Session,
+        limit: u32,
+        stands_on: Vec<Row>,
+    ) -> Result<Vec<SessionId>, RegistryError> {
         let mut state = self.state();
+        state.stand(&stands_on)?;
         let mut of_user: Vec<_> = state
             .sessions
             .values()
@@ -105,12 +135,22 @@ impl Registry for MemoryRegistry {
         Ok(self.state().sessions.get(&id).cloned())
     }
 
+    async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
+        let state = self.state();
+        let mut found: Vec<_> = state.sessions.values().filter(|session| session.user == *user).cloned().collect();
+        found.sort_by_key(|session| (session.created_at, session.id.0));
+        Ok(found)
+    }
+
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
         let mut state = self.state();
+        let stands = state.stand(&rotate.stands_on);
         let Some(session) = state.sessions.get_mut(&rotate.id).filter(|held| held.expires_at > rotate.now) else {
             return Ok(Rotation::Gone);
         };
         if session.refresh == rotate.shown {
+            stands?;
+            session.user_info = rotate.user_info;
             session.predecessor = Some(rotate.shown);
             session.refresh = rotate.successor;
             session.rotated_at = rotate.now;
@@ -119,6 +159,7 @@ impl Registry for MemoryRegistry {
         }
         let in_grace = rotate.now < session.rotated_at.saturating_add(rotate.grace);
         if session.predecessor == Some(rotate.shown) && session.refresh == rotate.successor && in_grace {
+            stands?;
             return Ok(Rotation::Repeated(session.clone()));
         }
         state.sessions.remove(&rotate.id);
@@ -127,18 +168,6 @@ impl Registry for MemoryRegistry {
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
         Ok(self.state().sessions.remove(&id).is_some())
-    }
-
-    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state();
-        let meant = |session: &Session| match &of {
-            SessionsOf::User(user) => session.user == *user,
-            SessionsOf::Client(client) => session.client == *client,
-        };
-        let ended: Vec<_> =
-            state.sessions.values().filter(|session| meant(session)).map(|session| session.id).collect();
-        state.sessions.retain(|id, _| !ended.contains(id));
-        Ok(ended)
     }
 
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {

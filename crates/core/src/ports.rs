@@ -118,6 +118,15 @@ pub enum Write {
     },
     /// Adds to the end of the audit trail what the writes before it did.
     Audit(Box<AuditEntry>),
+    /// Ends sessions, with what ends them.
+    EndSessions(SessionsOf),
+    /// What backends are told of a user, in every session there is.
+    UserInfo {
+        /// The user name.
+        user: Label,
+        /// Compact JSON.
+        user_info: Arc<str>,
+    },
 }
 
 /// Why the registry did not do what it was asked.
@@ -158,7 +167,7 @@ pub struct Session {
     pub user: Label,
     /// The client it was opened through.
     pub client: Label,
-    /// Compact JSON of what backends are told of the user, as it was at login.
+    /// Compact JSON of what backends are told of the user.
     pub user_info: Arc<str>,
     /// When it was opened.
     pub created_at: u64,
@@ -187,6 +196,11 @@ pub struct Rotate {
     pub grace: u64,
     /// When the successor ends.
     pub expires_at: u64,
+    /// What backends are told of the user from now on, as compact JSON.
+    pub user_info: Arc<str>,
+    /// The objects the session stands on, as they were read. If one of them is not there like this any more, a good token
+    /// is not exchanged: it is a [`RegistryError::Conflict`], and nothing is used up.
+    pub stands_on: Vec<Row>,
 }
 
 /// What became of it.
@@ -218,18 +232,33 @@ pub trait Registry: Send + Sync {
     async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError>;
     /// One object.
     async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError>;
-    /// Does all the writes or none of them; when it returns, they are on disk.
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError>;
-    /// Opens a session. Where the user has more than `limit`, the oldest end; their ids are returned.
-    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError>;
+    /// Does all the writes or none of them; when it returns, they are on disk. Returns the sessions that have ended or
+    /// changed with them: what is remembered of these does not hold any more.
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError>;
+    /// Does all the writes or none of them, where none is about sessions.
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        self.write(writes).await.map(drop)
+    }
+    /// Opens a session if every object it stands on is still there as it was read, else it is a
+    /// [`RegistryError::Conflict`]. Where the user has more than `limit`, the oldest end; their ids are returned.
+    async fn open_session(
+        &self,
+        session: Session,
+        limit: u32,
+        stands_on: Vec<Row>,
+    ) -> Result<Vec<SessionId>, RegistryError>;
     /// A living session.
     async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError>;
+    /// The sessions of a user, the oldest first; some may have expired.
+    async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError>;
     /// Exchanges a refresh token, in one transaction.
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError>;
     /// Ends a session; `false` if there was none.
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError>;
     /// Ends every session of a user, or through a client; returns their ids.
-    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError>;
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        self.write(vec![Write::EndSessions(of)]).await
+    }
     /// Forgets sessions that have expired before `now`; returns how many.
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError>;
     /// Entries of the audit trail.
@@ -245,6 +274,19 @@ pub enum SessionsOf {
     User(Label),
     /// Those opened through a client.
     Client(Label),
+    /// A user's, if it has this id.
+    One(Label, SessionId),
+}
+
+impl SessionsOf {
+    /// Whether it is one of these.
+    pub fn includes(&self, session: &Session) -> bool {
+        match self {
+            Self::User(user) => session.user == *user,
+            Self::Client(client) => session.client == *client,
+            Self::One(user, id) => session.user == *user && session.id == *id,
+        }
+    }
 }
 
 /// Where records go. Writing waits for nothing that takes long, and never fails; what cannot be kept is counted.

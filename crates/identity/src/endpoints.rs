@@ -16,7 +16,6 @@ use portcullis_core::body::Body;
 use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{self, Jobs};
-use portcullis_core::model::Label;
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_core::secret::Secret;
@@ -25,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::hash_key;
 use crate::lockout::Whence;
-use crate::login::{DEFAULT_CLIENT, Login, TokenReply};
+use crate::login::{DEFAULT_CLIENT, Login, Through, TokenReply};
 use crate::signing_keys::SigningKeys;
 use json_body::read_json;
 
@@ -49,26 +48,27 @@ impl TokenEndpoint {
     pub fn new(login: Arc<Login>, directory: Arc<Directory>, jobs: Arc<dyn Jobs>) -> Self {
         Self { login, directory, jobs }
     }
+}
 
-    /// The client the session will belong to: that of `X-API-Key`, else the built-in one. A service's key speaks
-    /// for no client.
-    fn client(&self, call: &Call) -> Result<Label, Refusal> {
-        let mut keys = call.request.headers.get_all("x-api-key").iter();
-        let holder = match (keys.next(), keys.next()) {
-            (None, _) => None,
-            (Some(key), None) => {
-                let key = key.to_str().map_err(|_| unknown_key())?;
-                Some(self.directory.read(|entries| entries.holder(&hash_key(key))).ok_or_else(unknown_key)?)
-            }
-            (Some(_), Some(_)) => return Err(Refusal::invalid(Credential::ApiKey, "more than one API key")),
-        };
-        match holder {
-            Some(KeyHolder::Client(client)) => Ok(client.name.clone()),
-            Some(KeyHolder::Service(_)) | None => {
-                DEFAULT_CLIENT.parse().map_err(|_| Refusal::internal("the default client's name is no label"))
-            }
+/// The client a session belongs to, and the key that shows it: that of `X-API-Key`, else the built-in one. A service's key
+/// speaks for no client.
+fn through(directory: &Directory, call: &Call) -> Result<Through, Refusal> {
+    let mut keys = call.request.headers.get_all("x-api-key").iter();
+    let (key, holder) = match (keys.next(), keys.next()) {
+        (None, _) => (None, None),
+        (Some(key), None) => {
+            let key = hash_key(key.to_str().map_err(|_| unknown_key())?);
+            (Some(key), Some(directory.read(|entries| entries.holder(&key)).ok_or_else(unknown_key)?))
         }
-    }
+        (Some(_), Some(_)) => return Err(Refusal::invalid(Credential::ApiKey, "more than one API key")),
+    };
+    let client = match holder {
+        Some(KeyHolder::Client(client)) => client.name.clone(),
+        Some(KeyHolder::Service(_)) | None => {
+            DEFAULT_CLIENT.parse().map_err(|_| Refusal::internal("the default client's name is no label"))?
+        }
+    };
+    Ok(Through { client, key })
 }
 
 fn unknown_key() -> Refusal {
@@ -79,19 +79,21 @@ fn unknown_key() -> Refusal {
 impl Endpoint for TokenEndpoint {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         only_post(call)?;
-        let client = self.client(call)?;
+        let through = through(&self.directory, call)?;
         let expected = "expected a JSON object with the texts 'username' and 'password'";
         let Credentials { username, password } = read_json(call, expected).await?;
         let (login, from) =
             (Arc::clone(&self.login), Whence { address: call.peer.client_ip, shared: call.peer.shared });
-        let logged_in = async move { login.log_in(from, client, &username, password).await };
+        let logged_in = async move { login.log_in(from, through, &username, password).await };
         tokens(call, &jobs::run(&self.jobs, logged_in).await??)
     }
 }
 
-/// `POST /-/token/refresh`: a refresh token for a new access token and the next refresh token.
+/// `POST /-/token/refresh`: a refresh token for a new access token and the next refresh token. The API key is that of the
+/// client the session was opened through, as at login.
 pub struct RefreshEndpoint {
     login: Arc<Login>,
+    directory: Arc<Directory>,
     jobs: Arc<dyn Jobs>,
 }
 
@@ -104,8 +106,8 @@ const EXPECTED_REFRESH: &str = "expected a JSON object with the text 'refresh_to
 
 impl RefreshEndpoint {
     /// An endpoint over these logins.
-    pub fn new(login: Arc<Login>, jobs: Arc<dyn Jobs>) -> Self {
-        Self { login, jobs }
+    pub fn new(login: Arc<Login>, directory: Arc<Directory>, jobs: Arc<dyn Jobs>) -> Self {
+        Self { login, directory, jobs }
     }
 }
 
@@ -113,9 +115,10 @@ impl RefreshEndpoint {
 impl Endpoint for RefreshEndpoint {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         only_post(call)?;
+        let Through { client, .. } = through(&self.directory, call)?;
         let Refresh { refresh_token } = read_json(call, EXPECTED_REFRESH).await?;
         let login = Arc::clone(&self.login);
-        let refreshed = async move { login.refresh(refresh_token.expose()).await };
+        let refreshed = async move { login.refresh(&client, refresh_token.expose()).await };
         tokens(call, &jobs::run(&self.jobs, refreshed).await??)
     }
 }

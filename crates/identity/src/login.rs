@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::directory::Directory;
-use portcullis_core::model::Label;
-use portcullis_core::ports::{Clock, Kind, Registry, Rotate, Rotation, Session, SessionId};
+use portcullis_core::directory::{Directory, KeyHash};
+use portcullis_core::model::{Client, Label};
+use portcullis_core::ports::{Clock, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_core::secret::Secret;
 use serde::{Serialize, Serializer};
@@ -23,7 +23,10 @@ use crate::passwords::Passwords;
 use crate::random::random;
 use crate::refresh_tokens::RefreshToken;
 use crate::sessions::{LiveSession, Sessions};
-use crate::users::Users;
+use crate::users::{StoredUser, Users};
+
+/// How often user and client are looked at anew when they change under a login or a refresh.
+const TRIES: usize = 8;
 
 /// The client a login belongs to that names none.
 pub const DEFAULT_CLIENT: &str = "default";
@@ -35,6 +38,8 @@ pub struct LoginSettings {
     pub access_ttl: Duration,
     /// For how long a refresh token is good, unless it is used before.
     pub refresh_ttl: Duration,
+    /// How long a session lasts, however often it is refreshed. Zero: for ever.
+    pub session_ttl: Duration,
     /// For how long a used refresh token is answered with the same successor again. Zero: not at all.
     pub refresh_grace: Duration,
     /// How many sessions a user has; one more ends the oldest.
@@ -46,6 +51,7 @@ impl Default for LoginSettings {
         Self {
             access_ttl: Duration::from_secs(300),
             refresh_ttl: Duration::from_secs(86_400),
+            session_ttl: Duration::from_secs(30 * 86_400),
             refresh_grace: Duration::from_secs(10),
             sessions_per_user: 100,
         }
@@ -77,6 +83,21 @@ pub struct TokenReply {
 
 fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
+}
+
+/// The client a login belongs to, and the API key that has shown it.
+#[derive(Debug, Clone)]
+pub struct Through {
+    /// The client.
+    pub client: Label,
+    /// The key; the session is not opened if it is gone by then.
+    pub key: Option<KeyHash>,
+}
+
+impl From<Label> for Through {
+    fn from(client: Label) -> Self {
+        Self { client, key: None }
+    }
 }
 
 /// What a [`Login`] works with.
@@ -120,22 +141,22 @@ impl Login {
         Self { parts, settings }
     }
 
-    /// Opens a session for a user through a client. An unknown user and a wrong password look the same and
-    /// cost the same. Whoever has guessed too often is refused before anything is looked at.
+    /// Opens a session for a user through a client. An unknown user, one who is disabled and a wrong password look the
+    /// same and cost the same. Whoever has guessed too often is refused before anything is looked at.
     pub async fn log_in(
         &self,
         from: impl Into<Whence>,
-        client: Label,
+        through: impl Into<Through>,
         username: &str,
         password: Secret,
     ) -> Result<TokenReply, Refusal> {
-        let Login { parts, settings } = self;
-        self.check_client(&client)?;
-        let from = from.into();
+        let parts = &self.parts;
+        let (from, through) = (from.into(), through.into());
+        self.check_client(&through.client)?;
         let attempt = parts.lockout.admit(username, from)?;
         let user: Option<Label> = username.parse().ok();
         let stored = match &user {
-            Some(user) => parts.users.stored(user).await?,
+            Some(user) => parts.users.stored(user).await?.map(|(_, stored)| stored),
             None => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
@@ -144,71 +165,121 @@ impl Login {
             attempt.failed();
             return Err(refused("unknown user or wrong password"));
         };
+        if !stored.enabled {
+            attempt.failed();
+            return Err(refused("the user is disabled"));
+        }
         attempt.succeeded();
+        for _ in 0..TRIES {
+            if let Some(reply) = self.open(&user, &stored, &through).await? {
+                return Ok(reply);
+            }
+        }
+        Err(changing())
+    }
 
+    /// Opens a session for a user whose password was verified, if user, client and key are still what they were then. They
+    /// are looked at in the transaction that opens it; none if one of them was changed meanwhile.
+    async fn open(&self, user: &Label, proven: &StoredUser, through: &Through) -> Result<Option<TokenReply>, Refusal> {
+        let Login { parts, settings } = self;
+        let (row, stored) =
+            parts.users.stored(user).await?.ok_or_else(|| refused("the user was changed during the login"))?;
+        let is_same = stored.password_hash == proven.password_hash && stored.created_at == proven.created_at;
+        if !is_same || !stored.enabled {
+            return Err(refused("the user was changed during the login"));
+        }
+        let mut stands_on = vec![row, self.client_row(&through.client).await?];
+        if let Some(key) = &through.key {
+            let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(refuse_registry)?;
+            stands_on.push(row.ok_or_else(|| refused("the API key was taken back during the login"))?);
+        }
         let now = parts.clock.unix_millis();
         let token = RefreshToken::first(SessionId(random()));
         let session = Session {
             id: token.session,
-            user,
-            client,
+            user: user.clone(),
+            client: through.client.clone(),
             user_info: stored.user_info.to_string().into(),
             created_at: now,
-            expires_at: now.saturating_add(millis(settings.refresh_ttl)),
+            expires_at: now.saturating_add(millis(settings.refresh_ttl)).min(self.end_of(now)),
             refresh: token.hash(&parts.master),
             predecessor: None,
             rotated_at: now,
         };
         let epoch = parts.sessions.epoch(session.id);
-        let ended = parts.registry.open_session(session.clone(), settings.sessions_per_user).await;
-        for oldest in ended.map_err(refuse_registry)? {
+        let opened = parts.registry.open_session(session.clone(), settings.sessions_per_user, stands_on).await;
+        let Some(ended) = unless_changed(opened)? else { return Ok(None) };
+        for oldest in ended {
             parts.sessions.forget(oldest);
         }
-        // While the password was verified the user may have been deleted or got another one, which ends the
-        // sessions there were; this one was opened after that, and must not outlive it.
-        let still = parts.users.stored(&session.user).await?;
-        if still.is_none_or(|now| now.password_hash != stored.password_hash || now.created_at != stored.created_at) {
-            self.end(session.id).await?;
-            return Err(refused("the user was changed during the login"));
-        }
         parts.sessions.remember(&Arc::new(LiveSession::from(&session)), epoch);
-        self.reply(&session, token)
+        self.reply(&session, token).map(Some)
     }
 
-    /// Exchanges a refresh token for a new access token and its successor.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<TokenReply, Refusal> {
+    /// Exchanges a refresh token for a new access token and its successor, for the client the session was opened through.
+    pub async fn refresh(&self, client: &Label, refresh_token: &str) -> Result<TokenReply, Refusal> {
+        let shown =
+            RefreshToken::read(refresh_token, &self.parts.master).ok_or_else(|| refused("not a refresh token"))?;
+        for _ in 0..TRIES {
+            if let Some(reply) = self.exchange(client, shown).await? {
+                return Ok(reply);
+            }
+        }
+        Err(changing())
+    }
+
+    /// Exchanges a refresh token, if user and client are still what they were when it looked at them; else none.
+    async fn exchange(&self, client: &Label, shown: RefreshToken) -> Result<Option<TokenReply>, Refusal> {
         let Login { parts, settings } = self;
-        let shown = RefreshToken::read(refresh_token, &parts.master).ok_or_else(|| refused("not a refresh token"))?;
         let successor = shown.successor().ok_or_else(|| refused("the session has run out of refresh tokens"))?;
-        // The client is looked at first, so that a refused refresh uses nothing up.
+        // Everything is looked at first, so that a refused refresh uses nothing up.
         let session = parts.registry.session(shown.session).await.map_err(refuse_registry)?;
         let session = session.ok_or_else(|| refused("the session has ended"))?;
-        self.check_client(&session.client)?;
-        // A user's sessions end with the user; should that have been cut short, they end here.
-        if parts.registry.get(Kind::User, session.user.as_str()).await.map_err(refuse_registry)?.is_none() {
-            self.end(session.id).await?;
-            return Err(refused("the user is gone"));
+        if session.client != *client {
+            return Err(refused(format!("the session was opened through the client '{}'", session.client)));
         }
+        self.check_client(&session.client)?;
         let now = parts.clock.unix_millis();
+        let end = self.end_of(session.created_at);
+        let stored = parts.users.stored(&session.user).await?.filter(|(_, stored)| stored.enabled);
+        let (Some((row, stored)), true) = (stored, now < end) else {
+            // A user's sessions end with the user; should that have been cut short, they end here.
+            self.end(session.id).await?;
+            let reason = if now < end { "the user is gone or disabled" } else { "the session has lasted its time" };
+            return Err(refused(reason));
+        };
+        let user_info: Arc<str> = stored.user_info.to_string().into();
         let rotate = Rotate {
             id: shown.session,
             shown: shown.hash(&parts.master),
             successor: successor.hash(&parts.master),
             now,
             grace: millis(settings.refresh_grace),
-            expires_at: now.saturating_add(millis(settings.refresh_ttl)),
+            expires_at: now.saturating_add(millis(settings.refresh_ttl)).min(end),
+            user_info: Arc::clone(&user_info),
+            stands_on: vec![row, self.client_row(&session.client).await?],
         };
-        match parts.registry.rotate(rotate).await.map_err(refuse_registry)? {
-            Rotation::Rotated(session) | Rotation::Repeated(session) => self.reply(&session, successor),
-            Rotation::Reused => {
-                parts.sessions.forget(shown.session);
-                Err(refused("a refresh token was used again; its session has been ended"))
-            }
-            Rotation::Gone => {
-                parts.sessions.forget(shown.session);
-                Err(refused("the session has ended"))
-            }
+        let Some(rotation) = unless_changed(parts.registry.rotate(rotate).await)? else { return Ok(None) };
+        if session.user_info != user_info || !matches!(rotation, Rotation::Rotated(_) | Rotation::Repeated(_)) {
+            parts.sessions.forget(shown.session);
         }
+        match rotation {
+            Rotation::Rotated(session) | Rotation::Repeated(session) => self.reply(&session, successor).map(Some),
+            Rotation::Reused => Err(refused("a refresh token was used again; its session has been ended")),
+            Rotation::Gone => Err(refused("the session has ended")),
+        }
+    }
+
+    /// When a session that was opened then ends at the latest, in Unix milliseconds.
+    fn end_of(&self, created_at: u64) -> u64 {
+        last_end(self.settings.session_ttl, created_at)
+    }
+
+    /// A client as it stands in the registry, which knows of a change before the directory does.
+    async fn client_row(&self, client: &Label) -> Result<Row, Refusal> {
+        let row = self.parts.registry.get(Kind::Client, client.as_str()).await.map_err(refuse_registry)?;
+        let is_enabled = |row: &Row| serde_json::from_str::<Client>(&row.body).is_ok_and(|client| client.enabled);
+        row.filter(is_enabled).ok_or_else(|| unknown_client(client))
     }
 
     /// Ends the session of a refresh token of any generation. A token that is not known is fine (RFC 7009 section 2.2).
@@ -229,18 +300,22 @@ impl Login {
         if self.parts.directory.read(|entries| entries.client(client).is_some()) {
             return Ok(());
         }
-        Err(refused(format!("the client '{client}' is not known or is disabled")))
+        Err(unknown_client(client))
     }
 
     fn reply(&self, session: &Session, refresh: RefreshToken) -> Result<TokenReply, Refusal> {
         let Login { parts, settings } = self;
-        let claims = parts.tokens.claims_for(&session.user, &session.client, session.id, settings.access_ttl);
+        let now = parts.clock.unix_millis();
+        // No token outlives the session.
+        let left = self.end_of(session.created_at).saturating_sub(now) / 1000;
+        let access_ttl = settings.access_ttl.min(Duration::from_secs(left));
+        let claims = parts.tokens.claims_for(&session.user, &session.client, session.id, access_ttl);
         Ok(TokenReply {
             access_token: parts.tokens.issue(&claims).map_err(refuse_fault)?.into(),
             refresh_token: refresh.text(&parts.master),
             token_type: "Bearer",
-            expires_in: settings.access_ttl.as_secs(),
-            refresh_expires_in: session.expires_at.saturating_sub(parts.clock.unix_millis()).div_ceil(1000),
+            expires_in: access_ttl.as_secs(),
+            refresh_expires_in: session.expires_at.saturating_sub(now).div_ceil(1000),
             user: session.user.clone(),
             client: session.client.clone(),
         })
@@ -249,6 +324,28 @@ impl Login {
 
 fn refused(reason: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::invalid(Credential::Login, reason)
+}
+
+fn unknown_client(client: &Label) -> Refusal {
+    refused(format!("the client '{client}' is not known or is disabled"))
+}
+
+fn changing() -> Refusal {
+    refuse_registry(RegistryError::Storage("a user or client changes all the time".to_owned()))
+}
+
+/// What the registry did; none if something it would stand on was changed meanwhile.
+fn unless_changed<T>(done: Result<T, RegistryError>) -> Result<Option<T>, Refusal> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(RegistryError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(refuse_registry(error)),
+    }
+}
+
+/// When a session that was opened then ends at the latest, in Unix milliseconds; never, if it may last for ever.
+pub(crate) fn last_end(session_ttl: Duration, created_at: u64) -> u64 {
+    if session_ttl.is_zero() { u64::MAX } else { created_at.saturating_add(millis(session_ttl)) }
 }
 
 fn millis(duration: Duration) -> u64 {

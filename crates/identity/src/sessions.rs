@@ -30,6 +30,8 @@ pub struct LiveSession {
     pub user: Arc<str>,
     /// The client it was opened through.
     pub client: Label,
+    /// When it was opened, in Unix milliseconds.
+    pub created_at: u64,
     /// base64 of the compact JSON of the user's information, in ASCII: `X-User-Json`.
     pub user_json: HeaderValue,
 }
@@ -40,6 +42,7 @@ impl From<&Session> for LiveSession {
             id: session.id,
             user: session.user.shared(),
             client: session.client.clone(),
+            created_at: session.created_at,
             user_json: user_json_header(&session.user_info),
         }
     }
@@ -172,7 +175,7 @@ mod tests {
     async fn opened(numbers: &[u8]) -> Arc<MemoryRegistry> {
         let registry = Arc::new(MemoryRegistry::default());
         for number in numbers {
-            registry.open_session(session(id(*number), "ada", r#"{"a":1}"#), 100).await.expect("opened");
+            registry.open_session(session(id(*number), "ada", r#"{"a":1}"#), 100, Vec::new()).await.expect("opened");
         }
         registry
     }

@@ -2,20 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_core::call::Ties;
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{self, Jobs};
-use portcullis_core::ports::Welcome;
+use portcullis_core::ports::{Clock, Welcome};
 
-use crate::Sessions;
+use crate::login::last_end;
+use crate::{LiveSession, Sessions};
 
 /// Looks in the directory and among the sessions.
 pub struct Standing {
     directory: Arc<Directory>,
     sessions: Arc<Sessions>,
     jobs: Arc<dyn Jobs>,
+    clock: Arc<dyn Clock>,
+    session_ttl: Duration,
 }
 
 impl fmt::Debug for Standing {
@@ -25,9 +29,20 @@ impl fmt::Debug for Standing {
 }
 
 impl Standing {
-    /// By this directory and these sessions; `jobs` reads those from the registry that are not remembered.
-    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, jobs: Arc<dyn Jobs>) -> Self {
-        Self { directory, sessions, jobs }
+    /// By this directory and these sessions, which last so long (zero: for ever); `jobs` reads those from the registry that
+    /// are not remembered.
+    pub fn new(
+        directory: Arc<Directory>,
+        sessions: Arc<Sessions>,
+        jobs: Arc<dyn Jobs>,
+        clock: Arc<dyn Clock>,
+        session_ttl: Duration,
+    ) -> Self {
+        Self { directory, sessions, jobs, clock, session_ttl }
+    }
+
+    fn lasts(&self, session: &LiveSession) -> bool {
+        self.clock.unix_millis() < last_end(self.session_ttl, session.created_at)
     }
 }
 
@@ -38,12 +53,15 @@ impl Welcome for Standing {
             ties.key.is_none_or(|key| entries.holder(&key).is_some())
                 && [&ties.client, &ties.certified].into_iter().flatten().all(|client| entries.client(client).is_some())
         });
-        let Some(session) = ties.session.filter(|session| known && self.sessions.cached(*session).is_none()) else {
-            return known;
-        };
+        let Some(session) = ties.session.filter(|_| known) else { return known };
+        if let Some(session) = self.sessions.cached(session) {
+            return self.lasts(&session);
+        }
         let sessions = Arc::clone(&self.sessions);
-        let fetched = jobs::run(&self.jobs, async move { sessions.fetch(session).await }).await;
-        // A registry that is busy has taken nothing back.
-        !matches!(fetched, Ok(Ok(None)))
+        match jobs::run(&self.jobs, async move { sessions.fetch(session).await }).await {
+            Ok(Ok(found)) => found.is_some_and(|session| self.lasts(&session)),
+            // A registry that is busy has taken nothing back.
+            _ => true,
+        }
     }
 }

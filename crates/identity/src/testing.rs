@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, Verdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
-use portcullis_core::model::{Client, Grant, Label};
+use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
-    Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+    Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -58,6 +58,10 @@ pub(crate) fn session(id: SessionId, user: &str, user_info: &str) -> Session {
     }
 }
 
+fn stored(kind: Kind, key: &str, body: String) -> Row {
+    Row { kind, key: key.to_owned(), revision: 1, owner: Owner::Api, body }
+}
+
 /// Everything a login needs, over one registry in memory.
 pub(crate) struct House {
     pub(crate) clock: Arc<ManualClock>,
@@ -92,9 +96,13 @@ impl House {
         };
         let login = Arc::new(Login::new(parts.clone(), settings));
         let house = Self { clock, gate, parts, keys, login };
-        house.enable(DEFAULT_CLIENT, true);
-        house.enable("shop", true);
-        house.enable("disabled", false);
+        house.enable(DEFAULT_CLIENT, true).await;
+        house.enable("shop", true).await;
+        house.enable("disabled", false).await;
+        for key in [CLIENT_KEY, SERVICE_KEY] {
+            let row = stored(Kind::ApiKey, &hash_key(key).to_hex(), "{}".to_owned());
+            house.write(vec![Write::Put { row, expect: Expect::Any }]).await;
+        }
         let mut entries = house.parts.directory.copy();
         entries.set_key(hash_key(CLIENT_KEY), Some(KeyOwner::Client(label("shop"))));
         entries.set_key(hash_key(SERVICE_KEY), Some(KeyOwner::Service("orders".parse().expect("a name"))));
@@ -102,10 +110,32 @@ impl House {
         house
     }
 
-    pub(crate) fn enable(&self, client: &str, enabled: bool) {
+    /// Makes a client or changes it; one that is disabled loses its sessions.
+    pub(crate) async fn enable(&self, client: &str, enabled: bool) {
+        let value = Client { services: vec![Grant::All], access_key: None, enabled };
+        let body = serde_json::to_string(&value).expect("JSON");
+        let put = Write::Put { row: stored(Kind::Client, client, body), expect: Expect::Any };
+        let end = (!enabled).then(|| Write::EndSessions(SessionsOf::Client(label(client))));
+        self.write(std::iter::once(put).chain(end).collect()).await;
+        self.publish(client, Some(value));
+    }
+
+    /// Takes a client out, with its sessions.
+    pub(crate) async fn delete_client(&self, client: &str) {
+        let delete = Write::Delete { kind: Kind::Client, key: client.to_owned() };
+        self.write(vec![delete, Write::EndSessions(SessionsOf::Client(label(client)))]).await;
+        self.publish(client, None);
+    }
+
+    pub(crate) async fn write(&self, writes: Vec<Write>) {
+        for session in self.parts.registry.write(writes).await.expect("written") {
+            self.parts.sessions.forget(session);
+        }
+    }
+
+    fn publish(&self, client: &str, value: Option<Client>) {
         let mut entries = self.parts.directory.copy();
-        let client_entry = Client { services: vec![Grant::All], access_key: None, enabled };
-        entries.set_client(&label(client), Some(client_entry));
+        entries.set_client(&label(client), value);
         self.parts.directory.publish(entries);
     }
 
@@ -114,7 +144,8 @@ impl House {
     }
 }
 
-/// Holds the answer of [`Registry::session`], or the start of [`Registry::open_session`], until it is opened.
+/// Holds the answer of [`Registry::session`], or the start of [`Registry::open_session`] and [`Registry::rotate`], until it
+/// is opened.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<GateState>);
 
@@ -201,13 +232,22 @@ impl Registry for GatedRegistry {
         self.inner.get(kind, key).await
     }
 
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
-        self.inner.commit(writes).await
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
+        self.inner.write(writes).await
     }
 
-    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+    async fn open_session(
+        &self,
+        session: Session,
+        limit: u32,
+        stands_on: Vec<Row>,
+    ) -> Result<Vec<SessionId>, RegistryError> {
         self.gate.pass(&self.gate.0.opening).await;
-        self.inner.open_session(session, limit).await
+        self.inner.open_session(session, limit, stands_on).await
+    }
+
+    async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
+        self.inner.sessions(user).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
@@ -218,15 +258,12 @@ impl Registry for GatedRegistry {
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
+        self.gate.pass(&self.gate.0.opening).await;
         self.inner.rotate(rotate).await
     }
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
         self.inner.end_session(id).await
-    }
-
-    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
-        self.inner.end_sessions(of).await
     }
 
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {

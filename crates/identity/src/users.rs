@@ -7,8 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use portcullis_core::audit::{Action, Actor, AuditEntry, redacted};
+use portcullis_core::call::hex;
 use portcullis_core::model::{Label, Owner};
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, SessionsOf, Write};
+use portcullis_core::ports::{
+    Clock, Expect, Kind, Registry, RegistryError, Row, Session, SessionId, SessionsOf, Write,
+};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -33,6 +36,8 @@ pub struct User {
     pub username: Label,
     /// What backends are told of the user: a JSON object.
     pub user_info: Value,
+    /// Whether it may log in.
+    pub enabled: bool,
     /// When it was created, in Unix milliseconds.
     pub created_at: u64,
     /// Counts up with every change, from 1.
@@ -44,8 +49,10 @@ pub struct User {
 pub struct UserChange {
     /// A new password. Ends every session of the user.
     pub password: Option<Secret>,
-    /// New information. Sessions that are open keep what they were opened with.
+    /// New information, which backends are told from the next call on.
     pub user_info: Option<Value>,
+    /// Whether it may log in. A user who may not has no sessions.
+    pub enabled: Option<bool>,
 }
 
 /// Why a user was not created, changed or deleted.
@@ -85,6 +92,12 @@ pub(crate) struct StoredUser {
     pub(crate) password_hash: String,
     pub(crate) user_info: Value,
     pub(crate) created_at: u64,
+    #[serde(default = "yes")]
+    pub(crate) enabled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl StoredUser {
@@ -138,6 +151,7 @@ impl Users {
             password_hash: self.hash(actor, password).await?,
             user_info,
             created_at: self.clock.unix_millis(),
+            enabled: true,
         };
         match self.put(actor, &username, None, &stored, true).await {
             Err(UserError::Stale) => Err(UserError::Taken),
@@ -179,10 +193,10 @@ impl Users {
         if let Some(user_info) = change.user_info {
             stored.user_info = user_info;
         }
-        self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await?;
-        if new_password {
-            self.end_sessions(username).await?;
+        if let Some(enabled) = change.enabled {
+            stored.enabled = enabled;
         }
+        self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await?;
         Ok(shown(username.clone(), row.revision + 1, stored))
     }
 
@@ -191,26 +205,63 @@ impl Users {
         let changing = self.changing.lock().await;
         let row = self.expected(username, expected).await?;
         let told = self.told(actor, username, row.revision, StoredUser::read(&row).ok().as_ref(), None, false);
-        // The user goes first: a login that is under way looks for it once more after its session is open.
         let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned() };
-        self.registry.commit(vec![delete, told]).await?;
+        let end = Write::EndSessions(SessionsOf::User(username.clone()));
+        self.write(vec![delete, end, told]).await?;
         drop(changing);
-        self.end_sessions(username).await
-    }
-
-    /// Ends every session of a user.
-    pub async fn end_sessions(&self, username: &Label) -> Result<(), UserError> {
-        for ended in self.registry.end_sessions(SessionsOf::User(username.clone())).await? {
-            self.sessions.forget(ended);
-        }
         Ok(())
     }
 
+    /// The sessions of a user that have not expired, the oldest first.
+    pub async fn sessions(&self, username: &Label) -> Result<Vec<Session>, UserError> {
+        self.expected(username, None).await?;
+        let mut sessions = self.registry.sessions(username).await?;
+        let now = self.clock.unix_millis();
+        sessions.retain(|session| session.expires_at > now);
+        Ok(sessions)
+    }
+
+    /// Ends the sessions of a user, or the one with this id; returns how many there were.
+    pub async fn end_sessions(
+        &self,
+        actor: &Actor,
+        username: &Label,
+        id: Option<SessionId>,
+    ) -> Result<usize, UserError> {
+        let changing = self.changing.lock().await;
+        let row = self.expected(username, None).await?;
+        let (of, which) = match id {
+            Some(id) => (SessionsOf::One(username.clone(), id), hex(&id.0)),
+            None => (SessionsOf::User(username.clone()), "all".to_owned()),
+        };
+        let told = Write::Audit(Box::new(AuditEntry {
+            time: self.clock.unix_millis(),
+            actor: actor.clone(),
+            action: Action::Changed,
+            kind: Kind::User.as_str().to_owned(),
+            key: username.to_string(),
+            revision: row.revision,
+            before: Some(json!({"sessions": which}).to_string()),
+            after: Some(json!({"sessions": "[ended]"}).to_string()),
+        }));
+        let ended = self.write(vec![Write::EndSessions(of), told]).await?;
+        drop(changing);
+        Ok(ended)
+    }
+
+    /// Commits writes, and forgets what is remembered of the sessions they are about; returns how many these were.
+    async fn write(&self, writes: Vec<Write>) -> Result<usize, RegistryError> {
+        let touched = self.registry.write(writes).await?;
+        touched.iter().for_each(|session| self.sessions.forget(*session));
+        Ok(touched.len())
+    }
+
     /// A user with its password hash, for login.
-    pub(crate) async fn stored(&self, username: &Label) -> Result<Option<StoredUser>, Refusal> {
+    pub(crate) async fn stored(&self, username: &Label) -> Result<Option<(Row, StoredUser)>, Refusal> {
         let row = self.registry.get(Kind::User, username.as_str()).await.map_err(refuse_registry)?;
-        match row.as_ref().map(StoredUser::read).transpose() {
-            Ok(stored) => Ok(stored),
+        let Some(row) = row else { return Ok(None) };
+        match StoredUser::read(&row) {
+            Ok(stored) => Ok(Some((row, stored))),
             Err(UserError::Refused(refusal)) => Err(refusal),
             Err(other) => Err(Refusal::internal(other.to_string())),
         }
@@ -231,7 +282,8 @@ impl Users {
         })
     }
 
-    /// Writes a user where `former`, with its revision, is still what is there, and tells the audit trail of it.
+    /// Writes a user where `former`, with its revision, is still what is there, with what that means for its sessions, and
+    /// tells the audit trail of it.
     async fn put(
         &self,
         actor: &Actor,
@@ -249,10 +301,17 @@ impl Users {
         let revision = before + 1;
         let told = self.told(actor, username, revision, former.map(|(_, user)| user), Some(stored), new_password);
         let row = Row { kind: Kind::User, key: username.as_str().to_owned(), revision, owner: Owner::Api, body };
+        let mut writes = vec![Write::Put { row, expect }, told];
+        let user = username.clone();
+        if former.is_some() && (new_password || !stored.enabled) {
+            writes.push(Write::EndSessions(SessionsOf::User(user)));
+        } else if former.is_some_and(|(_, former)| former.user_info != stored.user_info) {
+            writes.push(Write::UserInfo { user, user_info: stored.user_info.to_string().into() });
+        }
         let _changing = self.changing.lock().await;
-        match self.registry.commit(vec![Write::Put { row, expect }, told]).await {
+        match self.write(writes).await {
             Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
-            other => Ok(other?),
+            other => Ok(other.map(drop)?),
         }
     }
 
@@ -266,7 +325,7 @@ impl Users {
         after: Option<&StoredUser>,
         new_password: bool,
     ) -> Write {
-        let shown = |user: &StoredUser| json!({"user_info": redacted(user.user_info.clone())});
+        let shown = |user: &StoredUser| json!({"user_info": redacted(user.user_info.clone()), "enabled": user.enabled});
         let mut latter = after.map(shown);
         if let (true, Some(latter)) = (new_password, &mut latter) {
             latter["password"] = "[new]".into();
@@ -297,7 +356,8 @@ fn read(row: &Row) -> Result<User, UserError> {
 }
 
 fn shown(username: Label, revision: u64, stored: StoredUser) -> User {
-    User { username, user_info: stored.user_info, created_at: stored.created_at, revision }
+    let StoredUser { user_info, created_at, enabled, .. } = stored;
+    User { username, user_info, enabled, created_at, revision }
 }
 
 fn check_user_info(user_info: &Value) -> Result<(), UserError> {
@@ -324,7 +384,6 @@ mod tests {
     use crate::sessions::LiveSession;
     use crate::testing::{HERE, actor, label, limits, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::SessionId;
     use serde_json::json;
 
     struct Fixture {
@@ -349,14 +408,14 @@ mod tests {
         }
 
         async fn knows(&self, name: &str, password: &str) -> bool {
-            let stored = self.users.stored(&label(name)).await.expect("read").map(|user| user.password_hash);
+            let stored = self.users.stored(&label(name)).await.expect("read").map(|(_, user)| user.password_hash);
             self.passwords.verify(HERE, stored, password.into()).await.expect("verified")
         }
 
         async fn open_session(&self, number: u8, user: &str) -> SessionId {
             let session = session(SessionId([number; 16]), user, "{}");
             let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-            self.registry.open_session(session, 100).await.expect("opened");
+            self.registry.open_session(session, 100, Vec::new()).await.expect("opened");
             assert!(self.sessions.remember(&live, self.sessions.epoch(id)));
             id
         }
@@ -415,11 +474,16 @@ mod tests {
         let fixture = fixture();
         fixture.create("ada", json!({"id": 7})).await.expect("created");
         let session = fixture.open_session(1, "ada").await;
-        let change = UserChange { user_info: Some(json!({"id": 8})), password: None };
+        let change = UserChange { user_info: Some(json!({"id": 8})), ..UserChange::default() };
         let user = fixture.users.update(&actor(), &label("ada"), change, Some(1)).await.expect("changed");
         assert_eq!((user.revision, &user.user_info), (2, &json!({"id": 8})));
-        assert!(fixture.lives(session).await && fixture.knows("ada", "s3cret").await);
-        let change = || UserChange { password: Some("n3w".into()), user_info: None };
+        assert!(
+            fixture.registry.session(session).await.expect("read").is_some() && fixture.knows("ada", "s3cret").await
+        );
+        assert!(fixture.sessions.cached(session).is_none(), "what was remembered does not hold any more");
+        let told = fixture.sessions.fetch(session).await.expect("read").expect("alive");
+        assert_eq!(told.user_json, crate::sessions::user_json_header(r#"{"id":8}"#));
+        let change = || UserChange { password: Some("n3w".into()), ..UserChange::default() };
         let stale = fixture.users.update(&actor(), &label("ada"), change(), Some(1)).await;
         assert!(matches!(stale, Err(UserError::Stale)) && fixture.lives(session).await);
         fixture.users.update(&actor(), &label("ada"), change(), None).await.expect("changed");
@@ -427,7 +491,7 @@ mod tests {
         assert!(fixture.knows("ada", "n3w").await && !fixture.knows("ada", "s3cret").await);
         let unknown = fixture.users.update(&actor(), &label("bob"), change(), None).await;
         assert!(matches!(unknown, Err(UserError::Unknown)));
-        let bad = UserChange { user_info: Some(json!(7)), password: None };
+        let bad = UserChange { user_info: Some(json!(7)), ..UserChange::default() };
         assert!(matches!(
             fixture.users.update(&actor(), &label("ada"), bad, None).await,
             Err(UserError::Invalid { field: "user_info", .. })
@@ -445,5 +509,58 @@ mod tests {
         assert!(!fixture.lives(hers).await && fixture.lives(his).await);
         assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), None);
         assert!(matches!(fixture.users.delete(&actor(), &label("ada"), None).await, Err(UserError::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn a_disabled_user_has_no_sessions_and_keeps_everything_else() {
+        let fixture = fixture();
+        let user = fixture.create("ada", json!({"id": 7})).await.expect("created");
+        assert!(user.enabled);
+        let (hers, his) = (fixture.open_session(1, "ada").await, fixture.open_session(2, "bob").await);
+        let set = |enabled: bool| UserChange { enabled: Some(enabled), ..UserChange::default() };
+        let user = fixture.users.update(&actor(), &label("ada"), set(false), None).await.expect("changed");
+        assert_eq!((user.enabled, &user.user_info), (false, &json!({"id": 7})));
+        assert!(!fixture.lives(hers).await && fixture.lives(his).await);
+        let user = fixture.users.update(&actor(), &label("ada"), set(true), None).await.expect("changed");
+        assert!(user.enabled && fixture.knows("ada", "s3cret").await);
+        assert!(!fixture.lives(hers).await);
+    }
+
+    #[tokio::test]
+    async fn users_written_before_they_could_be_disabled_are_enabled() {
+        let stored: StoredUser =
+            serde_json::from_str(r#"{"password_hash":"x","user_info":{},"created_at":1}"#).expect("read");
+        assert!(stored.enabled);
+    }
+
+    #[tokio::test]
+    async fn sessions_are_listed_and_ended_one_by_one_or_all_and_the_trail_tells() {
+        let fixture = fixture();
+        fixture.create("ada", json!({})).await.expect("created");
+        for (number, user) in [(1, "ada"), (2, "ada"), (3, "ada"), (4, "bob")] {
+            fixture.open_session(number, user).await;
+        }
+        let id = |number: u8| SessionId([number; 16]);
+        let ids = async || {
+            let sessions = fixture.users.sessions(&label("ada")).await.expect("read");
+            sessions.iter().map(|session| session.id.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(ids().await, [1, 2, 3]);
+        let end = async |id| fixture.users.end_sessions(&actor(), &label("ada"), id).await.expect("ended");
+        assert_eq!((end(Some(id(2))).await, end(Some(id(2))).await, end(Some(id(4))).await), (1, 0, 0));
+        assert_eq!(ids().await, [1, 3]);
+        assert!(!fixture.lives(id(2)).await && fixture.lives(id(1)).await);
+        assert_eq!((end(None).await, ids().await), (2, vec![]));
+        assert!(!fixture.lives(id(1)).await && fixture.lives(id(4)).await, "nobody else's");
+        assert!(matches!(fixture.users.sessions(&label("eve")).await, Err(UserError::Unknown)));
+        let query = portcullis_core::audit::AuditQuery {
+            from: portcullis_core::audit::AuditFrom::After(0),
+            limit: 99,
+            kind: None,
+            key: None,
+        };
+        let trail = fixture.registry.audit(query).await.expect("read");
+        let told = trail.iter().filter(|it| it.entry.after.as_deref() == Some(r#"{"sessions":"[ended]"}"#)).count();
+        assert_eq!(told, 4);
     }
 }

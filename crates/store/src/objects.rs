@@ -2,11 +2,12 @@
 
 use portcullis_core::audit::Head;
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, RegistryError, Row, Write};
+use portcullis_core::ports::{Expect, Kind, RegistryError, Row, SessionId, Write};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use crate::audit::Trail;
 use crate::registry::{storage, to_integer, to_unsigned};
+use crate::sessions;
 
 type Columns = (String, i64, String, String);
 
@@ -38,14 +39,14 @@ pub(crate) async fn get(readers: &SqlitePool, kind: Kind, key: &str) -> Result<O
 
 /// Does the writes in their order, each seeing those before it. What an error leaves is for the caller to undo.
 /// `head` is that of the audit trail within this transaction, if it has grown already; the new one is returned
-/// if it has grown.
+/// if it has grown, with the sessions that ended or changed.
 pub(crate) async fn apply(
     connection: &mut SqliteConnection,
     writes: Vec<Write>,
     trail: &Trail,
     head: Option<Head>,
-) -> Result<Option<Head>, RegistryError> {
-    let mut entries = Vec::new();
+) -> Result<(Option<Head>, Vec<SessionId>), RegistryError> {
+    let (mut entries, mut touched) = (Vec::new(), Vec::new());
     for write in writes {
         match write {
             Write::Put { row, expect } => put(connection, row, expect).await?,
@@ -58,9 +59,30 @@ pub(crate) async fn apply(
                     .map_err(storage)?;
             }
             Write::Audit(entry) => entries.push(*entry),
+            Write::EndSessions(of) => touched.extend(sessions::end_all(connection, &of).await?),
+            Write::UserInfo { user, user_info } => {
+                touched.extend(sessions::tell(connection, &user, &user_info).await?);
+            }
         }
     }
-    trail.append(connection, entries, head).await
+    Ok((trail.append(connection, entries, head).await?, touched))
+}
+
+/// Whether objects are there as they were read.
+pub(crate) async fn stand(connection: &mut SqliteConnection, objects: &[Row]) -> Result<(), RegistryError> {
+    for wanted in objects {
+        let found: Option<Columns> =
+            sqlx::query_as("SELECT key, revision, owner, body FROM objects WHERE kind = ? AND key = ?")
+                .bind(wanted.kind.as_str())
+                .bind(&wanted.key)
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(storage)?;
+        if found.map(|columns| row(wanted.kind, columns)).transpose()?.as_ref() != Some(wanted) {
+            return Err(RegistryError::Conflict { kind: wanted.kind.as_str(), key: wanted.key.clone() });
+        }
+    }
+    Ok(())
 }
 
 async fn put(connection: &mut SqliteConnection, row: Row, expect: Expect) -> Result<(), RegistryError> {

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, Verdict};
-use portcullis_core::ports::{
-    Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
-};
+use portcullis_core::model::Label;
+use portcullis_core::ports::{Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
 use portcullis_core::vital;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
@@ -83,16 +82,25 @@ impl Registry for SqliteRegistry {
         objects::get(&self.readers, kind, key).await
     }
 
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
         self.ask(|answer| Job::Commit { writes, answer }).await
     }
 
-    async fn open_session(&self, session: Session, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
-        self.ask(|answer| Job::Open { session, limit, answer }).await
+    async fn open_session(
+        &self,
+        session: Session,
+        limit: u32,
+        stands_on: Vec<Row>,
+    ) -> Result<Vec<SessionId>, RegistryError> {
+        self.ask(|answer| Job::Open { session, limit, stands_on, answer }).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
         sessions::get(&self.readers, id).await
+    }
+
+    async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
+        sessions::of_user(&self.readers, user).await
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
@@ -101,10 +109,6 @@ impl Registry for SqliteRegistry {
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
         self.ask(|answer| Job::End { id, answer }).await
-    }
-
-    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
-        self.ask(|answer| Job::EndAll { of, answer }).await
     }
 
     async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {

@@ -2,10 +2,11 @@
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::Label;
-use portcullis_core::ports::{RegistryError, Rotate, Rotation, Session, SessionId, SessionsOf};
+use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use subtle::ConstantTimeEq;
 
+use crate::objects;
 use crate::registry::{storage, to_integer, to_unsigned};
 
 type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64);
@@ -20,12 +21,28 @@ pub(crate) async fn get(readers: &SqlitePool, id: SessionId) -> Result<Option<Se
     found.map(session).transpose()
 }
 
-/// Opens a session, ending the user's oldest ones so that not more than `limit` remain.
+/// The sessions of a user, the oldest first.
+pub(crate) async fn of_user(readers: &SqlitePool, user: &Label) -> Result<Vec<Session>, RegistryError> {
+    let found: Vec<Columns> = sqlx::query_as(
+        "SELECT id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at \
+         FROM sessions WHERE user = ? ORDER BY created_at, id",
+    )
+    .bind(user.as_str())
+    .fetch_all(readers)
+    .await
+    .map_err(storage)?;
+    found.into_iter().map(session).collect()
+}
+
+/// Opens a session if what it stands on is as it was read, ending the user's oldest ones so that not more than `limit`
+/// remain.
 pub(crate) async fn open(
     connection: &mut SqliteConnection,
     session: Session,
     limit: u32,
+    stands_on: &[Row],
 ) -> Result<Vec<SessionId>, RegistryError> {
+    objects::stand(connection, stands_on).await?;
     let kept_beside_it = limit.max(1) - 1;
     let over: Vec<Vec<u8>> = sqlx::query_scalar(
         "SELECT id FROM sessions WHERE user = ? ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?",
@@ -67,11 +84,16 @@ pub(crate) async fn rotate(connection: &mut SqliteConnection, rotate: Rotate) ->
         return Ok(Rotation::Gone);
     };
     if same(&held.refresh, &rotate.shown) {
+        objects::stand(connection, &rotate.stands_on).await?;
+        held.user_info = rotate.user_info;
         held.predecessor = Some(rotate.shown);
         held.refresh = rotate.successor;
         held.rotated_at = rotate.now;
         held.expires_at = rotate.expires_at;
-        sqlx::query("UPDATE sessions SET predecessor = ?, refresh = ?, rotated_at = ?, expires_at = ? WHERE id = ?")
+        let statement = "UPDATE sessions SET user_info = ?, predecessor = ?, refresh = ?, rotated_at = ?, expires_at = ? \
+                         WHERE id = ?";
+        sqlx::query(statement)
+            .bind(held.user_info.as_ref())
             .bind(&rotate.shown.0[..])
             .bind(&rotate.successor.0[..])
             .bind(to_integer(rotate.now)?)
@@ -85,6 +107,7 @@ pub(crate) async fn rotate(connection: &mut SqliteConnection, rotate: Rotate) ->
     let is_predecessor = held.predecessor.as_ref().is_some_and(|hash| same(hash, &rotate.shown));
     let in_grace = rotate.now < held.rotated_at.saturating_add(rotate.grace);
     if is_predecessor && same(&held.refresh, &rotate.successor) && in_grace {
+        objects::stand(connection, &rotate.stands_on).await?;
         return Ok(Rotation::Repeated(held));
     }
     end(connection, rotate.id).await?;
@@ -98,17 +121,40 @@ pub(crate) async fn end(connection: &mut SqliteConnection, id: SessionId) -> Res
     Ok(done.rows_affected() > 0)
 }
 
-/// Ends every session of a user, or through a client.
+/// Ends sessions; returns their ids.
 pub(crate) async fn end_all(
     connection: &mut SqliteConnection,
     of: &SessionsOf,
 ) -> Result<Vec<SessionId>, RegistryError> {
-    let (statement, name) = match of {
-        SessionsOf::User(user) => ("DELETE FROM sessions WHERE user = ? RETURNING id", user),
-        SessionsOf::Client(client) => ("DELETE FROM sessions WHERE client = ? RETURNING id", client),
+    let ids: Result<Vec<Vec<u8>>, _> = match of {
+        SessionsOf::User(user) => {
+            let ended = sqlx::query_scalar("DELETE FROM sessions WHERE user = ? RETURNING id").bind(user.as_str());
+            ended.fetch_all(connection).await
+        }
+        SessionsOf::Client(client) => {
+            let ended = sqlx::query_scalar("DELETE FROM sessions WHERE client = ? RETURNING id").bind(client.as_str());
+            ended.fetch_all(connection).await
+        }
+        SessionsOf::One(user, id) => {
+            let ended = sqlx::query_scalar("DELETE FROM sessions WHERE user = ? AND id = ? RETURNING id");
+            ended.bind(user.as_str()).bind(&id.0[..]).fetch_all(connection).await
+        }
     };
-    let ids: Vec<Vec<u8>> =
-        sqlx::query_scalar(statement).bind(name.as_str()).fetch_all(connection).await.map_err(storage)?;
+    ids.map_err(storage)?.into_iter().map(session_id).collect()
+}
+
+/// Changes what backends are told of a user, in every session; returns their ids.
+pub(crate) async fn tell(
+    connection: &mut SqliteConnection,
+    user: &Label,
+    user_info: &str,
+) -> Result<Vec<SessionId>, RegistryError> {
+    let ids: Vec<Vec<u8>> = sqlx::query_scalar("UPDATE sessions SET user_info = ? WHERE user = ? RETURNING id")
+        .bind(user_info)
+        .bind(user.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(storage)?;
     ids.into_iter().map(session_id).collect()
 }
 

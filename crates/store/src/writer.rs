@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_core::audit::Head;
-use portcullis_core::ports::{RegistryError, Rotate, Rotation, Session, SessionId, SessionsOf, Write};
+use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
@@ -33,11 +33,10 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
 
 /// One change, to be done wholly or not at all.
 pub(crate) enum Job {
-    Commit { writes: Vec<Write>, answer: Answer<()> },
-    Open { session: Session, limit: u32, answer: Answer<Vec<SessionId>> },
+    Commit { writes: Vec<Write>, answer: Answer<Vec<SessionId>> },
+    Open { session: Session, limit: u32, stands_on: Vec<Row>, answer: Answer<Vec<SessionId>> },
     Rotate { rotate: Rotate, answer: Answer<Rotation> },
     End { id: SessionId, answer: Answer<bool> },
-    EndAll { of: SessionsOf, answer: Answer<Vec<SessionId>> },
     Prune { now: u64, answer: Answer<u64> },
     Close { readers: SqlitePool, answer: Answer<()> },
 }
@@ -164,11 +163,14 @@ async fn perform(
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
             let outcome = objects::apply(connection, writes, trail, *head).await;
-            let outcome = outcome.map(|grown| *head = grown.or(*head));
+            let outcome = outcome.map(|(grown, touched)| {
+                *head = grown.or(*head);
+                touched
+            });
             settle(connection, answer, outcome).await
         }
-        (Job::Open { session, limit, answer }, Some(connection)) => {
-            let outcome = sessions::open(connection, session, limit).await;
+        (Job::Open { session, limit, stands_on, answer }, Some(connection)) => {
+            let outcome = sessions::open(connection, session, limit, &stands_on).await;
             settle(connection, answer, outcome).await
         }
         (Job::Rotate { rotate, answer }, Some(connection)) => {
@@ -179,16 +181,12 @@ async fn perform(
             let outcome = sessions::end(connection, id).await;
             settle(connection, answer, outcome).await
         }
-        (Job::EndAll { of, answer }, Some(connection)) => {
-            let outcome = sessions::end_all(connection, &of).await;
-            settle(connection, answer, outcome).await
-        }
         (Job::Prune { now, answer }, Some(connection)) => {
             let outcome = sessions::prune(connection, now).await;
             settle(connection, answer, outcome).await
         }
-        (Job::Commit { answer, .. } | Job::Close { answer, .. }, _) => (failing(answer), Ok(())),
-        (Job::Open { answer, .. } | Job::EndAll { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Close { answer, .. }, _) => (failing(answer), Ok(())),
+        (Job::Commit { answer, .. } | Job::Open { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Rotate { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::End { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Prune { answer, .. }, None) => (failing(answer), Ok(())),

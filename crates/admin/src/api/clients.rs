@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
 use portcullis_core::model::{Client, Grant, Label, Owner};
-use portcullis_core::ports::SessionsOf;
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -60,7 +59,7 @@ pub(crate) struct ChangeClient {
     /// What it may call from now on.
     #[schema(value_type = Vec<String>, max_items = 1000)]
     services: Vec<Grant>,
-    /// Whether it may call at all; stays as it is if absent.
+    /// Whether it may call at all; stays as it is if absent. `false` ends the sessions opened through it.
     enabled: Option<bool>,
 }
 
@@ -203,10 +202,6 @@ pub(crate) async fn delete(
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
     let name: Label = names.find("name", "client")?;
-    clients::delete(&state.changes.by(actor), name.clone(), conditions).await?;
-    // A login under way may still open one; while there is no such client it is refused everywhere.
-    for id in state.registry.end_sessions(SessionsOf::Client(name)).await? {
-        state.sessions.forget(id);
-    }
+    clients::delete(&state.changes.by(actor), name, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }

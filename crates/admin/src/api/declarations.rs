@@ -13,7 +13,6 @@ use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode};
 use portcullis_core::audit::Actor;
 use portcullis_core::model::{Owner, Problem};
-use portcullis_core::ports::SessionsOf;
 use portcullis_proxy::change::ChangeError;
 use portcullis_proxy::change::plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -155,11 +154,6 @@ pub(crate) async fn apply(
         }
         error => error.into(),
     })?;
-    for client in &plan.removed_clients {
-        for id in state.registry.end_sessions(SessionsOf::Client(client.clone())).await? {
-            state.sessions.forget(id);
-        }
-    }
     Ok(([(ETAG, etag(declarations::fingerprint(&state.changes.view())))], Body(plan)).into_response())
 }
 

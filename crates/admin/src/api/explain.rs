@@ -196,6 +196,12 @@ async fn user(state: &AdminState, name: &str) -> Result<Result<UserFacts, Proble
     let unknown = || Problem::new("user", format!("there is no user '{name}'"));
     let Ok(label) = name.parse::<Label>() else { return Ok(Err(unknown())) };
     let Some(user) = state.users.get(&label).await.map_err(users::refuse)? else { return Ok(Err(unknown())) };
+    if !user.enabled {
+        return Ok(Err(Problem::new(
+            "user",
+            format!("the user '{name}' is disabled: their tokens are refused with 401"),
+        )));
+    }
     Ok(Ok(UserFacts { name: label.shared(), user_json: user_json_header(&user.user_info.to_string()) }))
 }
 

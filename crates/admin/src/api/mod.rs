@@ -12,6 +12,7 @@ pub(crate) mod logs;
 pub(crate) mod routes;
 pub(crate) mod services;
 pub(crate) mod status;
+pub(crate) mod user_sessions;
 pub(crate) mod users;
 
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/enrolment-tokens/{name}", get(enrolments::show).delete(enrolments::delete))
         .route("/api/v1/users", get(users::list).post(users::create))
         .route("/api/v1/users/{username}", get(users::show).put(users::change).delete(users::delete))
+        .route("/api/v1/users/{username}/sessions", get(user_sessions::list).delete(user_sessions::end_all))
+        .route("/api/v1/users/{username}/sessions/{id}", delete(user_sessions::end))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&state), door))

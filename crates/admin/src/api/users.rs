@@ -45,9 +45,11 @@ pub(crate) struct ChangeUser {
     /// A new password; it ends the user's sessions.
     #[schema(value_type = Option<String>, max_length = 1024)]
     password: Option<Secret>,
-    /// What backends are told of the user from the next login on.
+    /// What backends are told of the user, in the sessions that are open too.
     #[schema(value_type = Option<Object>)]
     user_info: Option<Value>,
+    /// Whether the user may log in; stays as it is if absent. `false` ends the user's sessions.
+    enabled: Option<bool>,
 }
 
 /// A user as it stands: never the password.
@@ -59,6 +61,8 @@ pub(crate) struct UserObject {
     /// What backends are told of the user.
     #[schema(value_type = Object)]
     user_info: Value,
+    /// Whether the user may log in.
+    enabled: bool,
     /// When it was made (RFC 3339).
     created_at: String,
     /// Counts up with every change, from 1; also the `ETag`.
@@ -70,6 +74,7 @@ impl From<User> for UserObject {
         Self {
             username: user.username.to_string(),
             user_info: user.user_info,
+            enabled: user.enabled,
             created_at: rfc3339(user.created_at),
             revision: user.revision,
         }
@@ -150,7 +155,7 @@ pub(crate) async fn change(
 ) -> Result<Response, ApiError> {
     let username: Label = names.find("username", "user")?;
     let expected = expected(&state, &username, &conditions).await?;
-    let change = UserChange { password: body.password, user_info: body.user_info };
+    let change = UserChange { password: body.password, user_info: body.user_info, enabled: body.enabled };
     let user = state.users.update(&actor, &username, change, expected).await;
     let user = user.map_err(|error| refuse_change(error, expected, &username))?;
     Ok(UserObject::from(user).answer(StatusCode::OK))

@@ -63,12 +63,13 @@ pub(super) struct Tokens {
         (status = 401, description = "The user name, the password or the API key is wrong.")))]
 pub(super) fn token() {}
 
-/// Exchanges a refresh token for the next tokens.
+/// Exchanges a refresh token for the next tokens. The API key is that of the client the session was opened through; a
+/// session of the built-in client needs none.
 #[utoipa::path(post, path = "/-/token/refresh", tag = "data plane", operation_id = "refresh_token",
-    request_body = RefreshToken, security(()),
+    request_body = RefreshToken, security((), ("api_key" = [])),
     responses((status = 200, description = "The next tokens.", body = Tokens),
         (status = 400, description = "The body cannot be read."),
-        (status = 401, description = "The token is not good, or was used before.")))]
+        (status = 401, description = "The token is not good, was used before, or the API key is that of another client.")))]
 pub(super) fn refresh() {}
 
 /// Ends the session of a refresh token. Tokens that are not known are answered alike (RFC 7009 section 2.2).

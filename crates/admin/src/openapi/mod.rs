@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::api::{
     api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, routes, services,
-    status, users,
+    status, user_sessions, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -29,6 +29,7 @@ const DATA: &str = "http://127.0.0.1:6500";
         api_keys::create_for_client, api_keys::list_of_client, api_keys::delete_of_client,
         enrolments::create, enrolments::list, enrolments::show, enrolments::delete,
         users::create, users::list, users::show, users::change, users::delete,
+        user_sessions::list, user_sessions::end_all, user_sessions::end,
         logs::search, captures::list, captures::show, captures::clear, audit::list, audit::verify,
         certificates::list,
         explain::explain, status::status, status::document, status::health,

@@ -132,7 +132,7 @@ pub async fn change(
     Ok(Changed { client, revision, owner })
 }
 
-/// Takes a client out, with its keys and secrets. Its sessions are the caller's to end.
+/// Takes a client out, with its keys, its secrets and the sessions opened through it.
 pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         if name.as_str() == DEFAULT_CLIENT {

@@ -79,7 +79,7 @@ pub fn planned(view: &View, reading: &Reading, adopt: bool, dry_run: &DryRun) ->
 }
 
 /// Makes the declarations what a file says, in one transaction, or changes nothing and tells everything that is
-/// wrong. The sessions of the clients it removes are the caller's to end.
+/// wrong. The sessions of clients that it removes or disables end with it.
 pub async fn apply(
     changes: &Changes,
     reading: Reading,

@@ -130,7 +130,7 @@ async fn a_client_goes_with_all_that_is_its_own() {
             rotated_at: 0,
         };
         let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-        house.registry.open_session(session, 100).await.expect("opened");
+        house.registry.open_session(session, 100, Vec::new()).await.expect("opened");
         assert!(house.state.sessions.remember(&live, house.state.sessions.epoch(id)));
         id
     };

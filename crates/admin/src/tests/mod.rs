@@ -137,7 +137,8 @@ impl House {
             body_limit: 0,
         });
         let upstreams = upstreams(&clock);
-        let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control));
+        let standing =
+            Standing::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone(), Duration::ZERO);
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
         let workshop = Workshop {

@@ -9,14 +9,20 @@ async fn a_user_is_made_shown_changed_and_deleted() {
     let house = House::new().await;
     let body = json!({"username": "ada", "password": "s3cret", "user_info": {"id": 7}});
     let answer = house.send("POST", "/users", body.clone()).await;
-    let object =
-        json!({"username": "ada", "user_info": {"id": 7}, "created_at": "2023-11-14T22:13:20.000Z", "revision": 1});
+    let object = json!({
+        "username": "ada", "user_info": {"id": 7}, "enabled": true, "created_at": "2023-11-14T22:13:20.000Z",
+        "revision": 1,
+    });
     assert_eq!(*answer.fine(201), object);
     house.send("POST", "/users", body).await.refused(409, "conflict");
     let shown = house.get("/users/ada").await;
     assert_eq!((shown.fine(200), shown.header("etag")), (&object, "\"1\""));
     let answer = house.send("PUT", "/users/ada", json!({"user_info": {"id": 8}, "password": "n3w"})).await;
     assert_eq!((&answer.fine(200)["user_info"], &answer.body["revision"]), (&json!({"id": 8}), &json!(2)));
+    let answer = house.send("PUT", "/users/ada", json!({"enabled": false})).await;
+    assert_eq!((&answer.fine(200)["enabled"], &answer.body["user_info"]), (&json!(false), &json!({"id": 8})));
+    let answer = house.send("PUT", "/users/ada", json!({"user_info": {"id": 9}})).await;
+    assert_eq!(answer.fine(200)["enabled"], false, "stays as it is");
     house.delete("/users/ada").await.fine(204);
     house.delete("/users/ada").await.refused(404, "not_found");
     house.get("/users/ada").await.refused(404, "not_found");

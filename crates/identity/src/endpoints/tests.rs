@@ -60,7 +60,7 @@ impl Desk {
     }
 
     fn refresh(&self) -> RefreshEndpoint {
-        RefreshEndpoint::new(self.house.login.clone(), self.jobs.clone())
+        RefreshEndpoint::new(self.house.login.clone(), self.house.parts.directory.clone(), self.jobs.clone())
     }
 
     fn revoke(&self) -> RevokeEndpoint {
@@ -182,9 +182,9 @@ async fn a_login_belongs_to_the_client_of_the_key() {
     for keys in [&["unknown"][..], &[""], &[CLIENT_KEY, CLIENT_KEY], &["é"]] {
         assert_eq!(desk.client_of(keys).await, Err("invalid_credential"), "{keys:?}");
     }
-    desk.house.enable("shop", false);
+    desk.house.enable("shop", false).await;
     assert_eq!(desk.client_of(&[CLIENT_KEY]).await, Err("invalid_credential"));
-    desk.house.enable("default", false);
+    desk.house.enable("default", false).await;
     let refusal = desk.token().answer(&mut desk.post(&credentials())).await.expect_err("no default client");
     assert_eq!(refusal.code(), "invalid_credential");
 }

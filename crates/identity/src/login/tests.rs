@@ -4,7 +4,7 @@ use portcullis_core::ports::{Kind, Write};
 use serde_json::json;
 
 use super::*;
-use crate::testing::{HERE, House, actor, label};
+use crate::testing::{CLIENT_KEY, HERE, House, actor, label};
 use crate::users::UserChange;
 
 const WRONG: Option<&str> = Some("unknown user or wrong password");
@@ -24,7 +24,7 @@ impl House {
     }
 
     async fn refresh(&self, token: &Secret) -> Result<TokenReply, Option<String>> {
-        self.login.refresh(token.expose()).await.map_err(|refusal| reason(&refusal))
+        self.login.refresh(&label(DEFAULT_CLIENT), token.expose()).await.map_err(|refusal| reason(&refusal))
     }
 
     fn session(&self, reply: &TokenReply) -> SessionId {
@@ -89,10 +89,10 @@ async fn a_login_needs_an_enabled_client() {
         assert_eq!(found.map(drop).map_err(|refusal| reason(&refusal)), Err(Some(expected)));
     }
     let reply = house.ada().await;
-    house.enable(DEFAULT_CLIENT, false);
-    assert!(refused(house.refresh(&reply.refresh_token).await).expect("refused").contains("disabled"));
-    house.enable(DEFAULT_CLIENT, true);
-    assert!(house.refresh(&reply.refresh_token).await.is_ok(), "the refusal has used nothing up");
+    house.enable(DEFAULT_CLIENT, false).await;
+    assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
+    house.enable(DEFAULT_CLIENT, true).await;
+    assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED, "and does not come back");
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_session_opened_while_its_user_changes_does_not_outlive_the_change() {
         if delete {
             house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
         } else {
-            let change = UserChange { password: Some("n3w".into()), user_info: None };
+            let change = UserChange { password: Some("n3w".into()), ..UserChange::default() };
             house.parts.users.update(&actor(), &label("ada"), change, None).await.expect("changed");
         }
         house.gate.open();
@@ -254,4 +254,174 @@ async fn a_user_that_cannot_be_read_is_a_fault_and_no_wrong_password() {
     house.parts.registry.commit(vec![write]).await.expect("written");
     let found = house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await;
     assert_eq!(found.expect_err("a fault").code(), "internal");
+}
+
+/// What may happen to a user, a client or a key between the moment a login has verified its password, or a refresh has
+/// looked at its user, and the moment the registry is asked.
+const CHANGES: [(&str, bool); 8] = [
+    ("the client is deleted", false),
+    ("the client is disabled", false),
+    ("the client is deleted and made anew", false),
+    ("the user is deleted", false),
+    ("the user is disabled", false),
+    ("the password is changed", false),
+    ("the information is changed", true),
+    ("the client's permissions are changed", true),
+];
+
+async fn change(house: &House, what: &str) {
+    let update = async |change: UserChange| {
+        house.parts.users.update(&actor(), &label("ada"), change, None).await.expect("changed");
+    };
+    match what {
+        "the client is deleted" => house.delete_client("shop").await,
+        "the client is disabled" => house.enable("shop", false).await,
+        "the client is deleted and made anew" => {
+            house.delete_client("shop").await;
+            let gone = Write::Delete { kind: Kind::ApiKey, key: crate::keys::hash_key(CLIENT_KEY).to_hex() };
+            house.write(vec![gone]).await;
+            house.enable("shop", true).await;
+        }
+        "the user is deleted" => {
+            house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
+        }
+        "the user is disabled" => update(UserChange { enabled: Some(false), ..UserChange::default() }).await,
+        "the password is changed" => update(UserChange { password: Some("n3w".into()), ..UserChange::default() }).await,
+        "the information is changed" => {
+            update(UserChange { user_info: Some(json!({"id": 8})), ..UserChange::default() }).await;
+        }
+        _ => {
+            let row = house.parts.registry.get(Kind::Client, "shop").await.expect("read").expect("there");
+            let row = Row { revision: 2, ..row };
+            house.write(vec![Write::Put { row, expect: portcullis_core::ports::Expect::Any }]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_does_not_survive_what_happens_while_it_opens_its_session() {
+    for (what, survives) in CHANGES {
+        let house = house().await;
+        house.gate.close_opening();
+        let login = Arc::clone(&house.login);
+        let through = Through { client: label("shop"), key: Some(crate::keys::hash_key(CLIENT_KEY)) };
+        let opening = tokio::spawn(async move { login.log_in(HERE, through, "ada", "s3cret".into()).await });
+        house.gate.wait_for_reader().await;
+        change(&house, what).await;
+        house.gate.open();
+        let found = opening.await.expect("no panic");
+        let left = house.parts.registry.sessions(&label("ada")).await.expect("read");
+        assert_eq!((found.is_ok(), left.len()), (survives, usize::from(survives)), "{what}");
+        match found {
+            Ok(reply) => {
+                let live = house.parts.sessions.fetch(house.session(&reply)).await.expect("read").expect("alive");
+                let stored = house.parts.users.get(&label("ada")).await.expect("read").expect("there");
+                assert_eq!(live.user_json, crate::sessions::user_json_header(&stored.user_info.to_string()), "{what}");
+            }
+            Err(refusal) => assert!(reason(&refusal).is_some(), "{what}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_survive_what_happens_while_it_is_done() {
+    for (what, survives) in CHANGES {
+        let house = house().await;
+        let reply = house.login.log_in(HERE, label("shop"), "ada", "s3cret".into()).await.expect("logged in");
+        house.gate.close_opening();
+        let (login, token) = (Arc::clone(&house.login), reply.refresh_token.clone());
+        let refreshing = tokio::spawn(async move { login.refresh(&label("shop"), token.expose()).await });
+        house.gate.wait_for_reader().await;
+        change(&house, what).await;
+        house.gate.open();
+        let found = refreshing.await.expect("no panic");
+        assert_eq!(found.is_ok(), survives, "{what}");
+        assert_eq!(
+            house.parts.registry.sessions(&label("ada")).await.expect("read").len(),
+            usize::from(survives),
+            "{what}"
+        );
+        if let Ok(next) = found {
+            let session = house.parts.registry.session(house.session(&next)).await.expect("read").expect("alive");
+            let stored = house.parts.users.get(&label("ada")).await.expect("read").expect("there");
+            assert_eq!(session.user_info.as_ref(), stored.user_info.to_string(), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_reads_the_user_anew() {
+    let house = house().await;
+    let reply = house.ada().await;
+    let id = house.session(&reply);
+    // Written past everything that would tell the sessions.
+    let mut row = house.parts.registry.get(Kind::User, "ada").await.expect("read").expect("there");
+    row.body = row.body.replace("Ada", "Eve");
+    let write = Write::Put { row, expect: portcullis_core::ports::Expect::Any };
+    house.parts.registry.commit(vec![write]).await.expect("written");
+    house.refresh(&reply.refresh_token).await.expect("refreshed");
+    let live = house.parts.sessions.fetch(id).await.expect("read").expect("alive");
+    assert_eq!(live.user_json, crate::sessions::user_json_header(r#"{"id":7,"name":"Eve"}"#));
+}
+
+#[tokio::test]
+async fn a_refresh_is_for_the_client_the_session_was_opened_through() {
+    let house = house().await;
+    let (of_shop, of_default) =
+        (house.login.log_in(HERE, label("shop"), "ada", "s3cret".into()).await.expect("in"), house.ada().await);
+    for (token, owner) in [(&of_shop.refresh_token, "shop"), (&of_default.refresh_token, DEFAULT_CLIENT)] {
+        for other in ["shop", DEFAULT_CLIENT, "disabled", "nobody"].into_iter().filter(|other| *other != owner) {
+            let found = house.login.refresh(&label(other), token.expose()).await.map_err(|refusal| reason(&refusal));
+            assert!(refused(found).expect("refused").contains("opened through"), "{owner} {other}");
+        }
+        house.login.refresh(&label(owner), token.expose()).await.expect("nothing was used up");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_however_often_it_is_refreshed() {
+    let settings = LoginSettings { session_ttl: Duration::from_secs(1_000), ..LoginSettings::default() };
+    let house = House::new(settings).await;
+    house.create_user("ada", "s3cret", json!({})).await;
+    let mut reply = house.ada().await;
+    let id = house.session(&reply);
+    assert_eq!(reply.refresh_expires_in, 1_000, "no refresh token outlives the session");
+    for (left, access) in [(800, 300), (600, 300), (400, 300), (200, 200)] {
+        house.clock.advance(Duration::from_secs(200));
+        reply = house.refresh(&reply.refresh_token).await.expect("refreshed");
+        assert_eq!((reply.refresh_expires_in, reply.expires_in), (left, access), "nor an access token");
+    }
+    let last = reply.access_token.expose().to_owned();
+    house.clock.advance(Duration::from_secs(199));
+    assert!(house.parts.tokens.verify(&last).is_ok());
+    house.clock.advance(Duration::from_secs(1));
+    assert!(house.parts.tokens.verify(&last).is_err());
+    assert!(refused(house.refresh(&reply.refresh_token).await).is_some());
+    assert!(!house.lives(id).await);
+    // Without one it goes on for ever.
+    let house = House::new(LoginSettings { session_ttl: Duration::ZERO, ..LoginSettings::default() }).await;
+    house.create_user("ada", "s3cret", json!({})).await;
+    let mut reply = house.ada().await;
+    for _ in 0..100 {
+        house.clock.advance(Duration::from_secs(80_000));
+        reply = house.refresh(&reply.refresh_token).await.expect("refreshed");
+    }
+    assert_eq!((reply.refresh_expires_in, reply.expires_in), (86_400, 300));
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_answered_like_a_wrong_password() {
+    let house = house().await;
+    let reply = house.ada().await;
+    let set = |enabled: bool| UserChange { enabled: Some(enabled), ..UserChange::default() };
+    house.parts.users.update(&actor(), &label("ada"), set(false), None).await.expect("changed");
+    let log_in = async |password: &str| house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", password.into()).await;
+    let shown = |refusal: Refusal| format!("{:?}", refusal.facts());
+    let (right, wrong) = (log_in("s3cret").await.expect_err("refused"), log_in("x").await.expect_err("refused"));
+    assert_eq!(reason(&right).as_deref(), Some("the user is disabled"), "for the operator alone");
+    assert_eq!(shown(right), shown(wrong));
+    assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
+    house.parts.users.update(&actor(), &label("ada"), set(true), None).await.expect("changed");
+    house.ada().await;
+    assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
 }

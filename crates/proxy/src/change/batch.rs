@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::audit::Actor;
 use portcullis_core::model::{Name, Owner, Problem, ServiceId};
-use portcullis_core::ports::Write;
+use portcullis_core::ports::{SessionsOf, Write};
 use portcullis_core::table::Table;
 
 use super::touched::{Problems, Touched, misplaced};
@@ -101,8 +101,10 @@ impl Batch {
         let mut revisions = Vec::with_capacity(transaction.edits.len());
         for edit in &transaction.edits {
             let told = trail::told(&next, edit, actor, now)?;
+            let ended = ended_sessions(&next, edit);
             let (write, revision) = next.apply(edit, transaction.owner)?;
             writes.extend(write);
+            writes.extend(ended);
             writes.extend(told.map(|told| told.leading_to(revision)));
             revisions.push(revision);
         }
@@ -113,6 +115,16 @@ impl Batch {
         self.edits.extend(transaction.edits);
         Ok(Committed { revisions })
     }
+}
+
+/// The sessions that end with an edit: those of a client that is gone or disabled by it.
+fn ended_sessions(before: &View, edit: &Edit) -> Option<Write> {
+    let Edit::Client(name, after) = edit else { return None };
+    let was = before.client(name).is_some_and(|stored| stored.value.enabled);
+    let is = after.as_ref().is_some_and(|client| client.enabled);
+    // One that is there and disabled already has none.
+    let is_gone = after.is_none() && before.client(name).is_some();
+    ((was && !is) || is_gone).then(|| Write::EndSessions(SessionsOf::Client(name.clone())))
 }
 
 /// Compiles what the edits touch: services, routes, and the routes that lead to those services.

@@ -33,6 +33,8 @@ async fn check(registry: Arc<dyn Registry>) {
     the_oldest_sessions_of_a_user_end(&*registry).await;
     refresh_tokens_rotate(&*registry).await;
     sessions_end(&*registry).await;
+    sessions_end_with_what_ends_them(&*registry).await;
+    sessions_stand_on_objects(&*registry).await;
     expired_sessions_are_forgotten(&*registry).await;
     the_audit_trail_is_kept(&*registry).await;
 }
@@ -131,10 +133,10 @@ async fn sessions_come_back_as_they_went_in(registry: &dyn Registry) {
     wanted.predecessor = Some(hash(9));
     wanted.user_info = "{\"é\":\"\\u0000\"}".into();
     assert_eq!(registry.session(wanted.id).await.expect("reads"), None);
-    assert_eq!(registry.open_session(wanted.clone(), 3).await.expect("opens"), []);
+    assert_eq!(registry.open_session(wanted.clone(), 3, Vec::new()).await.expect("opens"), []);
     assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(wanted.clone()));
     let replaced = Session { expires_at: 77, ..wanted.clone() };
-    assert_eq!(registry.open_session(replaced.clone(), 3).await.expect("opens"), []);
+    assert_eq!(registry.open_session(replaced.clone(), 3, Vec::new()).await.expect("opens"), []);
     assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(replaced));
     assert!(registry.end_session(wanted.id).await.expect("ends"));
     assert!(!registry.end_session(wanted.id).await.expect("was gone"));
@@ -143,17 +145,20 @@ async fn sessions_come_back_as_they_went_in(registry: &dyn Registry) {
 
 async fn the_oldest_sessions_of_a_user_end(registry: &dyn Registry) {
     let id = |byte: u8| SessionId([byte; 16]);
-    registry.open_session(session(50, "bob", "web", 1), 9).await.expect("opens");
+    registry.open_session(session(50, "bob", "web", 1), 9, Vec::new()).await.expect("opens");
     for (number, created_at) in [(10, 300), (11, 100), (12, 200)] {
-        assert_eq!(registry.open_session(session(number, "ann", "web", created_at), 3).await.expect("opens"), []);
+        assert_eq!(
+            registry.open_session(session(number, "ann", "web", created_at), 3, Vec::new()).await.expect("opens"),
+            []
+        );
     }
     // The oldest by the time of opening, not by the order of arrival; another user's are left alone.
-    assert_eq!(registry.open_session(session(13, "ann", "cli", 400), 3).await.expect("opens"), [id(11)]);
+    assert_eq!(registry.open_session(session(13, "ann", "cli", 400), 3, Vec::new()).await.expect("opens"), [id(11)]);
     assert_eq!(
-        registry.open_session(session(14, "ann", "cli", 500), 1).await.expect("opens"),
+        registry.open_session(session(14, "ann", "cli", 500), 1, Vec::new()).await.expect("opens"),
         [id(12), id(10), id(13)]
     );
-    assert_eq!(registry.open_session(session(15, "ann", "cli", 600), 0).await.expect("opens"), [id(14)]);
+    assert_eq!(registry.open_session(session(15, "ann", "cli", 600), 0, Vec::new()).await.expect("opens"), [id(14)]);
     assert!(registry.session(id(15)).await.expect("reads").is_some());
     assert!(registry.session(id(50)).await.expect("reads").is_some());
     assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 2);
@@ -161,7 +166,7 @@ async fn the_oldest_sessions_of_a_user_end(registry: &dyn Registry) {
 
 async fn refresh_tokens_rotate(registry: &dyn Registry) {
     let opened = session(20, "ann", "web", 1_000);
-    let id = opened.id;
+    let (id, user_info) = (opened.id, opened.user_info.clone());
     let rotate = |shown: u8, successor: u8, now: u64| Rotate {
         id,
         shown: hash(shown),
@@ -169,11 +174,13 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
         now,
         grace: 10,
         expires_at: now + 500,
+        user_info: user_info.clone(),
+        stands_on: Vec::new(),
     };
     let ask = async |wish: Rotate| registry.rotate(wish).await.expect("rotates");
     assert_eq!(ask(rotate(20, 21, 1_100)).await, Rotation::Gone);
 
-    registry.open_session(opened.clone(), 9).await.expect("opens");
+    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
     assert_eq!(ask(rotate(20, 21, 2_000)).await, Rotation::Gone, "expired in this very millisecond");
     let rotated = Session {
         refresh: hash(21),
@@ -189,14 +196,14 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
     assert_eq!(ask(rotate(20, 21, 1_110)).await, Rotation::Reused, "the grace is over");
     assert_eq!(ask(rotate(21, 22, 1_110)).await, Rotation::Gone, "and so is the session");
 
-    registry.open_session(opened.clone(), 9).await.expect("opens");
+    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
     assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
     assert_eq!(ask(rotate(20, 99, 1_101)).await, Rotation::Reused, "not the same successor");
 
-    registry.open_session(opened.clone(), 9).await.expect("opens");
+    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
     assert_eq!(ask(rotate(66, 67, 1_100)).await, Rotation::Reused, "never was a token of it");
 
-    registry.open_session(opened, 9).await.expect("opens");
+    registry.open_session(opened, 9, Vec::new()).await.expect("opens");
     assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
     assert!(matches!(ask(rotate(21, 22, 1_101)).await, Rotation::Rotated(_)));
     assert_eq!(ask(rotate(20, 21, 1_102)).await, Rotation::Reused, "two generations old");
@@ -205,7 +212,7 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
 
 async fn sessions_end(registry: &dyn Registry) {
     for (number, user, client) in [(30, "ann", "web"), (31, "ann", "cli"), (32, "bob", "web"), (33, "web", "ann")] {
-        registry.open_session(session(number, user, client, 1), 9).await.expect("opens");
+        registry.open_session(session(number, user, client, 1), 9, Vec::new()).await.expect("opens");
     }
     let end = async |of: SessionsOf| {
         let mut ended: Vec<u8> = registry.end_sessions(of).await.expect("ends").into_iter().map(|id| id.0[0]).collect();
@@ -220,9 +227,110 @@ async fn sessions_end(registry: &dyn Registry) {
     assert_eq!(end(SessionsOf::Client(label("ann"))).await, [33]);
 }
 
+async fn sessions_end_with_what_ends_them(registry: &dyn Registry) {
+    let kind = Kind::User;
+    let label = |text: &str| text.parse().expect("a label");
+    let ids = |found: Vec<SessionId>| {
+        let mut ids: Vec<u8> = found.into_iter().map(|id| id.0[0]).collect();
+        ids.sort_unstable();
+        ids
+    };
+    for (number, user, client) in [(60, "ann", "web"), (61, "ann", "cli"), (62, "bob", "web"), (63, "bob", "cli")] {
+        registry.open_session(session(number, user, client, u64::from(number)), 9, Vec::new()).await.expect("opens");
+    }
+    let of =
+        async |user: &str| ids(registry.sessions(&label(user)).await.expect("reads").iter().map(|it| it.id).collect());
+    assert_eq!((of("ann").await, of("bob").await, of("eve").await), (vec![60, 61], vec![62, 63], vec![]));
+    // A write that is refused ends and changes nothing.
+    let info = |user: &str| Write::UserInfo { user: label(user), user_info: "{\"new\":1}".into() };
+    let end = |of: SessionsOf| Write::EndSessions(of);
+    let refused = vec![end(SessionsOf::User(label("ann"))), info("bob"), put(kind, "ann", 9, Expect::Revision(8))];
+    assert_eq!(conflict(registry.commit(refused).await).1, "ann");
+    let all = async || {
+        let mut all = registry.sessions(&label("ann")).await.expect("reads");
+        all.extend(registry.sessions(&label("bob")).await.expect("reads"));
+        all
+    };
+    assert_eq!(all().await.len(), 4);
+    assert!(all().await.iter().all(|session| !session.user_info.contains("new")));
+    // One that is done tells which sessions it was about.
+    let written = registry.write(vec![put(kind, "ann", 1, Expect::Absent), info("ann"), info("eve")]).await;
+    assert_eq!(ids(written.expect("writes")), [60, 61]);
+    let told: Vec<_> = all().await.iter().map(|session| session.user_info.contains("new")).collect();
+    assert_eq!(told, [true, true, false, false]);
+    let writes = vec![end(SessionsOf::One(label("bob"), SessionId([60; 16]))), end(SessionsOf::Client(label("web")))];
+    assert_eq!(
+        ids(registry.write(writes).await.expect("writes")),
+        [60, 62],
+        "of another user there is none of this id"
+    );
+    let one = vec![end(SessionsOf::One(label("ann"), SessionId([61; 16])))];
+    assert_eq!(ids(registry.write(one).await.expect("writes")), [61]);
+    let gone = vec![Write::Delete { kind, key: "ann".to_owned() }, end(SessionsOf::User(label("bob")))];
+    assert_eq!(ids(registry.write(gone).await.expect("writes")), [63]);
+    assert_eq!(all().await, []);
+}
+
+async fn sessions_stand_on_objects(registry: &dyn Registry) {
+    let (user, client) = (row(Kind::User, "ann", 3), row(Kind::Client, "web-app", 1));
+    let write = |row: &Row| Write::Put { row: row.clone(), expect: Expect::Any };
+    let gone = |row: &Row| Write::Delete { kind: row.kind, key: row.key.clone() };
+    let stands_on = || vec![user.clone(), client.clone()];
+    let same_revision = Row { body: "{}".to_owned(), ..user.clone() };
+    for (number, (change, met)) in [
+        (vec![], false),
+        (vec![write(&user)], false),
+        (vec![write(&client)], true),
+        (vec![write(&same_revision)], false),
+        (vec![write(&row(Kind::User, "ann", 4))], false),
+        (vec![write(&user)], true),
+        (vec![gone(&client)], false),
+        (vec![write(&client), gone(&user)], false),
+        (vec![write(&user)], true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        registry.commit(change).await.expect("writes");
+        let number = 70 + u8::try_from(number).expect("few");
+        let opened = session(number, "ann", "web-app", 1_000);
+        let found = registry.open_session(opened.clone(), 9, stands_on()).await;
+        let is_there = registry.session(opened.id).await.expect("reads").is_some();
+        assert_eq!((found.is_ok(), is_there), (met, met), "{number}");
+        let conflicts = matches!(found, Err(RegistryError::Conflict { .. }));
+        assert_eq!(conflicts, !met);
+        // A token is exchanged on the same condition, and is not used up by a refusal.
+        registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
+        let rotate = |shown: u8, successor: u8| Rotate {
+            id: opened.id,
+            shown: hash(shown),
+            successor: hash(successor),
+            now: 1_100,
+            grace: 10,
+            expires_at: 1_600,
+            user_info: "{\"anew\":1}".into(),
+            stands_on: stands_on(),
+        };
+        let found = registry.rotate(rotate(number, 200)).await;
+        let now = registry.session(opened.id).await.expect("reads").expect("alive");
+        if met {
+            assert!(matches!(found, Ok(Rotation::Rotated(session)) if session == now));
+            assert_eq!((now.refresh, now.user_info.as_ref()), (hash(200), "{\"anew\":1}"));
+            assert!(matches!(registry.rotate(rotate(number, 200)).await, Ok(Rotation::Repeated(_))));
+        } else {
+            assert!(matches!(found, Err(RegistryError::Conflict { .. })), "{found:?}");
+            assert_eq!(now, opened, "nothing is used up");
+        }
+        // One that was used up ends its session, whatever it stands on.
+        assert!(matches!(registry.rotate(rotate(199, 200)).await, Ok(Rotation::Reused)));
+        assert_eq!(registry.session(opened.id).await.expect("reads"), None);
+    }
+    registry.commit(vec![gone(&user), gone(&client)]).await.expect("writes");
+}
+
 async fn expired_sessions_are_forgotten(registry: &dyn Registry) {
     for (number, created_at) in [(40, 0), (41, 1), (42, 2)] {
-        registry.open_session(session(number, "ann", "web", created_at), 9).await.expect("opens");
+        registry.open_session(session(number, "ann", "web", created_at), 9, Vec::new()).await.expect("opens");
     }
     assert_eq!(registry.prune_sessions(999).await.expect("prunes"), 0);
     assert_eq!(registry.prune_sessions(1_001).await.expect("prunes"), 2);

@@ -42,7 +42,15 @@ fn write() -> impl Strategy<Value = Write> {
             expect,
         },
     );
-    prop_oneof![4 => put, 1 => (kind(), key()).prop_map(|(kind, key)| Write::Delete { kind, key })]
+    let label = || name().prop_map(|name| name.parse().expect("a label"));
+    prop_oneof![
+        8 => put,
+        2 => (kind(), key()).prop_map(|(kind, key)| Write::Delete { kind, key }),
+        1 => label().prop_map(|user| Write::EndSessions(SessionsOf::User(user))),
+        1 => label().prop_map(|client| Write::EndSessions(SessionsOf::Client(client))),
+        1 => (label(), 0_u8..6).prop_map(|(user, id)| Write::EndSessions(SessionsOf::One(user, SessionId([id; 16])))),
+        1 => (label(), "[a-z]{1,3}").prop_map(|(user, text)| Write::UserInfo { user, user_info: text.into() }),
+    ]
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
@@ -52,6 +60,8 @@ fn name() -> impl Strategy<Value = &'static str> {
 fn rotate() -> impl Strategy<Value = Rotate> {
     (0_u8..6, 0_u8..8, 0_u8..8, 0_u64..120, 0_u64..30, 0_u64..120).prop_map(
         |(id, shown, successor, now, grace, expires_at)| Rotate {
+            user_info: format!("{{\"at\":{now}}}").into(),
+            stands_on: Vec::new(),
             id: SessionId([id; 16]),
             shown: hash(shown),
             successor: hash(successor),
@@ -82,9 +92,15 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// Does the operation and writes its outcome down.
 async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
     match operation {
-        Operation::Commit(writes) => format!("{:?}", registry.commit(writes).await),
+        Operation::Commit(writes) => {
+            let done = registry.write(writes).await.map(|mut touched| {
+                touched.sort_by_key(|id| id.0);
+                touched
+            });
+            format!("{done:?}")
+        }
         Operation::Page(kind, after, limit) => format!("{:?}", registry.page(kind, &after, limit).await),
-        Operation::Open(session, limit) => format!("{:?}", registry.open_session(session, limit).await),
+        Operation::Open(session, limit) => format!("{:?}", registry.open_session(session, limit, Vec::new()).await),
         Operation::Rotate(rotate) => format!("{:?}", registry.rotate(rotate).await),
         Operation::End(id) => format!("{:?}", registry.end_session(id).await),
         Operation::EndAll(of) => {
