@@ -171,13 +171,13 @@ fn read(
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
     }
-    let seen = Seen::of(headers, node.pseudonym.as_bytes());
-    let host = read_host(uri, version, &seen)?;
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     if method.as_str().len() + authority + target > node.limits.request_line {
         return Err(Refusal::TargetTooLong { limit: node.limits.request_line });
     }
+    let seen = Seen::of(headers, node.pseudonym.as_bytes());
+    let host = read_host(uri, version, &seen)?;
     // Methods are told apart by case, but not by everybody.
     if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Err(Refusal::malformed("bad_method", "a method has no lower-case letters"));

@@ -115,6 +115,8 @@ impl Walk {
         call.hints = hints;
         let closes = closes || refusal.as_ref().is_some_and(door::ends_connection);
         let pipeline = pipeline(node, &mut call, refusal, worker::find);
+        let path = &call.request.path;
+        let closes = closes || call.route.is_none() && (path.has_parameters() || path.has_encoded_slash());
         Self { call, pipeline, received, under_way, closes, is_head, must_switch }
     }
 }

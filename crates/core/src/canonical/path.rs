@@ -233,10 +233,14 @@ impl Segment {
         }
         for part in self.decision.split("%2F") {
             let name = cut(part);
-            if matches!(name, "." | "..") {
-                let detail = "a dot segment carries no parameters and stands beside no encoded slash";
-                return Err(Refusal::malformed("dot_segment_parameter", detail));
+            if !matches!(name, "." | "..") {
+                continue;
             }
+            return Err(if name.len() == part.len() {
+                Refusal::malformed("encoded_slash", "no encoded slash stands beside a dot segment")
+            } else {
+                Refusal::malformed("dot_segment_parameter", "a dot segment carries no parameters")
+            });
         }
         Ok(())
     }
