@@ -1,7 +1,7 @@
-//! What of an object may be remembered for ever: everything but secrets and their hashes, and of very large
-//! objects only what is different.
+//! What of an object may be remembered for ever: everything but secrets and their hashes; and of a change what is
+//! different, so that what is remembered grows by what was done and not by what there is.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What stands where a secret was.
 const REDACTED: &str = "[redacted]";
@@ -24,8 +24,6 @@ const SECRET_ENDS: [&str; 3] = ["key", "token", "apikeys"];
 const PUBLIC: [&str; 2] = ["accesskey", "publickey"];
 /// The secret members of a JSON Web Key (RFC 7518 section 6).
 const JWK: [&str; 8] = ["k", "d", "p", "q", "dp", "dq", "qi", "oth"];
-/// Up to so many bytes of JSON, before and after together, an object is remembered as a whole.
-const WHOLE: usize = 32 << 10;
 
 /// The same JSON with everything taken out that is kept under a name secrets have.
 pub fn redacted(mut value: Value) -> Value {
@@ -74,33 +72,36 @@ pub(crate) fn is_secret(name: &str) -> bool {
         && (SECRET_PARTS.iter().any(|part| bare.contains(part)) || SECRET_ENDS.iter().any(|end| bare.ends_with(end)))
 }
 
-/// Both sides of a change as JSON texts. Where they are large, what is the same on both is left out: members of
-/// the object, and the common beginning and end of lists in it, so that one target more in a list of a thousand
-/// costs one target. Takes time in proportion to both.
+/// Both sides of a change as JSON texts. What is the same on both is left out: members of objects, and the common
+/// beginning and end of lists, so that one target more in a list of a thousand costs one target. What was made or is gone
+/// is there as a whole. Takes time in proportion to both.
 pub fn narrowed(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
-    let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-    let whole = (text(&before), text(&after));
-    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     match (before, after) {
-        (Some(Value::Object(mut before)), Some(Value::Object(mut after)))
-            if length(&whole.0) + length(&whole.1) > WHOLE =>
-        {
+        (Some(mut before), Some(mut after)) => {
             leave_out(&mut before, &mut after);
-            (Some(Value::Object(before).to_string()), Some(Value::Object(after).to_string()))
+            (Some(before.to_string()), Some(after.to_string()))
         }
-        _ => whole,
+        (before, after) => (before.map(|value| value.to_string()), after.map(|value| value.to_string())),
     }
 }
 
-fn leave_out(before: &mut Map<String, Value>, after: &mut Map<String, Value>) {
-    let same: Vec<String> =
-        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
-    for name in same {
-        before.remove(&name);
-        after.remove(&name);
-    }
-    for (name, former) in before.iter_mut() {
-        if let (Value::Array(former), Some(Value::Array(latter))) = (former, after.get_mut(name)) {
+fn leave_out(before: &mut Value, after: &mut Value) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let is_same = |name: &String, former: &Value| after.get(name) == Some(former);
+            let same: Vec<String> =
+                before.iter().filter(|(name, former)| is_same(name, former)).map(|(name, _)| name.clone()).collect();
+            for name in &same {
+                before.remove(name);
+                after.remove(name);
+            }
+            for (name, former) in before.iter_mut() {
+                if let Some(latter) = after.get_mut(name) {
+                    leave_out(former, latter);
+                }
+            }
+        }
+        (Value::Array(former), Value::Array(latter)) => {
             let end = former.iter().rev().zip(latter.iter().rev()).take_while(|(one, other)| one == other).count();
             former.truncate(former.len() - end);
             latter.truncate(latter.len() - end);
@@ -108,6 +109,7 @@ fn leave_out(before: &mut Map<String, Value>, after: &mut Map<String, Value>) {
             former.drain(..start);
             latter.drain(..start);
         }
+        _ => {}
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_large_object_what_is_different_is_kept() {
+    fn of_a_change_what_is_different_is_kept() {
         let targets =
             |count: usize| (0..count).map(|number| json!({"url": format!("http://host-{number:08}:9000/base")}));
         let former: Vec<Value> = targets(1_000).collect();
@@ -162,9 +164,21 @@ mod tests {
         let (before, after) = narrowed(object(&former), object(&latter));
         assert_eq!(before.as_deref(), Some("{\"targets\":[]}"));
         assert_eq!(after.as_deref(), Some("{\"targets\":[{\"url\":\"http://new\"}]}"));
-        let (before, after) = narrowed(object(&former[..2]), object(&former[..1]));
-        assert_eq!(before, object(&former[..2]).map(|value| value.to_string()), "a small one is kept as a whole");
-        assert_eq!(after, object(&former[..1]).map(|value| value.to_string()));
+        let change = |before: Value, after: Value| narrowed(Some(before), Some(after));
+        let sides = |before: &str, after: &str| (Some(before.to_owned()), Some(after.to_owned()));
+        let small = |rate: u32| json!({"require": [["bearer"]], "policies": {"cors": {}, "throttle": {"rate": rate, "per": 1}}});
+        let of = |rate: u32| format!("{{\"policies\":{{\"throttle\":{{\"rate\":{rate}}}}}}}");
+        assert_eq!(change(small(1), small(2)), sides(&of(1), &of(2)), "of a small one too");
+        assert_eq!(change(json!({"a": 1}), json!({"a": 1, "b": null})), sides("{}", "{\"b\":null}"));
+        assert_eq!(
+            change(json!({"a": [1], "b": 2}), json!({"a": {}, "c": 2})),
+            sides("{\"a\":[1],\"b\":2}", "{\"a\":{},\"c\":2}")
+        );
+        assert_eq!(
+            change(json!({"a": 1}), json!({"a": 1})),
+            sides("{}", "{}"),
+            "nothing, where only the owner is another"
+        );
         assert_eq!(
             narrowed(None, object(&former)).1.map(|text| text.len()),
             object(&former).map(|it| it.to_string().len())
