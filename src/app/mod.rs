@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use http::HeaderValue;
-use portcullis_admin::{AdminState, RegisterEndpoint};
+use portcullis_admin::{AdminState, RegisterEndpoint, Registrar};
 use portcullis_core::audit::Link;
 use portcullis_core::call::hex;
 use portcullis_core::directory::Directory;
@@ -59,7 +59,10 @@ use files::{DATABASE, DataDir};
 use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
-use settings::{capture_settings, limits, lockout_settings, log_settings, timeouts, upstream_settings};
+pub(crate) use settings::default_routes;
+use settings::{
+    capture_settings, limits, lockout_settings, log_settings, registration_bounds, timeouts, upstream_settings,
+};
 
 /// Memory for sessions that were seen on this node.
 const SESSION_BYTES: u64 = 64 << 20;
@@ -200,7 +203,8 @@ impl Gateway {
 
         let explainer = Explainer::new(&node, publisher.clone());
         let (changes, pending) = Changes::prepare();
-        let builtin = identity.builtin(&jobs, &clock, &changes, stage_seen);
+        let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
+        let builtin = identity.builtin(&jobs, &clock, (&changes, &registrar), stage_seen);
         let steps: Vec<(&'static str, Step)> =
             request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
         let workshop = Workshop {
@@ -210,6 +214,7 @@ impl Gateway {
             upstreams: upstreams.clone(),
             publisher,
             builtin: Snapshot::of_builtin(config.builtin_hosts.clone(), builtin, &steps),
+            default_routes: Arc::new(default_routes(&config)),
         };
         pending.start(workshop).await?;
         ensure_default_client(&changes).await?;
@@ -217,6 +222,7 @@ impl Gateway {
         let certificates = upstreams.clone();
         let state = Arc::new(AdminState {
             changes,
+            registrar,
             dry_run: DryRun::new(parts, upstreams),
             explainer,
             users: identity.users,
@@ -348,12 +354,14 @@ impl Identity {
         &self,
         jobs: &Arc<dyn Jobs>,
         clock: &Arc<dyn Clock>,
-        changes: &Changes,
+        (changes, registrar): (&Changes, &Arc<Registrar>),
         stage: watch::Receiver<Stage>,
     ) -> Vec<Builtin> {
         let (login, keys) = (&self.login, &self.keys);
         let token = TokenEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
         let refresh = RefreshEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
+        let (registrar, changes) = (Arc::clone(registrar), changes.clone());
+        let register = RegisterEndpoint::new(registrar, changes, Arc::clone(jobs), Arc::clone(clock));
         let whole = |path, endpoint| Builtin { path, meets: Meets::Whole, endpoint };
         vec![
             whole("/-/token", Arc::new(token)),
@@ -365,7 +373,7 @@ impl Identity {
                 meets: Meets::Below,
                 endpoint: Arc::new(PemEndpoint::new(Arc::clone(keys))),
             },
-            whole("/-/register", Arc::new(RegisterEndpoint::new(changes.clone(), Arc::clone(jobs), Arc::clone(clock)))),
+            whole("/-/register", Arc::new(register)),
             whole("/-/health", Arc::new(Health)),
             whole("/-/ready", Arc::new(Ready(stage))),
         ]

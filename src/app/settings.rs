@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use http::HeaderValue;
+use portcullis_admin::{ChangeRate, RegistrationBounds};
+use portcullis_core::model::DefaultRoutes;
 use portcullis_identity::LockoutSettings;
 use portcullis_proxy::node::{Limits, Timeouts};
 use portcullis_proxy::upstream::Settings as UpstreamSettings;
@@ -48,6 +50,23 @@ pub(super) fn limits(config: &Config, connections: usize) -> Limits {
         http2_streams: u32::try_from(config.limits.http2_streams).unwrap_or(u32::MAX),
         connections,
         connections_per_peer: config.limits.connections_per_peer,
+    }
+}
+
+pub(crate) fn default_routes(config: &Config) -> DefaultRoutes {
+    DefaultRoutes { by_default: config.default_route, registered_below: config.registration.prefix.as_str().into() }
+}
+
+pub(super) fn registration_bounds(config: &Config) -> RegistrationBounds {
+    let bounds = &config.registration;
+    RegistrationBounds {
+        services_per_enrolment: bounds.services_per_enrolment,
+        versions_per_service: bounds.versions_per_service,
+        changes: ChangeRate { at_once: bounds.changes_at_once, per_minute: bounds.changes_per_minute },
+        enrolment_changes: ChangeRate {
+            at_once: bounds.enrolment_changes_at_once,
+            per_minute: bounds.enrolment_changes_per_minute,
+        },
     }
 }
 

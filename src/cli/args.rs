@@ -179,6 +179,29 @@ pub(crate) enum ServiceCommand {
         /// NAME
         name: String,
     },
+    /// Registrations: what a service that registered itself may change, and the key to it
+    #[command(subcommand)]
+    Registration(RegistrationCommand),
+}
+
+/// `portcullis service registration`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistrationCommand {
+    /// Show since when a name is registered, with which enrolment token, and which versions its key may change
+    Get {
+        /// NAME
+        name: String,
+    },
+    /// Revoke a registration: its key changes nothing any more; the service goes on being called until it is deleted
+    Revoke {
+        /// NAME
+        name: String,
+    },
+    /// Exchange the registration key for a new one and print it; the former is good for nothing from then on
+    Rotate {
+        /// NAME
+        name: String,
+    },
 }
 
 /// `portcullis service put`.
@@ -204,6 +227,10 @@ pub(crate) struct PutService {
     /// What is spoken to its instances: auto, http1, h2 (over TLS) or h2c (HTTP/2 in clear) [default: auto]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) protocol: Option<String>,
+    /// Whether calls reach it under /NAME/VERSION, beside the routes that lead to it [default: as the gateway's settings
+    /// say]
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) default_route: Option<bool>,
 }
 
 /// `portcullis route`.

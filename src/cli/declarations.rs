@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
@@ -108,7 +109,7 @@ pub(super) async fn examine(
         declared.services.insert(id.clone(), Service::with_target(elsewhere.clone(), None));
     }
     let dry_run = app::dry_run(config).await?;
-    let problems = planned(&View::default(), &reading, false, &dry_run).problems;
+    let problems = planned(&View::with(Arc::new(app::default_routes(config))), &reading, false, &dry_run).problems;
     if !problems.is_empty() {
         return Err(bad(file, with_lines(problems, &bytes), output)?);
     }
@@ -203,6 +204,18 @@ fn show(plan: &Value, output: &mut Output) -> Result<(), Failure> {
         let line = format!("  policies of {}: {}", text(policies, "route"), kinds.join(" "));
         output.line(&printable(&line))?;
     }
+    for shadow in plan.get("shadowed").and_then(Value::as_array).into_iter().flatten() {
+        let partly = if shadow.get("partly") == Some(&Value::Bool(true)) { "partly " } else { "" };
+        let hosts = Some(text(shadow, "hosts")).filter(|hosts| !hosts.is_empty());
+        let hosts = hosts.map(|hosts| format!(" on {hosts}")).unwrap_or_default();
+        let (service, route) = (text(shadow, "service"), text(shadow, "route"));
+        let line = format!("! registered service {service} is {partly}shadowed by route {route}{hosts}");
+        let line = output.paint(Colour::Yellow, &printable(&line));
+        output.line(&line)?;
+    }
+    if let Some(more) = plan.get("shadowed_left_out").and_then(Value::as_u64) {
+        output.line(&format!("! {more} more registered services are shadowed"))?;
+    }
     let [added, changed, removed] = counts;
     let unchanged = text(plan, "unchanged");
     output.line(&format!("{added} to add, {changed} to change, {removed} to remove, {unchanged} unchanged"))
@@ -239,11 +252,19 @@ mod tests {
             ],
             "policies": [{"route": "r", "kinds": {"acl": "add", "require": "change"}}],
             "unchanged": 4,
+            "shadowed": [
+                {"service": "shop/v1", "route": "r"},
+                {"service": "shop/v2", "route": "s", "hosts": ["a", "b"], "partly": true},
+            ],
+            "shadowed_left_out": 3,
         });
         show(&plan, &mut out).expect("written");
         assert_eq!(
             shown.text(),
             "+ service a/v1\n~ route r (match, policies)\n- client c\\n\n  policies of r: +acl ~require\n\
+             ! registered service shop/v1 is shadowed by route r\n\
+             ! registered service shop/v2 is partly shadowed by route s on a, b\n\
+             ! 3 more registered services are shadowed\n\
              1 to add, 1 to change, 1 to remove, 4 unchanged\n"
         );
     }

@@ -22,7 +22,11 @@ pub(super) async fn run(command: RouteCommand, admin: &Admin, output: &mut Outpu
             if output.is_json() {
                 return output.json(&reply);
             }
-            output.line(&format!("{name}: {} -> {}", request(&reply), destination(&reply)))
+            output.line(&format!("{name}: {} -> {}", request(&reply), destination(&reply)))?;
+            match text(&reply, "shadows") {
+                services if services.is_empty() => Ok(()),
+                services => output.note(&format!("it goes before registered services: {services}")),
+            }
         }
         RouteCommand::Delete { name } => {
             admin.delete(&path(&name)).await?;
@@ -34,6 +38,7 @@ pub(super) async fn run(command: RouteCommand, admin: &Admin, output: &mut Outpu
 /// Every route: the default ones of services, then the declared ones.
 async fn list(admin: &Admin, output: &mut Output) -> Result<(), Failure> {
     let mut routes = admin.all("/services").await?;
+    routes.retain(|service| service.get("path").is_some_and(|path| !path.is_null()));
     routes.extend(admin.all("/routes").await?);
     output.list(routes, |routes| {
         let mut table = Table::new(["route", "request", "leads to", "require", "owner"]);

@@ -21,13 +21,14 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let trouble = |failure| Failure::Trouble(Box::new(failure));
-    let (mut declared, mut text, mut enrolments) = (None, None, None);
+    let (mut declared, mut text, mut services, mut enrolments) = (None, None, None, None);
     if let Some(file) = &check.file {
         let (declarations, bytes) = examine(file, config, output).await?;
         declared = Some(serde_json::to_value(&declarations).map_err(Failure::failed)?);
         text = Some((file.display().to_string(), bytes));
     } else if let Some(admin) = admin {
         declared = Some(admin.get("/declarations?format=json").await.map_err(trouble)?.body);
+        services = Some(admin.all("/services").await.map_err(trouble)?);
         enrolments = Some(admin.all("/enrolment-tokens").await.map_err(trouble)?);
     } else {
         output.note("note: declarations were not looked at; name a file with -f, or a running gateway with --live")?;
@@ -36,6 +37,7 @@ pub(super) async fn run(
         config,
         config_file: config_file.clone(),
         declared: declared.as_ref(),
+        services: services.as_deref(),
         enrolments: enrolments.as_deref(),
     };
     let findings = audit(&subject);

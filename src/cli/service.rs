@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::admin::{Admin, encode};
-use super::args::{PutService, ServiceCommand};
+use super::args::{PutService, RegistrationCommand, ServiceCommand};
 use super::failure::Failure;
 use super::json::{require, targets, text};
 use super::output::Output;
@@ -19,7 +19,9 @@ pub(super) async fn run(command: ServiceCommand, admin: &Admin, output: &mut Out
             if output.is_json() {
                 return output.json(&reply);
             }
-            output.line(&format!("/{} -> {}", put.service, targets(&reply)))
+            let path = Some(text(&reply, "path")).filter(|path| !path.is_empty());
+            let path = path.unwrap_or_else(|| format!("{} by its routes alone", put.service));
+            output.line(&format!("{path} -> {}", targets(&reply)))
         }
         ServiceCommand::Delete { service } => {
             admin.delete(&path(&service)?).await?;
@@ -28,6 +30,22 @@ pub(super) async fn run(command: ServiceCommand, admin: &Admin, output: &mut Out
         ServiceCommand::ApiKey { name } => {
             let reply = admin.post(&format!("/services/{}/api-keys", encode(&name)), &json!({})).await?.body;
             output.secret(&reply, "api_key", "This API key is shown once; keep it.")
+        }
+        ServiceCommand::Registration(command) => registration(command, admin, output).await,
+    }
+}
+
+async fn registration(command: RegistrationCommand, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
+    let path = |name: &str| format!("/services/{}/registration", encode(name));
+    match command {
+        RegistrationCommand::Get { name } => output.json(&admin.get(&path(&name)).await?.body),
+        RegistrationCommand::Revoke { name } => {
+            admin.delete(&path(&name)).await?;
+            output.note(&format!("revoked the registration of {name}; the service goes on until it is deleted"))
+        }
+        RegistrationCommand::Rotate { name } => {
+            let reply = admin.post(&format!("{}/rotate", path(&name)), &json!({})).await?.body;
+            output.secret(&reply, "registration_key", "This registration key is shown once; keep it.")
         }
     }
 }
@@ -70,6 +88,9 @@ fn body(put: &PutService) -> Result<Value, Failure> {
     if let Some(protocol) = &put.protocol {
         body.insert("protocol".to_owned(), json!(protocol));
     }
+    if let Some(default_route) = put.default_route {
+        body.insert("default_route".to_owned(), json!(default_route));
+    }
     if !put.policies.is_empty() {
         let policies: Map<_, _> = put.policies.iter().map(|text| policy(text)).collect::<Result<_, _>>()?;
         body.insert("policies".to_owned(), policies.into());
@@ -104,6 +125,7 @@ mod tests {
             policies: policies.iter().map(|text| (*text).to_owned()).collect(),
             audiences: Vec::new(),
             protocol: None,
+            default_route: None,
         })
     }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis_core::address::Network;
+use portcullis_core::model::is_reserved_service_name;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 use portcullis_telemetry::Target;
@@ -231,6 +232,28 @@ pub(super) const POSITIVE: Reader<usize> = Reader {
     list: false,
     expected: "a whole number, 1 or more",
     read: |raw| (COUNT.read)(raw).filter(|count| *count > 0),
+};
+
+/// Segments a path has at most under which others stand.
+const MAX_PREFIX_DEPTH: usize = 4;
+
+/// A path under which others stand, or none: one that is written in one way only, and none of the gateway's own.
+pub(super) const PATH_PREFIX: Reader<String> = Reader {
+    form: "PATH",
+    list: false,
+    expected: "a path like '/svc': at most four segments of letters, digits, '_', '-', '.' and '~', none of the gateway's own",
+    read: |raw| {
+        let text = raw.text()?;
+        let mut segments = text.split('/');
+        let (root, first) = (segments.next()?, segments.clone().next());
+        let is_own = first.is_some_and(is_reserved_service_name);
+        let is_plain = |segment: &str| {
+            let written = segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte));
+            written && !segment.is_empty() && segment != "." && segment != ".."
+        };
+        let is_prefix = root.is_empty() && !is_own && segments.clone().all(is_plain);
+        (is_prefix && segments.count() <= MAX_PREFIX_DEPTH).then(|| text.to_owned())
+    },
 };
 
 /// A number of threads, in itself or by the cores of this machine.
@@ -493,6 +516,41 @@ mod tests {
             assert_eq!(BYTES.read(&Raw::Text(text)).ok(), want, "{text}");
         }
         assert!(POSITIVE_BYTES.read(&Raw::Text("0KiB")).is_err());
+    }
+
+    #[test]
+    fn a_prefix_is_written_in_one_way_and_is_not_the_gateways_own() {
+        for good in ["", "/svc", "/a/b/c/d", "/Services_1/v2.0~x-y", "/authors"] {
+            assert_eq!(PATH_PREFIX.read(&Raw::Text(good)).as_deref(), Ok(good));
+        }
+        for bad in [
+            "/",
+            "svc",
+            "svc/",
+            "/svc/",
+            "//svc",
+            "/a//b",
+            "/a/../b",
+            "/.",
+            "/..",
+            "/a/b/c/d/e",
+            "/{x}",
+            "/%61",
+            "/a b",
+            "/ü",
+            "/a;b",
+            "/*",
+            "/-",
+            "/-/x",
+            "/oauth",
+            "/OAuth/x",
+            "/AUTH",
+            "/.well-known",
+            "/Verify_Token/y",
+            "http://a/svc",
+        ] {
+            assert!(PATH_PREFIX.read(&Raw::Text(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -129,6 +129,26 @@ settings! {
         /// Where services may be: "loopback", "private", "public" and networks. Link-local, metadata and
         /// special-purpose addresses only when a network names them.
         allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),
+        /// Whether calls reach a service under its own path, "/name/version", beside the routes that lead to it, where its
+        /// declaration does not say so itself.
+        default_route: bool = SWITCH("true"),
+    }
+    /// Services that register themselves.
+    registration: Registration {
+        /// The path below which they are called, like "/svc" for "/svc/name/version". Empty: none, "/name/version".
+        prefix: String = PATH_PREFIX(""),
+        /// Services that stand registered with one enrolment token; one more is 409.
+        services_per_enrolment: usize = POSITIVE("1000"),
+        /// Versions of one service that came by registration; one more is 409.
+        versions_per_service: usize = POSITIVE("100"),
+        /// Changes of one registration at once; more are 429. What changes nothing is free.
+        changes_at_once: usize = POSITIVE("60"),
+        /// Changes of one registration in a minute, beyond those at once.
+        changes_per_minute: usize = POSITIVE("60"),
+        /// Changes at once of all registrations with one enrolment token; more are 429.
+        enrolment_changes_at_once: usize = POSITIVE("1000"),
+        /// Changes in a minute of all registrations with one enrolment token, beyond those at once.
+        enrolment_changes_per_minute: usize = POSITIVE("600"),
     }
     /// TLS on the data plane.
     tls: Tls {

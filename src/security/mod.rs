@@ -87,6 +87,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) config_file: PathBuf,
     /// The declarations, as JSON; none if they are not known.
     pub(crate) declared: Option<&'a Value>,
+    /// The services, as the admin API lists them; none if they are not known.
+    pub(crate) services: Option<&'a [Value]>,
     /// The enrolment tokens, as the admin API lists them; none if they are not known.
     pub(crate) enrolments: Option<&'a [Value]>,
 }
@@ -148,7 +150,7 @@ pub(crate) fn audit(subject: &Subject<'_>) -> Vec<Finding> {
 
 /// What an auditor would object to in the modes of files, for a gateway that starts all the same.
 pub(crate) fn audit_of_files(config: &Config, config_file: PathBuf) -> Vec<Finding> {
-    let mut findings = audit(&Subject { config, config_file, declared: None, enrolments: None });
+    let mut findings = audit(&Subject { config, config_file, declared: None, services: None, enrolments: None });
     findings.retain(|finding| finding.about == About::Files);
     findings
 }

@@ -21,7 +21,7 @@ const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie"
 /// Every place a policy is declared at.
 fn each(subject: &Subject<'_>, kind: &str, look: impl Fn(&str, &Value, &mut Vec<Place>)) -> Vec<Place> {
     let mut found = Vec::new();
-    for site in subject.declared.map(sites).unwrap_or_default() {
+    for site in sites(subject) {
         if let Some((path, policy)) = site.policy(kind) {
             look(&path, policy, &mut found);
         }

@@ -26,12 +26,21 @@ rules! {
     Medium Declarations "optional-credential" services::optional_credentials:
         "an alternative asks for less than another one, which is then never needed" =>
         "take one of the two alternatives out of `require`";
+    Medium Declarations "differing-ways" services::differing_ways:
+        "ways to one service do not ask for the same, and whoever is refused by one takes the other" =>
+        "set `default_route: false` for the service, or give its ways the same `require`, filters, rules and limits";
     Low Declarations "no-limit" services::without_limit:
         "callers who are known may call as often as they like" =>
         "give it `rate_limit` by client or user, and `throttle` against guessing";
     Medium Declarations "evadable-limit" services::limits_of_the_callers_choice:
         "every limit counts by a header field or path, so whoever varies it is not held back" =>
         "add a limit by `address` alone, or, behind credentials, by `client` or `user`";
+    Medium Declarations "look-alike-services" services::twins:
+        "a service has a name that differs in case alone from another's, or from one of the gateway's own" =>
+        "move its callers to another name, and delete it";
+    Low Declarations "shadowed-service" services::shadowed:
+        "a service registered itself under a path that a route has, so its calls go elsewhere" =>
+        "let it register under another name, set `registration.prefix`, or take the route out if that is not meant";
     High Declarations "plain-http-public-target" services::plain_public_target:
         "calls travel to a public address in clear, with the user's information" =>
         "give the service TLS and an `https` target, or put it on a network of your own";

@@ -1,14 +1,16 @@
 //! What is wrong with who may call a service, how often, and where it is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use serde_json::Value;
 
 use super::sites::{Site, objects, sites};
 use super::{Place, Subject};
 
 fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Place>) -> Vec<Place> {
-    subject.declared.map(|declared| sites(declared).iter().flat_map(look).collect()).unwrap_or_default()
+    sites(subject).iter().flat_map(look).collect()
 }
 
 pub(super) fn open(subject: &Subject<'_>) -> Vec<Place> {
@@ -78,6 +80,64 @@ pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Place> {
         }
         found
     })
+}
+
+/// What decides who may call a service, from where, what and how often, but for `require`.
+const FENCES: [&str; 8] =
+    ["ip_filter", "throttle", "request_limits", "bearer", "api_key", "client_certificate", "acl", "rate_limit"];
+
+/// Ways to one service that do not hold calls to the same.
+pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Place> {
+    let sites = sites(subject);
+    let mut first: BTreeMap<&str, &Site<'_>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for site in &sites {
+        let Some(other) = first.get(site.to) else {
+            first.insert(site.to, site);
+            continue;
+        };
+        let differs = |kind: &&str| match (site.effect(kind), other.effect(kind)) {
+            (Some(own), Some(others)) => own != others,
+            _ => false,
+        };
+        let kinds: Vec<_> = ["require"].into_iter().chain(FENCES).filter(differs).collect();
+        if !kinds.is_empty() {
+            let other = if other.is_route() { other.path.clone() } else { format!("'/{}'", site.to) };
+            let detail = format!("it leads to '{}' as {other} does, with another {}", site.to, kinds.join(", "));
+            found.push(Place::new(site.path.clone(), detail));
+        }
+    }
+    found
+}
+
+/// Services that registered themselves and whose calls go to routes.
+pub(super) fn shadowed(subject: &Subject<'_>) -> Vec<Place> {
+    let text = |service: &Value, field: &str| service.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let services = subject.services.into_iter().flatten();
+    let shadowed = services.filter_map(|service| {
+        let routes = service.get("shadowed_by")?.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>();
+        let path = format!("services.{}/{}", text(service, "name"), text(service, "version"));
+        (!routes.is_empty()).then(|| Place::new(path, format!("by {}", routes.join(", "))))
+    });
+    shadowed.collect()
+}
+
+/// Services whose names differ in case alone from those of others, or from those of the gateway.
+pub(super) fn twins(subject: &Subject<'_>) -> Vec<Place> {
+    let Some(declared) = subject.declared else { return Vec::new() };
+    let name = |id: &str| id.split('/').next().unwrap_or(id).to_owned();
+    let mut spellings: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (id, _) in objects(declared, "services") {
+        spellings.entry(name(id).to_ascii_lowercase()).or_default().insert(name(id));
+    }
+    let looks_like = |id: &str| {
+        let lower = name(id).to_ascii_lowercase();
+        let kept = RESERVED_SERVICE_NAMES.iter().find(|kept| **kept == lower).map(|kept| (*kept).to_owned());
+        let others = spellings.get(&lower).into_iter().flatten().find(|other| **other != name(id));
+        kept.or_else(|| others.cloned())
+    };
+    let found = objects(declared, "services").filter_map(|(id, _)| Some((id, looks_like(id)?)));
+    found.map(|(id, other)| Place::new(format!("services.{id}"), format!("beside '{other}'"))).collect()
 }
 
 /// A target with its place and its host, where it is spoken to in clear.

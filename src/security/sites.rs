@@ -1,21 +1,32 @@
 //! The places calls go through: each service under its own path, and each route to a service, with what it inherits.
 
+use portcullis_core::model::default_require;
 use serde_json::{Map, Value};
+
+use super::Subject;
 
 /// One way to a service.
 pub(super) struct Site<'a> {
     /// `services.orders/v1` or `routes.orders`.
     pub(super) path: String,
+    /// The service it leads to, as `name/version`.
+    pub(super) to: &'a str,
     own: &'a Value,
     /// The service a route leads to, where it is declared.
     service: Option<(String, &'a Value)>,
     is_route: bool,
 }
 
-/// Every way to a service.
-pub(super) fn sites(declared: &Value) -> Vec<Site<'_>> {
-    let services = objects(declared, "services").map(|(name, service)| Site {
+/// Every way to a service. One that has no path of its own is reached by its routes alone.
+pub(super) fn sites<'a>(subject: &Subject<'a>) -> Vec<Site<'a>> {
+    let Some(declared) = subject.declared else { return Vec::new() };
+    let has_own = |service: &Value| match service.get("default_route") {
+        Some(Value::Bool(said)) => *said,
+        _ => subject.config.default_route,
+    };
+    let services = objects(declared, "services").filter(|(_, service)| has_own(service)).map(|(name, service)| Site {
         path: format!("services.{name}"),
+        to: name,
         own: service,
         service: None,
         is_route: false,
@@ -25,6 +36,7 @@ pub(super) fn sites(declared: &Value) -> Vec<Site<'_>> {
         let service = declared.get("services").and_then(|services| services.get(id));
         Some(Site {
             path: format!("routes.{name}"),
+            to: id,
             own: route,
             service: service.map(|service| (format!("services.{id}"), service)),
             is_route: true,
@@ -79,10 +91,45 @@ impl<'a> Site<'a> {
         !self.is_route || ["throttle", "rate_limit"].iter().any(|kind| has(kind))
     }
 
+    /// Whether it is a route, and not the service's own path.
+    pub(super) fn is_route(&self) -> bool {
+        self.is_route
+    }
+
+    /// What the credentials it wants, or a policy, come to; none if that is declared elsewhere.
+    pub(super) fn effect(&self, kind: &str) -> Option<Value> {
+        let is_known = |is_own: bool| is_own || self.is_known();
+        if kind == "require" {
+            let found = self.require().map(|(_, alternatives)| alternatives.to_vec());
+            let usual = || serde_json::to_value(default_require()).ok()?.as_array().cloned();
+            let found = if is_known(found.is_some()) { found.or_else(usual) } else { found };
+            return found.map(|alternatives| {
+                sorted(alternatives.into_iter().map(|kinds| match kinds {
+                    Value::Array(kinds) => sorted(kinds),
+                    other => other,
+                }))
+            });
+        }
+        let found = self.policy(kind).map(|(_, policy)| policy.clone());
+        let is_nothing = |policy: &Value| {
+            policy.as_object().is_some_and(|members| {
+                members.iter().all(|(name, value)| name == "limits" && value.as_array().is_some_and(Vec::is_empty))
+            })
+        };
+        is_known(found.is_some()).then(|| found.filter(|policy| !is_nothing(policy)).unwrap_or_default())
+    }
+
     /// Whether all that holds for it is declared here.
     pub(super) fn is_known(&self) -> bool {
         !self.is_route || self.service.is_some()
     }
+}
+
+/// A list whose order does not matter.
+fn sorted(items: impl IntoIterator<Item = Value>) -> Value {
+    let mut items: Vec<Value> = items.into_iter().collect();
+    items.sort_by_key(Value::to_string);
+    items.into()
 }
 
 fn limits((path, policy): (String, &Value)) -> Vec<(String, &Value)> {

@@ -34,6 +34,7 @@ fn what_is_not_known_is_passed_over() {
         config: &config,
         config_file: "/nowhere/portcullis.toml".into(),
         declared: Some(&declared),
+        services: None,
         enrolments: Some(&enrolments[..0]),
     };
     let found: Vec<_> = audit(&subject).into_iter().map(|finding| (finding.id, finding.path)).collect();

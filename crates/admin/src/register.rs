@@ -19,14 +19,15 @@ use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::model::{Name, ServiceId};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::{Clock, RegistryError};
-use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_core::refusal::{Credential, LimitFields, Refusal};
 use portcullis_identity::hash_key;
 use portcullis_proxy::change::{ChangeError, Changes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::bearer;
-use crate::operations::registering::{Announcement, Registered, register};
+use crate::operations::registering::{Announcement, Outcome, Registered, register};
+use crate::registrar::{LimitReached, Registrar};
 use crate::request::is_json;
 
 /// Bytes of a registration.
@@ -55,8 +56,9 @@ pub(crate) struct Reply {
     name: String,
     /// Its version.
     version: String,
-    /// The path under which apps call it.
-    path: String,
+    /// The path under which apps call it; null if the operator has it called by routes of its own alone.
+    #[schema(required)]
+    path: Option<String>,
     /// The API key with which apps call it; shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
@@ -67,6 +69,7 @@ pub(crate) struct Reply {
 
 /// The endpoint.
 pub struct RegisterEndpoint {
+    registrar: Arc<Registrar>,
     changes: Changes,
     jobs: Arc<dyn Jobs>,
     clock: Arc<dyn Clock>,
@@ -74,8 +77,8 @@ pub struct RegisterEndpoint {
 
 impl RegisterEndpoint {
     /// An endpoint that makes its changes on the control runtime behind `jobs`.
-    pub fn new(changes: Changes, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
-        Self { changes, jobs, clock }
+    pub fn new(registrar: Arc<Registrar>, changes: Changes, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
+        Self { registrar, changes, jobs, clock }
     }
 }
 
@@ -89,8 +92,8 @@ impl Endpoint for RegisterEndpoint {
         let said = announcement(&read_body(call).await?)?;
         let id = said.id.clone();
         let (changes, now) = (self.changes.clone(), self.clock.unix_millis());
-        let from = call.peer.client_ip;
-        let work = async move { register(&changes, now, from, token, said).await };
+        let (registrar, from) = (Arc::clone(&self.registrar), call.peer.client_ip);
+        let work = async move { register(&registrar, &changes, now, from, token, said).await };
         let registered = jobs::run(&self.jobs, work).await?.map_err(refuse)?;
         reply(&id, registered)
     }
@@ -148,7 +151,12 @@ fn refuse(error: ChangeError) -> Refusal {
         ChangeError::Conflict(detail) => Refusal::Conflict { detail: detail.into() },
         ChangeError::Invalid(problems) => {
             let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            Refusal::malformed("bad_base_url", all.join("; "))
+            let code = match problems.first().map(|problem| problem.path.as_str()) {
+                Some("name") => "bad_name",
+                Some("version") => "bad_version",
+                _ => "bad_base_url",
+            };
+            Refusal::malformed(code, all.join("; "))
         }
         ChangeError::Stopping => {
             Refusal::Overloaded { private: "the gateway is stopping", retry_after: Duration::from_secs(1) }
@@ -160,15 +168,31 @@ fn refuse(error: ChangeError) -> Refusal {
     }
 }
 
+/// Too many changes, in the fields that calls are told about their limits in.
+fn limit(LimitReached { limit, rate, retry_after }: LimitReached) -> Refusal {
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    let value = |text: String| HeaderValue::try_from(text).map_err(|error| Refusal::internal(error.to_string()));
+    let policy = value(format!("\"{limit}\";q={};w=60", rate.per_minute));
+    match (policy, value(format!("\"{limit}\";r=0;t={seconds}"))) {
+        (Ok(policy), Ok(state)) => Refusal::TooManyRequests {
+            limit: limit.into(),
+            retry_after,
+            fields: Box::new(LimitFields { policy, state }),
+        },
+        (Err(refusal), _) | (_, Err(refusal)) => refusal,
+    }
+}
+
 fn reply(id: &ServiceId, registered: Registered) -> Result<Response, Refusal> {
-    let (name, version, path) = (id.name.to_string(), id.version.to_string(), id.path());
-    let (status, reply) = match registered {
-        Registered::Taken { api_key, registration_key } => {
+    let (name, version, path) = (id.name.to_string(), id.version.to_string(), registered.path);
+    let (status, reply) = match registered.outcome {
+        Outcome::Limited(limited) => return Err(limit(limited)),
+        Outcome::Taken { api_key, registration_key } => {
             let api_key = Some(api_key.expose().to_owned());
             let registration_key = Some(registration_key.expose().to_owned());
             (StatusCode::CREATED, Reply { name, version, path, api_key, registration_key })
         }
-        Registered::Updated => (StatusCode::OK, Reply { name, version, path, api_key: None, registration_key: None }),
+        Outcome::Updated => (StatusCode::OK, Reply { name, version, path, api_key: None, registration_key: None }),
     };
     let body = serde_json::to_vec(&reply).map_err(|error| Refusal::internal(error.to_string()))?;
     let mut response = Response::new(Body::full(body));

@@ -11,12 +11,15 @@ use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::tls::Termination;
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
 
+use crate::registrar::Registrar;
 use crate::renewals::Renewals;
 
 /// What every request works with.
 pub struct AdminState {
     /// The declarations.
     pub changes: Changes,
+    /// Bounds self-registration, and knows who was heard of.
+    pub registrar: Arc<Registrar>,
     /// Tells the problems of what was not read in full, so that all of them are told at once.
     pub dry_run: DryRun,
     /// Tells what would become of a call.

@@ -27,15 +27,16 @@ pub struct CompiledRoute {
     pub candidate: Candidate,
 }
 
-/// Compiles the default route of a service, or says everything that is wrong with it.
+/// Compiles the default route of a service at a path, or says everything that is wrong with it.
 pub fn compile_service(
+    path: String,
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target };
-    pipeline(id.path().into(), id, service, forwarding, parts, upstreams)
+    pipeline(path.into(), id, service, forwarding, parts, upstreams)
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 

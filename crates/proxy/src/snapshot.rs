@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use portcullis_core::call::RouteFacts;
-use portcullis_core::model::{Owner, ServiceId};
+use portcullis_core::model::{DefaultRoutes, Owner, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,14 @@ pub struct Builtin {
     pub endpoint: Arc<dyn Endpoint>,
 }
 
+/// What answers under the path of a service.
+pub struct DefaultRoute {
+    /// What answers.
+    pub pipeline: Arc<Pipeline>,
+    /// Whether the service has registered itself.
+    pub is_registered: bool,
+}
+
 impl Snapshot {
     /// A snapshot of the built-in routes alone. `steps` are walked before each of them.
     pub fn of_builtin(builtin_hosts: Vec<String>, builtin: Vec<Builtin>, steps: &[(&'static str, Step)]) -> Self {
@@ -45,25 +53,29 @@ impl Snapshot {
         Self { routes }
     }
 
-    /// Sets or takes out the default route of a service: that of one that has registered itself stands behind whatever
-    /// operators have declared.
-    pub fn set_service(&mut self, id: &ServiceId, pipeline: Option<Arc<Pipeline>>, owner: Owner) {
-        let path = id.path();
-        let candidate = pipeline.map(|pipeline| Candidate {
-            name: path.as_str().into(),
-            meets: Meets::Below,
-            conditions: Conditions::default(),
-            pipeline,
-        });
-        let place = DeclaredPath::plain(&path, Meets::Below);
-        let ignores_case = candidate.as_ref().is_some_and(|candidate| candidate.pipeline.route.paths.case_insensitive);
-        // One that was adopted, or has changed its regard to case, changes its place.
-        for (place, is_here) in [(place.clone(), !ignores_case), (place.without_case(), ignores_case)] {
-            let candidate = candidate.as_ref().filter(|_| is_here);
-            let (registered, declared) =
-                if owner == Owner::Registration { (candidate, None) } else { (None, candidate) };
-            self.routes.set_registered(&place, &path, registered);
-            self.routes.set(&[], &place, &path, declared);
+    /// Sets or takes out the default route of a service, wherever it would stand: that of one that has registered itself
+    /// is behind whatever operators have declared, also when it was at another place before, or has changed its regard to
+    /// case.
+    pub fn set_service(&mut self, id: &ServiceId, places: &DefaultRoutes, route: Option<DefaultRoute>) {
+        let ignores_case = route.as_ref().is_some_and(|route| route.pipeline.route.paths.case_insensitive);
+        for owner in [Owner::Api, Owner::Registration] {
+            let path = places.place(id, owner);
+            let is_registered = owner == Owner::Registration;
+            let candidate =
+                route.as_ref().filter(|route| route.is_registered == is_registered).map(|route| Candidate {
+                    name: path.as_str().into(),
+                    meets: Meets::Below,
+                    conditions: Conditions::default(),
+                    pipeline: Arc::clone(&route.pipeline),
+                });
+            let place = DeclaredPath::plain(&path, Meets::Below);
+            for (place, is_here) in [(place.clone(), !ignores_case), (place.without_case(), ignores_case)] {
+                let candidate = candidate.as_ref().filter(|_| is_here);
+                match is_registered {
+                    true => self.routes.set_registered(&place, &path, candidate),
+                    false => self.routes.set(&[], &place, &path, candidate),
+                }
+            }
         }
     }
 

@@ -1,10 +1,15 @@
 //! `POST /-/register`: how a microservice takes its name, keeps it and moves, and what it is refused.
 
+mod ownership;
+mod places;
+
+use std::process::Output;
 use std::sync::Barrier;
 use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::support::gateway::command;
 use crate::support::scene::{PASSWORD, announce, call_as, client, enrol, log_in, members, text, until};
 use crate::support::{Answer, Backend, Gateway};
 
@@ -39,9 +44,35 @@ impl House {
         answer.json()
     }
 
+    /// Declares a service that is open to everybody.
+    fn declare(&self, service: &str, url: &str, more: Value) {
+        let mut body = json!({"targets": [{"url": url}], "require": []});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let answer = self.gateway.admin("PUT", &format!("/services/{service}"), Some(&body));
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+    }
+
+    /// Declares a route to a service.
+    fn route(&self, name: &str, matches: &Value, service: &str) -> Value {
+        let body = json!({"match": matches, "service": service});
+        let answer = self.gateway.admin("PUT", &format!("/routes/{name}"), Some(&body));
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+        answer.json()
+    }
+
+    /// Runs a command of the binary against the gateway.
+    fn cli(&self, arguments: &[&str]) -> Output {
+        let admin = format!("http://{}", self.gateway.admin);
+        command(self.gateway.directory()).args(["--admin", &admin]).args(arguments).output().expect("it runs")
+    }
+
     fn targets(&self, service: &str) -> Value {
         self.gateway.admin_ok("GET", &format!("/services/{service}"), None, 200)["targets"].clone()
     }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn refused(answer: &Answer, status: u16, code: &str) {

@@ -70,6 +70,7 @@ fn public_key(algorithm: &[&str]) -> String {
 /// Every case.
 pub(super) fn all() -> Vec<Case> {
     let mut cases = callers();
+    cases.extend(ways());
     cases.extend(places());
     cases.extend(policies());
     cases.extend(keys());
@@ -82,7 +83,11 @@ fn callers() -> Vec<Case> {
     vec![
         Case { settings: "", declarations: good(), expected: Vec::new() },
         declared("/services/a~1v1/require", json!([]), &[("open-access", "services.a/v1.require")]),
-        declared("/routes/r/require", json!([]), &[("open-access", "routes.r.require")]),
+        declared(
+            "/routes/r/require",
+            json!([]),
+            &[("open-access", "routes.r.require"), ("differing-ways", "routes.r")],
+        ),
         declared("/routes/elsewhere/require", json!([]), &[("open-access", "routes.elsewhere.require")]),
         declared(
             "/services/b~1v1",
@@ -102,7 +107,7 @@ fn callers() -> Vec<Case> {
         declared(
             "/routes/r/policies",
             json!({"throttle": {"limits": []}, "rate_limit": {"limits": []}}),
-            &[("no-limit", "routes.r.policies")],
+            &[("differing-ways", "routes.r"), ("no-limit", "routes.r.policies")],
         ),
         declared(
             "/services/a~1v1/require",
@@ -117,6 +122,56 @@ fn callers() -> Vec<Case> {
             &[("wide-default-client", "clients.default.services[0]")],
         ),
     ]
+}
+
+/// Two ways to one service, that hold calls to the same or do not.
+fn ways() -> Vec<Case> {
+    let differs = [("differing-ways", "routes.r")];
+    let rules = json!([{"effect": "deny", "path": "/x"}]);
+    let others = [
+        ("ip_filter", json!({"allow": ["10.0.0.0/8"]})),
+        ("throttle", json!({"rate": 9, "per": "1s"})),
+        ("request_limits", json!({"body_bytes": 9})),
+        ("bearer", json!({"subject": "any"})),
+        ("acl", json!({"rules": rules})),
+        ("rate_limit", json!({"rate": 9, "per": "1s"})),
+    ];
+    let of_route = |kind: &str, settings: &Value| {
+        let mut policies = json!({});
+        policies[kind] = settings.clone();
+        policies
+    };
+    // By the route, and by the service where the route says otherwise.
+    let mut cases: Vec<_> = others
+        .iter()
+        .map(|(kind, settings)| declared("/routes/r/policies", of_route(kind, settings), &differs))
+        .collect();
+    // Walked around in the settings of the service, and in those of the node.
+    for (settings, default_route) in [("", json!(false)), ("default_route = false", Value::Null)] {
+        let mut alone = declared("/routes/r/require", json!([["bearer"]]), &[]);
+        alone.settings = settings;
+        alone.declarations["services"]["a/v1"]["default_route"] = default_route;
+        let mut two =
+            Case { declarations: alone.declarations.clone(), ..declared("/routes/r/strip", json!(true), &[]) };
+        two.settings = settings;
+        two.declarations["routes"]["s"] = json!({"match": {"path": {"prefix": "/s"}}, "service": "a/v1"});
+        two.expected = vec![("differing-ways", "routes.s")];
+        let mut again =
+            Case { declarations: two.declarations.clone(), ..declared("/routes/r/strip", json!(true), &[]) };
+        again.settings = settings;
+        again.declarations["services"]["a/v1"]["default_route"] = json!(true);
+        again.expected = differs.to_vec();
+        cases.extend([alone, two, again]);
+    }
+    let elsewhere = json!({"match": {"path": {"prefix": "/f"}}, "service": "b/v1", "require": [["api_key"]]});
+    cases.extend([
+        // The same in other words.
+        declared("/routes/r/require", json!([["api_key", "bearer"]]), &[]),
+        declared("/routes/r/policies", json!({"ip_filter": {}, "cors": {"origins": ["https://a.example"]}}), &[]),
+        // What is declared elsewhere is not known here.
+        declared("/routes/f", elsewhere, &[]),
+    ]);
+    cases
 }
 
 fn places() -> Vec<Case> {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::Gateway;
 use crate::support::gateway::command;
+use crate::support::scene::{announce, copy_services, enrol};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -194,6 +195,18 @@ fn open_keys() -> BTreeSet<String> {
 /// What is found in a running gateway.
 fn live() -> BTreeSet<String> {
     let gateway = Gateway::start();
+    let twins = json!({"name": "checkout", "version": "pay", "base_url": "http://127.0.0.1:9"});
+    let token = enrol(&gateway, &json!({"name": "twins", "max_uses": 1}));
+    assert_eq!(announce(&gateway, &token, &twins).status, 201);
+    let limits = json!({"throttle": {"rate": 1, "per": 1}, "rate_limit": {"rate": 1, "per": 1}});
+    let body = json!({"targets": [{"url": "http://127.0.0.1:9"}], "policies": limits});
+    gateway.admin_ok("PUT", "/services/checkout/pay", Some(&body), 200);
+    let directory = gateway.kill();
+    // As it could be made once.
+    copy_services(directory.path(), "checkout/pay", &["Checkout/pay"]);
+    let gateway = Gateway::restart(directory, "");
+    let route = json!({"match": {"path": {"prefix": "/checkout"}}, "answer": {"status": 204}});
+    gateway.admin_ok("PUT", "/routes/shop", Some(&route), 201);
     let make = |name: &str, more: Value| {
         let mut body = more;
         body["name"] = name.into();
@@ -212,7 +225,13 @@ fn live() -> BTreeSet<String> {
     let found = findings(&output);
     assert!(found.iter().all(|finding| finding["place"] == "gateway"), "{found:?}");
     let found = short(&found);
-    let expected = [("wide-default-client", "clients.default.services[0]"), ("endless-enrolment", "enrolments.ever")];
+    let expected = [
+        ("look-alike-services", "services.Checkout/pay"),
+        ("look-alike-services", "services.checkout/pay"),
+        ("wide-default-client", "clients.default.services[0]"),
+        ("endless-enrolment", "enrolments.ever"),
+        ("shadowed-service", "services.checkout/pay"),
+    ];
     assert_eq!(found, expected.map(|(id, path)| (id.to_owned(), path.to_owned())));
     let nobody = check("http://127.0.0.1:9");
     assert_eq!((nobody.status.code(), nobody.stdout.len()), (Some(2), 0));

@@ -1,5 +1,7 @@
 //! A gateway with a registered service, a user and a client: where most tests begin.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -84,6 +86,20 @@ pub(crate) fn register(gateway: &Gateway, name: &str, url: &str) -> Value {
     let registered = announce(gateway, &token, &json!({"name": name, "base_url": url}));
     assert_eq!(registered.status, 201, "{}", registered.text());
     registered.json()
+}
+
+/// Copies a service in a registry under other names, as they could be made once.
+pub(crate) fn copy_services(directory: &Path, from: &str, names: &[&str]) {
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1])\n\
+                  for name in sys.argv[3:]:\n    \
+                      db.execute('insert into objects select kind, ?, revision, owner, body from objects '\n               \
+                                 'where kind = ? and key = ?', (name, 'service', sys.argv[2]))\n\
+                  db.commit()\n";
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(script).arg(directory.join("portcullis.db")).arg(from).args(names);
+    let output = python.output().expect("python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Makes an enrolment token.

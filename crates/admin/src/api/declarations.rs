@@ -55,6 +55,27 @@ pub(crate) struct DeclarationsPlan {
     policies: Vec<PlanPolicies>,
     /// How many declared objects stay as they are.
     unchanged: usize,
+    /// The services that registered themselves and of which calls go to declared routes then, at most 100.
+    #[schema(required = false)]
+    shadowed: Vec<PlanShadow>,
+    /// How many more there are.
+    #[schema(required = false)]
+    shadowed_left_out: usize,
+}
+
+/// A registered service of which calls go to a declared route instead.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanShadow {
+    /// The service.
+    service: String,
+    /// The route; the default route of a service by its path.
+    route: String,
+    /// The hosts on which it is so; on all, if absent.
+    #[schema(required = false)]
+    hosts: Vec<String>,
+    /// Whether only some calls go there: those for one path, or those that meet the conditions of the route.
+    #[schema(required = false)]
+    partly: bool,
 }
 
 /// What happens to one object.

@@ -9,6 +9,7 @@ pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod explain;
 pub(crate) mod logs;
+pub(crate) mod registrations;
 pub(crate) mod routes;
 pub(crate) mod services;
 pub(crate) mod status;
@@ -43,6 +44,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/services/{name}/{version}", get(services::show).put(services::put).delete(services::delete))
         .route("/api/v1/services/{name}/api-keys", get(api_keys::list_of_service).post(api_keys::create_for_service))
         .route("/api/v1/services/{name}/api-keys/{id}", delete(api_keys::delete_of_service))
+        .route("/api/v1/services/{name}/registration", get(registrations::show).delete(registrations::revoke))
+        .route("/api/v1/services/{name}/registration/rotate", post(registrations::rotate))
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show).put(routes::put).delete(routes::delete))
         .route("/api/v1/declarations", get(declarations::show).put(declarations::apply))

@@ -1,6 +1,6 @@
 //! `/api/v1/routes`: declared routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
 use portcullis_core::model::{Name, Owner, Problem, Route, Stored};
+use portcullis_proxy::change::shadows::Shadows;
 use portcullis_proxy::change::{ChangeError, Edit};
 use serde::Serialize;
 use serde_json::Value;
@@ -130,6 +131,10 @@ pub(crate) struct RouteObject {
     #[serde(flatten)]
     #[schema(inline, value_type = RouteDeclaration)]
     declared: Route,
+    /// Services that registered themselves and of which calls go to this route instead, at least some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    shadows: Vec<String>,
     /// Counts up with every change, from 1; also the `ETag`.
     revision: u64,
     /// Who it belongs to: `api` or `file`.
@@ -138,9 +143,14 @@ pub(crate) struct RouteObject {
 }
 
 impl RouteObject {
-    fn of(name: &Name, stored: &Stored<Route>) -> Self {
-        let (revision, owner) = (stored.revision, stored.owner);
-        Self { name: name.to_string(), declared: stored.value.clone(), revision, owner }
+    fn of(shadows: &HashMap<String, Vec<String>>, name: &Name, stored: &Stored<Route>) -> Self {
+        Self::new(shadows, name, stored.value.clone(), stored.revision, stored.owner)
+    }
+
+    fn new(shadows: &HashMap<String, Vec<String>>, name: &Name, declared: Route, revision: u64, owner: Owner) -> Self {
+        let name = name.to_string();
+        let shadows = shadows.get(&name).cloned().unwrap_or_default();
+        Self { name, declared, shadows, revision, owner }
     }
 }
 
@@ -154,7 +164,8 @@ pub(crate) async fn list(
 ) -> Result<Body<List<RouteObject>>, ApiError> {
     let view = state.changes.view();
     let piece = query.cut(view.routes().map(|(name, stored)| (name.clone(), stored)))?;
-    Ok(Body(piece.map(|(name, stored)| RouteObject::of(&name, stored))))
+    let shadows = Shadows::by_route(&view);
+    Ok(Body(piece.map(|(name, stored)| RouteObject::of(&shadows, &name, stored))))
 }
 
 /// Shows a route.
@@ -166,7 +177,8 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
     let name: Name = names.find("name", "route")?;
     let view = state.changes.view();
     let stored = view.route(&name).ok_or_else(|| ApiError::not_found(format!("route '{name}'")))?;
-    Ok(([(ETAG, etag(stored.revision))], Body(RouteObject::of(&name, stored))).into_response())
+    Ok(([(ETAG, etag(stored.revision))], Body(RouteObject::of(&Shadows::by_route(&view), &name, stored)))
+        .into_response())
 }
 
 /// Makes or replaces a route. When it answers, every worker routes by it.
@@ -191,7 +203,8 @@ pub(crate) async fn put(
         .await
         .map_err(|error| localise(&name, error))?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
-    let object = RouteObject { name: name.to_string(), declared: route, revision: put.revision, owner: put.owner };
+    let shadows = Shadows::by_route(&state.changes.view());
+    let object = RouteObject::new(&shadows, &name, route, put.revision, put.owner);
     Ok((status, [(ETAG, etag(put.revision))], Body(object)).into_response())
 }
 

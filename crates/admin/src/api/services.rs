@@ -1,6 +1,6 @@
 //! `/api/v1/services`: declared and registered backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -11,6 +11,7 @@ use http::header::ETAG;
 use portcullis_core::model::{
     Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
 };
+use portcullis_proxy::change::shadows::Shadows;
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +45,10 @@ pub(crate) struct ServiceDeclaration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^(auto|http1|h2|h2c)$", default = "auto")]
     protocol: Option<&'static str>,
+    /// Whether calls reach it under `/name/version`, beside the routes that lead to it. If absent: as the node's setting
+    /// `default_route` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_route: Option<bool>,
     /// TLS to its targets, which are all `https` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsDeclaration>,
@@ -133,8 +138,14 @@ pub(crate) struct ServiceObject {
     name: String,
     /// Its version, the second segment.
     version: String,
-    /// The path under which apps call it.
-    path: String,
+    /// The path under which apps call it, beside the routes that lead to it; null if it has none of its own.
+    #[schema(required)]
+    path: Option<String>,
+    /// The routes to which calls under that path go instead, all of them or some, on all hosts or some: of a service that
+    /// registered itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    shadowed_by: Vec<String>,
     #[serde(flatten)]
     declared: ServiceDeclaration,
     /// Counts up with every change, from 1; also the `ETag`.
@@ -144,8 +155,11 @@ pub(crate) struct ServiceObject {
     owner: Owner,
 }
 
+/// The routes that shadow each service.
+type Shadowed = HashMap<String, Vec<String>>;
+
 impl ServiceObject {
-    fn new(id: &ServiceId, service: &Service, revision: u64, owner: Owner) -> Self {
+    fn new(view: &View, id: &ServiceId, service: &Service, revision: u64, owner: Owner) -> Self {
         let targets = service.targets.iter().map(|target| TargetDeclaration {
             url: target.url.to_string(),
             weight: target.weight,
@@ -154,12 +168,14 @@ impl ServiceObject {
         Self {
             name: id.name.to_string(),
             version: id.version.to_string(),
-            path: id.path(),
+            path: view.default_routes().of(id, service, owner),
+            shadowed_by: Vec::new(),
             declared: ServiceDeclaration {
                 targets: targets.collect(),
                 require: service.require.clone(),
                 audiences: service.audiences.clone(),
                 protocol: Some(service.protocol).filter(|protocol| !protocol.is_auto()).map(Protocol::as_str),
+                default_route: service.default_route,
                 tls: service.tls.as_ref().map(TlsDeclaration::of),
                 path_parameters: kept(service.path_parameters),
                 encoded_slash: kept(service.encoded_slash),
@@ -171,8 +187,9 @@ impl ServiceObject {
         }
     }
 
-    fn of(id: &ServiceId, stored: &Stored<Service>) -> Self {
-        Self::new(id, &stored.value, stored.revision, stored.owner)
+    fn of(view: &View, shadows: &Shadowed, id: &ServiceId, stored: &Stored<Service>) -> Self {
+        let shadowed_by = shadows.get(&id.to_string()).cloned().unwrap_or_default();
+        Self { shadowed_by, ..Self::new(view, id, &stored.value, stored.revision, stored.owner) }
     }
 }
 
@@ -191,7 +208,8 @@ pub(crate) async fn list(
 ) -> Result<Body<List<ServiceObject>>, ApiError> {
     let view = state.changes.view();
     let piece = query.cut(view.services().map(|(id, stored)| (id.clone(), stored)))?;
-    Ok(Body(piece.map(|(id, stored)| ServiceObject::of(&id, stored))))
+    let shadows = Shadows::by_service(&view);
+    Ok(Body(piece.map(|(id, stored)| ServiceObject::of(&view, &shadows, &id, stored))))
 }
 
 /// Shows a service.
@@ -203,7 +221,8 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
     let id = find(&names)?;
     let view = state.changes.view();
     let stored = view.service(&id).ok_or_else(|| ApiError::not_found(format!("service '{id}'")))?;
-    Ok(([(ETAG, etag(stored.revision))], Body(ServiceObject::of(&id, stored))).into_response())
+    Ok(([(ETAG, etag(stored.revision))], Body(ServiceObject::of(&view, &Shadows::by_service(&view), &id, stored)))
+        .into_response())
 }
 
 /// Makes or replaces a service. When it answers, every worker routes by it.
@@ -229,11 +248,14 @@ pub(crate) async fn put(
         .await
         .map_err(|error| localise(&id, error))?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
-    let object = ServiceObject::new(&id, &service, put.revision, put.owner);
+    let view = state.changes.view();
+    let stored = Stored { value: service, revision: put.revision, owner: put.owner };
+    let object = ServiceObject::of(&view, &Shadows::by_service(&view), &id, &stored);
     Ok((status, [(ETAG, etag(put.revision))], Body(object)).into_response())
 }
 
-/// Takes a service out. With the last version of a name go its registration and its own API keys.
+/// Takes a service out. With the last version that came by registration goes the registration, with the last of all the
+/// name's own API keys.
 #[utoipa::path(delete, path = "/api/v1/services/{name}/{version}", tag = "services", operation_id = "delete_service",
     params(("name" = String, Path, description = "The name."), ("version" = String, Path, description = "The version."),
         ("If-Match" = Option<String>, Header, description = "The revision to delete.")),

@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 
 use super::fields::{expected, text, texts, truth, unknown_fields};
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "targets",
     "require",
     "audiences",
     "protocol",
+    "default_route",
     "tls",
     "path_parameters",
     "encoded_slash",
@@ -62,6 +63,11 @@ pub(crate) fn read(body: &Value) -> Reading {
     }
     if let Some(protocol) = fields.get("protocol").and_then(|value| text(value, "protocol", &mut problems)) {
         service.protocol = protocol;
+    }
+    match fields.get("default_route") {
+        None | Some(Value::Null) => {}
+        Some(Value::Bool(said)) => service.default_route = Some(*said),
+        Some(other) => problems.push(expected("default_route", "true or false", other)),
     }
     service.tls = fields.get("tls").and_then(|value| tls(value, &mut problems));
     for (field, option) in
@@ -227,6 +233,7 @@ mod tests {
             "require": [["bearer"], ["api_key"]],
             "audiences": ["me"],
             "protocol": "h2",
+            "default_route": false,
             "tls": {"server_name": "a", "pins": ["x"], "min_version": "1.3"},
             "policies": {"rate_limit": {"limit": 5}},
         }));
@@ -234,6 +241,7 @@ mod tests {
         assert_eq!((reading.service.targets.len(), reading.service.targets[1].weight), (2, 5));
         assert_eq!(reading.service.require.len(), 2);
         assert_eq!(reading.service.protocol, portcullis_core::model::Protocol::H2);
+        assert_eq!(reading.service.default_route, Some(false));
         let tls = reading.service.tls.expect("there");
         assert_eq!((tls.server_name.as_deref(), tls.min_version), (Some("a"), Some(TlsVersion::Tls13)));
     }
@@ -270,6 +278,7 @@ mod tests {
             "require": ["bearer", [1], []],
             "audiences": [2, ""],
             "protocol": "h3",
+            "default_route": "no",
             "tls": {"verify": false, "ca": 1, "pins": "x", "min_version": 1.3},
             "policies": [],
         });
@@ -291,6 +300,7 @@ mod tests {
                 "audiences[0]",
                 "audiences[1]",
                 "protocol",
+                "default_route",
                 "tls.verify",
                 "tls.pins",
                 "tls.ca",

@@ -12,7 +12,8 @@ pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refres
 /// A microservice registers itself, or says where it is now.
 ///
 /// With an enrolment token the name must be free; it is taken, and the keys are shown this once. With the name's
-/// registration key the target is set, and no keys are shown.
+/// registration key the target is set, in the versions that came by registration, and no keys are shown. What changes
+/// nothing counts against no limit.
 #[utoipa::path(post, path = "/-/register", tag = "data plane", operation_id = "register", request_body = Wanted,
     security(("enrolment" = [])),
     responses((status = 201, description = "The name is taken now.", body = Reply),
@@ -20,7 +21,9 @@ pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refres
         (status = 400, description = "The name or the URL cannot be one."),
         (status = 401, description = "The token is missing, not known, expired or used up."),
         (status = 403, description = "The token is not for this name."),
-        (status = 409, description = "The name is taken, or a bound is reached.")))]
+        (status = 409, description = "The name or its path is taken, an operator made or adopted the version, or a bound is reached."),
+        (status = 429, description = "The registration, or its enrolment token, has changed too much.", headers(
+            ("Retry-After", description = "Seconds after which a change is admitted.")))))]
 pub(super) fn register() {}
 
 /// A user name and a password.

@@ -10,8 +10,8 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa::{Modify, OpenApi};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, routes, services,
-    status, user_sessions, users,
+    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, registrations, routes,
+    services, status, user_sessions, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -22,6 +22,7 @@ const DATA: &str = "http://127.0.0.1:6500";
     info(title = "Portcullis", description = "The control plane's API, and the data plane's built-in endpoints."),
     paths(
         services::list, services::show, services::put, services::delete,
+        registrations::show, registrations::revoke, registrations::rotate,
         routes::list, routes::show, routes::put, routes::delete,
         declarations::show, declarations::apply, declarations::plan,
         api_keys::create_for_service, api_keys::list_of_service, api_keys::delete_of_service,

@@ -10,6 +10,7 @@ use portcullis_proxy::change::{ChangeError, Changes, DryRun, Transaction, View};
 use serde::Serialize;
 
 use super::clients::fresh_access_key;
+use super::names;
 use super::services::MAX_VERSIONS;
 use super::submit;
 use crate::conditions::Conditions;
@@ -110,6 +111,7 @@ fn decide(view: &View, declared: &Declarations, adopt: bool) -> Plan {
     let builtin: Label = DEFAULT_CLIENT.parse().expect("a word is a label");
     let rules = Rules { owner: Owner::File, adopt, builtin_client: &builtin, access_key: &fresh_access_key };
     let mut plan = plan(view, declared, &rules);
+    plan.problems.extend(names::problems(view, declared));
     let mut versions: BTreeMap<&Name, usize> = BTreeMap::new();
     for id in declared.services.keys() {
         // Those that are there and stay are counted once, with the first that is declared.

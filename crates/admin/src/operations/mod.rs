@@ -7,7 +7,9 @@ pub mod api_keys;
 pub mod clients;
 pub mod declarations;
 pub mod enrolments;
+mod names;
 pub mod registering;
+pub mod registrations;
 pub mod routes;
 pub mod services;
 

@@ -1,23 +1,28 @@
 //! A microservice registers itself, or says where it is now.
 //!
-//! An enrolment token takes a free name once; from then on the name belongs to whoever holds its registration
-//! key, in every version. Everything is looked up by name or hash, so that a registration costs the same
-//! however many services there are.
+//! An enrolment token takes a free name once; from then on whoever holds its registration key may change the versions
+//! that came by registration, and make more of them. A version that an operator made or adopted is not the registration's,
+//! and neither is a path that an operator has declared. Everything is looked up by name, path or hash, so that a
+//! registration costs the same however many services and routes there are.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{
-    Enrolment, Name, Owner, Registration, Service, ServiceId, Target, TargetUrl, matches_pattern,
+    Enrolment, Label, Name, Owner, Registration, Service, ServiceId, Target, TargetUrl, matches_pattern,
 };
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
 use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
 use subtle::ConstantTimeEq;
 
+use super::names::check_new;
+use super::registrations::versions;
 use super::services::{MAX_TARGETS, check_versions, too_many_targets};
 use super::{api_keys, submit};
+use crate::registrar::{LimitReached, Permit, Registrar, RegistrationBounds};
 
 /// What a microservice says of itself.
 #[derive(Debug, Clone)]
@@ -30,9 +35,18 @@ pub struct Announcement {
     pub instance: Option<Name>,
 }
 
-/// What became of it.
+/// What became of it, and under which path calls reach the service; none if routes alone lead to it.
 #[derive(Debug)]
-pub enum Registered {
+pub struct Registered {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The path of its default route.
+    pub path: Option<String>,
+}
+
+/// What became of a registration.
+#[derive(Debug)]
+pub enum Outcome {
     /// The name was free and is taken now; the keys are shown this once.
     Taken {
         /// Calls the service.
@@ -42,19 +56,29 @@ pub enum Registered {
     },
     /// The name was the bearer's already, and its target is set.
     Updated,
+    /// Too much was changed; nothing is done.
+    Limited(LimitReached),
+}
+
+/// What was found out while it was decided.
+enum Decided {
+    Taken(Option<String>),
+    Updated(Option<String>),
+    Limited(LimitReached),
 }
 
 /// What a bearer is entitled to.
 enum Right<'a> {
-    /// To change the registration of the name.
-    Owner,
+    /// To change what this registration has made.
+    Owner(&'a Registration),
     /// To take a free name with this enrolment token.
-    Newcomer(portcullis_core::model::Label, &'a Enrolment),
+    Newcomer(Label, &'a Enrolment),
 }
 
 /// Registers a service. `bearer` is the hash of the token that was shown, `now` in Unix milliseconds, `from` the
 /// address of the caller.
 pub async fn register(
+    registrar: &Arc<Registrar>,
     changes: &Changes,
     now: u64,
     from: IpAddr,
@@ -64,7 +88,7 @@ pub async fn register(
     // Whoever shows nothing good is turned away here and does not fill the queue of changes.
     // A token stays what it is, so who this is does not change until the change is decided.
     let actor = match entitled(&changes.view(), now, &bearer, &said.id.name)? {
-        Right::Owner => Actor::registration_key(&said.id.name, Some(from)),
+        Right::Owner(_) => Actor::registration_key(&said.id.name, Some(from)),
         Right::Newcomer(name, _) => Actor::enrolment(&name, Some(from)),
     };
     let changes = &changes.by(actor);
@@ -72,25 +96,58 @@ pub async fn register(
     let api_key = mint(KeyKind::Api);
     let key_hash = hash_key(registration_key.expose()).to_hex();
     let (key_edit, _) = api_keys::prepare(&api_key, KeyOwner::Service(said.id.name.clone()), now);
-    let (_, taken) = submit(changes, move |view| {
-        let (edits, taken) = match entitled(view, now, &bearer, &said.id.name)? {
-            Right::Owner => (update(view, said)?, false),
-            Right::Newcomer(name, enrolment) => {
+    let name = said.id.name.clone();
+    let (held, permit) = (Arc::clone(registrar), Arc::new(OnceLock::new()));
+    let admitted = Arc::clone(&permit);
+    let done = submit(changes, move |view| {
+        let ask = Ask { view, bounds: &held.bounds, id: &said.id };
+        let (edits, enrolment, decided) = match entitled(view, now, &bearer, &said.id.name)? {
+            Right::Owner(registration) => {
+                let (edits, path) = ask.update(&said)?;
+                (edits, registration.enrolment.clone(), Decided::Updated(path))
+            }
+            Right::Newcomer(label, enrolment) => {
+                let (service, path) = ask.newcomer(&said, &label)?;
                 let used = Enrolment { uses: enrolment.uses + 1, ..enrolment.clone() };
-                let registration = Registration { key_hash, enrolment: name.clone(), created_at: now };
+                let registration =
+                    Registration { key_hash, enrolment: label.clone(), created_at: now, rotated_at: None };
                 let edits = vec![
-                    Edit::Enrolment(name, Some(used)),
+                    Edit::Enrolment(label.clone(), Some(used)),
                     Edit::Registration(said.id.name.clone(), Some(registration)),
                     key_edit,
-                    Edit::Service(said.id, Some(Service::with_target(said.url, said.instance))),
+                    service,
                 ];
-                (edits, true)
+                (edits, label, Decided::Taken(path))
             }
         };
-        Ok((Transaction { owner: Owner::Registration, edits }, taken))
+        // What says again what is known is free.
+        let permit = if edits.is_empty() { Ok(None) } else { held.admit(&said.id.name, &enrolment).map(Some) };
+        match permit {
+            Ok(permit) => {
+                permit.into_iter().for_each(|permit: Permit| _ = admitted.set(permit));
+                Ok((Transaction { owner: Owner::Registration, edits }, decided))
+            }
+            Err(limited) => {
+                let nothing = Transaction { owner: Owner::Registration, edits: Vec::new() };
+                Ok((nothing, Decided::Limited(limited)))
+            }
+        }
     })
-    .await?;
-    Ok(if taken { Registered::Taken { api_key, registration_key } } else { Registered::Updated })
+    .await;
+    let decided = match done {
+        Ok((_, decided)) => decided,
+        Err(error) => {
+            permit.get().into_iter().for_each(|permit| registrar.give_back(permit));
+            return Err(error);
+        }
+    };
+    let (outcome, path) = match decided {
+        Decided::Limited(limited) => return Ok(Registered { outcome: Outcome::Limited(limited), path: None }),
+        Decided::Taken(path) => (Outcome::Taken { api_key, registration_key }, path),
+        Decided::Updated(path) => (Outcome::Updated, path),
+    };
+    registrar.hear(&name, now);
+    Ok(Registered { outcome, path })
 }
 
 /// What the bearer may do with the name, if anything.
@@ -99,7 +156,7 @@ fn entitled<'a>(view: &'a View, now: u64, bearer: &KeyHash, name: &Name) -> Resu
     if let Some(registration) = registration {
         let held = KeyHash::from_hex(&registration.value.key_hash);
         if held.is_some_and(|held| held.0.ct_eq(&bearer.0).into()) {
-            return Ok(Right::Owner);
+            return Ok(Right::Owner(&registration.value));
         }
     }
     let Some((label, enrolment)) = view.enrolment_with(bearer) else {
@@ -115,35 +172,76 @@ fn entitled<'a>(view: &'a View, now: u64, bearer: &KeyHash, name: &Name) -> Resu
     if !matches_pattern(&enrolment.pattern, name.as_str()) {
         return Err(ChangeError::Forbidden("the enrolment token is not for this name".into()));
     }
-    if registration.is_some() || !view.versions(name).is_empty() {
+    if registration.is_some() || !view.spellings(name.as_str()).is_empty() {
         return Err(ChangeError::Conflict("the name is taken".into()));
     }
     Ok(Right::Newcomer(label.clone(), enrolment))
 }
 
-/// Sets the target of a service whose name the bearer owns, or makes a new version of it.
-fn update(view: &View, said: Announcement) -> Result<Vec<Edit>, ChangeError> {
-    let Some(former) = view.service(&said.id) else {
-        check_versions(view, &said.id.name)?;
-        return Ok(vec![Edit::Service(said.id, Some(Service::with_target(said.url, said.instance)))]);
-    };
-    let mut service = former.value.clone();
-    match said.instance {
-        None => service.targets = vec![Target { url: said.url, weight: 1, instance: None }],
-        Some(instance) => {
-            let held = service.targets.iter_mut().find(|target| target.instance.as_ref() == Some(&instance));
-            match held {
-                Some(target) => target.url = said.url,
-                None => service.targets.push(Target { url: said.url, weight: 1, instance: Some(instance) }),
+/// What is asked for, on the declarations as they stand.
+struct Ask<'a> {
+    view: &'a View,
+    bounds: &'a RegistrationBounds,
+    id: &'a ServiceId,
+}
+
+impl Ask<'_> {
+    /// Takes a free name.
+    fn newcomer(&self, said: &Announcement, enrolment: &Label) -> Result<(Edit, Option<String>), ChangeError> {
+        let most = self.bounds.services_per_enrolment;
+        if self.view.registered_with(enrolment) >= most {
+            let message = format!("at most {most} services are registered with one enrolment token");
+            return Err(ChangeError::Conflict(message));
+        }
+        self.make(said)
+    }
+
+    /// Sets the target of a version that came by registration, or makes a new one.
+    fn update(&self, said: &Announcement) -> Result<(Vec<Edit>, Option<String>), ChangeError> {
+        let Some(former) = self.view.service(self.id) else {
+            check_versions(self.view, &self.id.name)?;
+            let most = self.bounds.versions_per_service;
+            if versions(self.view, &self.id.name).len() >= most {
+                let message = format!("at most {most} versions of a service are registered");
+                return Err(ChangeError::Conflict(message));
+            }
+            let (edit, path) = self.make(said)?;
+            return Ok((vec![edit], path));
+        };
+        if former.owner != Owner::Registration {
+            let message = format!("service '{}' belongs to an operator, who made or adopted it", self.id);
+            return Err(ChangeError::Conflict(message));
+        }
+        let mut service = former.value.clone();
+        let url = said.url.clone();
+        match &said.instance {
+            None => service.targets = vec![Target { url, weight: 1, instance: None }],
+            Some(instance) => {
+                let held = service.targets.iter_mut().find(|target| target.instance.as_ref() == Some(instance));
+                match held {
+                    Some(target) => target.url = url,
+                    None => service.targets.push(Target { url, weight: 1, instance: Some(instance.clone()) }),
+                }
             }
         }
-    }
-    if service.targets.len() > MAX_TARGETS {
-        return Err(too_many_targets());
-    }
-    if service == former.value {
+        if service.targets.len() > MAX_TARGETS {
+            return Err(too_many_targets());
+        }
+        let path = self.view.default_path(self.id);
         // A service that says again what is known changes nothing.
-        return Ok(Vec::new());
+        let edits =
+            if service == former.value { Vec::new() } else { vec![Edit::Service(self.id.clone(), Some(service))] };
+        Ok((edits, path))
     }
-    Ok(vec![Edit::Service(said.id, Some(service))])
+
+    /// Makes a version, at a path that no operator has declared.
+    fn make(&self, said: &Announcement) -> Result<(Edit, Option<String>), ChangeError> {
+        check_new(self.view, self.id)?;
+        let service = Service::with_target(said.url.clone(), said.instance.clone());
+        let path = self.view.default_routes().of(self.id, &service, Owner::Registration);
+        if let Some(path) = path.as_deref().filter(|path| self.view.is_taken(path)) {
+            return Err(ChangeError::Conflict(format!("the path '{path}' is taken by what an operator has declared")));
+        }
+        Ok((Edit::Service(self.id.clone(), Some(service)), path))
+    }
 }

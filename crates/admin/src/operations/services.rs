@@ -4,6 +4,8 @@ use portcullis_core::directory::KeyOwner;
 use portcullis_core::model::{Name, Owner, Service, ServiceId};
 use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
 
+use super::names::check_new;
+use super::registrations::versions;
 use super::{missing, submit};
 use crate::conditions::Conditions;
 
@@ -39,6 +41,7 @@ pub async fn put(
         conditions.check(former.map(|former| former.revision))?;
         let found = (former.map_or(owner, |former| former.owner), former.is_none());
         if former.is_none() {
+            check_new(view, &id)?;
             check_versions(view, &id.name)?;
         }
         Ok((Transaction { owner, edits: vec![Edit::Service(id, Some(service))] }, found))
@@ -48,7 +51,8 @@ pub async fn put(
     Ok(Put { revision, owner, created })
 }
 
-/// Takes a service out. With the last version of a name go its registration and the name's own API keys.
+/// Takes a service out. With the last version that came by registration goes the registration, or whoever has its key would
+/// make it anew; with the last of all go the name's own API keys.
 pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         let Some(former) = view.service(&id) else { return Err(missing(format!("service '{id}'"), &conditions)) };
@@ -61,10 +65,12 @@ pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) ->
             )));
         }
         let mut edits = Vec::new();
-        if view.versions(&id.name).iter().all(|version| *version == id.version) {
-            if view.registration(&id.name).is_some() {
-                edits.push(Edit::Registration(id.name.clone(), None));
-            }
+        let mut others = view.versions(&id.name).iter().filter(|version| **version != id.version);
+        let is_registered = !versions(view, &id.name).iter().all(|version| **version == id.version);
+        if !is_registered && view.registration(&id.name).is_some() {
+            edits.push(Edit::Registration(id.name.clone(), None));
+        }
+        if others.next().is_none() {
             let own = KeyOwner::Service(id.name.clone());
             edits.extend(view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None)));
         }

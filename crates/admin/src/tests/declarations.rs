@@ -143,8 +143,12 @@ async fn only_what_the_file_owns_is_removed_and_others_are_adopted_when_asked_fo
     assert_eq!(house.get("/services/orders/v1").await.fine(200)["owner"], "file");
     house.get("/clients/hand").await.fine(200);
     house.get("/clients/shop").await.refused(404, "not_found");
-    // Its registration is still the name's: the service says where it is now.
+    // What was adopted is its operator's; the registration may make other versions of the name.
+    house.register(&key, said).await.refused(409, "conflict");
+    let said = json!({"name": "orders", "version": "v2", "base_url": "http://127.0.0.1:1"});
     house.register(&key, said).await.fine(200);
+    house.yaml("PUT", "", &[], "version: 1\n").await.fine(200);
+    house.register(&key, json!({"name": "orders", "base_url": "http://127.0.0.1:3"})).await.fine(200);
 }
 
 #[tokio::test]

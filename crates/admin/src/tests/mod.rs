@@ -45,7 +45,7 @@ use portcullis_proxy::upstream::{self, Upstreams};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use serde_json::Value;
 
-use crate::{AdminState, RegisterEndpoint, router};
+use crate::{AdminState, RegisterEndpoint, Registrar, RegistrationBounds, router};
 
 /// How many connections the API keeps in these tests.
 const CONNECTIONS: usize = 256;
@@ -148,6 +148,7 @@ impl House {
             upstreams: upstreams.clone(),
             publisher,
             builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
+            default_routes: Arc::default(),
         };
         let changes = Changes::start(workshop).await.expect("started");
         let counters = Arc::new(Counters::default());
@@ -161,8 +162,10 @@ impl House {
             queue_bytes: 1 << 20,
         };
         let captures = CaptureStore::start(&settings, clock.clone(), counters.clone()).expect("captures");
+        let registrar = Arc::new(Registrar::new(RegistrationBounds::default(), clock.clone()));
         let state = Arc::new(AdminState {
             changes: changes.clone(),
+            registrar: registrar.clone(),
             dry_run: DryRun::new(parts, upstreams),
             explainer,
             users,
@@ -184,7 +187,7 @@ impl House {
             started: Instant::now(),
         });
         let service = TowerToHyperService::new(router(state.clone()));
-        let endpoint = Arc::new(RegisterEndpoint::new(changes, Arc::new(Control), clock.clone()));
+        let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
         Self { state, registry, directory, clock, service, register, _log_directory: log_directory }

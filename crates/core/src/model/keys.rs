@@ -17,7 +17,8 @@ pub struct ApiKey {
     pub created_at: u64,
 }
 
-/// That a service name is taken by whoever holds the registration key.
+/// That whoever holds the registration key may change the versions of a service name that came by registration, and make
+/// more of them. Versions that an operator made or adopted are none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
@@ -27,6 +28,9 @@ pub struct Registration {
     pub enrolment: Label,
     /// When.
     pub created_at: u64,
+    /// When its key was last exchanged for another; never, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_at: Option<u64>,
 }
 
 /// A token that lets services register themselves.

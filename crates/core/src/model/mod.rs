@@ -5,6 +5,7 @@
 
 mod client;
 mod declarations;
+mod default_routes;
 mod keys;
 mod names;
 mod path_options;
@@ -17,8 +18,9 @@ mod target_url;
 
 pub use client::{Client, Grant};
 pub use declarations::{DECLARATIONS_VERSION, Declarations};
+pub use default_routes::DefaultRoutes;
 pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
-pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId};
+pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId, is_reserved_service_name};
 pub use path_options::{Ambiguous, PathOptions};
 pub use problem::Problem;
 pub use protocol::Protocol;

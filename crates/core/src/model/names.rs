@@ -10,6 +10,12 @@ use thiserror::Error;
 /// First path segments that belong to the gateway itself; no service can take one.
 pub const RESERVED_SERVICE_NAMES: [&str; 6] = ["-", "auth", "account", "oauth", ".well-known", "verify_token"];
 
+/// Whether a name is one of [`RESERVED_SERVICE_NAMES`], whatever the case of its letters. Services with such names may
+/// be there from when that was allowed; no more are made.
+pub fn is_reserved_service_name(name: &str) -> bool {
+    RESERVED_SERVICE_NAMES.iter().any(|kept| kept.eq_ignore_ascii_case(name))
+}
+
 /// Why a text cannot be a name.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum NameError {

@@ -66,6 +66,9 @@ pub struct Service {
     /// How its `https` targets prove who they are, and what they are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
+    /// Whether calls reach it under `/name/version`, beside the routes that lead to it; as the node has it, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<bool>,
     /// Whether it takes paths with parameters (`;`).
     #[serde(default, skip_serializing_if = "Ambiguous::is_refuse")]
     pub path_parameters: Ambiguous,
@@ -104,6 +107,7 @@ impl Default for Service {
             audiences: Vec::new(),
             protocol: Protocol::Auto,
             tls: None,
+            default_route: None,
             path_parameters: Ambiguous::Refuse,
             encoded_slash: Ambiguous::Refuse,
             case_insensitive: false,

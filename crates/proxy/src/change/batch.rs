@@ -11,7 +11,7 @@ use super::touched::{Problems, Touched, misplaced};
 use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
 use crate::compile::{CompiledRoute, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{DefaultRoute, Snapshot};
 
 /// The declarations compiled, with what is needed to take a route out again.
 #[derive(Clone)]
@@ -34,14 +34,17 @@ impl Compiled {
 
     /// Compiles the default route of a service as it stands in the view, or takes it out.
     fn compile_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
-        let (pipeline, owner) = match view.service(id) {
+        let route = match view.service(id) {
             Some(stored) => {
-                let pipeline = compile_service(id, &stored.value, &workshop.parts, &workshop.upstreams)?;
-                (Some(pipeline), stored.owner)
+                // One without a way of its own is compiled too: what is wrong with it is told nevertheless.
+                let path = view.default_routes().place(id, stored.owner);
+                let pipeline = compile_service(path, id, &stored.value, &workshop.parts, &workshop.upstreams)?;
+                let route = DefaultRoute { pipeline, is_registered: stored.owner == Owner::Registration };
+                view.default_path(id).is_some().then_some(route)
             }
-            None => (None, Owner::Registration),
+            None => None,
         };
-        self.snapshot.set_service(id, pipeline, owner);
+        self.snapshot.set_service(id, view.default_routes(), route);
         Ok(())
     }
 

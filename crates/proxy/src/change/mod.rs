@@ -8,6 +8,8 @@
 mod batch;
 mod edit;
 pub mod plan;
+pub mod shadows;
+mod taken;
 mod touched;
 mod trail;
 mod view;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
+use portcullis_core::model::DefaultRoutes;
 use portcullis_core::ports::{Registry, RegistryError};
 use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
@@ -72,6 +75,8 @@ pub struct Workshop {
     pub publisher: Publisher,
     /// The snapshot with the built-in routes, on which everything else stands.
     pub builtin: Snapshot,
+    /// Where the default routes of services stand.
+    pub default_routes: Arc<DefaultRoutes>,
 }
 
 /// Changes that nobody takes yet: the handle can be given to those the changing task itself depends on.
@@ -84,7 +89,8 @@ impl Pending {
     /// Reads the registry, compiles and publishes what is there, and starts the changing task on this runtime.
     /// What does not compile is left out and told in the log; it stays in the registry.
     pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
-        let view = View::load(workshop.registry.as_ref()).await?;
+        let view = View::load(workshop.registry.as_ref(), Arc::clone(&workshop.default_routes)).await?;
+        shadows::warn(&view);
         let compiled = Compiled::of(&workshop, &view);
         let mut entries = workshop.directory.copy();
         for (name, stored) in view.clients() {

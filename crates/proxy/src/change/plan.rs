@@ -7,6 +7,7 @@ use portcullis_core::model::{Client, Declarations, Label, Name, Owner, Problem, 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::shadows::{Shadow, Shadows};
 use super::{Declared, Edit, View};
 
 /// By which rules a plan is made.
@@ -65,6 +66,12 @@ pub struct Plan {
     pub policies: Vec<PolicyStep>,
     /// How many declared objects stay as they are.
     pub unchanged: usize,
+    /// The registered services of which calls go to declared routes then, the first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadowed: Vec<Shadow>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shadowed_left_out: usize,
     /// The edits that bring it about, in order.
     #[serde(skip)]
     pub edits: Vec<Edit>,
@@ -97,7 +104,12 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
     }
     plan.clients(view, declared, rules);
     plan.policies(view);
+    plan.shadows(view, rules.owner);
     plan
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What an owner has and does not declare, in order.
@@ -212,6 +224,17 @@ impl Plan {
             let edit = Edit::Client(name.clone(), Some(wanted.clone()));
             self.object(rules, Declared::Client(name.clone()), held, &wanted, edit);
         }
+    }
+
+    /// Which registered services are shadowed when it is done.
+    fn shadows(&mut self, view: &View, owner: Owner) {
+        let mut next = view.clone();
+        for edit in &self.edits {
+            // What cannot be written is told when it is tried.
+            let _ = next.apply(edit, owner);
+        }
+        let Shadows { told, left_out } = Shadows::of(&next);
+        (self.shadowed, self.shadowed_left_out) = (told, left_out);
     }
 
     /// How the policies of every route that the edits touch change.

@@ -118,7 +118,7 @@ impl DryRun {
         let touched = Touched::by(&next, edits);
         for id in touched.services {
             if let Some(stored) = next.service(id) {
-                problems.of_service(id, compile_service(id, &stored.value, &self.parts, &self.upstreams));
+                problems.of_service(id, compile_service(id.path(), id, &stored.value, &self.parts, &self.upstreams));
                 problems.of_place(misplaced(&self.upstreams, view, &next, id));
             }
         }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Route, Service, ServiceId, Stored,
+    ApiKey, Client, ClientSecret, DefaultRoutes, Enrolment, Label, Name, Owner, Registration, Route, Service,
+    ServiceId, Stored,
 };
 use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
 use portcullis_core::table::Table;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::taken::taken_by;
 use super::{Declared, Edit};
 
 /// Everything that was declared or handed out, at one moment. Cheap to copy.
@@ -33,14 +35,27 @@ pub struct View {
     enrolment_of: Table<String, Label>,
     /// The client with an access key, likewise.
     client_of: Table<String, Label>,
+    /// The ways in which the name of services is written, by the name in lower case.
+    spellings_of: Table<String, Arc<Vec<Name>>>,
+    /// The routes for every host at a place of paths ([`taken_by`]).
+    routes_at: Table<String, Arc<Vec<Name>>>,
+    /// How many names are registered with an enrolment token.
+    registered_with: Table<Label, usize>,
+    /// Where the default routes of services stand.
+    default_routes: Arc<DefaultRoutes>,
 }
 
 type Objects<K, V> = Table<K, Arc<Stored<V>>>;
 
 impl View {
+    /// Nothing, where default routes stand like this.
+    pub fn with(default_routes: Arc<DefaultRoutes>) -> Self {
+        Self { default_routes, ..Self::default() }
+    }
+
     /// Reads everything from the registry.
-    pub async fn load(registry: &dyn Registry) -> Result<Self, RegistryError> {
-        let mut view = Self::default();
+    pub async fn load(registry: &dyn Registry, default_routes: Arc<DefaultRoutes>) -> Result<Self, RegistryError> {
+        let mut view = Self::with(default_routes);
         for row in registry.all(Kind::Service).await? {
             view.place(Edit::Service(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
         }
@@ -81,6 +96,32 @@ impl View {
     /// The versions a service name has.
     pub fn versions(&self, name: &Name) -> &[Name] {
         self.versions_of.get(name).map_or(&[], |versions| versions)
+    }
+
+    /// The ways in which a name is written that services have, whatever the case of its letters.
+    pub fn spellings(&self, name: &str) -> &[Name] {
+        self.spellings_of.get(&name.to_ascii_lowercase()).map_or(&[], |spellings| spellings)
+    }
+
+    /// Every name in all the ways in which it is written, in no order.
+    pub fn all_spellings(&self) -> impl Iterator<Item = &[Name]> {
+        self.spellings_of.iter().map(|(_, spellings)| spellings.as_slice())
+    }
+
+    /// Where the default routes of services stand.
+    pub fn default_routes(&self) -> &DefaultRoutes {
+        &self.default_routes
+    }
+
+    /// The path of a service's default route; none if it has none, or is not there.
+    pub fn default_path(&self, id: &ServiceId) -> Option<String> {
+        let stored = self.services.get(id)?;
+        self.default_routes.of(id, &stored.value, stored.owner)
+    }
+
+    /// The routes for every host at a place of paths ([`taken_by`]).
+    pub(super) fn routes_at(&self, place: &str) -> &[Name] {
+        self.routes_at.get(place).map_or(&[], |routes| routes)
     }
 
     /// A route.
@@ -145,6 +186,11 @@ impl View {
         self.registrations.get(name)
     }
 
+    /// How many names are registered with an enrolment token.
+    pub fn registered_with(&self, enrolment: &Label) -> usize {
+        self.registered_with.get(enrolment).copied().unwrap_or_default()
+    }
+
     /// An enrolment token by its name.
     pub fn enrolment(&self, name: &Label) -> Option<&Arc<Stored<Enrolment>>> {
         self.enrolments.get(name)
@@ -199,11 +245,22 @@ impl View {
         match edit {
             Edit::Service(id, value) => {
                 list_set(&mut self.versions_of, id.name.clone(), &id.version, value.is_some());
+                let is_there = self.versions_of.get(&id.name).is_some();
+                list_set(&mut self.spellings_of, id.name.as_str().to_ascii_lowercase(), &id.name, is_there);
                 set(&mut self.services, id, value, owner, revision)
             }
             Edit::Route(name, value) => {
-                if let Some(service) = self.routes.get(&name).and_then(|former| former.value.service.clone()) {
+                let former =
+                    self.routes.get(&name).map(|former| (former.value.service.clone(), taken_by(&former.value)));
+                let (service, place) = former.unwrap_or_default();
+                if let Some(service) = service {
                     list_set(&mut self.routes_to, service, &name, false);
+                }
+                if let Some(place) = place {
+                    list_set(&mut self.routes_at, place, &name, false);
+                }
+                if let Some(place) = value.as_deref().and_then(taken_by) {
+                    list_set(&mut self.routes_at, place, &name, true);
                 }
                 if let Some(service) = value.as_ref().and_then(|route| route.service.clone()) {
                     list_set(&mut self.routes_to, service, &name, true);
@@ -231,7 +288,15 @@ impl View {
                 }
                 set(&mut self.keys, hash, value, owner, revision)
             }
-            Edit::Registration(name, value) => set(&mut self.registrations, name, value, owner, revision),
+            Edit::Registration(name, value) => {
+                if let Some(former) = self.registrations.get(&name).map(|former| former.value.enrolment.clone()) {
+                    count(&mut self.registered_with, former, -1);
+                }
+                if let Some(registration) = &value {
+                    count(&mut self.registered_with, registration.enrolment.clone(), 1);
+                }
+                set(&mut self.registrations, name, value, owner, revision)
+            }
             Edit::Enrolment(name, value) => {
                 if let Some(former) = self.enrolments.get(&name) {
                     self.enrolment_of.remove(&former.value.token_hash);
@@ -295,6 +360,13 @@ where
         table.remove(&key);
     } else {
         table.insert(key, Arc::new(list));
+    }
+}
+
+fn count(table: &mut Table<Label, usize>, key: Label, more: isize) {
+    match table.get(&key).copied().unwrap_or_default().saturating_add_signed(more) {
+        0 => drop(table.remove(&key)),
+        now => drop(table.insert(key, now)),
     }
 }
 

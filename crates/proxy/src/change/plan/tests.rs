@@ -123,7 +123,12 @@ fn objects_of_others_are_taken_over_only_when_asked_for() {
 
 #[test]
 fn what_belongs_to_an_object_stays_and_goes_with_it() {
-    let registration = Registration { key_hash: String::new(), enrolment: "e".parse().expect("a name"), created_at: 0 };
+    let registration = Registration {
+        key_hash: String::new(),
+        enrolment: "e".parse().expect("a name"),
+        created_at: 0,
+        rotated_at: None,
+    };
     let view = view(&[
         (Owner::File, service("a/v1", body())),
         (Owner::File, service("a/v2", body())),
