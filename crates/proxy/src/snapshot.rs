@@ -56,18 +56,17 @@ impl Snapshot {
     /// Sets or takes out the default route of a service, wherever it would stand: that of one that has registered itself
     /// is behind whatever operators have declared, also when it was at another place before, or has changed its regard to
     /// case.
-    pub fn set_service(&mut self, id: &ServiceId, places: &DefaultRoutes, route: Option<DefaultRoute>) {
-        let ignores_case = route.as_ref().is_some_and(|route| route.pipeline.route.paths.case_insensitive);
+    pub fn set_service(&mut self, id: &ServiceId, places: &DefaultRoutes, route: Option<&DefaultRoute>) {
+        let ignores_case = route.is_some_and(|route| route.pipeline.route.paths.case_insensitive);
         for owner in [Owner::Api, Owner::Registration] {
             let path = places.place(id, owner);
             let is_registered = owner == Owner::Registration;
-            let candidate =
-                route.as_ref().filter(|route| route.is_registered == is_registered).map(|route| Candidate {
-                    name: path.as_str().into(),
-                    meets: Meets::Below,
-                    conditions: Conditions::default(),
-                    pipeline: Arc::clone(&route.pipeline),
-                });
+            let candidate = route.filter(|route| route.is_registered == is_registered).map(|route| Candidate {
+                name: path.as_str().into(),
+                meets: Meets::Below,
+                conditions: Conditions::default(),
+                pipeline: Arc::clone(&route.pipeline),
+            });
             let place = DeclaredPath::plain(&path, Meets::Below);
             for (place, is_here) in [(place.clone(), !ignores_case), (place.without_case(), ignores_case)] {
                 let candidate = candidate.as_ref().filter(|_| is_here);

@@ -45,7 +45,7 @@ impl House {
     }
 
     /// Declares a service that is open to everybody.
-    fn declare(&self, service: &str, url: &str, more: Value) {
+    fn declare(&self, service: &str, url: &str, more: &Value) {
         let mut body = json!({"targets": [{"url": url}], "require": []});
         body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         let answer = self.gateway.admin("PUT", &format!("/services/{service}"), Some(&body));

@@ -17,7 +17,7 @@ const MOVED: &str = "http://127.0.0.1:7";
 fn a_registration_writes_only_what_registration_made() {
     let house = House::new();
     let key = registered(&house);
-    house.declare("orders/v2", NOWHERE, json!({}));
+    house.declare("orders/v2", NOWHERE, &json!({}));
     refused(&update(&house, &key, "v2", MOVED), 409, "conflict");
     let instance = json!({"name": "orders", "version": "v2", "base_url": MOVED, "instance": "b"});
     refused(&announce(&house.gateway, &key, &instance), 409, "conflict");
@@ -94,7 +94,7 @@ fn what_an_operator_deletes_is_not_made_anew() {
     let house = House::new();
     let key = registered(&house);
     assert_eq!(update(&house, &key, "v2", NOWHERE).status, 200);
-    house.declare("orders/v3", NOWHERE, json!({}));
+    house.declare("orders/v3", NOWHERE, &json!({}));
     house.gateway.admin_ok("DELETE", "/services/orders/v1", None, 204);
     assert_eq!(update(&house, &key, "v2", MOVED).status, 200, "one of its own is left");
     house.gateway.admin_ok("DELETE", "/services/orders/v2", None, 204);
@@ -109,7 +109,7 @@ fn what_an_operator_deletes_is_not_made_anew() {
 fn names_are_taken_and_kept_whatever_their_case() {
     let house = House::new();
     let key = registered(&house);
-    house.declare("shop/v1", NOWHERE, json!({}));
+    house.declare("shop/v1", NOWHERE, &json!({}));
     let announced = |bearer: &str, name: &str, version: &str| {
         announce(&house.gateway, bearer, &json!({"name": name, "version": version, "base_url": NOWHERE}))
     };
@@ -154,7 +154,7 @@ fn twins_that_are_there_keep_running_and_get_no_new_versions() {
     let mut house = House::new();
     let backend = Backend::echo();
     let key = text(&house.register(&json!({"name": "orders", "base_url": backend.url()})), "registration_key");
-    house.declare("orders/v1", &backend.url(), json!({}));
+    house.declare("orders/v1", &backend.url(), &json!({}));
     house.gateway.signal("TERM");
     assert!(house.gateway.wait().success());
     let directory = house.gateway.kill();

@@ -15,7 +15,7 @@ fn reaches(house: &House, backend: &Backend, host: &str, target: &str) -> bool {
 fn nobody_registers_at_or_below_what_is_declared_for_every_host() {
     let house = House::new();
     let shop = Backend::echo();
-    house.declare("shop/v1", &shop.url(), json!({}));
+    house.declare("shop/v1", &shop.url(), &json!({}));
     let pay = json!({"name": "checkout", "version": "pay", "base_url": NOWHERE});
     for path in [
         json!({"prefix": "/checkout"}),
@@ -51,13 +51,13 @@ fn nobody_registers_at_or_below_what_is_declared_for_every_host() {
 fn declared_routes_keep_their_calls_on_their_hosts_and_in_their_depth() {
     let house = House::new();
     let (shop, other) = (Backend::echo(), Backend::echo());
-    house.declare("shop/v1", &shop.url(), json!({}));
+    house.declare("shop/v1", &shop.url(), &json!({}));
     house.route("host", &json!({"hosts": ["shop.example"], "path": {"prefix": "/checkout"}}), "shop/v1");
     house.route("wild", &json!({"hosts": ["*.shops.example"], "path": {"prefix": "/"}}), "shop/v1");
     house.route("deep", &json!({"path": {"prefix": "/checkout/pay/admin"}}), "shop/v1");
     house.route("rest", &json!({"path": {"prefix": "/"}}), "shop/v1");
     house.register(&json!({"name": "checkout", "version": "pay", "base_url": other.url()}));
-    house.declare("checkout/pay", &other.url(), json!({}));
+    house.declare("checkout/pay", &other.url(), &json!({}));
     assert_eq!(house.gateway.admin_ok("GET", "/services/checkout/pay", None, 200)["owner"], "registration");
     for (host, target, declared) in [
         ("any.example", "/checkout/pay/x", false),
@@ -92,8 +92,8 @@ fn services_that_are_shadowed_later_are_named_everywhere() {
     let mut house = House::new();
     let (shop, other) = (Backend::echo(), Backend::echo());
     let first = house.register(&json!({"name": "checkout", "version": "pay", "base_url": other.url()}));
-    house.declare("checkout/pay", &other.url(), json!({}));
-    house.declare("shop/v1", &shop.url(), json!({}));
+    house.declare("checkout/pay", &other.url(), &json!({}));
+    house.declare("shop/v1", &shop.url(), &json!({}));
     assert!(reaches(&house, &other, "any.example", "/checkout/pay/x"));
 
     let file = house.gateway.directory().join("gate.yaml");
@@ -137,10 +137,10 @@ fn services_that_are_shadowed_later_are_named_everywhere() {
 fn registered_services_can_have_a_place_of_their_own() {
     let mut house = House::with("registration.prefix = '/svc'");
     let (registered, declared) = (Backend::echo(), Backend::echo());
-    house.declare("own/v1", &declared.url(), json!({}));
+    house.declare("own/v1", &declared.url(), &json!({}));
     let reply = house.register(&json!({"name": "orders", "base_url": registered.url()}));
     assert_eq!(reply["path"], "/svc/orders/v1");
-    house.declare("orders/v1", &registered.url(), json!({}));
+    house.declare("orders/v1", &registered.url(), &json!({}));
     assert_eq!(house.gateway.admin_ok("GET", "/services/orders/v1", None, 200)["path"], "/svc/orders/v1");
     assert!(
         reaches(&house, &registered, "a", "/svc/orders/v1/x?y=1") && !reaches(&house, &registered, "a", "/orders/v1/x")
@@ -156,7 +156,7 @@ fn registered_services_can_have_a_place_of_their_own() {
         409,
         "conflict",
     );
-    house.declare("svc/till", &declared.url(), json!({}));
+    house.declare("svc/till", &declared.url(), &json!({}));
     refused(
         &announce(&house.gateway, &house.enrolment, &json!({"name": "till", "base_url": NOWHERE})),
         409,
@@ -174,7 +174,7 @@ fn a_service_can_be_called_by_its_routes_alone() {
     let mut house = House::new();
     let backend = Backend::echo();
     let forbidden = json!({"default_route": false, "policies": {"ip_filter": {"deny": ["127.0.0.0/8"]}}});
-    house.declare("orders/v1", &backend.url(), forbidden);
+    house.declare("orders/v1", &backend.url(), &forbidden);
     house.route("orders", &json!({"path": {"prefix": "/api/orders"}}), "orders/v1");
     let service = house.gateway.admin_ok("GET", "/services/orders/v1", None, 200);
     assert_eq!((&service["path"], &service["default_route"]), (&Value::Null, &json!(false)));
@@ -185,9 +185,9 @@ fn a_service_can_be_called_by_its_routes_alone() {
     refused(&house.gateway.admin("PUT", "/services/bad/v1", Some(&bad)), 422, "invalid_declaration");
     let bad = json!({"targets": [{"url": NOWHERE}], "default_route": "no"});
     refused(&house.gateway.admin("PUT", "/services/bad/v1", Some(&bad)), 422, "invalid_declaration");
-    house.declare("orders/v1", &backend.url(), json!({"default_route": true}));
+    house.declare("orders/v1", &backend.url(), &json!({"default_route": true}));
     assert!(reaches(&house, &backend, "a", "/orders/v1/x"));
-    house.declare("orders/v1", &backend.url(), json!({}));
+    house.declare("orders/v1", &backend.url(), &json!({}));
     assert!(reaches(&house, &backend, "a", "/orders/v1/x"), "as the node has it");
     let put = house.cli(&["service", "put", "cli/v1", "--target", NOWHERE, "--default-route", "false"]);
     assert_eq!(stdout(&put), format!("cli/v1 by its routes alone -> {NOWHERE}\n"));
@@ -195,7 +195,7 @@ fn a_service_can_be_called_by_its_routes_alone() {
 
     // One that registered itself, too.
     let reply = house.register(&json!({"name": "stock", "base_url": NOWHERE}));
-    house.declare("stock/v1", &backend.url(), json!({"default_route": false}));
+    house.declare("stock/v1", &backend.url(), &json!({"default_route": false}));
     let again = json!({"name": "stock", "base_url": backend.url()});
     let renewed = announce(&house.gateway, &text(&reply, "registration_key"), &again);
     assert_eq!((renewed.status, &renewed.json()["path"]), (200, &Value::Null));
@@ -205,7 +205,7 @@ fn a_service_can_be_called_by_its_routes_alone() {
     house.gateway = Gateway::restart(house.gateway.kill(), "default_route = false");
     refused(&house.gateway.call("GET", "/orders/v1/x", &[], b""), 404, "no_route");
     assert!(reaches(&house, &backend, "a", "/api/orders/x"));
-    house.declare("orders/v1", &backend.url(), json!({"default_route": true}));
+    house.declare("orders/v1", &backend.url(), &json!({"default_route": true}));
     assert!(reaches(&house, &backend, "a", "/orders/v1/x"));
     let reply = house.register(&json!({"name": "api", "version": "orders", "base_url": NOWHERE}));
     assert_eq!(reply["path"], Value::Null, "it has no path that could be taken");

@@ -44,7 +44,7 @@ impl Compiled {
             }
             None => None,
         };
-        self.snapshot.set_service(id, view.default_routes(), route);
+        self.snapshot.set_service(id, view.default_routes(), route.as_ref());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Looked at when a plan is made, when the gateway starts, and when an operator asks; calls never come here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use portcullis_core::model::{Match, Name, Owner, RESERVED_SERVICE_NAMES, ServiceId};
 use serde::Serialize;
@@ -155,11 +155,11 @@ fn has_conditions(matches: &Match) -> bool {
 /// when that was allowed; none of them takes a new version.
 pub fn twins(view: &View) -> Vec<Vec<String>> {
     let reserved = RESERVED_SERVICE_NAMES.map(|name| (name, view.spellings(name)));
-    let mut found: BTreeMap<Vec<String>, ()> = BTreeMap::new();
+    let mut found: BTreeSet<Vec<String>> = BTreeSet::new();
     let texts = |names: &[Name]| names.iter().map(Name::to_string).collect::<Vec<_>>();
     let mut note = |mut names: Vec<String>| {
         names.sort();
-        found.insert(names, ());
+        found.insert(names);
     };
     for (kept, names) in &reserved {
         if !names.is_empty() {
@@ -168,7 +168,7 @@ pub fn twins(view: &View) -> Vec<Vec<String>> {
     }
     let is_reserved = |names: &[Name]| reserved.iter().any(|(_, held)| held.first() == names.first());
     view.all_spellings().filter(|names| names.len() > 1 && !is_reserved(names)).for_each(|names| note(texts(names)));
-    found.into_keys().collect()
+    found.into_iter().collect()
 }
 
 /// Tells the log of services that are shadowed, and of names that differ in case alone.
