@@ -90,6 +90,11 @@ fn no_spelling_of_what_is_not_the_callers_comes_through_over_http2() {
 }
 
 #[test]
+fn a_request_that_could_not_be_read_is_not_the_last_of_a_connection_in_http2() {
+    assert_eq!(attack(&Scene::new(), "unreadable"), "400 400 414 200");
+}
+
+#[test]
 fn crumbs_of_cookies_are_one_field_for_the_service() {
     let scene = Scene::new();
     let options = ["-H", "Cookie: a=1", "-H", "cookie: b=2"];

@@ -169,6 +169,19 @@ def malformed():
     return "refused all"
 
 
+def unreadable():
+    """What the gateway answers to requests that it cannot read, and to one behind them, all on one connection."""
+    connection = Connection()
+    said = []
+    requests = [{"path": "/orders/v1/%2f"}, {"extra": [("host", "other")]}, {"path": "/" + "x" * 17_000}, {"path": "/-/health"}]
+    for number, request in enumerate(requests):
+        stream = 2 * number + 1
+        connection.send(connection.request(stream, **request))
+        head = connection.until(HeadersFrame, stream)
+        said.append(dict(connection.decoder.decode(head.data))[":status"])
+    return " ".join(said)
+
+
 def wrong_length():
     """A body that is longer or shorter than it was said to be does not pass for a whole one."""
     for length, body in [(5, b"1234567"), (9, b"1234567")]:
