@@ -65,3 +65,44 @@ impl Welcome for Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::jobs::{Job, QueueFull};
+    use portcullis_core::memory::{ManualClock, MemoryRegistry};
+    use portcullis_core::ports::SessionId;
+
+    use super::*;
+    use crate::testing::session;
+
+    struct Control;
+
+    impl Jobs for Control {
+        fn submit(&self, job: Job) -> Result<(), QueueFull> {
+            tokio::spawn(job);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_is_let_go_on_as_long_as_its_session_lasts() {
+        for (ttl, remembered, stands) in [(100, true, false), (100, false, false), (0, true, true), (0, false, true)] {
+            let registry = Arc::new(MemoryRegistry::default());
+            let opened = session(SessionId([1; 16]), "ada", "{}");
+            let (id, live) = (opened.id, Arc::new(LiveSession::from(&opened)));
+            portcullis_core::ports::Registry::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
+            let sessions = Arc::new(Sessions::new(registry, 1 << 20));
+            if remembered {
+                sessions.remember(&live, sessions.epoch(id));
+            }
+            let clock = Arc::new(ManualClock::at(99));
+            let directory = Arc::new(Directory::default());
+            let (time, ttl) = (Arc::<ManualClock>::clone(&clock), Duration::from_secs(ttl));
+            let standing = Standing::new(directory, sessions, Arc::new(Control), time, ttl);
+            let ties = Ties { session: Some(id), ..Ties::default() };
+            assert!(standing.stands(&ties).await, "{ttl:?}");
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(standing.stands(&ties).await, stands, "{ttl:?}, remembered: {remembered}");
+        }
+    }
+}
