@@ -126,6 +126,7 @@ fn parameters_and_encoded_slashes_are_refused_until_a_route_takes_them() {
         "/internal;x/y",
         "/internal%3bx/y",
         "/s/v1/x;y",
+        "/s/v1/x;y/../z",
         "/nowhere;x",
         "/-/health;x",
     ] {

@@ -118,7 +118,10 @@ fn walk(gateway: &Gateway, kept: &Path) {
     let mut legacy = gateway.admin_ok("GET", "/services/legacy/v1", None, 200);
     legacy = json!({"targets": [{"url": backend.url()}], "require": legacy["require"], "policies": legacy["policies"]});
     gateway.admin_ok("PUT", "/services/legacy/v1", Some(&legacy), 200);
-    let again = gateway.post("/-/token/refresh", &[], &json!({"refresh_token": secret("refresh_token")}));
+    // The session belongs to the client whose key was shown at the login.
+    let key = secret("shop_key");
+    let refresh = json!({"refresh_token": secret("refresh_token")});
+    let again = gateway.post("/-/token/refresh", &[("X-API-Key", &key)], &refresh);
     assert_eq!(again.status, 200, "{}", again.text());
     let token = text(&again.json(), "access_token");
     assert_eq!(call_as(gateway, "/legacy/v1/x", &token, &secret("shop_key")).status, 200);

@@ -281,6 +281,56 @@ fn a_certificate_that_was_exchanged_is_taken_up() {
 }
 
 #[test]
+fn what_does_not_compile_at_a_start_leaves_its_place_to_nobody_else() {
+    let gateway = Gateway::with(ONE);
+    let (backend, authority) = (Backend::echo(), Authority::new("the authority"));
+    let open = json!({"targets": [{"url": backend.url()}], "require": []});
+    gateway.admin_ok("PUT", "/services/open/v1", Some(&open), 201);
+    authority.issue("DNS:gateway").write(&gateway.directory().join("tls"), "client");
+    let mut closed = declaration(&backend.url().replace("http:", "https:"), &client_files());
+    closed["require"] = json!([["api_key"]]);
+    declare(&gateway, "closed", &closed);
+    for (name, path, service) in
+        [("all", "/", "open/v1"), ("api", "/api", "open/v1"), ("admin", "/api/admin", "closed/v1")]
+    {
+        let route = json!({"match": {"path": {"prefix": path}}, "service": service});
+        gateway.admin_ok("PUT", &format!("/routes/{name}"), Some(&route), 201);
+    }
+    let hosts = json!({"match": {"hosts": ["a.example"], "path": {"prefix": "/x"}}, "service": "closed/v1"});
+    gateway.admin_ok("PUT", "/routes/of-host", Some(&hosts), 201);
+    let said = |gateway: &Gateway, host: &str, path: &str| {
+        let answer = gateway.call("DELETE", path, &[("Host", host)], b"");
+        if answer.status == 200 { "open".to_owned() } else { answer.code() }
+    };
+    let asked = [
+        ("b.example", "/api/x", "open", "open"),
+        ("b.example", "/api/admin/users/1", "missing_credential", "not_served"),
+        ("b.example", "/api/%61dmin", "missing_credential", "not_served"),
+        ("b.example", "/closed/v1/x", "missing_credential", "not_served"),
+        ("a.example", "/x/y", "missing_credential", "not_served"),
+        ("b.example", "/x/y", "open", "open"),
+    ];
+    for (host, path, before, _) in asked {
+        assert_eq!(said(&gateway, host, path), before, "{host}{path}");
+    }
+    let directory = gateway.kill();
+    let key = directory.path().join("tls/client.key");
+    let kept = std::fs::read(&key).expect("a key");
+    std::fs::remove_file(&key).expect("removed");
+    let gateway = Gateway::restart(directory, ONE);
+    for (host, path, _, after) in asked {
+        assert_eq!(said(&gateway, host, path), after, "{host}{path}");
+    }
+    assert!(gateway.stderr().contains("a stored declaration does not compile; its place answers 503"));
+    // Declared again, it is served again, and so is what leads to it.
+    std::fs::write(&key, kept).expect("written");
+    gateway.admin_ok("PUT", "/services/closed/v1", Some(&closed), 200);
+    for (host, path, before, _) in asked {
+        assert_eq!(said(&gateway, host, path), before, "{host}{path}");
+    }
+}
+
+#[test]
 fn connections_that_stand_with_a_former_certificate_are_lent_to_nobody() {
     let (gateway, backend) = (Gateway::with(ONE), Backend::echo());
     let (authority, clients) = (Authority::new("the authority"), Authority::new("for clients"));

@@ -17,7 +17,6 @@ use serde::Serialize;
 use crate::body::Body;
 use crate::canonical::{DecisionPath, Host, Path};
 pub use crate::digits::hex;
-use crate::digits::put_hex;
 use crate::directory::KeyHash;
 use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::grpc::{self, Code, GrpcCall};
@@ -25,47 +24,11 @@ use crate::model::{Label, PathOptions, ServiceId};
 use crate::ports::SessionId;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
+pub use crate::request_id::RequestId;
 use crate::trial::Trial;
 
 /// An answer on its way back.
 pub type Response = http::Response<Body>;
-
-/// The id of a call: 16 random bytes, written as 32 hex digits, or what a trusted caller sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
-
-impl RequestId {
-    /// Takes over an id, if it is one of 1 to 128 printable ASCII characters without spaces.
-    pub fn from_header(value: &HeaderValue) -> Option<Self> {
-        let text = value.as_bytes();
-        let fine = (1..=128).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
-        fine.then(|| Self(value.clone()))
-    }
-
-    /// Makes an id out of 16 random bytes.
-    pub fn from_random(random: [u8; 16]) -> Self {
-        let mut text = [0; 32];
-        put_hex(&mut text, &random);
-        // One piece of memory for the text and for those who share it.
-        let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
-        Self(shared.unwrap_or(HeaderValue::from_static("-")))
-    }
-
-    /// The id as a header value.
-    pub fn header(&self) -> HeaderValue {
-        self.0.clone()
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("-")
-    }
-
-    /// Bytes of its text.
-    pub fn size(&self) -> usize {
-        self.0.len()
-    }
-}
 
 /// The other end of the connection a call came over.
 #[derive(Debug, Clone)]
@@ -247,6 +210,8 @@ pub struct Ties {
     pub client: Option<Label>,
     /// The client a certificate stands for.
     pub certified: Option<Label>,
+    /// When a token ends that no session stands behind, in Unix seconds.
+    pub until: Option<u64>,
 }
 
 impl Ties {

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod ports;
 pub mod record;
 pub mod refusal;
+pub mod request_id;
 pub mod secret;
 pub mod table;
 pub mod trial;

@@ -108,6 +108,8 @@ pub enum Refusal {
         /// When a new try makes sense.
         retry_after: Duration,
     },
+    /// What is declared at this place does not compile on this node, so nobody is let through to anything else.
+    NotServed,
     /// The service has no target that could be called.
     NoTarget,
     /// No connection to the target.
@@ -267,6 +269,9 @@ impl Refusal {
                 "Too many failed logins",
                 "too many logins have failed; wait before the next try".into(),
             ),
+            Self::NotServed => {
+                (503, "not_served", "Not served", "what is declared here cannot be served at the moment".into())
+            }
             Self::NoTarget => (503, "no_target", "No target", "the service has no instance to call".into()),
             Self::UpstreamUnreachable { .. } => {
                 (502, "upstream_unreachable", "Bad gateway", "the service cannot be reached".into())

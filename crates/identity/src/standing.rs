@@ -49,6 +49,10 @@ impl Standing {
 #[async_trait]
 impl Welcome for Standing {
     async fn stands(&self, ties: &Ties) -> bool {
+        let is_over = |until| self.clock.unix_millis() / 1_000 >= until;
+        if ties.until.is_some_and(is_over) {
+            return false;
+        }
         let known = self.directory.read(|entries| {
             ties.key.is_none_or(|key| entries.holder(&key).is_some())
                 && [&ties.client, &ties.certified].into_iter().flatten().all(|client| entries.client(client).is_some())
@@ -82,6 +86,18 @@ mod tests {
             tokio::spawn(job);
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_is_let_go_on_as_long_as_a_token_of_another_issuer_lasts() {
+        let clock = Arc::new(ManualClock::at(99));
+        let sessions = Arc::new(Sessions::new(Arc::new(MemoryRegistry::default()), 1 << 20));
+        let (directory, time) = (Arc::new(Directory::default()), Arc::<ManualClock>::clone(&clock));
+        let standing = Standing::new(directory, sessions, Arc::new(Control), time, Duration::ZERO);
+        let ties = Ties { until: Some(100), ..Ties::default() };
+        assert!(standing.stands(&ties).await);
+        clock.advance(Duration::from_secs(1));
+        assert!(!standing.stands(&ties).await);
     }
 
     #[tokio::test]

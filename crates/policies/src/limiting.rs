@@ -138,10 +138,10 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
             (None, Some(user)) => text.push(7, user.name.as_bytes()),
             (None, None) => return false,
         },
-        // Only a key that was verified: anybody can make up another one.
-        Part::ApiKey => match (&caller.key, call.request.headers.get("x-api-key")) {
-            (Some(_), Some(key)) => text.push(8, key.as_bytes()),
-            _ => return false,
+        // Only a key that was verified: anybody can make up another one, beside a certificate that lets them in too.
+        Part::ApiKey => match &caller.ties.key {
+            Some(key) => text.push(8, &key.0),
+            None => return false,
         },
     }
     true
@@ -173,6 +173,7 @@ mod tests {
     use super::*;
     use crate::testing::{call, caller, foreign, walk};
     use portcullis_core::call::UserFacts;
+    use portcullis_core::directory::KeyHash;
     use portcullis_core::memory::ManualClock;
     use serde_json::json;
 
@@ -340,7 +341,16 @@ mod tests {
         }
         let twice = |one: &'static str| move || call("GET", "/", &[("x-tenant", one), ("x-tenant", "b")]);
         assert!(same(&["header:x-tenant"], twice("a"), twice("c")).await);
-        let keyed = |key: &'static str| move || of(Some("shop"), None, None, &[("x-api-key", key)]);
+        let keyed = |key: &'static str| {
+            move || {
+                let mut call = of(Some("shop"), None, None, &[("x-api-key", key)]);
+                call.caller.ties.key = Some(KeyHash([key.as_bytes()[0]; 32]));
+                call
+            }
+        };
         assert!(!same(&["api_key"], keyed("a"), keyed("b")).await, "two keys of one client");
+        // Let in by something else, like a certificate: the field is anybody's.
+        let certified = |key: &'static str| move || of(Some("shop"), None, None, &[("x-api-key", key)]);
+        assert!(same(&["api_key"], certified("a"), certified("b")).await);
     }
 }

@@ -6,9 +6,11 @@ use portcullis_core::call::RouteFacts;
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::model::{HostMode, Name, PathOptions, Problem, Route, Service, ServiceId};
 use portcullis_core::policy::Pipeline;
+use portcullis_core::refusal::Refusal;
 use portcullis_policies::Parts;
 
 use crate::answers;
+use crate::refusing::refusing;
 use crate::routes::{Candidate, Conditions, DeclaredPath};
 use crate::template::Template;
 use crate::upstream::{ForwardPath, Forwarding, Upstreams};
@@ -66,6 +68,30 @@ pub fn compile_route<'a>(
         }
         _ => Err(problems.into_iter().map(|problem| problem.under(&format!("routes.{name}"))).collect()),
     }
+}
+
+/// The place of a declared route that does not compile, so that it stays taken: what would have gone there is refused,
+/// and falls to no route that is more open. None if its place cannot be known.
+pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Option<CompiledRoute> {
+    let paths = route.paths(service.map(Service::paths).unwrap_or_default());
+    let declared = &route.matches.hosts;
+    let hosts: Vec<String> =
+        declared.iter().filter_map(|host| hosts(std::slice::from_ref(host)).ok()).flatten().collect();
+    if hosts.is_empty() != declared.is_empty() {
+        return None;
+    }
+    let path = DeclaredPath::place(&route.matches.path, paths)?;
+    let conditions = Conditions::parse(&route.matches).unwrap_or_default();
+    let facts = RouteFacts { name: name.shared(), service: route.service.clone(), paths };
+    let pipeline = refusing(Arc::new(facts), Refusal::NotServed);
+    let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
+    Some(CompiledRoute { hosts, path, candidate })
+}
+
+/// What stands at the place of a service that does not compile.
+pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipeline> {
+    let facts = RouteFacts { name: path.into(), service: Some(id.clone()), paths: service.paths() };
+    refusing(Arc::new(facts), Refusal::NotServed)
 }
 
 fn route_pipeline(

@@ -34,6 +34,7 @@ pub mod pause;
 pub mod probes;
 pub mod proxy_protocol;
 pub mod redirect;
+mod refusing;
 pub mod routes;
 pub mod serve;
 pub mod snapshot;

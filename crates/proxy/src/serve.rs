@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use async_trait::async_trait;
 use http::header::{ALT_SVC, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
-use portcullis_core::policy::{Endpoint, Pipeline};
+use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 use tokio::net::TcpStream;
 
 use crate::challenges;
@@ -26,6 +24,7 @@ use crate::http2;
 use crate::node::Node;
 use crate::opening::{self, Opened, Protocol};
 use crate::redirect;
+use crate::refusing::refusing;
 use crate::routes::Wanted;
 use crate::tie::{self, Tie};
 use crate::upstream::incoming::counted;
@@ -74,7 +73,7 @@ pub(crate) fn answer(
         let mut response = walk.pipeline.run(&mut walk.call).await;
         if walk.must_switch && response.status().is_success() {
             let private = "answered a wish for a WebSocket without one".into();
-            response = refusing(Refusal::UpstreamBroken { private }).run(&mut walk.call).await;
+            response = refusing(Arc::default(), Refusal::UpstreamBroken { private }).run(&mut walk.call).await;
         }
         tell_of_tls(node, over_tls, &mut response);
         walk.leave(response)
@@ -140,7 +139,7 @@ pub fn pipeline(
     find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
 ) -> Arc<Pipeline> {
     if let Some(refusal) = refusal {
-        return refusing(refusal);
+        return refusing(Arc::default(), refusal);
     }
     let chosen = chosen(node, call, find);
     challenges::before(node, call, chosen)
@@ -152,7 +151,7 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<(Ar
     }
     let Chosen { pipeline, matched, matched_readings } = match choose::choose(&call.request, find) {
         Ok(chosen) => chosen,
-        Err(refusal) => return refusing(refusal),
+        Err(refusal) => return refusing(Arc::default(), refusal),
     };
     if let Some(service) = &pipeline.route.service {
         call.record.note(|record| {
@@ -260,22 +259,4 @@ impl Received {
     fn bytes(&self) -> u64 {
         self.0.as_ref().map_or(0, |(counter, _)| counter.load(Relaxed))
     }
-}
-
-/// A pipeline that refuses: for requests that cannot be read, and paths nobody answers.
-fn refusing(refusal: Refusal) -> Arc<Pipeline> {
-    struct Refuse(Refusal);
-
-    #[async_trait]
-    impl Endpoint for Refuse {
-        async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
-            Err(self.0.clone())
-        }
-
-        fn preview(&self, _: &Call) -> Result<Destination, Refusal> {
-            Err(self.0.clone())
-        }
-    }
-
-    Arc::new(Pipeline::new(Arc::default(), Vec::new(), Arc::new(Refuse(refusal))))
 }

@@ -4,7 +4,7 @@ use super::Objections;
 
 /// Tasks and threads that end alone when they panic: where, how many, and whose they are. All others are vital: their loss
 /// is the end of the process.
-const ALONE: [(&str, usize, &str); 13] = [
+const ALONE: [(&str, usize, &str); 14] = [
     ("crates/admin/src/server.rs", 1, "a connection to the admin API"),
     ("crates/proxy/src/from_stream.rs", 1, "the end of one answer"),
     ("crates/proxy/src/http3/mod.rs", 2, "a connection, and the last words of an endpoint that takes no more"),
@@ -12,6 +12,7 @@ const ALONE: [(&str, usize, &str); 13] = [
     ("crates/proxy/src/upstream/connect.rs", 1, "a connection to a target"),
     ("crates/proxy/src/upstream/http2/exchange.rs", 1, "the body of one request"),
     ("crates/proxy/src/upstream/http2/mod.rs", 1, "a connection to a target"),
+    ("crates/proxy/src/upstream/pool.rs", 1, "a connection to a target that comes to rest"),
     ("crates/proxy/src/upstream/switched.rs", 2, "one tunnel, and its end"),
     ("crates/proxy/src/worker.rs", 1, "a connection of a caller"),
     ("src/app/jobs.rs", 1, "a job of one call"),

@@ -107,7 +107,8 @@ const SPELLING: [&str; 9] = [
 
 /// What takes a path to decide on it takes the decision form, which `core::canonical` alone makes.
 pub(super) fn decides_on_one_form(path: &str, text: &str) -> Objections {
-    if !path.starts_with("crates/") || SPELLING.iter().any(|room| path.starts_with(room)) {
+    let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+    if !path.starts_with("crates/") || is_test || SPELLING.iter().any(|room| path.starts_with(room)) {
         return Vec::new();
     }
     without_tests(text)

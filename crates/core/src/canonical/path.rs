@@ -45,6 +45,9 @@ impl Path {
         let (mut has_parameters, mut has_encoded_slash) = (false, false);
         for raw in raw.split('/').skip(1) {
             let segment = Segment::read(raw)?;
+            // Also of a segment that a '..' behind it takes away: not every server resolves it as the gateway does.
+            has_parameters |= segment.has_parameters;
+            has_encoded_slash |= segment.has_encoded_slash;
             match segment.decision.as_str() {
                 "" | "." => {
                     end_with_slash(&mut forwarded);
@@ -55,8 +58,6 @@ impl Path {
                     go_up(&mut decision);
                 }
                 _ => {
-                    has_parameters |= segment.has_parameters;
-                    has_encoded_slash |= segment.has_encoded_slash;
                     end_with_slash(&mut forwarded);
                     end_with_slash(&mut decision);
                     forwarded.push_str(&segment.forwarded);
@@ -64,9 +65,6 @@ impl Path {
                 }
             }
         }
-        // A segment that was left again by '..' is not there any more; what is, says so itself.
-        has_parameters &= decision.contains(';') || decision.contains("%3B");
-        has_encoded_slash &= decision.contains("%2F");
         let readings = if has_parameters { readings(&decision) } else { Box::default() };
         let has_forms = decision != forwarded || has_parameters || has_encoded_slash;
         let forms = has_forms

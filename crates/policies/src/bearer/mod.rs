@@ -197,6 +197,8 @@ impl Bearer {
         call.caller.token_subject = Some(Arc::clone(&foreign.subject));
         call.caller.foreign_client.clone_from(&foreign.client);
         call.caller.user.clone_from(&foreign.user);
+        // Nothing else stands behind it: a call that goes on for long goes on as long as the token.
+        call.caller.ties.until = Some(foreign.until);
         note(call);
         Ok(Verdict::Good)
     }

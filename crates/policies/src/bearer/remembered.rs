@@ -55,6 +55,8 @@ pub(super) struct Foreign {
     pub(super) user: Option<UserFacts>,
     /// The client it was issued to, where it names one.
     pub(super) client: Option<ForeignClient>,
+    /// Unix seconds from which on the token is not taken any more.
+    pub(super) until: u64,
 }
 
 impl Token {
@@ -81,7 +83,7 @@ impl Token {
             UserFacts { name: claims.sub.as_str().into(), user_json: user_json_header(&facts.to_string()) }
         });
         let subject = qualified(&claims.iss, &claims.sub).into();
-        let subject = Subject::Foreign(Foreign { subject, user, client });
+        let subject = Subject::Foreign(Foreign { subject, user, client, until: claims.until });
         Self { until: claims.until, audiences: claims.aud, audience_checked: claims.audience_checked, subject }
     }
 

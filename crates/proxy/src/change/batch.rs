@@ -9,7 +9,7 @@ use portcullis_core::table::Table;
 
 use super::touched::{Problems, Touched, misplaced};
 use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
-use crate::compile::{CompiledRoute, compile_route, compile_service};
+use crate::compile::{CompiledRoute, closed_route, closed_service, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
 use crate::snapshot::{DefaultRoute, Snapshot};
 
@@ -21,13 +21,32 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles everything. What does not compile is left out and told in the log.
+    /// Compiles everything. What does not compile is told in the log, and its place stays taken: calls that would have
+    /// gone there are refused, and fall to nothing that is more open.
     pub(super) fn of(workshop: &Workshop, view: &View) -> Self {
         let mut compiled = Self { snapshot: workshop.builtin.clone(), routes: Table::default() };
-        let services = view.services().map(|(id, _)| compiled.compile_service(workshop, view, id)).collect::<Vec<_>>();
-        let routes = view.routes().map(|(name, _)| compiled.compile_route(workshop, view, name)).collect::<Vec<_>>();
-        for problem in services.into_iter().chain(routes).filter_map(Result::err).flatten() {
-            tracing::error!(%problem, "a stored declaration does not compile and is not served");
+        for (id, stored) in view.services() {
+            if let Err(problems) = compiled.compile_service(workshop, view, id) {
+                tell(&problems);
+                let path = view.default_routes().place(id, stored.owner);
+                let pipeline = closed_service(&path, id, &stored.value);
+                let closed = DefaultRoute { pipeline, is_registered: stored.owner == Owner::Registration };
+                let has_way = view.default_path(id).is_some();
+                compiled.snapshot.set_service(id, view.default_routes(), has_way.then_some(&closed));
+            }
+        }
+        for (name, stored) in view.routes() {
+            if let Err(problems) = compiled.compile_route(workshop, view, name) {
+                tell(&problems);
+                let service = stored.value.service.as_ref().and_then(|id| view.service(id));
+                match closed_route(name, &stored.value, service.map(|stored| &stored.value)) {
+                    Some(closed) => {
+                        compiled.snapshot.set_route(&closed);
+                        compiled.routes.insert(name.clone(), Arc::new(closed));
+                    }
+                    None => tracing::error!(route = %name, "its place is not known, so it is left out"),
+                }
+            }
         }
         compiled
     }
@@ -69,6 +88,12 @@ impl Compiled {
             self.routes.insert(name.clone(), Arc::new(route));
         }
         Ok(())
+    }
+}
+
+fn tell(problems: &[Problem]) {
+    for problem in problems {
+        tracing::error!(%problem, "a stored declaration does not compile; its place answers 503");
     }
 }
 

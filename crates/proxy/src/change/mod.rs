@@ -87,7 +87,7 @@ pub struct Pending {
 
 impl Pending {
     /// Reads the registry, compiles and publishes what is there, and starts the changing task on this runtime.
-    /// What does not compile is left out and told in the log; it stays in the registry.
+    /// What does not compile is told in the log and answers 503 at its place; it stays in the registry.
     pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
         let view = View::load(workshop.registry.as_ref(), Arc::clone(&workshop.default_routes)).await?;
         shadows::warn(&view);

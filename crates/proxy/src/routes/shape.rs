@@ -63,6 +63,15 @@ impl DeclaredPath {
 
     /// Reads a declared path, or says what is wrong with it.
     pub fn parse(declared: &PathMatch, options: PathOptions) -> Result<Self, Problem> {
+        Self::read(declared, options, true)
+    }
+
+    /// Where a path stands that was taken once, and may be one that is a problem today.
+    pub fn place(declared: &PathMatch, options: PathOptions) -> Option<Self> {
+        Self::read(declared, options, false).ok()
+    }
+
+    fn read(declared: &PathMatch, options: PathOptions, strict: bool) -> Result<Self, Problem> {
         let (kind, text, meets) = match declared {
             PathMatch::Exact(text) => ("exact", text.as_str(), Meets::Whole),
             PathMatch::Prefix(text) => ("prefix", text.as_str(), Meets::Below),
@@ -79,13 +88,13 @@ impl DeclaredPath {
         if canonical.forwarded() != plain {
             return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.forwarded())));
         }
-        if canonical.has_parameters() {
+        if strict && canonical.has_parameters() {
             return Err(problem("a declared path has no ';': no reading without parameters could meet it".to_owned()));
         }
-        if canonical.has_encoded_slash() && options.encoded_slash.is_refuse() {
+        if strict && canonical.has_encoded_slash() && options.encoded_slash.is_refuse() {
             return Err(problem("calls with '%2F' are refused here, unless 'encoded_slash' is 'keep'".to_owned()));
         }
-        if !canonical.is_text() {
+        if strict && !canonical.is_text() {
             return Err(problem("a declared path is UTF-8, and so are its escapes".to_owned()));
         }
         let folded;

@@ -1,9 +1,13 @@
 //! The command line: every command with its arguments, and the help texts.
 
+mod service;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 
 use super::setting_flags::SettingFlags;
 use crate::reference::Page;
@@ -155,82 +159,6 @@ pub(crate) struct Explain {
     /// The address the connection comes from [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<IpAddr>,
-}
-
-/// `portcullis service`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ServiceCommand {
-    /// List all services
-    List,
-    /// Show a service
-    Get {
-        /// NAME/VERSION
-        service: String,
-    },
-    /// Make or replace a service
-    Put(PutService),
-    /// Delete a service
-    Delete {
-        /// NAME/VERSION
-        service: String,
-    },
-    /// Make an API key for a service, good for every version of its name, and print it
-    ApiKey {
-        /// NAME
-        name: String,
-    },
-    /// Registrations: what a service that registered itself may change, and the key to it
-    #[command(subcommand)]
-    Registration(RegistrationCommand),
-}
-
-/// `portcullis service registration`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RegistrationCommand {
-    /// Show since when a name is registered, with which enrolment token, and which versions its key may change
-    Get {
-        /// NAME
-        name: String,
-    },
-    /// Revoke a registration: its key changes nothing any more; the service goes on being called until it is deleted
-    Revoke {
-        /// NAME
-        name: String,
-    },
-    /// Exchange the registration key for a new one and print it; the former is good for nothing from then on
-    Rotate {
-        /// NAME
-        name: String,
-    },
-}
-
-/// `portcullis service put`.
-#[derive(Debug, Args)]
-pub(crate) struct PutService {
-    /// NAME/VERSION
-    pub(crate) service: String,
-    /// The base URL of an instance; once for each
-    #[arg(long = "target", value_name = "URL", required = true)]
-    pub(crate) targets: Vec<String>,
-    /// Credentials a call must carry, joined by '+'; once for each alternative [default: bearer+api_key]
-    #[arg(long, value_name = "KIND+KIND", conflicts_with = "open")]
-    pub(crate) require: Vec<String>,
-    /// Anybody may call, without a credential
-    #[arg(long)]
-    pub(crate) open: bool,
-    /// The settings of a policy: its kind and a JSON object; once for each
-    #[arg(long = "policy", value_name = "KIND=JSON")]
-    pub(crate) policies: Vec<String>,
-    /// An audience that bearer tokens may name, beside the usual ones; once for each
-    #[arg(long = "audience", value_name = "TEXT")]
-    pub(crate) audiences: Vec<String>,
-    /// What is spoken to its instances: auto, http1, h2 (over TLS) or h2c (HTTP/2 in clear) [default: auto]
-    #[arg(long, value_name = "PROTOCOL")]
-    pub(crate) protocol: Option<String>,
-    /// Whether calls reach it under /NAME/VERSION, beside the routes that lead to it [default: as the gateway's settings
-    /// say]
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub(crate) default_route: Option<bool>,
 }
 
 /// `portcullis route`.
