@@ -380,6 +380,31 @@ fn a_preflight_takes_the_route_of_the_call_that_it_announces() {
 }
 
 #[test]
+fn no_way_to_a_service_has_limits_of_its_own_unless_it_says_so() {
+    let limit = |rate: u32| json!({"rate_limit": {"rate": rate, "per": "1h", "key": ["address"]}});
+    let gate = Gate::new(&json!({"policies": limit(3)}));
+    for name in ["one", "two"] {
+        gate.route(name, &json!({"path": {"prefix": format!("/{name}")}}), &json!({"strip": true}));
+    }
+    gate.route("own", &json!({"path": {"prefix": "/own"}}), &json!({"policies": limit(1)}));
+    for (path, want) in [
+        ("/one/x", 200),
+        ("/two/x", 200),
+        ("/s/v1/x", 200),
+        ("/one/x", 429),
+        ("/two/x", 429),
+        ("/s/v1/x", 429),
+        ("/own/x", 200),
+        ("/own/x", 429),
+    ] {
+        assert_eq!(gate.get(path).status, want, "{path}");
+    }
+    // A route that is named anew has nothing left either.
+    gate.route("three", &json!({"path": {"prefix": "/three"}}), &json!({}));
+    assert_eq!(gate.get("/three/x").status, 429);
+}
+
+#[test]
 fn no_spelling_of_a_path_is_counted_apart() {
     let limit = json!({"rate_limit": {"rate": 1, "per": "1h", "burst": 1, "key": ["path"]}});
     let gate = Gate::new(&json!({"path_parameters": "keep", "case_insensitive": true, "policies": limit}));

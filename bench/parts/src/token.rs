@@ -44,7 +44,8 @@ pub(crate) fn verify() -> Part {
     let token = parts.tokens.issue(&claims).expect("issued");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    let site = Site { route: "orders", id: &id, service: &service, parts: &parts };
+    let site =
+        Site { route: "orders", own: &std::collections::BTreeMap::new(), id: &id, service: &service, parts: &parts };
     let bearer = bearer::build(&site, None).expect("built");
     let mut call = call(&format!("Bearer {token}"));
     Box::new(move || {

@@ -161,6 +161,10 @@ impl StaticKey {
         if trust.issuer.is_empty() {
             return Err("a key speaks for one issuer, which must be named".to_owned());
         }
+        // What else is in it would be written like another issuer's escapes.
+        if !trust.issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("an issuer is written in visible ASCII, without spaces".to_owned());
+        }
         let unfit = |_| format!("not a public key that {} can be verified with", trust.algorithm.name());
         let key = match trust.algorithm {
             StaticAlgorithm::Rs256 => {

@@ -26,6 +26,7 @@ mod settings;
 mod testing;
 pub mod throttle;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::directory::Directory;
@@ -34,6 +35,7 @@ use portcullis_core::model::{Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use portcullis_core::ports::{Captures, Clock};
 use portcullis_identity::{AccessTokens, Sessions};
+use serde_json::Value;
 
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
@@ -69,18 +71,21 @@ pub struct Parts {
 pub struct Site<'a> {
     /// The name of the route.
     pub route: &'a str,
+    /// The kinds of policies of which the route has settings of its own, in place of the service's.
+    pub own: &'a BTreeMap<String, Value>,
     /// The service.
     pub id: &'a ServiceId,
-    /// Its declaration.
+    /// Its declaration, with what the route has of its own.
     pub service: &'a Service,
     /// What everything is built from.
     pub parts: &'a Arc<Parts>,
 }
 
 impl Site<'_> {
-    /// What the state of its policies is kept under. It stays the same when its declaration changes.
-    pub fn name(&self) -> &str {
-        self.route
+    /// What the state of a policy is kept under: all routes to a service that have its settings share what is used up of
+    /// them. It stays the same when a declaration changes.
+    pub fn name_of(&self, kind: &str) -> String {
+        if self.own.contains_key(kind) { format!("route {}", self.route) } else { format!("service {}", self.id) }
     }
 }
 
@@ -166,14 +171,16 @@ pub const KINDS: [Kind; 13] = [
     },
 ];
 
-/// Builds the steps of a route to a service, or says everything that is wrong with its declaration.
+/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `own`: what the route
+/// has of the service's policies itself.
 pub fn compile(
     route: &str,
+    own: &BTreeMap<String, Value>,
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = Site { route, id, service, parts };
+    let site = Site { route, own, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();

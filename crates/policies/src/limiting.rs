@@ -24,7 +24,7 @@ use crate::limiters::{Key, KeyText, Limiters};
 
 /// Builds the step; none without limits.
 pub(crate) fn build(site: &Site<'_>, place: &Place, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
-    let limits = limit::read(site.name(), place, value)?;
+    let limits = limit::read(&site.name_of(place.kind), place, value)?;
     if limits.is_empty() {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! Declarations become pipelines here, or every problem with them is told. Nothing else decides what is valid.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::call::RouteFacts;
@@ -8,6 +9,7 @@ use portcullis_core::model::{HostMode, Name, PathOptions, Problem, Route, Servic
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_policies::Parts;
+use serde_json::Value;
 
 use crate::answers;
 use crate::refusing::refusing;
@@ -38,7 +40,7 @@ pub fn compile_service(
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target };
-    pipeline(path.into(), id, service, forwarding, parts, upstreams)
+    pipeline(path.into(), &BTreeMap::new(), id, service, forwarding, parts, upstreams)
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 
@@ -126,7 +128,7 @@ fn route_pipeline(
     let paths = route.paths(service.paths());
     (effective.path_parameters, effective.encoded_slash) = (paths.parameters, paths.encoded_slash);
     effective.case_insensitive = paths.case_insensitive;
-    pipeline(name.shared(), id, &effective, forwarding, parts, upstreams)
+    pipeline(name.shared(), &route.policies, id, &effective, forwarding, parts, upstreams)
 }
 
 /// A route that answers by itself; it is open, and has nothing that policies could stand before.
@@ -180,13 +182,14 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
 
 fn pipeline(
     name: Arc<str>,
+    own: &BTreeMap<String, Value>,
     id: &ServiceId,
     service: &Service,
     forwarding: Forwarding,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
-    let steps = portcullis_policies::compile(&name, id, service, parts);
+    let steps = portcullis_policies::compile(&name, own, id, service, parts);
     let endpoint = upstreams.compile(&service.targets, service.protocol, service.tls.as_ref(), forwarding);
     match (steps, endpoint) {
         (Ok(steps), Ok(endpoint)) => {

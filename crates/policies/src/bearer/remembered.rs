@@ -145,7 +145,8 @@ mod tests {
     use super::*;
 
     fn token(until: u64) -> Rc<Token> {
-        let subject = Subject::Foreign(Foreign { subject: "https://idp#batch".into(), user: None, client: None });
+        let subject =
+            Subject::Foreign(Foreign { subject: "https://idp#batch".into(), user: None, client: None, until: 0 });
         Rc::new(Token { until, audiences: Audiences(vec!["orders".into()]), audience_checked: false, subject })
     }
 

@@ -1,5 +1,6 @@
 //! What `bearer` remembers, and for whom.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_core::directory::Directory;
@@ -42,7 +43,8 @@ async fn parts(clock: &Arc<ManualClock>) -> Arc<Parts> {
 fn bearer(parts: &Arc<Parts>) -> Bearer {
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    Bearer::new(&Site { route: "orders", id: &id, service: &service, parts }, None).expect("built")
+    Bearer::new(&Site { route: "orders", own: &BTreeMap::new(), id: &id, service: &service, parts }, None)
+        .expect("built")
 }
 
 fn issued(parts: &Parts) -> String {
