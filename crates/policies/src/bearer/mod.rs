@@ -80,14 +80,14 @@ impl Verifier for Bearer {
 
     fn withhold(&self, call: &mut Call, part: Part) {
         let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
-        let (first, others) = (shown.next(), shown.next().is_some());
+        let first = shown.next();
         let stays = match part {
             // A token that was verified stood alone; one from the query has verified nothing that stands here.
-            Part::LetIn => self.forward_credentials && !others && first.and_then(token_of).is_some(),
+            Part::LetIn => self.forward_credentials && shown.next().is_none() && first.and_then(token_of).is_some(),
             Part::Passed => false,
             Part::Unasked => {
                 let ours = |value| token_of(value).is_some_and(|token| self.parts.tokens.is_ours(token));
-                self.forward_credentials || !call.request.headers.get_all(AUTHORIZATION).into_iter().any(ours)
+                self.forward_credentials || !first.into_iter().chain(shown).any(ours)
             }
         };
         call.caller.consumed.authorization = first.is_some() && !stays;

@@ -2,7 +2,7 @@
 //! such a connection afterwards is taken for whoever has logged in, so it is not for another caller.
 
 use http::header::{AUTHORIZATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// Schemes that log in a connection, or may.
 const SCHEMES: [&[u8]; 4] = [b"ntlm", b"negotiate", b"kerberos", b"nego2"];
@@ -14,8 +14,12 @@ pub fn by_request(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().any(begins)
 }
 
-/// Whether an answer says that its connection can be logged in.
-pub fn by_answer(headers: &HeaderMap) -> bool {
+/// Whether an answer says that its connection can be logged in. Another answer to a request without a login logs in
+/// nothing.
+pub fn by_answer(status: StatusCode, headers: &HeaderMap) -> bool {
+    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+        return false;
+    }
     // Where a challenge ends and the next begins takes some reading (RFC 9110 section 11.6.1). Whoever only looks for the
     // word loses a connection at most, where it stands in a realm.
     let offers = |value: &HeaderValue| words(value.as_bytes()).any(is_scheme);
@@ -51,8 +55,8 @@ mod tests {
                 assert!(by_request(&fields(&AUTHORIZATION, &[value])), "{value}");
                 assert!(by_request(&fields(&AUTHORIZATION, &["Basic eDp5", value])), "{value}");
                 for name in [WWW_AUTHENTICATE, PROXY_AUTHENTICATE] {
-                    assert!(by_answer(&fields(&name, &[value])), "{value}");
-                    assert!(by_answer(&fields(&name, &["Basic realm=\"a\"", value])), "{value}");
+                    assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &[value])), "{value}");
+                    assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &["Basic realm=\"a\"", value])), "{value}");
                 }
             }
             for value in [
@@ -62,7 +66,7 @@ mod tests {
                 format!("Digest qop=\"auth\", nonce=\"x\" , {scheme} , Bearer"),
                 format!(",,{scheme}"),
             ] {
-                assert!(by_answer(&fields(&WWW_AUTHENTICATE, &[&value])), "{value}");
+                assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&WWW_AUTHENTICATE, &[&value])), "{value}");
             }
         }
     }
@@ -76,8 +80,9 @@ mod tests {
         }
         for value in ["Basic realm=\"x\"", "Bearer error=\"invalid_token\"", "Digest realm=\"negotiated\"", "xNTLM", ""]
         {
-            assert!(!by_answer(&fields(&WWW_AUTHENTICATE, &[value])), "{value}");
+            assert!(!by_answer(StatusCode::UNAUTHORIZED, &fields(&WWW_AUTHENTICATE, &[value])), "{value}");
         }
-        assert!(!by_request(&HeaderMap::new()) && !by_answer(&HeaderMap::new()));
+        assert!(!by_answer(StatusCode::OK, &fields(&WWW_AUTHENTICATE, &["NTLM"])));
+        assert!(!by_request(&HeaderMap::new()) && !by_answer(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
     }
 }

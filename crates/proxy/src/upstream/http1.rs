@@ -129,7 +129,7 @@ impl Sent {
         // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
         let is_early =
             request_done.is_some_and(|done| !done.load(Relaxed)) || connection.noted.is_unflushed.load(Relaxed);
-        let is_last = is_early || is_bound || bound::by_answer(response.headers());
+        let is_last = is_early || is_bound || bound::by_answer(response.status(), response.headers());
         // It waits for the next request: all of this exchange has come in.
         let is_over = !is_last && connection.sender.is_ready();
         let (head, mut incoming) = response.into_parts();

@@ -90,7 +90,7 @@ pub async fn send(
     }
     // Logging in a connection is not meant for HTTP/2. A target that does it all the same lets in the calls that are on it
     // already; at least no others come to it.
-    if bound::by_answer(response.headers()) {
+    if bound::by_answer(response.status(), response.headers()) {
         place.retire();
     }
     let left = Left::announced(response.headers());
