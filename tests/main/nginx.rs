@@ -206,6 +206,11 @@ fn a_caller_who_makes_up_an_address_gains_nothing() {
         "X-Request-Id: forged",
         "Connection: close, X-Forwarded-For",
         "PROXY: TCP4 6.6.6.6 6.6.6.6 1 1",
+        "True-Client-IP: 6.6.6.6",
+        "CF-Connecting-IP: 6.6.6.6",
+        "X-Original-Forwarded-For: 6.6.6.6",
+        "Client.IP: 6.6.6.6",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ] {
         for version in ["--http1.1", "--http2"] {
             let (status, _, _) = nginx.call("/orders/v1/x", &[version, "--header", forged]);
@@ -216,6 +221,9 @@ fn a_caller_who_makes_up_an_address_gains_nothing() {
             assert_eq!(field("x-forwarded-proto"), Some("https"), "{forged}");
             assert_eq!(field("x-forwarded-host"), Some(HOST), "{forged}");
             assert_eq!((field("forwarded"), field("x-real-ip")), (None, None), "{forged}");
+            let named = |(name, value): &(String, String)| name != "x-forwarded-for" && value.contains("6.6.6.6");
+            assert!(!seen.headers.iter().any(named), "{forged}");
+            assert!(!field("traceparent").expect("a trace").contains("0af7651916cd43dd"), "{forged}");
             let id = field("x-request-id").expect("an id").to_owned();
             assert_ne!(id, "forged");
             let record = scene.gateway.record("limit=10", |record| record["request_id"] == id.as_str());

@@ -370,6 +370,15 @@ mod tests {
     }
 
     #[test]
+    fn the_nginx_that_is_delivered_hands_on_nothing_that_its_callers_say_of_themselves() {
+        let configuration = include_str!("../../../deploy/nginx/portcullis.conf").to_ascii_lowercase();
+        for (name, kind) in entries().filter(|(name, _)| !name.ends_with("z9-a")) {
+            let is_emptied = configuration.contains(&format!("proxy_set_header {name} \"\";"));
+            assert!(is_emptied || !matches!(kind, Address | Trace), "{name}");
+        }
+    }
+
+    #[test]
     fn every_name_is_known_in_every_spelling() {
         let mut count = 0;
         for (name, kind) in entries() {
