@@ -45,9 +45,11 @@ fn testssl_finds_nothing_above_low_in_a_modern_listener() {
     // Whether a session is resumed is asked with a client that leaves without waiting for a ticket: on a busy machine
     // it has none, and what is reported then is that the question could not be asked. Resumption has tests of its own.
     let asked = |it: &Value| it["id"] != "sessionresumption_ticket" || it["severity"] != "WARN";
+    // What the client's own openssl has no engine for says nothing of the listener.
+    let of_listener = |it: &Value| it["id"] != "engine_problem";
     let grave: Vec<_> = findings
         .iter()
-        .filter(|it| asked(it) && !it["severity"].as_str().is_some_and(|it| fine.contains(&it)))
+        .filter(|it| asked(it) && of_listener(it) && !it["severity"].as_str().is_some_and(|it| fine.contains(&it)))
         .collect();
     assert!(grave.is_empty(), "{grave:#?}\n{text}");
 }

@@ -56,7 +56,10 @@ mod tests {
                 assert!(by_request(&fields(&AUTHORIZATION, &["Basic eDp5", value])), "{value}");
                 for name in [WWW_AUTHENTICATE, PROXY_AUTHENTICATE] {
                     assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &[value])), "{value}");
-                    assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &["Basic realm=\"a\"", value])), "{value}");
+                    assert!(
+                        by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &["Basic realm=\"a\"", value])),
+                        "{value}"
+                    );
                 }
             }
             for value in [
