@@ -551,6 +551,36 @@ fn the_log_is_searched() {
 }
 
 #[test]
+fn a_member_that_stands_twice_is_refused_wherever_it_stands() {
+    let gateway = Gateway::start();
+    let bearer = format!("Bearer {}", gateway.token);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    for (method, path, body) in [
+        ("PUT", "/services/s/v1", r#"{"targets": [{"url": "http://h:1"}], "require": [["api_key"]], "require": []}"#),
+        ("PUT", "/services/s/v1", r#"{"targets": [{"url": "http://h:1", "url": "http://i:1"}]}"#),
+        ("PUT", "/services/s/v1", r#"{"targets": [{"url": "http://h:1"}], "policies": {"acl": {}, "acl": {}}}"#),
+        (
+            "PUT",
+            "/routes/r",
+            r#"{"match": {"path": {"prefix": "/"}}, "answer": {"status": 403}, "answer": {"status": 200}}"#,
+        ),
+        ("POST", "/clients", r#"{"name": "c", "services": [], "services": ["*"]}"#),
+        (
+            "POST",
+            "/users",
+            r#"{"username": "u", "password": "correct horse", "user_info": {"role": "a", "role": "b"}}"#,
+        ),
+    ] {
+        let answer = call(gateway.admin, method, &format!("/api/v1{path}"), &headers, body.as_bytes());
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_body"), "{body}: {}", answer.text());
+    }
+    for list in ["/services", "/routes", "/users"] {
+        let items = gateway.admin_ok("GET", list, None, 200)["items"].clone();
+        assert_eq!(items, serde_json::json!([]), "{list}");
+    }
+}
+
+#[test]
 fn it_describes_itself() {
     let gateway = Gateway::start();
     let document = gateway.admin_ok("GET", "/openapi.json", None, 200);

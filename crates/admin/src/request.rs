@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use portcullis_core::model::Problem;
 use serde::de::DeserializeOwned;
 
+use crate::declaration::syntax;
 use crate::problem::ApiError;
 
 /// Bytes of a request body.
@@ -110,6 +111,9 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError
         ApiError::malformed("invalid_body", detail).with_problems(vec![problem])
     })?;
     deserializer.end().map_err(|error| not_json(&error))?;
+    // Of two members of one name somebody reads the first and somebody the last (RFC 8259 section 4).
+    syntax::no_key_stands_twice(bytes)
+        .map_err(|error| ApiError::malformed("invalid_body", without_position(&error)))?;
     Ok(value)
 }
 

@@ -96,7 +96,7 @@ const fn v6(segments: [u16; 8]) -> IpAddr {
 }
 
 /// Where clouds tell machines their secrets, and whose they are. They stand in networks of every class.
-pub static METADATA: [(IpAddr, &str); 14] = [
+pub static METADATA: [(IpAddr, &str); 16] = [
     (v4(169, 254, 169, 254), "AWS, Azure, Google Cloud, Oracle, DigitalOcean, OpenStack and others"),
     (v4(169, 254, 170, 2), "credentials of tasks, AWS ECS"),
     (v4(169, 254, 170, 23), "credentials of pods, AWS EKS"),
@@ -107,6 +107,8 @@ pub static METADATA: [(IpAddr, &str); 14] = [
     (v4(192, 0, 0, 192), "Oracle Cloud"),
     (v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254]), "AWS"),
     (v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x23]), "credentials of pods, AWS EKS"),
+    (v6([0xfd00, 0x0100, 0, 0, 0, 0, 0x0100, 0x0200]), "Alibaba Cloud"),
+    (v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]), "Akamai"),
     (v6([0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254]), "Google Cloud"),
     (v6([0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x42]), "Scaleway"),
     (v6([0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]), "Oracle Cloud"),

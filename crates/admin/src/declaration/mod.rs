@@ -5,7 +5,7 @@ mod fields;
 mod file;
 mod route;
 mod service;
-mod syntax;
+pub(crate) mod syntax;
 
 use portcullis_core::model::Problem;
 

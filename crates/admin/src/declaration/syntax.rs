@@ -73,6 +73,11 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("it cannot be read")
 }
 
+/// Refuses JSON in which a key stands twice.
+pub(crate) fn no_key_stands_twice(json: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::from_slice::<Tree>(json).map(drop)
+}
+
 /// A value in which no key stands twice.
 struct Tree(Value);
 
