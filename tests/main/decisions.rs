@@ -211,8 +211,15 @@ fn without_regard_to_case_no_spelling_leads_elsewhere() {
     gate.route("all", &json!({"path": {"prefix": "/"}}), &json!({"case_insensitive": false, "strip": true}));
     let admin = json!({"require": [["api_key"]], "strip": true});
     gate.route("admin", &json!({"path": {"prefix": "/Admin"}}), &admin);
-    gate.route("exact", &json!({"path": {"exact": "/TokensX"}}), &json!({"answer": {"status": 418}}));
+    let answer = json!({"answer": {"status": 418}});
+    gate.route("exact", &json!({"path": {"exact": "/TokensX"}}), &answer);
+    gate.route("keys", &json!({"path": {"prefix": "/s/v1/keys"}}), &answer);
     for (path, want) in [
+        // A route that regards case has its path alone; in another case the service would read the same.
+        ("/s/v1/keys/x", "418"),
+        ("/s/v1/KEYS/x", "doubtful_case"),
+        ("/S/v1/keys", "doubtful_case"),
+        ("/S/v1/other", "200"),
         ("/admin/x", "401"),
         ("/ADMIN", "401"),
         ("/%61dMiN/x", "401"),

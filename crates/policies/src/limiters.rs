@@ -218,13 +218,15 @@ impl Limiters {
         pace.decide(horizon, units, now)
     }
 
-    /// Gives back what an admitted call has taken, unless the key has been used since.
+    /// Gives back what an admitted call has taken, and no more, also where others have taken of the key since.
     pub(crate) fn give_back(&self, key: Key, verdict: &Verdict) {
         let mut shard = self.shard(key);
         let Some(at) = shard.index.get(&key).copied() else { return };
         let entry = &mut shard.entries[at as usize];
-        if entry.horizon == verdict.after {
-            entry.horizon = verdict.before;
+        let taken = verdict.after.saturating_sub(verdict.before);
+        // What is forgotten meanwhile has nothing to give back.
+        if entry.horizon >= verdict.after {
+            entry.horizon -= taken;
         }
     }
 
@@ -410,6 +412,17 @@ mod tests {
         limiters.give_back(key, &verdict);
         limiters.give_back(key, &verdict);
         assert!(limiters.take(key, pace, 1, 0).admitted && !limiters.take(key, pace, 1, 0).admitted);
+    }
+
+    #[test]
+    fn what_is_given_back_is_given_back_also_when_others_have_taken_since() {
+        let limiters = Limiters::default();
+        let (pace, key) = (pace(1, 60, 3), key(&limiters, &["one"]));
+        let verdict = limiters.take(key, pace, 1, 0);
+        assert!(limiters.take(key, pace, 1, 0).admitted);
+        limiters.give_back(key, &verdict);
+        let left: Vec<bool> = (0..3).map(|_| limiters.take(key, pace, 1, 0).admitted).collect();
+        assert_eq!(left, [true, true, false], "one of three is used");
     }
 
     #[test]

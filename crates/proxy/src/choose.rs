@@ -42,9 +42,18 @@ pub(crate) fn choose(
     if path.has_encoded_slash() && options.encoded_slash.is_refuse() {
         return Err(encoded_slash());
     }
-    if options.case_insensitive && path.decision().has_doubtful_case() {
-        let detail = "without regard to case, a letter of the path has two readings";
-        return Err(Refusal::malformed("doubtful_case", detail));
+    if options.case_insensitive {
+        if path.decision().has_doubtful_case() {
+            let detail = "without regard to case, a letter of the path has two readings";
+            return Err(Refusal::malformed("doubtful_case", detail));
+        }
+        // The service reads the path in lower case as the same: it must not belong to a route that regards case.
+        let folded = path.decision().folded();
+        let is_same = |found: Option<(Arc<Pipeline>, usize)>| found.is_some_and(|(it, _)| Arc::ptr_eq(&it, &pipeline));
+        if folded.decision() != path.decision() && !is_same(find(&wanted.at(folded.decision()))) {
+            let detail = "in lower case, the path belongs to a different route";
+            return Err(Refusal::malformed("doubtful_case", detail));
+        }
     }
     let mut matched_readings = Vec::new();
     if path.has_parameters() {
