@@ -3,7 +3,8 @@
 //! A registry chains entries in the transaction of the change they tell of. The link between two entries is a
 //! keyed hash over everything in the later one and the hash of the earlier one, so that whoever can write to the
 //! storage but does not hold the key can neither change an entry nor take one out unseen. The head, which is
-//! authenticated too, says where the chain ends, so that entries taken off its end are missed.
+//! authenticated too, says where the chain ends, so that entries taken off its end are missed; and it is sealed over
+//! the objects that the chain tells of, so that neither can be put back, taken away or changed without the other.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
@@ -12,8 +13,10 @@ use std::sync::Arc;
 
 use crate::model::{Label, Name};
 
+mod held;
 mod redact;
 
+pub use held::{Fault, Object, Sum, Verdict, Walk};
 pub(crate) use redact::is_secret;
 pub use redact::{narrowed, redacted};
 
@@ -177,12 +180,33 @@ impl Link {
         ChainedEntry { seq, previous, hash, entry }
     }
 
-    /// What shows that a head was written by whoever holds the key.
-    pub fn seal(&self, head: &Head) -> ChainHash {
+    /// What shows that a head was written by whoever holds the key, when these were the objects.
+    pub fn seal(&self, head: &Head, objects: &Sum) -> ChainHash {
+        let mut bytes = b"portcullis audit head 2\n".to_vec();
+        bytes.extend_from_slice(&head.seq.to_be_bytes());
+        bytes.extend_from_slice(&head.hash);
+        bytes.extend_from_slice(objects.bytes());
+        (self.0)(&bytes)
+    }
+
+    /// Whether a head was sealed by a release that sealed it without the objects.
+    pub fn is_sealed_alone(&self, head: &Head, seal: &ChainHash) -> bool {
         let mut bytes = b"portcullis audit head 1\n".to_vec();
         bytes.extend_from_slice(&head.seq.to_be_bytes());
         bytes.extend_from_slice(&head.hash);
-        (self.0)(&bytes)
+        *seal == (self.0)(&bytes)
+    }
+
+    /// What one object adds to the sum of all.
+    pub fn sum(&self, object: &Object<'_>) -> Sum {
+        let mut bytes = Vec::with_capacity(128 + object.key.len() + object.body.len());
+        bytes.extend_from_slice(b"portcullis audit object 1\n");
+        bytes.extend_from_slice(&object.revision.to_be_bytes());
+        for text in [object.kind.as_str(), object.key, object.owner, object.body] {
+            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        Sum::of((self.0)(&bytes))
     }
 }
 
@@ -217,58 +241,6 @@ fn canonical(seq: u64, previous: &ChainHash, entry: &AuditEntry) -> Vec<u8> {
         put(text.map(String::as_str));
     }
     bytes
-}
-
-/// What looking at every entry of a chain has shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// How many entries there are.
-    pub entries: u64,
-    /// The first number at which the chain is not what it was: an entry that was changed, put in, or is missing.
-    pub first_broken: Option<u64>,
-    /// Where the chain ends, as far as it holds. Whoever notes it elsewhere can tell later that the storage was
-    /// not put back to an earlier state.
-    pub head: Head,
-}
-
-/// Walks along a chain from its beginning.
-#[derive(Debug)]
-pub struct Walk {
-    link: Link,
-    head: Head,
-    entries: u64,
-    broken: bool,
-}
-
-impl Walk {
-    /// A walk that begins before the first entry.
-    pub fn new(link: Link) -> Self {
-        Self { link, head: Head::EMPTY, entries: 0, broken: false }
-    }
-
-    /// Looks at the next entry; `None` for one that could not even be read.
-    pub fn step(&mut self, found: Option<ChainedEntry>) {
-        self.entries += 1;
-        if self.broken {
-            return;
-        }
-        let wanted = found.as_ref().map(|found| self.link.chain(&self.head, found.entry.clone()));
-        match (found, wanted) {
-            // Whoever reads the verdict learns nothing from how long a comparison takes.
-            (Some(found), Some(wanted)) if found == wanted => self.head = found.head(),
-            _ => self.broken = true,
-        }
-    }
-
-    /// Holds the end against the head that was kept with its seal, if one was.
-    pub fn finish(self, kept: Option<(Head, ChainHash)>) -> Verdict {
-        let ends_here = match kept {
-            Some((kept, seal)) => kept == self.head && seal == self.link.seal(&kept),
-            None => self.entries == 0,
-        };
-        let first_broken = (self.broken || !ends_here).then_some(self.head.seq + 1);
-        Verdict { entries: self.entries, first_broken, head: self.head }
-    }
 }
 
 /// Which entries are wanted.
@@ -335,7 +307,7 @@ mod tests {
     fn verdict(chained: &[ChainedEntry], kept: Option<Head>) -> Verdict {
         let mut walk = Walk::new(Link::unkeyed());
         chained.iter().for_each(|found| walk.step(Some(found.clone())));
-        walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head))))
+        walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &Sum::NONE))))
     }
 
     #[test]
@@ -343,7 +315,7 @@ mod tests {
         assert_eq!(verdict(&[], None).first_broken, None);
         let chained = chain(&["a", "b", "c"]);
         let end = chained[2].head();
-        assert_eq!(verdict(&chained, Some(end)), Verdict { entries: 3, first_broken: None, head: end });
+        assert_eq!(verdict(&chained, Some(end)), Verdict { entries: 3, first_broken: None, fault: None, head: end });
     }
 
     #[test]
@@ -363,7 +335,7 @@ mod tests {
         // A head that names the end of a shorter chain was not sealed for it.
         let mut walk = Walk::new(Link::unkeyed());
         walk.step(Some(chained[0].clone()));
-        let seal = Link::unkeyed().seal(&chained[3].head());
+        let seal = Link::unkeyed().seal(&chained[3].head(), &Sum::NONE);
         assert_eq!(walk.finish(Some((chained[0].head(), seal))).first_broken, Some(2));
         assert_eq!(broken(&chained, None), Some(5), "the head is gone");
         let changes: [fn(&mut ChainedEntry); 12] = [

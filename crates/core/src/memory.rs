@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Verdict, Walk};
+use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum, Verdict, Walk};
 use crate::capture::{Budget, Capture, Exchange};
 use crate::model::Label;
 use crate::ports::{
@@ -23,6 +23,8 @@ struct State {
     rows: BTreeMap<(Kind, String), Row>,
     sessions: HashMap<SessionId, Session>,
     trail: Vec<ChainedEntry>,
+    /// The objects as the trail leaves them.
+    told: Sum,
 }
 
 impl State {
@@ -67,6 +69,11 @@ impl Registry for MemoryRegistry {
         let (mut rows, mut sessions) = (state.rows.clone(), state.sessions.clone());
         let mut touched = Vec::new();
         let mut added: Vec<ChainedEntry> = Vec::new();
+        let mut difference = Sum::NONE;
+        let mut toggle = |row: Option<&Row>| {
+            let audited = row.filter(|row| row.kind.is_audited());
+            audited.into_iter().for_each(|row| difference.toggle(Link::unkeyed().sum(&Object::from(row))));
+        };
         for write in writes {
             match write {
                 Write::Put { row, expect } => {
@@ -80,10 +87,11 @@ impl Registry for MemoryRegistry {
                     if !met {
                         return Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key });
                     }
-                    rows.insert(key, row);
+                    toggle(Some(&row));
+                    toggle(rows.insert(key, row).as_ref());
                 }
                 Write::Delete { kind, key } => {
-                    rows.remove(&(kind, key));
+                    toggle(rows.remove(&(kind, key)).as_ref());
                 }
                 Write::Audit(entry) => {
                     let head = added.last().or(state.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
@@ -103,6 +111,9 @@ impl Registry for MemoryRegistry {
         }
         state.rows = rows;
         state.sessions = sessions;
+        if !added.is_empty() {
+            state.told.toggle(difference);
+        }
         state.trail.extend(added);
         Ok(touched)
     }
@@ -191,8 +202,9 @@ impl Registry for MemoryRegistry {
         let state = self.state();
         let mut walk = Walk::new(Link::unkeyed());
         state.trail.iter().for_each(|found| walk.step(Some(found.clone())));
+        state.rows.values().for_each(|row| walk.object(&Object::from(row)));
         let kept = state.trail.last().map(ChainedEntry::head);
-        Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head)))))
+        Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &state.told)))))
     }
 }
 

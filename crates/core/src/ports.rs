@@ -52,6 +52,30 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds of which every change leaves an entry in the audit trail, so that the trail answers for what is there.
+    /// The others are what the gateway makes for itself.
+    pub const AUDITED: [Self; 8] = [
+        Self::Service,
+        Self::Route,
+        Self::Client,
+        Self::ClientSecret,
+        Self::ApiKey,
+        Self::Registration,
+        Self::Enrolment,
+        Self::User,
+    ];
+
+    /// Whether every change of such an object leaves an entry in the audit trail.
+    pub fn is_audited(self) -> bool {
+        match self {
+            Self::Service | Self::Route | Self::Client | Self::ClientSecret | Self::ApiKey => true,
+            Self::Registration | Self::Enrolment | Self::User => true,
+            Self::Meta | Self::SigningKey | Self::AcmeAccount | Self::Certificate | Self::Challenge | Self::Lease => {
+                false
+            }
+        }
+    }
+
     /// The word the registry stores.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,61 +1,98 @@
 //! The audit trail as rows, and its head.
 //!
 //! Entries are chained inside the writer's transaction, so that group commit keeps one chain. A head that was
-//! tampered with is not sealed again by the next entry: the trail goes on, and stays broken where it was broken.
+//! tampered with is not sealed again by the next entry: the trail goes on, and stays broken where it was broken. The same
+//! holds of a head that was not sealed over the objects that were there when the file was opened. A head that a release
+//! sealed without objects is held against them by their names and revisions, before it is sealed anew.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_core::audit::{
-    Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainHash, ChainedEntry, Head, Link, Verdict, Walk,
+    Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainHash, ChainedEntry, Fault, Head, Link, Object, Sum, Verdict,
+    Walk,
 };
 use portcullis_core::ports::RegistryError;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use crate::objects::{self, PIECE};
 use crate::registry::{storage, to_integer, to_unsigned};
 
 /// The seal of a head that follows on one that was tampered with; no key makes it.
 const UNSEALED: ChainHash = [0; 32];
-/// Entries that are read at a time when all of them are looked at.
-const PIECE: i64 = 256;
 
-/// What chains entries: the key's function, and the head this process has committed last.
+/// What chains entries: the key's function, and where the trail ended when this process left it last.
 #[derive(Debug, Clone)]
 pub(crate) struct Trail {
     link: Link,
-    known: Arc<Mutex<Option<Head>>>,
+    known: Arc<Mutex<End>>,
+}
+
+/// Where a trail ends, and the sum of the objects as it leaves them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    head: Head,
+    objects: Sum,
+    /// Whether the trail answered for the objects when the file was opened.
+    sound: bool,
 }
 
 impl Trail {
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link, known: Arc::default() }
+    /// The trail of a file that has just been opened. Reads every object that trails tell of.
+    pub(crate) async fn open(link: Link, connection: &mut SqliteConnection) -> Result<Self, RegistryError> {
+        let kept = kept_head(connection).await?;
+        let head = kept.map_or(Head::EMPTY, |(head, _)| head);
+        let mut objects = Sum::NONE;
+        objects::audited(connection, |object| objects.toggle(link.sum(object))).await?;
+        let sound = match kept {
+            Some((head, seal)) if link.is_sealed_alone(&head, &seal) => {
+                look(connection, &link, head).await?.first_broken.is_none()
+            }
+            Some((head, seal)) => seal == link.seal(&head, &objects),
+            // No trail begins where there is already what it would have told of.
+            None => objects == Sum::NONE,
+        };
+        let trail = Self { link, known: Arc::new(Mutex::new(End { head, objects, sound })) };
+        // What does not hold is in the log from the start on.
+        trail.end(connection, trail.known()).await?;
+        Ok(trail)
     }
 
-    /// Remembers a head that has been committed.
-    pub(crate) fn committed(&self, head: Head) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    /// What one object adds to the sum of all; nothing, if trails do not tell of its kind.
+    pub(crate) fn sum(&self, object: &Object<'_>) -> Sum {
+        if object.kind.is_audited() { self.link.sum(object) } else { Sum::NONE }
     }
 
-    fn known(&self) -> Option<Head> {
+    /// Remembers an end that has been committed.
+    pub(crate) fn committed(&self, end: End) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    fn known(&self) -> End {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds entries to the end; returns the new head, or `None` if there was nothing to add.
+    /// Adds entries to the end, which tell of this difference between the objects before and after; returns the new end,
+    /// or `None` if there was nothing to add.
     pub(crate) async fn append(
         &self,
         connection: &mut SqliteConnection,
         entries: Vec<AuditEntry>,
-        uncommitted: Option<Head>,
-    ) -> Result<Option<Head>, RegistryError> {
+        difference: Sum,
+        uncommitted: Option<End>,
+    ) -> Result<Option<End>, RegistryError> {
         if entries.is_empty() {
             return Ok(None);
         }
-        let (mut head, sealed) = self.end(connection, uncommitted.or_else(|| self.known())).await?;
+        let known = uncommitted.unwrap_or_else(|| self.known());
+        let (mut head, sealed) = self.end(connection, known).await?;
+        let End { mut objects, sound, .. } = known;
+        objects.toggle(difference);
         for entry in entries {
             let chained = self.link.chain(&head, entry);
             head = chained.head();
             insert(connection, chained).await?;
         }
-        let seal = if sealed { self.link.seal(&head) } else { UNSEALED };
+        let seal = if sealed { self.link.seal(&head, &objects) } else { UNSEALED };
         sqlx::query(
             "INSERT INTO audit_head (id, seq, hash, seal) VALUES (1, ?, ?, ?) \
              ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
@@ -66,62 +103,70 @@ impl Trail {
         .execute(connection)
         .await
         .map_err(storage)?;
-        Ok(Some(head))
+        Ok(Some(End { head, objects, sound }))
     }
 
     /// Where the trail ends, and whether that is what was left there.
-    async fn end(&self, connection: &mut SqliteConnection, known: Option<Head>) -> Result<(Head, bool), RegistryError> {
+    async fn end(&self, connection: &mut SqliteConnection, known: End) -> Result<(Head, bool), RegistryError> {
         let kept = kept_head(connection).await?;
         let last: Option<i64> =
             sqlx::query_scalar("SELECT max(seq) FROM audit").fetch_one(connection).await.map_err(storage)?;
         let last = to_unsigned(last.unwrap_or(0))?;
-        let (head, seal) = kept.unwrap_or((Head::EMPTY, UNSEALED));
-        let begins = kept.is_none() && last == 0;
-        let as_left = known.is_none_or(|known| known == head) && last == head.seq;
-        let sealed = as_left && (begins || seal == self.link.seal(&head));
+        let head = kept.map_or(Head::EMPTY, |(head, _)| head);
+        let as_left = known.head == head && last == head.seq;
+        let is_sealed = |(head, seal): (Head, ChainHash)| {
+            seal == self.link.seal(&head, &known.objects) || self.link.is_sealed_alone(&head, &seal)
+        };
+        let sealed = known.sound && as_left && kept.is_none_or(is_sealed);
         if !sealed {
             tracing::error!(
                 seq = head.seq,
-                "the audit trail has been tampered with; 'portcullis audit verify' tells where"
+                "the audit trail or what it tells of has been tampered with; 'portcullis audit verify' tells where"
             );
         }
         // Whatever stands beyond the head keeps its place.
         Ok((Head { seq: head.seq.max(last), hash: head.hash }, sealed))
     }
 
-    /// Looks at every entry, in one transaction.
+    /// Looks at every entry and at every object they tell of, in one transaction.
     pub(crate) async fn verify(&self, readers: &SqlitePool) -> Result<Verdict, RegistryError> {
-        let known = self.known();
+        let known = self.known().head;
         let mut transaction = readers.begin().await.map_err(storage)?;
-        let kept = kept_head(&mut transaction).await?;
-        let mut walk = Walk::new(self.link.clone());
-        let mut known_is_there = known.is_none();
-        let mut after = i64::MIN;
-        loop {
-            let rows: Vec<Row> = sqlx::query_as(
-                "SELECT seq, time, actor, address, action, kind, key, revision, before, after, previous, hash \
-                 FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
-            )
-            .bind(after)
-            .bind(PIECE)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(storage)?;
-            let Some(last) = rows.last() else { break };
-            after = last.seq;
-            for row in rows {
-                let found = row.chained();
-                known_is_there |= found.as_ref().map(ChainedEntry::head) == known;
-                walk.step(found);
-            }
-        }
-        let mut verdict = walk.finish(kept);
-        if !known_is_there && verdict.first_broken.is_none() {
-            // What this process has committed is gone: an older state was put back under it.
-            verdict.first_broken = Some(verdict.head.seq + 1);
-        }
-        Ok(verdict)
+        look(&mut transaction, &self.link, known).await
     }
+}
+
+/// Looks at every entry and at every object they tell of, as the connection sees them. `known` is a head that must be
+/// there.
+async fn look(connection: &mut SqliteConnection, link: &Link, known: Head) -> Result<Verdict, RegistryError> {
+    let kept = kept_head(connection).await?;
+    let mut walk = Walk::new(link.clone());
+    let mut known_is_there = known == Head::EMPTY;
+    let mut after = i64::MIN;
+    loop {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT seq, time, actor, address, action, kind, key, revision, before, after, previous, hash \
+             FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(after)
+        .bind(PIECE)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(storage)?;
+        let Some(last) = rows.last() else { break };
+        after = last.seq;
+        for row in rows {
+            let found = row.chained();
+            known_is_there |= found.as_ref().is_some_and(|found| found.head() == known);
+            walk.step(found);
+        }
+    }
+    objects::audited(connection, |object| walk.object(object)).await?;
+    let mut verdict = walk.finish(kept);
+    if !known_is_there {
+        verdict.or_else_broken(Fault::Earlier);
+    }
+    Ok(verdict)
 }
 
 /// The entries a query wants.

@@ -31,13 +31,15 @@ pub struct SqliteRegistry {
 
 impl SqliteRegistry {
     /// Opens the file, making it with mode 0600 if it is not there, and brings its schema up to date.
-    /// The audit trail is chained with `link`, whose key is kept elsewhere. Must be called on a tokio runtime with
-    /// time and IO.
+    /// The audit trail is chained with `link`, whose key is kept elsewhere, and held against the objects. Must be called
+    /// on a tokio runtime with time and IO.
     pub async fn open(path: &Path, link: Link) -> Result<Self, OpenError> {
-        let opened = open::open(path).await?;
+        let mut opened = open::open(path).await?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let transactions = Arc::new(AtomicU64::new(0));
-        let trail = Trail::new(link);
+        let trail = Trail::open(link, &mut opened.writer).await;
+        let trail =
+            trail.map_err(|error| OpenError::Storage { path: opened.path.clone(), message: error.to_string() })?;
         let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions), trail.clone());
         tokio::spawn(vital::task("the writer of the registry", writer.run(jobs)));
         Ok(Self { readers: opened.readers, queue, transactions, trail })

@@ -12,13 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_core::audit::Head;
 use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::Trail;
+use crate::audit::{End, Trail};
 use crate::open::connect_writer;
 use crate::registry::storage;
 use crate::{objects, room, sessions};
@@ -112,7 +111,7 @@ impl Writer {
 
     /// One transaction of all changes. On return `replies` has one reply for each of them.
     async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Lost> {
-        let mut head = None;
+        let mut end = None;
         let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(Lost::from);
         for job in batch {
             if done.is_ok() {
@@ -120,15 +119,15 @@ impl Writer {
             }
             // A transaction that is lost takes nothing more; every change in it fails with it.
             let connection = done.is_ok().then_some(&mut self.connection);
-            let (reply, settled) = perform(connection, job, &self.trail, &mut head).await;
+            let (reply, settled) = perform(connection, job, &self.trail, &mut end).await;
             replies.push(reply);
             done = done.and(settled);
         }
         done?;
         execute(&mut self.connection, "COMMIT").await?;
         self.transactions.fetch_add(1, Ordering::Relaxed);
-        if let Some(head) = head {
-            self.trail.committed(head);
+        if let Some(end) = end {
+            self.trail.committed(end);
         }
         Ok(())
     }
@@ -153,18 +152,18 @@ impl Writer {
 }
 
 /// Does one change inside its savepoint (not at all without a connection). The second value is an error if the
-/// whole transaction is lost. `head` is that of the audit trail within this transaction.
+/// whole transaction is lost. `end` is that of the audit trail within this transaction.
 async fn perform(
     connection: Option<&mut SqliteConnection>,
     job: Job,
     trail: &Trail,
-    head: &mut Option<Head>,
+    end: &mut Option<End>,
 ) -> (Reply, Result<(), Lost>) {
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
-            let outcome = objects::apply(connection, writes, trail, *head).await;
+            let outcome = objects::apply(connection, writes, trail, *end).await;
             let outcome = outcome.map(|(grown, touched)| {
-                *head = grown.or(*head);
+                *end = grown.or(*end);
                 touched
             });
             settle(connection, answer, outcome).await

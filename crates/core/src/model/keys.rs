@@ -17,6 +17,16 @@ pub struct ApiKey {
     pub created_at: u64,
 }
 
+impl ApiKey {
+    /// What the audit trail calls it: the name of its owner, and the handle.
+    pub fn called(&self) -> String {
+        match &self.owner {
+            KeyOwner::Client(name) => format!("{name}/{}", self.id),
+            KeyOwner::Service(name) => format!("{name}/{}", self.id),
+        }
+    }
+}
+
 /// That whoever holds the registration key may change the versions of a service name that came by registration, and make
 /// more of them. Versions that an operator made or adopted are none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,17 @@ pub enum Owner {
     Registration,
 }
 
+impl Owner {
+    /// The word the registry stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Api => "api",
+            Self::Registration => "registration",
+        }
+    }
+}
+
 /// An object with what the registry knows about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored<T> {

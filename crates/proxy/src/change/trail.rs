@@ -1,7 +1,7 @@
 //! What the audit trail says of an edit: the object before and after, without secrets and their hashes.
 
 use portcullis_core::audit::{Action, Actor, AuditEntry, narrowed, redacted};
-use portcullis_core::directory::KeyOwner;
+use portcullis_core::model::ApiKey;
 use portcullis_core::ports::{RegistryError, Write};
 use serde::Serialize;
 use serde_json::Value;
@@ -69,11 +69,7 @@ fn called(view: &View, edit: &Edit) -> (String, String) {
     let key = match edit {
         Edit::ApiKey(hash, after) => {
             let key = after.as_ref().or_else(|| view.key(hash).map(|held| &held.value));
-            key.map(|key| match &key.owner {
-                KeyOwner::Client(name) => format!("{name}/{}", key.id),
-                KeyOwner::Service(name) => format!("{name}/{}", key.id),
-            })
-            .unwrap_or_default()
+            key.map(ApiKey::called).unwrap_or_default()
         }
         _ => key,
     };

@@ -31,13 +31,23 @@ pub(crate) fn told(key: &str) -> Write {
     Write::Audit(Box::new(entry(key)))
 }
 
+/// An object and the entry that tells of it.
+pub(crate) fn made(key: &str) -> [Write; 2] {
+    [put(Kind::Client, key, 1, Expect::Absent), told(key)]
+}
+
+/// An entry that is about no object.
+fn seen(key: &str) -> Write {
+    Write::Audit(Box::new(AuditEntry { action: Action::Read, kind: "capture".into(), ..entry(key) }))
+}
+
 /// Every entry there is, in order.
 pub(crate) async fn all(registry: &dyn Registry) -> Vec<ChainedEntry> {
     let query = AuditQuery { from: AuditFrom::After(0), limit: u32::MAX, kind: None, key: None };
     registry.audit(query).await.expect("reads")
 }
 
-async fn verdict(directory: &Path) -> Verdict {
+pub(crate) async fn verdict(directory: &Path) -> Verdict {
     let registry = open(directory).await;
     let verdict = registry.verify_audit().await.expect("verifies");
     registry.close().await.expect("closes");
@@ -45,7 +55,7 @@ async fn verdict(directory: &Path) -> Verdict {
 }
 
 /// What somebody does to the file who has it but not the key: first of all away with the triggers.
-async fn tamper(directory: &Path, statement: &str) {
+pub(crate) async fn tamper(directory: &Path, statement: &str) {
     let options = SqliteConnectOptions::new().filename(directory.join("registry.db"));
     let mut connection = SqliteConnection::connect_with(&options).await.expect("connects");
     for trigger in ["audit_is_not_changed", "audit_is_not_shortened", "audit_head_moves_on", "audit_head_stays"] {
@@ -57,12 +67,12 @@ async fn tamper(directory: &Path, statement: &str) {
 }
 
 /// A closed file with this many entries.
-async fn filled(entries: usize) -> tempfile::TempDir {
+pub(crate) async fn filled(entries: usize) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let registry = open(directory.path()).await;
     for number in 0..entries {
         let key = format!("c{number}");
-        registry.commit(vec![put(Kind::Client, &key, 1, Expect::Absent), told(&key)]).await.expect("writes");
+        registry.commit(made(&key).into()).await.expect("writes");
     }
     registry.close().await.expect("closes");
     directory
@@ -79,7 +89,7 @@ async fn changes_at_the_same_time_make_one_chain_that_survives() {
         tasks.spawn(async move {
             let key = format!("c{}", number / 2);
             // Of each two, one conflicts: neither its object nor its entry is there.
-            let writes = vec![told("first"), put(Kind::Client, &key, 1, Expect::Absent), told(&key)];
+            let writes = vec![seen("first"), put(Kind::Client, &key, 1, Expect::Absent), told(&key)];
             registry.commit(writes).await.is_ok()
         });
     }
@@ -101,7 +111,7 @@ async fn changes_at_the_same_time_make_one_chain_that_survives() {
     assert_eq!(verdict(directory.path()).await, live);
     // And the chain goes on where it ended.
     let registry = open(directory.path()).await;
-    registry.commit(vec![told("later")]).await.expect("writes");
+    registry.commit(made("later").into()).await.expect("writes");
     assert_eq!(registry.verify_audit().await.expect("verifies").first_broken, None);
     assert_eq!(all(&registry).await[600].previous, live.head.hash);
 }
@@ -158,7 +168,7 @@ async fn what_is_taken_out_put_in_or_cut_off_is_missed() {
         assert_eq!(verdict(directory.path()).await.first_broken, Some(place), "{statement}");
         // Going on does not heal it.
         let registry = open(directory.path()).await;
-        registry.commit(vec![told("later")]).await.expect("writes");
+        registry.commit(made("later").into()).await.expect("writes");
         let after = registry.verify_audit().await.expect("verifies");
         assert!(after.first_broken.is_some_and(|found| found <= place + 1), "{statement}: {after:?}");
         registry.close().await.expect("closes");
@@ -175,7 +185,7 @@ async fn what_is_taken_out_put_in_or_cut_off_is_missed() {
 async fn without_the_key_no_chain_can_be_made() {
     let directory = filled(3).await;
     let forger = open_with(directory.path(), Link::unkeyed()).await;
-    forger.commit(vec![told("forged")]).await.expect("writes");
+    forger.commit(made("forged").into()).await.expect("writes");
     forger.close().await.expect("closes");
     assert_eq!(verdict(directory.path()).await.first_broken, Some(4));
 }
@@ -184,15 +194,15 @@ async fn without_the_key_no_chain_can_be_made() {
 async fn an_older_state_put_back_under_a_running_registry_is_noticed() {
     let directory = tempfile::tempdir().expect("a directory");
     let registry = open(directory.path()).await;
-    registry.commit(vec![told("a")]).await.expect("writes");
+    registry.commit(made("a").into()).await.expect("writes");
     tamper(directory.path(), "CREATE TABLE kept (id, seq, hash, seal); INSERT INTO kept SELECT * FROM audit_head")
         .await;
-    registry.commit(vec![told("b")]).await.expect("writes");
+    registry.commit(made("b").into()).await.expect("writes");
     assert_eq!(registry.verify_audit().await.expect("verifies").first_broken, None);
     tamper(directory.path(), "DELETE FROM audit WHERE seq = 2").await;
     tamper(directory.path(), "REPLACE INTO audit_head SELECT * FROM kept").await;
     assert_eq!(registry.verify_audit().await.expect("verifies").first_broken, Some(2));
-    registry.commit(vec![told("c")]).await.expect("writes");
+    registry.commit(made("c").into()).await.expect("writes");
     assert!(registry.verify_audit().await.expect("verifies").first_broken.is_some());
 }
 

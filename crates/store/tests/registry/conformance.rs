@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, BEGINNING};
+use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, BEGINNING, Fault};
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{
     Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 
-use crate::audit::{entry, told};
+use crate::audit::{entry, made, told};
 use crate::{hash, open, put, row, session};
 
 #[tokio::test]
@@ -37,6 +37,21 @@ async fn check(registry: Arc<dyn Registry>) {
     sessions_stand_on_objects(&*registry).await;
     expired_sessions_are_forgotten(&*registry).await;
     the_audit_trail_is_kept(&*registry).await;
+}
+
+#[tokio::test]
+async fn the_trail_in_memory_answers_for_the_objects() {
+    for number in 0..ASTRAY.len() {
+        the_trail_answers_for_the_objects(&MemoryRegistry::default(), number).await;
+    }
+}
+
+#[tokio::test]
+async fn the_trail_over_sqlite_answers_for_the_objects() {
+    for number in 0..ASTRAY.len() {
+        let directory = tempfile::tempdir().expect("a directory");
+        the_trail_answers_for_the_objects(&open(directory.path()).await, number).await;
+    }
 }
 
 async fn keys(registry: &dyn Registry, kind: Kind, after: &str, limit: u32) -> Vec<String> {
@@ -393,5 +408,69 @@ async fn the_audit_trail_is_kept(registry: &dyn Registry) {
         assert_eq!(seqs(AuditFrom::After(0), 9, None, Some(key)).await, wanted, "{key}");
     }
     let verdict = registry.verify_audit().await.expect("verifies");
-    assert_eq!((verdict.entries, verdict.first_broken, verdict.head), (4, None, found[3].head()));
+    assert_eq!((verdict.entries, verdict.head), (4, found[3].head()));
+}
+
+type Astray = (fn() -> Vec<Write>, fn(&Fault) -> bool);
+
+/// Writes that do not do what they tell, or do not tell what they do.
+const ASTRAY: [Astray; 6] = [
+    (|| vec![put(Kind::Client, "b", 1, Expect::Absent)], |it| matches!(it, Fault::Untold("client", key) if key == "b")),
+    (
+        || vec![put(Kind::Client, "a", 1, Expect::Any), told("b")],
+        |it| matches!(it, Fault::Gone("client", key) if key == "b"),
+    ),
+    (|| vec![put(Kind::Client, "a", 2, Expect::Any)], |it| matches!(it, Fault::Revision { found: 2, told: 1, .. })),
+    (
+        || vec![Write::Put { row: Row { body: "{}".into(), ..row(Kind::Client, "a", 1) }, expect: Expect::Any }],
+        |it| *it == Fault::Seal,
+    ),
+    (
+        || vec![Write::Put { row: Row { owner: Owner::File, ..row(Kind::Client, "a", 1) }, expect: Expect::Any }],
+        |it| *it == Fault::Seal,
+    ),
+    (
+        || vec![Write::Delete { kind: Kind::Client, key: "a".into() }],
+        |it| matches!(it, Fault::Gone("client", key) if key == "a"),
+    ),
+];
+
+async fn the_trail_answers_for_the_objects(registry: &dyn Registry, number: usize) {
+    let verify = async || registry.verify_audit().await.expect("verifies");
+    assert_eq!(verify().await.first_broken, None, "nothing is there and nothing is told");
+    registry.commit(vec![put(Kind::Meta, "fact", 1, Expect::Any)]).await.expect("writes");
+    registry.commit(made("a").into()).await.expect("writes");
+    let changed = |revision| {
+        let entry = AuditEntry { action: Action::Changed, revision, ..entry("c") };
+        [put(Kind::Client, "c", revision, Expect::Revision(revision - 1)), Write::Audit(Box::new(entry))]
+    };
+    let deleted = || {
+        let entry = AuditEntry { action: Action::Deleted, revision: 3, ..entry("c") };
+        [Write::Delete { kind: Kind::Client, key: "c".into() }, Write::Audit(Box::new(entry))]
+    };
+    let writes: [Vec<Write>; 5] =
+        [made("c").into(), changed(2).into(), changed(3).into(), deleted().into(), made("c").into()];
+    for writes in writes.clone() {
+        registry.commit(writes).await.expect("writes");
+        assert_eq!(verify().await.first_broken, None);
+    }
+    // The same at once, beside what trails do not tell of.
+    let once: Vec<_> = deleted().into_iter().chain(writes.into_iter().flatten()).collect();
+    let others = [Kind::SigningKey, Kind::Certificate, Kind::Lease].map(|kind| put(kind, "own", 1, Expect::Any));
+    registry.commit(once.into_iter().chain(others).collect()).await.expect("writes");
+    let before = verify().await;
+    assert_eq!((before.first_broken, &before.fault), (None, &None));
+    let (writes, wanted) = ASTRAY[number];
+    registry.commit(writes()).await.expect("writes");
+    let verdict = verify().await;
+    assert!(verdict.fault.as_ref().is_some_and(wanted), "{number}: {verdict:?}");
+    assert_eq!(verdict.first_broken, Some(verdict.head.seq + 1));
+    // Going on does not heal it, not even with the same object.
+    for later in ["a", "b"] {
+        let later = AuditEntry { action: Action::Changed, revision: 3, ..entry(later) };
+        let row = row(Kind::Client, &later.key, 3);
+        let writes = vec![Write::Put { row, expect: Expect::Any }, Write::Audit(Box::new(later))];
+        registry.commit(writes).await.expect("writes");
+        assert!(verify().await.first_broken.is_some(), "{number}");
+    }
 }
