@@ -387,7 +387,7 @@ async fn open_registry(path: &Path, master: &Arc<MasterKey>) -> anyhow::Result<S
     SqliteRegistry::open(path, link).await.with_context(|| format!("opening the registry {}", path.display()))
 }
 
-/// Looks at every entry of the audit trail in a data directory that no gateway runs on.
+/// Looks at every entry of the audit trail, and at what it tells of, in a data directory that no gateway runs on.
 pub(crate) async fn verify_audit(directory: &Path) -> anyhow::Result<serde_json::Value> {
     for name in [DATABASE, files::MASTER_KEY] {
         let path = directory.join(name);
@@ -407,6 +407,9 @@ pub(crate) async fn verify_audit(directory: &Path) -> anyhow::Result<serde_json:
     });
     if let Some(place) = verdict.first_broken {
         shown["first_broken"] = place.into();
+    }
+    if let Some(fault) = verdict.fault {
+        shown["reason"] = fault.to_string().into();
     }
     Ok(shown)
 }

@@ -41,8 +41,9 @@ pub(super) fn judge(verdict: &Value, output: &mut Output) -> Result<(), Failure>
         let (entries, head) = (text(verdict, "entries"), text(verdict, "head"));
         return output.line(&format!("intact: {entries} entries, the last has the hash {head}"));
     }
-    let place = text(verdict, "first_broken");
-    Err(Failure::failed(format!("the audit trail is not what was written, from entry {place} on")))
+    let (place, reason) = (text(verdict, "first_broken"), printable(&text(verdict, "reason")));
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    Err(Failure::failed(format!("the audit trail is broken, it is not what was written from entry {place} on{reason}")))
 }
 
 /// An entry in one line: number, time, actor, address, action, kind, key, revision.
@@ -113,6 +114,10 @@ mod tests {
         for (verdict, outcome) in [
             (json!({"entries": 3, "intact": true, "head": "ab"}), Ok("intact: 3 entries, the last has the hash ab\n")),
             (json!({"entries": 3, "intact": false, "first_broken": 2, "head": "ab"}), Err("from entry 2 on")),
+            (
+                json!({"intact": false, "first_broken": 4, "reason": "user 'e\u{1b}ve' is in the registry"}),
+                Err("from entry 4 on: user 'e\\u{1b}ve' is in the registry"),
+            ),
             (json!({}), Err("not what was written")),
         ] {
             let (admin, _) = server(move |_| (200, verdict.to_string())).await;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::Gateway;
 use crate::support::gateway::command;
 use crate::support::scene::{enrol, text};
+use crate::support::{Gateway, python};
 
 /// How often it is killed.
 const ROUNDS: usize = 10;
@@ -264,4 +265,59 @@ fn the_audit_trail_is_read_and_verified_from_the_command_line() {
     let (code, _, said) = ask(nothing.path(), &["audit", "verify", "--offline"]);
     assert!(code == Some(1) && said.contains("portcullis.db is not there"), "{said}");
     assert_eq!(std::fs::read_dir(nothing.path()).expect("read").count(), 0, "and nothing was made");
+}
+
+/// Does away with the triggers and takes every entry out of the audit trail; puts those of another database in, if one is
+/// named.
+const EMPTY: &str = "
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+for (name,) in c.execute(\"SELECT name FROM sqlite_schema WHERE type = 'trigger'\").fetchall():
+    c.execute(f'DROP TRIGGER {name}')
+c.execute('DELETE FROM audit'); c.execute('DELETE FROM audit_head'); c.commit()
+if len(sys.argv) > 2:
+    c.execute('ATTACH ? AS other', (sys.argv[2],))
+    for table in ('audit', 'audit_head'):
+        c.execute(f'INSERT INTO {table} SELECT * FROM other.{table}')
+    c.commit()
+";
+
+#[test]
+fn a_trail_that_was_emptied_or_put_back_without_its_objects_is_told() {
+    let stopped = |mut gateway: Gateway| {
+        gateway.signal("TERM");
+        assert!(gateway.wait().success());
+        gateway.kill()
+    };
+    let gateway = Gateway::start();
+    gateway.admin_ok("POST", "/clients", Some(&json!({"name": "shop"})), 201);
+    let mut directory = stopped(gateway);
+    let kept = tempfile::tempdir().expect("a directory");
+    let earlier = kept.path().join("earlier.db");
+    std::fs::copy(directory.path().join("portcullis.db"), &earlier).expect("copied");
+    let gateway = Gateway::restart(directory, "");
+    gateway.admin_ok("POST", "/users", Some(&json!({"username": "eve", "password": "a password"})), 201);
+    assert_eq!(gateway.admin_ok("GET", "/audit/verify", None, 200)["intact"], true);
+    directory = stopped(gateway);
+    for (from, wanted) in
+        [(vec![earlier.as_path()], "user 'eve' is in the registry, but"), (vec![], "client 'default' is")]
+    {
+        let database = directory.path().join("portcullis.db");
+        let emptied = Command::new(python()).args(["-c", EMPTY]).arg(database).args(from).status();
+        assert!(emptied.expect("python runs").success());
+        let verify = || {
+            let output = command(directory.path()).args(["audit", "verify", "--offline"]).output().expect("runs");
+            (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+        };
+        let (code, said) = verify();
+        assert!(code == Some(1) && said.contains("broken") && said.contains(wanted), "{said}");
+        // Neither a start nor a change after it heals that.
+        let gateway = Gateway::restart(directory, "");
+        let verdict = gateway.admin_ok("GET", "/audit/verify", None, 200);
+        assert_eq!((&verdict["intact"], text(&verdict, "reason").contains(wanted)), (&json!(false), true), "{verdict}");
+        gateway.admin_ok("PUT", "/users/eve", Some(&json!({"enabled": wanted.contains("default")})), 200);
+        let verdict = gateway.admin_ok("GET", "/audit/verify", None, 200);
+        assert_eq!((&verdict["intact"], verdict["reason"].is_string()), (&json!(false), true), "{verdict}");
+        directory = stopped(gateway);
+    }
 }

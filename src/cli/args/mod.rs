@@ -443,7 +443,7 @@ pub(crate) struct AuditCommand {
 /// `portcullis audit verify`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VerifyCommand {
-    /// Say whether the audit trail is what was written; exit code 1 if it is not
+    /// Say whether the audit trail, and every object that it tells of, is what was written; exit code 1 if it is not
     Verify {
         /// Read the data directory itself, while no gateway runs on it
         #[arg(long)]

@@ -99,11 +99,16 @@ impl From<ChainedEntry> for EntryObject {
 pub(crate) struct VerdictObject {
     /// How many entries there are.
     entries: u64,
-    /// Whether none was changed, put in or taken out.
+    /// Whether none was changed, put in or taken out, and every object in the registry is what the entries about it
+    /// left.
     intact: bool,
-    /// The number of the first entry that is not what it was, or is missing.
+    /// The number of the first entry that is not what it was, or is missing; the number after the last one, if an object
+    /// is not what the entries about it left.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_broken: Option<u64>,
+    /// What is wrong, in words, if the trail is not intact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// The hash of the last good entry, in hex. Noted elsewhere, it shows later that the store was not put back.
     head: String,
 }
@@ -138,7 +143,8 @@ pub(crate) async fn list(
     Ok(Body(List { items: found.into_iter().map(EntryObject::from).collect(), next }))
 }
 
-/// Looks at every entry of the audit trail and says whether it is what was written.
+/// Looks at every entry of the audit trail and at every object in the registry that it tells of, and says whether both are
+/// what was written.
 #[utoipa::path(get, path = "/api/v1/audit/verify", tag = "node", operation_id = "verify_audit",
     responses((status = 200, description = "What was found.", body = VerdictObject)))]
 pub(crate) async fn verify(State(state): State<Arc<AdminState>>) -> Result<Body<VerdictObject>, ApiError> {
@@ -147,6 +153,7 @@ pub(crate) async fn verify(State(state): State<Arc<AdminState>>) -> Result<Body<
         entries: verdict.entries,
         intact: verdict.first_broken.is_none(),
         first_broken: verdict.first_broken,
+        reason: verdict.fault.map(|fault| fault.to_string()),
         head: hex(&verdict.head.hash),
     }))
 }

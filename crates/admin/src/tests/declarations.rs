@@ -149,6 +149,7 @@ async fn only_what_the_file_owns_is_removed_and_others_are_adopted_when_asked_fo
     house.register(&key, said).await.fine(200);
     house.yaml("PUT", "", &[], "version: 1\n").await.fine(200);
     house.register(&key, json!({"name": "orders", "base_url": "http://127.0.0.1:3"})).await.fine(200);
+    assert_eq!(house.get("/audit/verify").await.fine(200)["intact"], true, "every step of it was told");
 }
 
 #[tokio::test]
