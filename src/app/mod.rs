@@ -187,7 +187,6 @@ impl Gateway {
                 Arc::clone(&identity.sessions),
                 Arc::clone(&jobs),
                 Arc::clone(&clock),
-                config.tokens.session_ttl,
             )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
@@ -227,7 +226,7 @@ impl Gateway {
             explainer,
             users: identity.users,
             registry: Arc::clone(&registry),
-            sessions: identity.sessions,
+            sessions: Arc::clone(&identity.sessions),
             lockout: identity.lockout,
             master,
             clock: Arc::clone(&clock),
@@ -252,7 +251,7 @@ impl Gateway {
         let renewing = obtaining.map(|obtaining| {
             tokio::spawn(vital::task("the renewal of certificates", obtaining.renewer.run(stage.subscribe())))
         });
-        tokio::spawn(vital::task("the forgetting of sessions", prune(registry, clock)));
+        tokio::spawn(vital::task("the forgetting of sessions", prune(identity.sessions)));
         tokio::spawn(vital::task("the reading of client certificates", refresh(certificates)));
         Ok(Self {
             data_addr,
@@ -312,7 +311,8 @@ impl Identity {
         let directory = Arc::new(Directory::default());
         let keys = Arc::new(SigningKeys::load_or_create(registry.as_ref(), master, clock.as_ref()).await?);
         let tokens = Arc::new(AccessTokens::new(Arc::clone(&keys), issuer, Arc::clone(clock)));
-        let sessions = Arc::new(Sessions::new(Arc::clone(registry), SESSION_BYTES));
+        let lasting = config.tokens.session_ttl;
+        let sessions = Arc::new(Sessions::new(Arc::clone(registry), Arc::clone(clock), lasting, SESSION_BYTES));
         let limits = PasswordLimits {
             cost: Cost::default(),
             at_a_time: config.passwords.parallel,
@@ -457,10 +457,10 @@ async fn refresh(upstreams: Upstreams) {
     }
 }
 
-async fn prune(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
+async fn prune(sessions: Arc<Sessions>) {
     loop {
         tokio::time::sleep(PRUNE).await;
-        if let Err(error) = registry.prune_sessions(clock.unix_millis()).await {
+        if let Err(error) = sessions.prune().await {
             tracing::warn!(%error, "expired sessions could not be forgotten");
         }
     }

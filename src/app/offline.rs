@@ -30,7 +30,7 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         directory: Arc::new(Directory::default()),
         tokens: Arc::new(AccessTokens::new(Arc::new(keys), Arc::clone(&issuer), Arc::clone(&clock))),
         issuer,
-        sessions: Arc::new(Sessions::new(registry, SESSION_BYTES)),
+        sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), config.tokens.session_ttl, SESSION_BYTES)),
         jobs: Arc::new(ControlJobs::on(tokio::runtime::Handle::current())),
         captures: Arc::new(MemoryCaptures::new(0)),
         clock: Arc::clone(&clock),

@@ -210,7 +210,7 @@ impl Config {
         if self.tokens.refresh_ttl <= self.tokens.access_ttl {
             warnings.push(format!(
                 "tokens.refresh_ttl ({} s) is not longer than tokens.access_ttl ({} s): \
-                 a session ends before it could be refreshed",
+                 a session, and its access tokens with it, ends before it could be refreshed",
                 self.tokens.refresh_ttl.as_secs(),
                 self.tokens.access_ttl.as_secs()
             ));

@@ -281,9 +281,9 @@ settings! {
     }
     /// The tokens the gateway issues.
     tokens: Tokens {
-        /// How long an access token is good.
+        /// How long an access token is good. It never outlives its session.
         access_ttl: Duration = WHOLE_SECONDS("300s"),
-        /// How long a refresh token is good. Should be longer than `access_ttl`.
+        /// How long a refresh token is good, and a session that is not refreshed. Should be longer than `access_ttl`.
         refresh_ttl: Duration = WHOLE_SECONDS("1d"),
         /// How long a session lasts, however often it is refreshed; then the user logs in again. 0: for ever.
         session_ttl: Duration = TIME("30d"),

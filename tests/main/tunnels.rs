@@ -214,6 +214,19 @@ fn a_tunnel_ends_when_its_caller_is_sent_away() {
 }
 
 #[test]
+fn a_tunnel_ends_with_a_session_that_is_not_refreshed() {
+    let scene = Scene::before(echoing(), "[tokens]\naccess_ttl = \"1h\"\nrefresh_ttl = \"4s\"");
+    let gateway = &scene.gateway;
+    let mut stream = open(&scene, &scene.credentials());
+    echo(&mut stream, b"welcome");
+    assert!(ends(&mut stream), "the session has run out");
+    gateway.record("status=101", |record| record["refusal"] == "revoked");
+    assert_eq!(scene.call("GET", "/orders/v1/x", &[], b"").status, 401);
+    gateway.admin_ok("DELETE", "/users/ada", None, 204);
+    assert_eq!(scene.call("GET", "/orders/v1/x", &[], b"").status, 401);
+}
+
+#[test]
 fn a_stream_without_end_ends_when_its_caller_is_sent_away() {
     let backend = Backend::serving(|stream, _| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";

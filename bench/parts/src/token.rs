@@ -64,12 +64,13 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
     let mut entries = directory.copy();
     entries.set_client(client, Some(Client { services: Vec::new(), access_key: None, enabled: true }));
     directory.publish(entries);
-    let sessions = Sessions::new(registry, 1 << 20);
+    let sessions = Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, 1 << 20);
     let session = LiveSession {
         id: SESSION,
         user: user.shared(),
         client: client.clone(),
         created_at: 0,
+        expires_at: u64::MAX,
         user_json: HeaderValue::from_static("e30="),
     };
     sessions.remember(&Arc::new(session), sessions.epoch(SESSION));

@@ -181,11 +181,14 @@ impl Registry for MemoryRegistry {
         Ok(self.state().sessions.remove(&id).is_some())
     }
 
-    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
+    async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
         let mut state = self.state();
-        let before = state.sessions.len();
-        state.sessions.retain(|_, session| session.expires_at > now);
-        Ok((before - state.sessions.len()) as u64)
+        let over = state.sessions.values().filter(|session| session.expires_at <= now).map(|session| session.id);
+        let gone: Vec<_> = over.take(limit as usize).collect();
+        for id in &gone {
+            state.sessions.remove(id);
+        }
+        Ok(gone)
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {

@@ -283,8 +283,8 @@ pub trait Registry: Send + Sync {
     async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
         self.write(vec![Write::EndSessions(of)]).await
     }
-    /// Forgets sessions that have expired before `now`; returns how many.
-    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError>;
+    /// Takes out sessions that have expired by `now`, up to `limit` of them; returns their ids.
+    async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError>;
     /// Entries of the audit trail.
     async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError>;
     /// Looks at every entry of the audit trail, as all of them stand at one moment.

@@ -234,7 +234,10 @@ impl Login {
         let successor = shown.successor().ok_or_else(|| refused("the session has run out of refresh tokens"))?;
         // Everything is looked at first, so that a refused refresh uses nothing up.
         let session = parts.registry.session(shown.session).await.map_err(refuse_registry)?;
-        let session = session.ok_or_else(|| refused("the session has ended"))?;
+        let Some(session) = session else {
+            parts.sessions.forget(shown.session);
+            return Err(refused("the session has ended"));
+        };
         if session.client != *client {
             return Err(refused(format!("the session was opened through the client '{}'", session.client)));
         }
@@ -256,11 +259,18 @@ impl Login {
             now,
             grace: millis(settings.refresh_grace),
             expires_at: now.saturating_add(millis(settings.refresh_ttl)).min(end),
-            user_info: Arc::clone(&user_info),
+            user_info,
             stands_on: vec![row, self.client_row(&session.client).await?],
         };
+        let epoch = parts.sessions.epoch(shown.session);
         let Some(rotation) = unless_changed(parts.registry.rotate(rotate).await)? else { return Ok(None) };
-        if session.user_info != user_info || !matches!(rotation, Rotation::Rotated(_) | Rotation::Repeated(_)) {
+        let is_remembered = match &rotation {
+            // What is remembered has the end that the session has now.
+            Rotation::Rotated(session) => parts.sessions.remember(&Arc::new(LiveSession::from(session)), epoch),
+            Rotation::Repeated(_) => true,
+            Rotation::Reused | Rotation::Gone => false,
+        };
+        if !is_remembered {
             parts.sessions.forget(shown.session);
         }
         match rotation {
@@ -306,8 +316,8 @@ impl Login {
     fn reply(&self, session: &Session, refresh: RefreshToken) -> Result<TokenReply, Refusal> {
         let Login { parts, settings } = self;
         let now = parts.clock.unix_millis();
-        // No token outlives the session.
-        let left = self.end_of(session.created_at).saturating_sub(now) / 1000;
+        // No token outlives the session as it is now, also where it is not refreshed any more.
+        let left = session.expires_at.min(self.end_of(session.created_at)).saturating_sub(now) / 1000;
         let access_ttl = settings.access_ttl.min(Duration::from_secs(left));
         let claims = parts.tokens.claims_for(&session.user, &session.client, session.id, access_ttl);
         Ok(TokenReply {

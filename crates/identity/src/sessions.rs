@@ -3,16 +3,24 @@
 //! [`Sessions::cached`] is for the way of a call and never waits; [`Sessions::fetch`] asks the registry. A session
 //! that ends while it is being read must not come back into the cache: every end counts up the epoch of the
 //! session's stripe, and what was read is remembered only in the epoch in which the reading began.
+//!
+//! What is remembered knows its end, as the registry does, and is nobody's after it. Where all sessions of a user or a
+//! client end, what was remembered of them before does not hold any more, whatever the registry still had of them.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use portcullis_core::model::Label;
-use portcullis_core::ports::{Registry, RegistryError, Session, SessionId};
+use portcullis_core::ports::{Clock, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+
+use crate::login::last_end;
 
 /// The budget of the cache in bytes, where nothing else is set.
 pub const DEFAULT_BUDGET: u64 = 64 * 1024 * 1024;
@@ -20,6 +28,10 @@ pub const DEFAULT_BUDGET: u64 = 64 * 1024 * 1024;
 const STRIPES: usize = 64;
 /// After so many ends in its stripe a session is handed out without being remembered.
 const TRIES: usize = 8;
+/// Places in which the ends of users are counted, and those of clients. Those who share one are read from the registry again.
+const PLACES: usize = 4_096;
+/// Sessions that are taken out of the registry in one write at most.
+const PRUNED_AT_ONCE: u32 = 1_000;
 
 /// What calls need of a living session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +44,8 @@ pub struct LiveSession {
     pub client: Label,
     /// When it was opened, in Unix milliseconds.
     pub created_at: u64,
+    /// When it ends unless it is refreshed before, in Unix milliseconds.
+    pub expires_at: u64,
     /// base64 of the compact JSON of the user's information, in ASCII: `X-User-Json`.
     pub user_json: HeaderValue,
 }
@@ -43,6 +57,7 @@ impl From<&Session> for LiveSession {
             user: session.user.shared(),
             client: session.client.clone(),
             created_at: session.created_at,
+            expires_at: session.expires_at,
             user_json: user_json_header(&session.user_info),
         }
     }
@@ -65,26 +80,77 @@ pub fn user_json_header(compact: &str) -> HeaderValue {
     HeaderValue::try_from(STANDARD.encode(ascii)).expect("base64 is made of header characters")
 }
 
+/// A session as it was when it was read.
+#[derive(Clone)]
+struct Remembered {
+    session: Arc<LiveSession>,
+    /// When it is over, in Unix milliseconds.
+    ends_at: u64,
+    /// How many ends there had been before it was read.
+    since: u64,
+    user: u16,
+    client: u16,
+}
+
 #[derive(Clone)]
 struct Size;
 
-impl Weighter<SessionId, Arc<LiveSession>> for Size {
-    fn weight(&self, _: &SessionId, session: &Arc<LiveSession>) -> u64 {
+impl Weighter<SessionId, Remembered> for Size {
+    fn weight(&self, _: &SessionId, remembered: &Remembered) -> u64 {
         // What an entry takes beside its texts: the shared session itself, its counts, and its place in the cache.
-        const FIXED: usize = size_of::<LiveSession>() + 128;
+        const FIXED: usize = size_of::<LiveSession>() + size_of::<Remembered>() + 128;
+        let session = &remembered.session;
         (FIXED + session.user.len() + session.client.as_str().len() + session.user_json.len()) as u64
+    }
+}
+
+/// When the sessions of users and clients were last ended, all at once: counted, in places that are found by their names.
+struct Ends {
+    count: AtomicU64,
+    users: Box<[AtomicU64]>,
+    clients: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+impl Ends {
+    fn new() -> Self {
+        let places = || (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        Self { count: AtomicU64::new(0), users: places(), clients: places(), hasher: RandomState::new() }
+    }
+
+    fn place(&self, name: &str) -> u16 {
+        // Less than the number of places, which is a small one.
+        (self.hasher.hash_one(name) % PLACES as u64) as u16
+    }
+
+    fn end(&self, place: &AtomicU64) {
+        let number = self.count.fetch_add(1, Ordering::AcqRel) + 1;
+        place.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// Whether neither the user nor the client had sessions ended after so many ends.
+    fn none_since(&self, remembered: &Remembered) -> bool {
+        let ended = |places: &[AtomicU64], place: u16| places[usize::from(place)].load(Ordering::Acquire);
+        ended(&self.users, remembered.user) <= remembered.since
+            && ended(&self.clients, remembered.client) <= remembered.since
     }
 }
 
 /// The epoch in which reading a session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Epoch(u64);
+pub struct Epoch {
+    stripe: u64,
+    ends: u64,
+}
 
 /// The sessions this node remembers.
 pub struct Sessions {
     registry: Arc<dyn Registry>,
-    cache: Cache<SessionId, Arc<LiveSession>, Size>,
+    clock: Arc<dyn Clock>,
+    session_ttl: Duration,
+    cache: Cache<SessionId, Remembered, Size>,
     epochs: Box<[Mutex<u64>]>,
+    ends: Ends,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -94,17 +160,40 @@ impl std::fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Remembers at most so many bytes; see [`DEFAULT_BUDGET`].
-    pub fn new(registry: Arc<dyn Registry>, budget: u64) -> Self {
+    /// The sessions of a registry, which last so long however often they are refreshed (zero: for ever). Remembers at most
+    /// `budget` bytes; see [`DEFAULT_BUDGET`].
+    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>, session_ttl: Duration, budget: u64) -> Self {
         // An entry is seldom smaller than this, so the cache's own tables seldom grow.
         let entries = usize::try_from(budget / 512).unwrap_or(usize::MAX).max(1);
         let epochs = (0..STRIPES).map(|_| Mutex::new(0)).collect();
-        Self { registry, cache: Cache::with_weighter(entries, budget, Size), epochs }
+        let cache = Cache::with_weighter(entries, budget, Size);
+        Self { registry, clock, session_ttl, cache, epochs, ends: Ends::new() }
     }
 
-    /// A session this node remembers. Never waits for anything but the cache itself.
+    /// A living session this node remembers. Never waits for anything but the cache itself.
     pub fn cached(&self, id: SessionId) -> Option<Arc<LiveSession>> {
-        self.cache.get(&id)
+        self.cached_at(id, self.clock.unix_millis())
+    }
+
+    /// The same for who knows the time already, in Unix milliseconds.
+    pub fn cached_at(&self, id: SessionId, now: u64) -> Option<Arc<LiveSession>> {
+        let remembered = self.cache.get(&id)?;
+        (now < remembered.ends_at && self.ends.none_since(&remembered)).then_some(remembered.session)
+    }
+
+    /// Whether the time of a session is over by what this node remembers of it.
+    pub(crate) fn has_run_out(&self, id: SessionId) -> bool {
+        let now = self.clock.unix_millis();
+        self.cache.get(&id).is_some_and(|remembered| now >= remembered.ends_at)
+    }
+
+    /// Whether the time of a session in the registry is not over.
+    pub fn lasts(&self, session: &Session) -> bool {
+        self.clock.unix_millis() < self.end_of(session.expires_at, session.created_at)
+    }
+
+    fn end_of(&self, expires_at: u64, created_at: u64) -> u64 {
+        expires_at.min(last_end(self.session_ttl, created_at))
     }
 
     /// A living session, from the registry if it is not remembered. For the control runtime.
@@ -115,7 +204,8 @@ impl Sessions {
                 return Ok(Some(session));
             }
             let epoch = self.epoch(id);
-            let Some(session) = self.registry.session(id).await? else { return Ok(None) };
+            let found = self.registry.session(id).await?.filter(|session| self.lasts(session));
+            let Some(session) = found else { return Ok(None) };
             let session = Arc::new(LiveSession::from(&session));
             tries += 1;
             if self.remember(&session, epoch) || tries == TRIES {
@@ -124,17 +214,25 @@ impl Sessions {
         }
     }
 
-    /// The epoch to hand to [`Sessions::remember`]; taken before the session is read or opened.
+    /// The epoch to hand to [`Sessions::remember`]; taken before the session is read, opened or refreshed.
     pub fn epoch(&self, id: SessionId) -> Epoch {
-        Epoch(*self.stripe(id))
+        let stripe = *self.stripe(id);
+        Epoch { stripe, ends: self.ends.count.load(Ordering::Acquire) }
     }
 
-    /// Remembers a session, unless one of its stripe has ended since the epoch was taken; says whether it did.
+    /// Remembers a session, unless it may have ended since the epoch was taken; says whether it did.
     pub fn remember(&self, session: &Arc<LiveSession>, since: Epoch) -> bool {
         let epoch = self.stripe(session.id);
-        let unbroken = Epoch(*epoch) == since;
+        let remembered = Remembered {
+            session: Arc::clone(session),
+            ends_at: self.end_of(session.expires_at, session.created_at),
+            since: since.ends,
+            user: self.ends.place(&session.user),
+            client: self.ends.place(session.client.as_str()),
+        };
+        let unbroken = *epoch == since.stripe && self.ends.none_since(&remembered);
         if unbroken {
-            self.cache.insert(session.id, Arc::clone(session));
+            self.cache.insert(session.id, remembered);
         }
         unbroken
     }
@@ -144,6 +242,51 @@ impl Sessions {
         let mut epoch = self.stripe(id);
         *epoch += 1;
         self.cache.remove(&id);
+    }
+
+    /// Commits writes, and forgets what is remembered of every session they are about, whatever the registry had of them.
+    /// Returns how many it had. It is done to its end, also where nobody waits for it any more.
+    pub async fn write(self: &Arc<Self>, writes: Vec<Write>) -> Result<usize, RegistryError> {
+        let sessions = Arc::clone(self);
+        let done = tokio::spawn(async move { sessions.write_and_forget(writes).await }).await;
+        done.unwrap_or_else(|error| Err(RegistryError::Storage(format!("a write was cut off: {error}"))))
+    }
+
+    async fn write_and_forget(&self, writes: Vec<Write>) -> Result<usize, RegistryError> {
+        let whose: Vec<_> = writes.iter().filter_map(about).collect();
+        let written = self.registry.write(writes).await;
+        // Also where it failed: it may be on disk all the same.
+        whose.iter().for_each(|of| self.forget_all_of(of));
+        let touched = written?;
+        touched.iter().for_each(|session| self.forget(*session));
+        Ok(touched.len())
+    }
+
+    /// Takes sessions whose time is over out of the registry and out of what is remembered; returns how many.
+    pub async fn prune(&self) -> Result<u64, RegistryError> {
+        let mut pruned = 0;
+        loop {
+            let gone = self.registry.prune_sessions(self.clock.unix_millis(), PRUNED_AT_ONCE).await?;
+            gone.iter().for_each(|session| self.forget(*session));
+            pruned += gone.len() as u64;
+            if gone.len() < PRUNED_AT_ONCE as usize {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    fn forget_all_of(&self, of: &SessionsOf) {
+        let Ends { users, clients, .. } = &self.ends;
+        match of {
+            SessionsOf::User(name) => self.ends.end(&users[usize::from(self.ends.place(name.as_str()))]),
+            SessionsOf::Client(name) => self.ends.end(&clients[usize::from(self.ends.place(name.as_str()))]),
+            SessionsOf::One(user, id) => {
+                let of_another = |held: Remembered| *held.session.user != *user.as_str();
+                if !self.cache.get(id).is_some_and(of_another) {
+                    self.forget(*id);
+                }
+            }
+        }
     }
 
     /// Forgets every session; for a node that may have missed the end of some.
@@ -162,14 +305,28 @@ impl Sessions {
     }
 }
 
+/// Whose sessions end or change with a write.
+fn about(write: &Write) -> Option<SessionsOf> {
+    match write {
+        Write::EndSessions(of) => Some(of.clone()),
+        Write::UserInfo { user, .. } => Some(SessionsOf::User(user.clone())),
+        Write::Put { .. } | Write::Delete { .. } | Write::Audit(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{Gate, GatedRegistry, session};
-    use portcullis_core::memory::MemoryRegistry;
+    use portcullis_core::memory::{ManualClock, MemoryRegistry};
 
     fn id(number: u8) -> SessionId {
         SessionId([number; 16])
+    }
+
+    /// The sessions of a registry that last for ever.
+    fn lasting(registry: Arc<dyn Registry>, budget: u64) -> Sessions {
+        Sessions::new(registry, Arc::new(ManualClock::at(1)), Duration::ZERO, budget)
     }
 
     async fn opened(numbers: &[u8]) -> Arc<MemoryRegistry> {
@@ -183,7 +340,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_fetched_once_and_then_remembered_until_it_is_forgotten() {
         let registry = opened(&[1]).await;
-        let sessions = Sessions::new(registry.clone(), DEFAULT_BUDGET);
+        let sessions = lasting(registry.clone(), DEFAULT_BUDGET);
         assert!(sessions.cached(id(1)).is_none());
         let fetched = sessions.fetch(id(1)).await.expect("read").expect("alive");
         assert_eq!((fetched.user.as_ref(), fetched.client.as_str()), ("ada", "default"));
@@ -199,7 +356,7 @@ mod tests {
     async fn a_session_that_ends_while_it_is_read_does_not_come_back() {
         let gate = Gate::default();
         let registry = Arc::new(GatedRegistry::new(opened(&[1]).await, gate.clone()));
-        let sessions = Arc::new(Sessions::new(registry.clone(), DEFAULT_BUDGET));
+        let sessions = Arc::new(lasting(registry.clone(), DEFAULT_BUDGET));
         let reading = tokio::spawn({
             let sessions = Arc::clone(&sessions);
             async move { sessions.fetch(id(1)).await.expect("read") }
@@ -216,7 +373,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_opened_before_an_end_is_not_remembered_after_it() {
-        let sessions = Sessions::new(opened(&[]).await, DEFAULT_BUDGET);
+        let sessions = lasting(opened(&[]).await, DEFAULT_BUDGET);
         let live = Arc::new(LiveSession::from(&session(id(1), "ada", "{}")));
         let epoch = sessions.epoch(id(1));
         sessions.forget(id(1));
@@ -232,7 +389,7 @@ mod tests {
     #[test]
     fn the_cache_keeps_to_its_budget() {
         let budget = 64 * 1024;
-        let sessions = Sessions::new(Arc::new(MemoryRegistry::default()), budget);
+        let sessions = lasting(Arc::new(MemoryRegistry::default()), budget);
         for number in 0..10_000_u128 {
             let id = SessionId(number.to_be_bytes());
             let live = Arc::new(LiveSession::from(&session(id, "ada", "{}")));
@@ -240,6 +397,85 @@ mod tests {
         }
         assert!(sessions.cache.weight() <= budget, "{}", sessions.cache.weight());
         assert!(!sessions.cache.is_empty());
+    }
+
+    /// With times that are not those of the tests' sessions, which last for ever.
+    fn timed(number: u8, created_at: u64, expires_at: u64) -> Session {
+        Session { created_at, expires_at, ..session(id(number), "ada", "{}") }
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_ends_when_the_session_does() {
+        let end = 100_000;
+        for (ttl, created_at, expires_at) in
+            [(0, 0, end), (1_000, 0, end), (50, 50_000, u64::MAX), (50, 50_000, 999_000), (50, 50_000, end)]
+        {
+            for remembered in [true, false] {
+                let registry = Arc::new(MemoryRegistry::default());
+                let opened = timed(1, created_at, expires_at);
+                let live = Arc::new(LiveSession::from(&opened));
+                registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opened");
+                let clock = Arc::new(ManualClock::at(99));
+                let sessions = Sessions::new(registry, clock.clone(), Duration::from_secs(ttl), DEFAULT_BUDGET);
+                assert!(!remembered || sessions.remember(&live, sessions.epoch(id(1))));
+                clock.advance(Duration::from_millis(999));
+                assert!(sessions.lasts(&opened) && !sessions.has_run_out(id(1)));
+                assert_eq!(sessions.cached(id(1)).is_some(), remembered, "{ttl} {expires_at}");
+                assert!(sessions.fetch(id(1)).await.expect("read").is_some());
+                clock.advance(Duration::from_millis(1));
+                assert!(sessions.cached(id(1)).is_none() && !sessions.lasts(&opened), "{ttl} {expires_at}");
+                assert!(sessions.fetch(id(1)).await.expect("read").is_none(), "{ttl} {expires_at}");
+                assert!(sessions.has_run_out(id(1)));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_pruned_is_forgotten_and_does_not_come_back() {
+        let registry = Arc::new(MemoryRegistry::default());
+        let clock = Arc::new(ManualClock::at(1));
+        let sessions = Sessions::new(registry.clone(), clock.clone(), Duration::ZERO, DEFAULT_BUDGET);
+        let over = u64::from(PRUNED_AT_ONCE) + 7;
+        for number in 0..=over {
+            let expires_at = if number == over { 9_999 } else { 2_000 };
+            let id = SessionId((u128::from(number) << 64).to_be_bytes());
+            let opened = Session { id, ..timed(0, number, expires_at) };
+            sessions.remember(&Arc::new(LiveSession::from(&opened)), sessions.epoch(id));
+            registry.open_session(opened, u32::MAX, Vec::new()).await.expect("opened");
+        }
+        assert_eq!(sessions.prune().await.expect("pruned"), 0);
+        assert_eq!(sessions.cache.len() as u64, over + 1);
+        let before = sessions.epoch(SessionId([0; 16]));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(sessions.prune().await.expect("pruned"), over, "however many writes it takes");
+        assert_eq!(sessions.cache.len(), 1, "the one that goes on");
+        // Who has read one of them before does not bring it back, not even with an end of its own.
+        assert!(!sessions.remember(&Arc::new(LiveSession::from(&timed(0, 0, u64::MAX))), before));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_user_or_client_ends_what_was_read_before_whatever_the_registry_has() {
+        let label = |name: &str| name.parse().expect("a label");
+        let info = || Write::UserInfo { user: label("ada"), user_info: "{}".into() };
+        let end = Write::EndSessions;
+        for (write, ends) in [
+            (end(SessionsOf::User(label("ada"))), true),
+            (end(SessionsOf::Client(label("default"))), true),
+            (end(SessionsOf::One(label("ada"), id(1))), true),
+            (info(), true),
+            (end(SessionsOf::User(label("default"))), false),
+            (end(SessionsOf::Client(label("ada"))), false),
+            (end(SessionsOf::One(label("ada"), id(2))), false),
+        ] {
+            let sessions = Arc::new(lasting(opened(&[]).await, DEFAULT_BUDGET));
+            let live = Arc::new(LiveSession::from(&session(id(1), "ada", "{}")));
+            let before = sessions.epoch(id(1));
+            assert!(sessions.remember(&live, before));
+            assert_eq!(sessions.write(vec![write.clone()]).await.expect("written"), 0, "the registry has none");
+            assert_eq!(sessions.cached(id(1)).is_none(), ends, "{write:?}");
+            assert_eq!(sessions.remember(&live, before), !ends, "{write:?}: read before, remembered after");
+            assert!(sessions.remember(&live, sessions.epoch(id(1))) && sessions.cached(id(1)).is_some(), "a new one");
+        }
     }
 
     #[test]

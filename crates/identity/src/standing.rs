@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_core::call::Ties;
@@ -10,8 +9,7 @@ use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::ports::{Clock, Welcome};
 
-use crate::login::last_end;
-use crate::{LiveSession, Sessions};
+use crate::Sessions;
 
 /// Looks in the directory and among the sessions.
 pub struct Standing {
@@ -19,7 +17,6 @@ pub struct Standing {
     sessions: Arc<Sessions>,
     jobs: Arc<dyn Jobs>,
     clock: Arc<dyn Clock>,
-    session_ttl: Duration,
 }
 
 impl fmt::Debug for Standing {
@@ -29,20 +26,9 @@ impl fmt::Debug for Standing {
 }
 
 impl Standing {
-    /// By this directory and these sessions, which last so long (zero: for ever); `jobs` reads those from the registry that
-    /// are not remembered.
-    pub fn new(
-        directory: Arc<Directory>,
-        sessions: Arc<Sessions>,
-        jobs: Arc<dyn Jobs>,
-        clock: Arc<dyn Clock>,
-        session_ttl: Duration,
-    ) -> Self {
-        Self { directory, sessions, jobs, clock, session_ttl }
-    }
-
-    fn lasts(&self, session: &LiveSession) -> bool {
-        self.clock.unix_millis() < last_end(self.session_ttl, session.created_at)
+    /// By this directory and these sessions; `jobs` reads those from the registry that are not remembered.
+    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, sessions, jobs, clock }
     }
 }
 
@@ -58,14 +44,14 @@ impl Welcome for Standing {
                 && [&ties.client, &ties.certified].into_iter().flatten().all(|client| entries.client(client).is_some())
         });
         let Some(session) = ties.session.filter(|_| known) else { return known };
-        if let Some(session) = self.sessions.cached(session) {
-            return self.lasts(&session);
+        if self.sessions.cached(session).is_some() {
+            return true;
         }
         let sessions = Arc::clone(&self.sessions);
         match jobs::run(&self.jobs, async move { sessions.fetch(session).await }).await {
-            Ok(Ok(found)) => found.is_some_and(|session| self.lasts(&session)),
-            // A registry that is busy has taken nothing back.
-            _ => true,
+            Ok(Ok(found)) => found.is_some(),
+            // A registry that is busy has taken nothing back, but a time that is over is over.
+            _ => !self.sessions.has_run_out(session),
         }
     }
 }
@@ -74,26 +60,29 @@ impl Welcome for Standing {
 mod tests {
     use portcullis_core::jobs::{Job, QueueFull};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::SessionId;
+    use portcullis_core::ports::{Session, SessionId};
+    use std::time::Duration;
 
     use super::*;
-    use crate::testing::session;
+    use crate::LiveSession;
+    use crate::testing::{Control, session};
 
-    struct Control;
+    /// Has never room.
+    struct Busy;
 
-    impl Jobs for Control {
-        fn submit(&self, job: Job) -> Result<(), QueueFull> {
-            tokio::spawn(job);
-            Ok(())
+    impl Jobs for Busy {
+        fn submit(&self, _: Job) -> Result<(), QueueFull> {
+            Err(QueueFull)
         }
     }
 
     #[tokio::test]
     async fn a_call_is_let_go_on_as_long_as_a_token_of_another_issuer_lasts() {
         let clock = Arc::new(ManualClock::at(99));
-        let sessions = Arc::new(Sessions::new(Arc::new(MemoryRegistry::default()), 1 << 20));
+        let registry = Arc::new(MemoryRegistry::default());
+        let sessions = Arc::new(Sessions::new(registry, clock.clone(), Duration::ZERO, 1 << 20));
         let (directory, time) = (Arc::new(Directory::default()), Arc::<ManualClock>::clone(&clock));
-        let standing = Standing::new(directory, sessions, Arc::new(Control), time, Duration::ZERO);
+        let standing = Standing::new(directory, sessions, Arc::new(Control), time);
         let ties = Ties { until: Some(100), ..Ties::default() };
         assert!(standing.stands(&ties).await);
         clock.advance(Duration::from_secs(1));
@@ -102,23 +91,36 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_let_go_on_as_long_as_its_session_lasts() {
-        for (ttl, remembered, stands) in [(100, true, false), (100, false, false), (0, true, true), (0, false, true)] {
+        let (long, never) = (u64::MAX, 0);
+        for (ttl, expires_at, remembered, busy, stands) in [
+            (100, long, true, false, false),
+            (100, long, false, false, false),
+            (100, long, true, true, false),
+            (never, long, true, false, true),
+            (never, long, false, false, true),
+            (never, long, true, true, true),
+            (never, 100_000, true, false, false),
+            (never, 100_000, false, false, false),
+            (never, 100_000, true, true, false),
+            // Nobody can tell.
+            (never, 100_000, false, true, true),
+        ] {
             let registry = Arc::new(MemoryRegistry::default());
-            let opened = session(SessionId([1; 16]), "ada", "{}");
+            let opened = Session { expires_at, ..session(SessionId([1; 16]), "ada", "{}") };
             let (id, live) = (opened.id, Arc::new(LiveSession::from(&opened)));
             portcullis_core::ports::Registry::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
-            let sessions = Arc::new(Sessions::new(registry, 1 << 20));
+            let (clock, lasts) = (Arc::new(ManualClock::at(99)), Duration::from_secs(ttl));
+            let sessions = Arc::new(Sessions::new(registry, clock.clone(), lasts, 1 << 20));
             if remembered {
                 sessions.remember(&live, sessions.epoch(id));
             }
-            let clock = Arc::new(ManualClock::at(99));
+            let jobs: Arc<dyn Jobs> = if busy { Arc::new(Busy) } else { Arc::new(Control) };
             let directory = Arc::new(Directory::default());
-            let (time, ttl) = (Arc::<ManualClock>::clone(&clock), Duration::from_secs(ttl));
-            let standing = Standing::new(directory, sessions, Arc::new(Control), time, ttl);
+            let standing = Standing::new(directory, sessions, jobs, clock.clone());
             let ties = Ties { session: Some(id), ..Ties::default() };
             assert!(standing.stands(&ties).await, "{ttl:?}");
             clock.advance(Duration::from_secs(1));
-            assert_eq!(standing.stands(&ties).await, stands, "{ttl:?}, remembered: {remembered}");
+            assert_eq!(standing.stands(&ties).await, stands, "{ttl} {expires_at} {remembered} {busy}");
         }
     }
 }

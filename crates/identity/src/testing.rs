@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, Verdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
+use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
@@ -62,6 +63,16 @@ fn stored(kind: Kind, key: &str, body: String) -> Row {
     Row { kind, key: key.to_owned(), revision: 1, owner: Owner::Api, body }
 }
 
+/// Runs jobs where it is.
+pub(crate) struct Control;
+
+impl Jobs for Control {
+    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+        tokio::spawn(job);
+        Ok(())
+    }
+}
+
 /// Everything a login needs, over one registry in memory.
 pub(crate) struct House {
     pub(crate) clock: Arc<ManualClock>,
@@ -81,7 +92,7 @@ impl House {
         let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
         let keys = Arc::new(keys);
         let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
-        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
+        let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), settings.session_ttl, 1 << 20));
         let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock.clone());
         let parts = LoginParts {
             registry,
@@ -128,9 +139,7 @@ impl House {
     }
 
     pub(crate) async fn write(&self, writes: Vec<Write>) {
-        for session in self.parts.registry.write(writes).await.expect("written") {
-            self.parts.sessions.forget(session);
-        }
+        self.parts.sessions.write(writes).await.expect("written");
     }
 
     fn publish(&self, client: &str, value: Option<Client>) {
@@ -266,8 +275,8 @@ impl Registry for GatedRegistry {
         self.inner.end_session(id).await
     }
 
-    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
-        self.inner.prune_sessions(now).await
+    async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+        self.inner.prune_sessions(now, limit).await
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {

@@ -207,7 +207,7 @@ impl Users {
         let told = self.told(actor, username, row.revision, StoredUser::read(&row).ok().as_ref(), None, false);
         let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned() };
         let end = Write::EndSessions(SessionsOf::User(username.clone()));
-        self.write(vec![delete, end, told]).await?;
+        self.sessions.write(vec![delete, end, told]).await?;
         drop(changing);
         Ok(())
     }
@@ -216,8 +216,7 @@ impl Users {
     pub async fn sessions(&self, username: &Label) -> Result<Vec<Session>, UserError> {
         self.expected(username, None).await?;
         let mut sessions = self.registry.sessions(username).await?;
-        let now = self.clock.unix_millis();
-        sessions.retain(|session| session.expires_at > now);
+        sessions.retain(|session| self.sessions.lasts(session));
         Ok(sessions)
     }
 
@@ -244,16 +243,9 @@ impl Users {
             before: Some(json!({"sessions": which}).to_string()),
             after: Some(json!({"sessions": "[ended]"}).to_string()),
         }));
-        let ended = self.write(vec![Write::EndSessions(of), told]).await?;
+        let ended = self.sessions.write(vec![Write::EndSessions(of), told]).await?;
         drop(changing);
         Ok(ended)
-    }
-
-    /// Commits writes, and forgets what is remembered of the sessions they are about; returns how many these were.
-    async fn write(&self, writes: Vec<Write>) -> Result<usize, RegistryError> {
-        let touched = self.registry.write(writes).await?;
-        touched.iter().for_each(|session| self.sessions.forget(*session));
-        Ok(touched.len())
     }
 
     /// A user with its password hash, for login.
@@ -309,7 +301,7 @@ impl Users {
             writes.push(Write::UserInfo { user, user_info: stored.user_info.to_string().into() });
         }
         let _changing = self.changing.lock().await;
-        match self.write(writes).await {
+        match self.sessions.write(writes).await {
             Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
             other => Ok(other.map(drop)?),
         }
@@ -385,6 +377,7 @@ mod tests {
     use crate::testing::{HERE, actor, label, limits, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
     use serde_json::json;
+    use std::time::Duration;
 
     struct Fixture {
         registry: Arc<MemoryRegistry>,
@@ -395,9 +388,9 @@ mod tests {
 
     fn fixture() -> Fixture {
         let registry = Arc::new(MemoryRegistry::default());
-        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
-        let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
         let clock = Arc::new(ManualClock::at(1_000));
+        let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), Duration::ZERO, 1 << 20));
+        let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
         let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock);
         Fixture { registry, sessions, passwords, users }
     }

@@ -113,8 +113,8 @@ impl Registry for SqliteRegistry {
         self.ask(|answer| Job::End { id, answer }).await
     }
 
-    async fn prune_sessions(&self, now: u64) -> Result<u64, RegistryError> {
-        self.ask(|answer| Job::Prune { now, answer }).await
+    async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
+        self.ask(|answer| Job::Prune { now, limit, answer }).await
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {

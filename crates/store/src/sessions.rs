@@ -158,16 +158,19 @@ pub(crate) async fn tell(
     ids.into_iter().map(session_id).collect()
 }
 
-/// Forgets sessions that have expired before `now`; returns how many.
-pub(crate) async fn prune(connection: &mut SqliteConnection, now: u64) -> Result<u64, RegistryError> {
+/// Takes out sessions that have expired by `now`, up to `limit` of them; returns their ids.
+pub(crate) async fn prune(
+    connection: &mut SqliteConnection,
+    now: u64,
+    limit: u32,
+) -> Result<Vec<SessionId>, RegistryError> {
     // No stored time is greater than the greatest integer, so a later `now` means the same as that.
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let done = sqlx::query("DELETE FROM sessions WHERE expires_at <= ?")
-        .bind(now)
-        .execute(connection)
-        .await
-        .map_err(storage)?;
-    Ok(done.rows_affected())
+    let statement = "DELETE FROM sessions WHERE id IN \
+                     (SELECT id FROM sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?) RETURNING id";
+    let gone: Vec<Vec<u8>> =
+        sqlx::query_scalar(statement).bind(now).bind(i64::from(limit)).fetch_all(connection).await.map_err(storage)?;
+    gone.into_iter().map(session_id).collect()
 }
 
 fn same(one: &KeyHash, other: &KeyHash) -> bool {

@@ -36,7 +36,7 @@ pub(crate) enum Job {
     Open { session: Session, limit: u32, stands_on: Vec<Row>, answer: Answer<Vec<SessionId>> },
     Rotate { rotate: Rotate, answer: Answer<Rotation> },
     End { id: SessionId, answer: Answer<bool> },
-    Prune { now: u64, answer: Answer<u64> },
+    Prune { now: u64, limit: u32, answer: Answer<Vec<SessionId>> },
     Close { readers: SqlitePool, answer: Answer<()> },
 }
 
@@ -180,8 +180,8 @@ async fn perform(
             let outcome = sessions::end(connection, id).await;
             settle(connection, answer, outcome).await
         }
-        (Job::Prune { now, answer }, Some(connection)) => {
-            let outcome = sessions::prune(connection, now).await;
+        (Job::Prune { now, limit, answer }, Some(connection)) => {
+            let outcome = sessions::prune(connection, now, limit).await;
             settle(connection, answer, outcome).await
         }
         (Job::Close { answer, .. }, _) => (failing(answer), Ok(())),

@@ -117,7 +117,7 @@ impl House {
         let registry = Arc::new(MemoryRegistry::default());
         let master = Arc::new(MasterKey::from_bytes(&[7; 32]));
         let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
-        let sessions = Arc::new(Sessions::new(registry.clone(), 1 << 20));
+        let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), Duration::ZERO, 1 << 20));
         let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
         let limits = PasswordLimits { cost, at_a_time: 2, queue: 64, per_address: 64 };
         let passwords = Arc::new(Passwords::new(limits).expect("fine limits"));
@@ -137,8 +137,7 @@ impl House {
             body_limit: 0,
         });
         let upstreams = upstreams(&clock);
-        let standing =
-            Standing::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone(), Duration::ZERO);
+        let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
         let workshop = Workshop {

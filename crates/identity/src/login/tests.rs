@@ -425,3 +425,103 @@ async fn a_disabled_user_is_answered_like_a_wrong_password() {
     house.ada().await;
     assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
 }
+
+/// Ends the sessions of Ada, or those through `shop`, in one of the ways there are.
+async fn end(house: &House, way: &str, id: SessionId, used: &Secret) {
+    let (users, ada) = (&house.parts.users, label("ada"));
+    let change = async |change: UserChange| {
+        users.update(&actor(), &label("ada"), change, None).await.expect("changed");
+    };
+    match way {
+        "the user is deleted" => users.delete(&actor(), &ada, None).await.expect("deleted"),
+        "the user is disabled" => change(UserChange { enabled: Some(false), ..UserChange::default() }).await,
+        "a new password" => change(UserChange { password: Some("n3w".into()), ..UserChange::default() }).await,
+        "all are ended" => drop(users.end_sessions(&actor(), &ada, None).await.expect("ended")),
+        "this one is ended" => drop(users.end_sessions(&actor(), &ada, Some(id)).await.expect("ended")),
+        "the client is deleted" => house.delete_client("shop").await,
+        "the client is disabled" => house.enable("shop", false).await,
+        "a token is used again" => {
+            assert!(house.login.refresh(&label("shop"), used.expose()).await.is_err());
+        }
+        "it is revoked" => house.login.revoke(used.expose()).await.expect("revoked"),
+        other => unreachable!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn every_way_ends_what_is_remembered_whatever_the_registry_has_left() {
+    let settings = LoginSettings {
+        access_ttl: Duration::from_secs(3_600),
+        refresh_ttl: Duration::from_secs(60),
+        session_ttl: Duration::ZERO,
+        ..LoginSettings::default()
+    };
+    let ways = [
+        "the user is deleted",
+        "the user is disabled",
+        "a new password",
+        "all are ended",
+        "this one is ended",
+        "the client is deleted",
+        "the client is disabled",
+        "a token is used again",
+        "it is revoked",
+    ];
+    for way in ways {
+        for state in ["alive", "run out", "run out and pruned", "out of the registry unnoticed"] {
+            let house = House::new(settings).await;
+            house.create_user("ada", "s3cret", json!({})).await;
+            let first = house.login.log_in(HERE, label("shop"), "ada", "s3cret".into()).await.expect("in");
+            let id = house.session(&first);
+            house.clock.advance(Duration::from_secs(30));
+            house.login.refresh(&label("shop"), first.refresh_token.expose()).await.expect("refreshed");
+            // The first refresh token is over; the session goes on.
+            house.clock.advance(Duration::from_secs(40));
+            let clock = Arc::clone(&house.clock);
+            let (directory, sessions) = (Arc::clone(&house.parts.directory), Arc::clone(&house.parts.sessions));
+            let standing = crate::Standing::new(directory, sessions, Arc::new(crate::testing::Control), clock);
+            let ties = portcullis_core::call::Ties { session: Some(id), ..Default::default() };
+            let sessions = &house.parts.sessions;
+            let stands = async || portcullis_core::ports::Welcome::stands(&standing, &ties).await;
+            assert!(sessions.cached(id).is_some() && stands().await, "{way}, {state}: its end has moved");
+            match state {
+                "run out" => house.clock.advance(Duration::from_secs(20)),
+                "run out and pruned" => {
+                    house.clock.advance(Duration::from_secs(20));
+                    assert_eq!(sessions.prune().await.expect("pruned"), 1);
+                }
+                "out of the registry unnoticed" => {
+                    house.parts.registry.prune_sessions(u64::MAX, 9).await.expect("pruned");
+                    assert!(sessions.cached(id).is_some());
+                }
+                _ => {}
+            }
+            if state.starts_with("run out") {
+                let found = sessions.fetch(id).await.expect("read");
+                assert!(sessions.cached(id).is_none() && found.is_none() && !stands().await, "{way}, {state}");
+            }
+            end(&house, way, id, &first.refresh_token).await;
+            let found = sessions.fetch(id).await.expect("read");
+            assert!(sessions.cached(id).is_none() && found.is_none() && !stands().await, "{way}, {state}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_access_token_outlives_its_session_as_it_is_when_it_is_issued() {
+    let settings = LoginSettings { refresh_ttl: Duration::from_secs(60), ..LoginSettings::default() };
+    let house = House::new(settings).await;
+    house.create_user("ada", "s3cret", json!({})).await;
+    let first = house.ada().await;
+    assert_eq!((first.expires_in, first.refresh_expires_in), (60, 60));
+    house.clock.advance(Duration::from_secs(50));
+    let second = house.refresh(&first.refresh_token).await.expect("refreshed");
+    house.clock.advance(Duration::from_secs(5));
+    let again = house.refresh(&first.refresh_token).await.expect("repeated");
+    assert_eq!((second.expires_in, again.expires_in, again.refresh_expires_in), (60, 55, 55));
+    house.clock.advance(Duration::from_secs(54));
+    let verify = |reply: &TokenReply| house.parts.tokens.verify(reply.access_token.expose()).is_ok();
+    assert_eq!([&first, &second, &again].map(verify), [false, true, true]);
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!([&first, &second, &again].map(verify), [false, false, false]);
+}

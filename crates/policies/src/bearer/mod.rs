@@ -67,13 +67,14 @@ impl Verifier for Bearer {
             return Ok(Verdict::Good);
         }
         let shown = self.shown(call)?;
-        let token = self.read(shown.as_str(), call.trial.is_none())?;
+        let now = self.parts.clock.unix_millis();
+        let token = self.read(shown.as_str(), now / 1_000, call.trial.is_none())?;
         let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
         if !meant {
             return Err(invalid("a token for another audience"));
         }
         match &token.subject {
-            remembered::Subject::Session(id) => self.own(call, *id),
+            remembered::Subject::Session(id) => self.own(call, *id, now),
             remembered::Subject::Foreign(foreign) => self.foreign(call, foreign),
         }
     }
@@ -142,8 +143,7 @@ impl Bearer {
     }
 
     /// What a token says, from memory if it has been verified before.
-    fn read(&self, token: &str, remembers: bool) -> Result<Rc<Token>, Refusal> {
-        let now = self.parts.clock.unix_millis() / 1_000;
+    fn read(&self, token: &str, now: u64, remembers: bool) -> Result<Rc<Token>, Refusal> {
         // What is too long is not worth its hash, and will be refused.
         let remembers = remembers && self.parts.token_memory > 0 && token.len() <= MAX_TOKEN_BYTES;
         let hash = remembers.then(|| hash_all([&self.trusted.0, token.as_bytes()]));
@@ -168,9 +168,9 @@ impl Bearer {
         self.keys.verify(token, now).map(Token::foreign).map_err(|error| invalid(error.to_string()))
     }
 
-    fn own(&self, call: &mut Call, id: SessionId) -> Result<Verdict, Refusal> {
+    fn own(&self, call: &mut Call, id: SessionId, now: u64) -> Result<Verdict, Refusal> {
         self.takes_users()?;
-        if let Some(session) = self.parts.sessions.cached(id) {
+        if let Some(session) = self.parts.sessions.cached_at(id, now) {
             speak_for(&self.parts, &session)?.to(call);
             return Ok(Verdict::Good);
         }

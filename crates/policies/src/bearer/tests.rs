@@ -13,6 +13,8 @@ use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 use super::*;
 use crate::Limiters;
 
+const NOW: u64 = 1_700_000_000;
+
 struct Nobody;
 
 impl Jobs for Nobody {
@@ -29,7 +31,7 @@ async fn parts(clock: &Arc<ManualClock>) -> Arc<Parts> {
         directory: Arc::new(Directory::default()),
         tokens: Arc::new(AccessTokens::new(Arc::new(keys.expect("keys")), "http://gate", Arc::clone(&clock))),
         issuer: "http://gate".into(),
-        sessions: Arc::new(Sessions::new(registry, 1 << 20)),
+        sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, 1 << 20)),
         jobs: Arc::new(Nobody),
         limiters: Arc::new(Limiters::default()),
         captures: Arc::new(MemoryCaptures::new(0)),
@@ -55,24 +57,24 @@ fn issued(parts: &Parts) -> String {
 
 #[tokio::test]
 async fn a_signature_is_verified_once() {
-    let clock = Arc::new(ManualClock::at(1_700_000_000));
+    let clock = Arc::new(ManualClock::at(NOW));
     let parts = parts(&clock).await;
     let (bearer, again) = (bearer(&parts), bearer(&parts));
     let token = issued(&parts);
-    let first = bearer.read(&token, true).expect("good");
-    assert!(Rc::ptr_eq(&first, &bearer.read(&token, true).expect("good")));
-    assert!(Rc::ptr_eq(&first, &again.read(&token, true).expect("good")), "at every service with the same keys");
-    assert!(!Rc::ptr_eq(&first, &bearer.read(&token, false).expect("good")), "but not for a call that is tried");
-    assert!(bearer.read(&token[1..], true).is_err());
+    let first = bearer.read(&token, NOW, true).expect("good");
+    assert!(Rc::ptr_eq(&first, &bearer.read(&token, NOW, true).expect("good")));
+    assert!(Rc::ptr_eq(&first, &again.read(&token, NOW, true).expect("good")), "at every service with the same keys");
+    assert!(!Rc::ptr_eq(&first, &bearer.read(&token, NOW, false).expect("good")), "but not for a call that is tried");
+    assert!(bearer.read(&token[1..], NOW, true).is_err());
     clock.advance(Duration::from_secs(300));
-    assert!(bearer.read(&token, true).is_err(), "ended");
+    assert!(bearer.read(&token, NOW + 300, true).is_err(), "ended");
 }
 
 #[tokio::test]
 async fn what_one_gateway_has_verified_is_nothing_to_another() {
-    let clock = Arc::new(ManualClock::at(1_700_000_000));
+    let clock = Arc::new(ManualClock::at(NOW));
     let (one, other) = (parts(&clock).await, parts(&clock).await);
     let token = issued(&one);
-    bearer(&one).read(&token, true).expect("good");
-    assert!(bearer(&other).read(&token, true).is_err(), "on the same thread");
+    bearer(&one).read(&token, NOW, true).expect("good");
+    assert!(bearer(&other).read(&token, NOW, true).is_err(), "on the same thread");
 }

@@ -166,18 +166,15 @@ async fn work(
             }
         }
         let written = match std::mem::take(&mut batch.writes) {
-            writes if writes.is_empty() => Ok(Vec::new()),
-            writes => workshop.registry.write(writes).await,
+            writes if writes.is_empty() => Ok(0),
+            writes => workshop.parts.sessions.write(writes).await,
         };
-        match written {
-            Ok(ended) => ended.into_iter().for_each(|session| workshop.parts.sessions.forget(session)),
-            Err(error) => {
-                tracing::error!(%error, "a change could not be written");
-                for (done, _) in done {
-                    let _ = done.send(Err(error.clone().into()));
-                }
-                continue;
+        if let Err(error) = written {
+            tracing::error!(%error, "a change could not be written");
+            for (done, _) in done {
+                let _ = done.send(Err(error.clone().into()));
             }
+            continue;
         }
         publish(&workshop, &batch).await;
         view.store(Arc::new(batch.next));

@@ -176,7 +176,7 @@ async fn the_oldest_sessions_of_a_user_end(registry: &dyn Registry) {
     assert_eq!(registry.open_session(session(15, "ann", "cli", 600), 0, Vec::new()).await.expect("opens"), [id(14)]);
     assert!(registry.session(id(15)).await.expect("reads").is_some());
     assert!(registry.session(id(50)).await.expect("reads").is_some());
-    assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 2);
+    assert_eq!(registry.prune_sessions(u64::MAX, 9).await.expect("prunes").len(), 2);
 }
 
 async fn refresh_tokens_rotate(registry: &dyn Registry) {
@@ -344,14 +344,24 @@ async fn sessions_stand_on_objects(registry: &dyn Registry) {
 }
 
 async fn expired_sessions_are_forgotten(registry: &dyn Registry) {
-    for (number, created_at) in [(40, 0), (41, 1), (42, 2)] {
+    for (number, created_at) in [(40, 0), (41, 1), (42, 2), (43, 0)] {
         registry.open_session(session(number, "ann", "web", created_at), 9, Vec::new()).await.expect("opens");
     }
-    assert_eq!(registry.prune_sessions(999).await.expect("prunes"), 0);
-    assert_eq!(registry.prune_sessions(1_001).await.expect("prunes"), 2);
-    assert_eq!(registry.session(SessionId([41; 16])).await.expect("reads"), None);
-    assert!(registry.session(SessionId([42; 16])).await.expect("reads").is_some());
-    assert_eq!(registry.prune_sessions(u64::MAX).await.expect("prunes"), 1);
+    let prune = async |now: u64, limit: u32| {
+        let gone = registry.prune_sessions(now, limit).await.expect("prunes");
+        let mut numbers: Vec<u8> = gone.into_iter().map(|id| id.0[0]).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    assert_eq!(prune(999, 9).await, [0_u8; 0]);
+    assert_eq!(prune(1_001, 0).await, [0_u8; 0]);
+    assert_eq!(prune(1_001, 2).await.len(), 2, "not more than were asked for");
+    assert_eq!(prune(1_001, 2).await.len(), 1, "and those that are left then");
+    for (number, is_there) in [(40, false), (41, false), (42, true), (43, false)] {
+        let found = registry.session(SessionId([number; 16])).await.expect("reads");
+        assert_eq!(found.is_some(), is_there, "{number}");
+    }
+    assert_eq!(prune(u64::MAX, u32::MAX).await, [42], "they are named");
 }
 
 async fn the_audit_trail_is_kept(registry: &dyn Registry) {

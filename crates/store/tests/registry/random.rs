@@ -109,7 +109,11 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
             ended.sort_by_key(|id| id.0);
             format!("{ended:?}")
         }
-        Operation::Prune(now) => format!("{:?}", registry.prune_sessions(now).await),
+        Operation::Prune(now) => {
+            let mut gone = registry.prune_sessions(now, u32::MAX).await.expect("prunes");
+            gone.sort_by_key(|id| id.0);
+            format!("{gone:?}")
+        }
     }
 }
 
