@@ -150,6 +150,7 @@ fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("http-proxy"), Believed),
             (Begins("http-x-forwarded"), Believed),
         ],
+        b"im" => &[(Is("impersonate-user"), Believed), (Is("impersonate-group"), Believed)],
         b"in" => &[(Is("incap-client-ip"), Address)],
         b"iv" => &[
             (Is("iv-user"), Believed),
@@ -218,6 +219,7 @@ fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
 /// Fields that begin with `x-`, by the two letters behind it.
 fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
     match &letters {
+        b"ac" => &[(Is("x-accel-mapping"), Believed)],
         b"am" => &[(Begins("x-amzn-oidc-"), Believed), (Begins("x-amzn-mtls-"), Believed)],
         b"an" => &[(Is("x-anonymous-consumer"), Believed)],
         b"ap" => &[
@@ -226,6 +228,7 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Begins("x-apigateway-api-userinfo"), Believed),
             (Is("x-appengine-user-ip"), Address),
             (Is("x-appengine-remote-addr"), Address),
+            (Begins("x-appengine-user-"), Believed),
         ],
         b"ar" => &[(Begins("x-arr-"), Believed)],
         b"au" => &[
@@ -249,6 +252,8 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Begins("x-client-verify"), Believed),
             (Begins("x-client-verified"), Believed),
             (Begins("x-client-dn"), Believed),
+            (Is("x-client-cn"), Believed),
+            (Is("x-client-common-name"), Believed),
             (Begins("x-client-subject"), Believed),
             (Begins("x-client-issuer"), Believed),
             (Begins("x-client-serial"), Believed),
@@ -262,7 +267,12 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
         b"co" => &[(Is("x-coming-from"), Address), (Is("x-connecting-ip"), Address), (Begins("x-consumer-"), Believed)],
         b"cr" => &[(Is("x-credential-identifier"), Believed)],
         b"en" => &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)],
-        b"fo" => &[(Begins("x-forwarded"), Gateway), (Is("x-forward-for"), Address), (Is("x-forward-proto"), Believed)],
+        b"fo" => &[
+            (Begins("x-forwarded"), Gateway),
+            (Is("x-forward-for"), Address),
+            (Is("x-forward-proto"), Believed),
+            (Is("x-forward-host"), Believed),
+        ],
         b"go" => &[(Begins("x-goog-authenticated-user-"), Believed)],
         b"ho" => &[(Is("x-host"), Believed), (Is("x-host-override"), Believed)],
         b"ht" => &[
@@ -280,6 +290,7 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Begins("x-ms-token-"), Believed),
             (Is("x-ms-proxy"), Believed),
         ],
+        b"mi" => &[(Is("x-middleware-subrequest"), Believed)],
         b"mt" => &[(Begins("x-mtls-"), Believed)],
         b"nf" => &[(Is("x-nf-client-connection-ip"), Address)],
         b"or" => &[
@@ -291,6 +302,7 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-original-method"), Believed),
             (Is("x-original-proto"), Believed),
             (Is("x-original-scheme"), Believed),
+            (Is("x-original-forwarded-host"), Believed),
             (Is("x-original-request-uri"), Believed),
             (Is("x-original-for"), Address),
             (Is("x-original-forwarded-for"), Address),
