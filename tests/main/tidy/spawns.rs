@@ -4,8 +4,9 @@ use super::Objections;
 
 /// Tasks and threads that end alone when they panic: where, how many, and whose they are. All others are vital: their loss
 /// is the end of the process.
-const ALONE: [(&str, usize, &str); 14] = [
+const ALONE: [(&str, usize, &str); 15] = [
     ("crates/admin/src/server.rs", 1, "a connection to the admin API"),
+    ("crates/identity/src/sessions.rs", 1, "a write that ends sessions, which is done to its end"),
     ("crates/proxy/src/from_stream.rs", 1, "the end of one answer"),
     ("crates/proxy/src/http3/mod.rs", 2, "a connection, and the last words of an endpoint that takes no more"),
     ("crates/proxy/src/tie.rs", 1, "one round of questions, after which there is another"),
