@@ -1,5 +1,6 @@
 //! HTTP/3 from callers, with a real client: what they get over TLS on TCP, they get over QUIC.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -262,6 +263,39 @@ fn a_certificate_whose_time_is_up_and_a_connection_of_age_take_no_further_calls(
     let stage = Stage::before(Backend::echo(), "timeouts.connection_age = \"1s\"", "");
     assert_eq!(stage.run("kept"), "goaway");
     assert!(stage.scene.gateway.logs("path=/orders/v1/x&limit=500").iter().all(|record| record["status"] == 200));
+}
+
+#[test]
+fn what_streams_ends_when_what_it_was_let_in_by_is_taken_back() {
+    let backend = Backend::serving(|stream, request| {
+        let (pieces, pause) = if request.target == "/down" { (1_000, 50) } else { (1 << 20, 0) };
+        let mut open = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").is_ok();
+        while open {
+            open = stream.write_all(&vec![b'x'; pieces]).is_ok();
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+        }
+        false
+    });
+    let stage = Stage::before(backend, "", "");
+    let scene = &stage.scene;
+    scene.declare(&json!({"targets": [{"url": scene.backend.url()}], "require": [["api_key"]]}));
+    let mut program = stage.start_with("taken_back", None, &[&scene.api_key]);
+    let mut lines = BufReader::new(program.stdout.take().expect("piped")).lines().map(|line| line.expect("a line"));
+    assert_eq!(lines.next().as_deref(), Some("open"));
+    // The upload has come as far.
+    scene.backend.wait_for_wire(|wire| wire.iter().any(|wire| wire.bytes.starts_with(b"POST /up")));
+    scene.gateway.admin_ok("DELETE", "/clients/shop", None, 204);
+    let told: Vec<_> = lines.collect();
+    assert_eq!(told, ["down reset 102", "flood reset 10c", "up whole 401 True"]);
+    for way in ["down", "flood", "up"] {
+        scene.gateway.record(&format!("path=/orders/v1/{way}"), |record| record["refusal"] == "revoked");
+    }
+    let wire = scene.backend.wait_for_wire(|wire| wire.iter().all(|wire| wire.ended));
+    assert!(
+        !wire.iter().any(|wire| wire.bytes.ends_with(b"0\r\n\r\n")),
+        "the upload was not ended as if it were whole"
+    );
+    assert!(program.wait().expect("it ends").success());
 }
 
 #[test]

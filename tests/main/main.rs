@@ -38,6 +38,7 @@ mod sessions;
 mod socket_activation;
 mod streams;
 mod support;
+mod taken_back;
 mod tidy;
 mod tls;
 mod tunnels;

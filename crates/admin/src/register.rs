@@ -122,6 +122,7 @@ async fn read_body(call: &mut Call) -> Result<Bytes, Refusal> {
         match error.downcast_ref() {
             Some(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit: *limit },
             Some(BodyError::Idle) => Refusal::RequestTimeout,
+            Some(BodyError::Revoked) => Refusal::Revoked,
             _ => Refusal::malformed("body_broken", "the body broke off"),
         }
     })?;

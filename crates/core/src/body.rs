@@ -27,6 +27,9 @@ pub enum BodyError {
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(Cow<'static, str>),
+    /// What the caller was let in by was taken back while it was under way.
+    #[error("what the caller was let in by was taken back")]
+    Revoked,
 }
 
 /// How a body ended.
@@ -168,6 +171,11 @@ impl Body {
             Kind::Piece(source) => source.stream.0.is_none(),
             Kind::Stream(_) => false,
         }
+    }
+
+    /// Whether it comes from a stream, and may take its time.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Stream(_))
     }
 
     /// The bytes of a body that is one piece, already there.

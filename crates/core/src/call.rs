@@ -142,6 +142,12 @@ pub trait Hints: Send + Sync {
     fn hint(&self, fields: &HeaderMap);
 }
 
+/// What of a call may go on for long before it is answered: the request's body.
+pub trait Lasting: Send + Sync {
+    /// The call has passed every policy, and its endpoint is about to answer it: who calls is known.
+    fn let_in(&self, call: &Call);
+}
+
 /// What a compiled route tells about itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RouteFacts {
@@ -200,7 +206,7 @@ pub struct Caller {
 }
 
 /// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Ties {
     /// The API key.
     pub key: Option<KeyHash>,
@@ -283,6 +289,8 @@ pub struct Call {
     pub grpc: Option<Arc<GrpcCall>>,
     /// Set where the caller can be told something before its answer. Policies do not see it.
     pub hints: Option<Arc<dyn Hints>>,
+    /// Told when the call has been let in, where its body is still to come. Policies do not see it.
+    pub lasting: Option<Arc<dyn Lasting>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path that is decided on the route has matched.
@@ -323,6 +331,7 @@ impl Call {
             upgrade: None,
             grpc: None,
             hints: None,
+            lasting: None,
             route: None,
             matched: 0,
             matched_readings: Vec::new(),

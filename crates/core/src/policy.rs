@@ -105,6 +105,9 @@ impl Next<'_> {
                 Step::Policy(policy) => return policy.handle(call, self).await,
             }
         }
+        if let Some(lasting) = call.lasting.take() {
+            lasting.let_in(call);
+        }
         self.pipeline.endpoint.answer(call).await
     }
 

@@ -201,6 +201,7 @@ impl Refusal {
             BodyError::TooLarge { limit } => Self::BodyTooLarge { limit: *limit },
             BodyError::Idle => Self::RequestTimeout,
             BodyError::Broken(_) => Self::malformed("broken_body", "the request's body broke off"),
+            BodyError::Revoked => Self::Revoked,
         }
     }
 

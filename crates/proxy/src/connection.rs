@@ -196,6 +196,11 @@ impl Watch {
         }
     }
 
+    /// Ends it now, whatever is under way.
+    pub fn end(&self) {
+        self.decide(CLOSE);
+    }
+
     /// Notes whether a write has found the socket full.
     pub fn note_write(&self, polled: &Poll<io::Result<usize>>, tick: u32) {
         let is_stuck = self.stuck_since.load(Relaxed) != 0;
@@ -288,6 +293,11 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// The watch on the connection.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// Whether no other call is to follow on the connection.
     pub fn is_to_be_last(&self) -> bool {
         self.watch.is_draining() || self.watch.is_aged.load(Relaxed)

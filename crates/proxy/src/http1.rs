@@ -160,7 +160,7 @@ fn call(
     let answering = answer(node, sender, watch, request, Terms { upgrade, hints, closes });
     // Not one future around the other, which would be there twice.
     let node = Arc::clone(node);
-    answering.then(async move |mut response| {
+    answering.then(async move |(mut response, _)| {
         response.headers_mut().entry(DATE).or_insert_with(|| date::now(&node));
         // Whatever the service says from now on comes too late.
         watch.has_told().await;

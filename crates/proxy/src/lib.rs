@@ -33,6 +33,7 @@ pub mod outbound;
 pub mod pause;
 pub mod probes;
 pub mod proxy_protocol;
+pub mod received;
 pub mod redirect;
 mod refusing;
 pub mod routes;

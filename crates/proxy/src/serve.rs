@@ -3,12 +3,11 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use http::header::{ALT_SVC, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
-use portcullis_core::body::{Body, Outcome};
+use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
@@ -23,11 +22,11 @@ use crate::http1;
 use crate::http2;
 use crate::node::Node;
 use crate::opening::{self, Opened, Protocol};
+use crate::received::Received;
 use crate::redirect;
 use crate::refusing::refusing;
 use crate::routes::Wanted;
 use crate::tie::{self, Tie};
-use crate::upstream::incoming::counted;
 use crate::worker;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
@@ -57,6 +56,9 @@ pub(crate) struct Terms {
     pub(crate) closes: bool,
 }
 
+/// An answer on its way back, and what it is tied to where it may go on for long.
+pub(crate) type Answered = (Response, Option<Arc<Tie>>);
+
 /// Walks one request through its pipeline and opens the way back, in every version of HTTP.
 ///
 /// It enters at once, so that what waits is the walk alone and the request is nowhere a second time.
@@ -66,7 +68,7 @@ pub(crate) fn answer(
     watch: &Arc<Watch>,
     request: Request<Body>,
     terms: Terms,
-) -> impl Future<Output = Response> {
+) -> impl Future<Output = Answered> {
     let over_tls = sender.tls;
     let mut walk = Walk::enter(node, sender, watch, request, terms);
     async move {
@@ -112,6 +114,7 @@ impl Walk {
             Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
         });
         call.hints = hints;
+        call.lasting = received.lasting();
         let closes = closes || refusal.as_ref().is_some_and(door::ends_connection);
         let pipeline = pipeline(node, &mut call, refusal, worker::find);
         let path = &call.request.path;
@@ -166,7 +169,7 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<(Ar
 
 impl Walk {
     /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
-    fn leave(self, mut response: Response) -> Response {
+    fn leave(self, mut response: Response) -> Answered {
         let Self { mut call, received, under_way, closes, is_head, .. } = self;
         // A body nobody has taken is not worth reading to its end after a refusal.
         let unread = !call.request.body.is_empty();
@@ -183,10 +186,14 @@ impl Walk {
         // There is no use for these any more while what is recorded waits for the end.
         (call.request.body, call.upgrade, call.hints) = (Body::empty(), None, None);
         call.raw.removed = Vec::new();
-        // What has no length may go on for ever: nobody who was sent away listens on.
-        let is_endless = response.body().size_hint().exact().is_none();
+        // What streams may go on for long, whatever length it has: nobody who was sent away listens on.
+        let streams = !is_head && response.body().is_stream();
+        let tie = received.tie().or_else(|| if streams { Tie::of(&call) } else { None });
+        if let Some(tie) = tie.as_ref().filter(|_| is_http1) {
+            tie.ends(under_way.watch());
+        }
         // What gRPC is sent knows by itself how to end.
-        let tie = if is_endless && call.grpc.is_none() { Tie::of(&call) } else { None };
+        let tied = tie.clone().filter(|_| streams && call.grpc.is_none());
         call.record.note(|record| {
             // The refusal of a gRPC call has written a status already, and stands in an answer with another.
             if record.status == 0 {
@@ -200,20 +207,23 @@ impl Walk {
                 response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
             }
         }
-        response.map(|body| {
+        let held = tie.clone().filter(|_| streams);
+        let response = response.map(|body| {
             let mut body = if is_head { Body::empty() } else { body };
-            if let Some(tie) = &tie {
-                let tie = Arc::clone(tie);
-                body = tie::tied(body, tie);
+            if let Some(tied) = tied {
+                body = tie::tied(body, tied);
             }
             body.on_end(move |end| {
                 let grpc = call.grpc.take();
                 call.record.close(|record| {
                     record.bytes_in = received.bytes();
                     record.bytes_out = end.bytes;
+                    let is_cut = tie.is_some_and(|tie| tie.is_cut());
                     match &end.outcome {
                         Outcome::Complete => {}
-                        Outcome::Error(_) if tie.is_some_and(|tie| tie.is_cut()) => record.refusal = Some("revoked"),
+                        // However it broke off: the service's side does too when the request's body is cut.
+                        Outcome::Error(BodyError::Revoked) => record.refusal = Some("revoked"),
+                        _ if is_cut => record.refusal = Some("revoked"),
                         Outcome::Error(_) => record.refusal = Some("upstream_broken"),
                         Outcome::Stalled => record.refusal = Some("answer_not_taken"),
                         Outcome::Dropped => record.refusal = Some("client_closed_request"),
@@ -224,39 +234,7 @@ impl Walk {
                 });
                 drop(under_way);
             })
-        })
-    }
-}
-
-/// How much has come in of a request body, where there is one, and whether all of it has.
-struct Received(Option<(Arc<AtomicU64>, Arc<AtomicBool>)>);
-
-impl Received {
-    fn new(body: &Body) -> Self {
-        Self((!body.is_empty()).then(Default::default))
-    }
-
-    /// What comes through a tunnel is counted, and is no part of the request.
-    fn through_tunnel() -> Self {
-        Self(Some((Arc::default(), Arc::new(AtomicBool::new(true)))))
-    }
-
-    fn count(&self, body: Body) -> Body {
-        match &self.0 {
-            None => body,
-            Some((counter, done)) => {
-                let (counter, done) = (Arc::clone(counter), Arc::clone(done));
-                counted(body, counter).on_end(move |end| done.store(end.outcome == Outcome::Complete, Relaxed))
-            }
-        }
-    }
-
-    /// Whether there is more to come, or never will be. What stands there is no request.
-    fn is_under_way(&self) -> bool {
-        self.0.as_ref().is_some_and(|(_, done)| !done.load(Relaxed))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.as_ref().map_or(0, |(counter, _)| counter.load(Relaxed))
+        });
+        (response, held)
     }
 }

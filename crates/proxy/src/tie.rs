@@ -1,42 +1,93 @@
-//! Calls that go on for long end when what their caller was let in by is taken back: an event stream, a WebSocket.
+//! Calls that go on for long end when what their caller was let in by is taken back: whatever streams either way, and a
+//! wait for an answer.
+//!
+//! Nothing is asked about a call before it has lasted a while, which few do. From then on the worker asks once a second, for
+//! all calls with the same credentials at once.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::collections::HashMap;
+use std::mem;
+use std::ptr;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::task::AtomicWaker;
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, ClientCertificate, Ties};
+use slab::Slab;
 
+use crate::connection::Watch;
 use crate::node::Node;
 use crate::tls::certified;
+use crate::worker;
 
+/// How long a call lasts before anything is asked about it.
+pub const WHILE: Duration = Duration::from_secs(1);
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many questions are asked at once. Calls are served before the next ones are.
+const AT_ONCE: usize = 64;
 
 thread_local! {
-    /// Those of this worker.
-    static TIED: RefCell<Vec<Weak<Tie>>> = RefCell::default();
+    /// Those of this worker, until they are dropped.
+    static TIED: RefCell<Slab<Weak<Tie>>> = const { RefCell::new(Slab::new()) };
     static ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What one answer without a length is tied to.
+const STANDS: u8 = 0;
+const CUT: u8 = 1;
+/// It was cut a round of questions ago, and goes on.
+const OVERDUE: u8 = 2;
+
+/// Who is to be woken when a tie is cut.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// Whoever takes the request's body.
+    Request = 0,
+    /// Whoever waits for the answer, or takes its body.
+    Answer = 1,
+}
+
+/// What a call is tied to. It does not leave its worker.
 #[derive(Debug)]
 pub struct Tie {
     ties: Ties,
     certificate: Option<Arc<ClientCertificate>>,
-    is_cut: AtomicBool,
-    waker: AtomicWaker,
+    since: u32,
+    place: usize,
+    state: AtomicU8,
+    wakers: [AtomicWaker; 2],
+    /// The connection that is ended where nothing else ends the call.
+    connection: OnceLock<Weak<Watch>>,
 }
 
 impl Tie {
-    /// A tie of the call under way on this worker; none where its caller has shown nothing that can be taken back.
+    /// A tie of the call under way on this worker; none where its caller has shown nothing that can be taken back. It is
+    /// asked about for as long as anybody holds it.
     pub fn of(call: &Call) -> Option<Arc<Self>> {
-        let (ties, certificate) = (call.caller.ties.clone(), call.peer.certificate.clone());
+        let (ties, certificate) = (&call.caller.ties, &call.peer.certificate);
         let is_tied = !ties.are_none() || certificate.is_some();
-        is_tied.then(|| Arc::new(Self { ties, certificate, is_cut: AtomicBool::new(false), waker: AtomicWaker::new() }))
+        is_tied.then(|| Self::since(worker::tick(), ties.clone(), certificate.clone()))
+    }
+
+    fn since(since: u32, ties: Ties, certificate: Option<Arc<ClientCertificate>>) -> Arc<Self> {
+        TIED.with_borrow_mut(|tied| {
+            let place = tied.vacant_entry();
+            let tie = Arc::new(Self {
+                ties,
+                certificate,
+                since,
+                place: place.key(),
+                state: AtomicU8::new(STANDS),
+                wakers: Default::default(),
+                connection: OnceLock::new(),
+            });
+            place.insert(Arc::downgrade(&tie));
+            tie
+        })
     }
 
     fn is_without_certificate(&self) -> bool {
@@ -45,44 +96,111 @@ impl Tie {
 
     /// Whether it was taken back.
     pub fn is_cut(&self) -> bool {
-        self.is_cut.load(Relaxed)
+        self.state.load(Relaxed) != STANDS
     }
 
     /// The same, for whoever is to be woken when it is.
-    pub fn is_cut_for(&self, context: &Context<'_>) -> bool {
-        self.waker.register(context.waker());
+    pub fn is_cut_for(&self, side: Side, context: &Context<'_>) -> bool {
+        self.wakers[side as usize].register(context.waker());
         self.is_cut()
     }
 
-    /// Has it asked about from now on, for as long as anybody holds it.
-    pub fn watch(self: &Arc<Self>) {
-        TIED.with_borrow_mut(|tied| tied.push(Arc::downgrade(self)));
+    /// Ready when it was cut a while ago and the answer goes on nevertheless: it waits for a caller who takes little of it,
+    /// or nothing, and whoever writes it does not look at its body.
+    pub fn poll_overdue(&self, context: &Context<'_>) -> Poll<()> {
+        self.wakers[Side::Answer as usize].register(context.waker());
+        if self.state.load(Relaxed) == OVERDUE { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Has a connection ended that carries this call alone, where the call goes on after it was cut.
+    pub fn ends(&self, connection: &Arc<Watch>) {
+        // There is one.
+        let _ = self.connection.set(Arc::downgrade(connection));
     }
 
     fn cut(&self) {
-        self.is_cut.store(true, Relaxed);
-        self.waker.wake();
+        self.turn(CUT);
+    }
+
+    /// Nothing has come of the cut.
+    fn insist(&self) {
+        self.turn(OVERDUE);
+        if let Some(connection) = self.connection.get().and_then(Weak::upgrade) {
+            connection.end();
+        }
+    }
+
+    fn turn(&self, state: u8) {
+        self.state.store(state, Relaxed);
+        self.wakers.iter().for_each(AtomicWaker::wake);
     }
 }
 
-/// A body that breaks off when its tie is cut, from now on.
+impl Drop for Tie {
+    fn drop(&mut self) {
+        let tie = TIED.try_with(|tied| {
+            let mut tied = tied.borrow_mut();
+            let is_own = tied.get(self.place).is_some_and(|tie| ptr::eq(tie.as_ptr(), self));
+            is_own.then(|| tied.remove(self.place))
+        });
+        drop(tie);
+    }
+}
+
+/// Whether so much time has passed since this tick that a call is asked about.
+fn has_lasted(since: u32) -> bool {
+    u128::from(worker::tick().wrapping_sub(since)) >= WHILE.as_millis()
+}
+
+/// A body that breaks off when its tie is cut.
 pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
-    tie.watch();
     body.map_polls(move |context, polled| {
-        if tie.is_cut_for(context) {
-            return Poll::Ready(Some(Err(BodyError::Broken("its caller was sent away".into()))));
+        let is_cut = if polled.is_pending() { tie.is_cut_for(Side::Answer, context) } else { tie.is_cut() };
+        // What has come whole is not broken off.
+        if is_cut && !matches!(polled, Poll::Ready(None)) {
+            return Poll::Ready(Some(Err(BodyError::Revoked)));
         }
         polled
     })
 }
 
-/// Asks for every tied call of this worker whether its caller still stands, and cuts those that do not. Connections whose
-/// client certificate is not good any more take no further call.
+/// A call that waits for its answer. It is tied when it has waited for a while; [`crate::upstream::forward::Wait`] has it
+/// looked at then.
+pub struct Waiting {
+    ties: Ties,
+    certificate: Option<Arc<ClientCertificate>>,
+    since: u32,
+    tie: Option<Arc<Tie>>,
+}
+
+impl Waiting {
+    /// Takes what the caller was let in by, until it ends.
+    pub fn begin(call: &mut Call) -> Self {
+        let certificate = call.peer.certificate.clone();
+        Self { ties: mem::take(&mut call.caller.ties), certificate, since: worker::tick(), tie: None }
+    }
+
+    /// Whether the caller is not to get an answer any more.
+    pub fn is_cut(&mut self, context: &Context<'_>) -> bool {
+        if self.tie.is_none() {
+            if !has_lasted(self.since) || self.ties.are_none() && self.certificate.is_none() {
+                return false;
+            }
+            self.tie = Some(Tie::since(self.since, self.ties.clone(), self.certificate.clone()));
+        }
+        self.tie.as_ref().is_some_and(|tie| tie.is_cut_for(Side::Answer, context))
+    }
+
+    /// Gives it back.
+    pub fn end(self, call: &mut Call) {
+        call.caller.ties = self.ties;
+    }
+}
+
+/// Asks for the tied calls of this worker that have lasted a while whether their callers still stand, and cuts those that do
+/// not. Connections whose client certificate is not good any more take no further call.
 pub fn ask(node: &Arc<Node>) {
-    let tied: Vec<Arc<Tie>> = TIED.with_borrow_mut(|tied| {
-        tied.retain(|tie| tie.strong_count() > 0);
-        tied.iter().filter_map(Weak::upgrade).collect()
-    });
+    let tied: Vec<Arc<Tie>> = TIED.with_borrow(|tied| tied.iter().filter_map(|(_, tie)| tie.upgrade()).collect());
     let now = i64::try_from(node.clock.unix_millis() / 1_000).unwrap_or(i64::MAX);
     let certified = node.tls.as_ref().map_or(Vec::new(), |tls| certified::due(tls, now));
     if tied.is_empty() && certified.is_empty() || ASKING.replace(true) {
@@ -98,13 +216,24 @@ pub fn ask(node: &Arc<Node>) {
             // Signatures are verified: calls are served in between.
             tokio::task::yield_now().await;
         }
+        let (overdue, tied): (Vec<_>, Vec<_>) = tied.into_iter().partition(|tie| tie.is_cut());
+        overdue.iter().for_each(|tie| tie.insist());
         tied.iter().filter(|tie| tie.is_without_certificate()).for_each(|tie| tie.cut());
         ended.iter().for_each(|watch| watch.drain());
-        for tie in tied.iter().filter(|tie| !tie.ties.are_none()) {
-            // What cannot be told in time counts as standing.
-            if let Ok(false) = tokio::time::timeout(PATIENCE, node.welcome.stands(&tie.ties)).await {
-                tie.cut();
-            }
+        let mut alike: HashMap<&Ties, Vec<&Tie>> = HashMap::new();
+        for tie in tied.iter().filter(|tie| !tie.ties.are_none() && has_lasted(tie.since)) {
+            alike.entry(&tie.ties).or_default().push(tie);
+        }
+        let alike: Vec<_> = alike.into_iter().collect();
+        for some in alike.chunks(AT_ONCE) {
+            join_all(some.iter().map(async |(ties, tied)| {
+                // What cannot be told in time counts as standing.
+                if let Ok(false) = tokio::time::timeout(PATIENCE, node.welcome.stands(ties)).await {
+                    tied.iter().for_each(|tie| tie.cut());
+                }
+            }))
+            .await;
+            tokio::task::yield_now().await;
         }
         drop(asking);
     });
@@ -116,5 +245,100 @@ struct Asking;
 impl Drop for Asking {
     fn drop(&mut self) {
         ASKING.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use portcullis_core::memory::ManualClock;
+    use portcullis_core::ports::{SessionId, Welcome};
+
+    use super::*;
+    use crate::node::testing::Anybody;
+
+    /// Counts whom it was asked about, and sends the first session away.
+    #[derive(Default)]
+    struct Asked(Mutex<Vec<Ties>>);
+
+    #[async_trait]
+    impl Welcome for Asked {
+        async fn stands(&self, ties: &Ties) -> bool {
+            self.0.lock().expect("not poisoned").push(ties.clone());
+            ties.session != Some(SessionId([1; 16]))
+        }
+    }
+
+    fn of(session: u8) -> Arc<Tie> {
+        Tie::since(worker::tick(), Ties { session: Some(SessionId([session; 16])), ..Ties::default() }, None)
+    }
+
+    fn at(since: u32) {
+        worker::set_tick(since);
+    }
+
+    /// A round of questions, to its end.
+    async fn round(node: &Arc<Node>) {
+        ask(node);
+        while ASKING.get() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn all_calls_that_have_lasted_are_asked_about_and_those_alike_once() {
+        let asked = Arc::new(Asked::default());
+        let welcome: Arc<dyn Welcome> = Arc::<Asked>::clone(&asked);
+        let node = Arc::new(Node::plain(Arc::new(Anybody), welcome, Arc::new(ManualClock::at(0))));
+        let questions = || asked.0.lock().expect("not poisoned").len();
+        at(1_000);
+        let (gone, other) = ([of(1), of(1), of(1)], of(2));
+        let connection = Watch::new(1_000);
+        gone[0].ends(&connection);
+        round(&node).await;
+        assert_eq!(questions(), 0, "they have only begun");
+        at(2_000);
+        let young = of(1);
+        round(&node).await;
+        assert_eq!(questions(), 2, "one for each session");
+        assert!(gone.iter().all(|tie| tie.is_cut()) && !other.is_cut() && !young.is_cut());
+        let context = Context::from_waker(std::task::Waker::noop());
+        assert!(gone[0].poll_overdue(&context).is_pending());
+        assert_ne!(connection.poll(&context), crate::connection::Ending::Close);
+        round(&node).await;
+        assert_eq!(questions(), 3, "what was cut is not asked about again");
+        assert!(gone.iter().all(|tie| tie.poll_overdue(&context).is_ready()));
+        assert_eq!(connection.poll(&context), crate::connection::Ending::Close);
+        assert!(other.poll_overdue(&context).is_pending());
+    }
+
+    #[tokio::test]
+    async fn more_than_are_asked_about_at_once_are_all_asked_about() {
+        let asked = Arc::new(Asked::default());
+        let welcome: Arc<dyn Welcome> = Arc::<Asked>::clone(&asked);
+        let node = Arc::new(Node::plain(Arc::new(Anybody), welcome, Arc::new(ManualClock::at(0))));
+        at(1_000);
+        let tied: Vec<_> = (0..=u8::MAX).map(of).collect();
+        at(2_000);
+        round(&node).await;
+        assert_eq!(asked.0.lock().expect("not poisoned").len(), 256);
+        assert_eq!(tied.iter().filter(|tie| tie.is_cut()).count(), 1);
+    }
+
+    #[test]
+    fn a_tie_is_given_up_with_its_call() {
+        at(1_000);
+        let held: Vec<_> = (0..3).map(of).collect();
+        let count = || TIED.with_borrow(Slab::len);
+        assert_eq!(count(), 3);
+        // One that is dropped elsewhere takes nobody's place.
+        let left = held.into_iter().next_back().expect("one");
+        assert_eq!(count(), 1);
+        std::thread::spawn(move || drop(left)).join().expect("no panic");
+        assert_eq!(count(), 1);
+        drop(of(4));
+        assert_eq!(count(), 1);
     }
 }

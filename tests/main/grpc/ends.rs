@@ -54,32 +54,41 @@ fn what_the_caller_calls_off_is_called_off_at_the_service() {
     scene.gateway.record("path=/demo.v1.Echo/Watch", |record| record["refusal"] == "client_closed_request");
 }
 
-#[test]
-fn whoever_is_sent_away_is_told_so() {
+/// Takes something back while a call streams to its caller, and another from its caller.
+#[track_caller]
+fn sent_away(take_back: impl Fn(&Scene)) {
     let (scene, service) = scene("", &json!({}));
     let mut watching = calls(&scene, "revoked", &[]).spawn().expect("starts");
+    let sending = calls(&scene, "revoked_upload", &[]).spawn().expect("starts");
     says(&mut watching, "watching");
-    let answer = scene.gateway.post("/-/token/revoke", &[], &json!({"refresh_token": scene.refresh_token}));
-    assert_eq!(answer.status, 204);
+    assert_eq!(service.notices("uploaded"), "uploaded first");
+    take_back(&scene);
     finish(watching);
+    finish(sending);
     service.notices("unwatched");
-    scene
-        .gateway
-        .record("path=/demo.v1.Echo/Watch", |record| record["refusal"] == "revoked" && record["grpc_status"] == 16);
+    service.notices("unloaded");
+    for method in ["Watch", "Upload"] {
+        let cut = |record: &Value| record["refusal"] == "revoked" && record["grpc_status"] == 16;
+        scene.gateway.record(&format!("path=/demo.v1.Echo/{method}"), cut);
+    }
 }
 
 #[test]
-fn whoever_is_sent_away_while_sending_is_told_so() {
-    let (scene, service) = scene("", &json!({}));
-    let sending = calls(&scene, "revoked_upload", &[]).spawn().expect("starts");
-    assert_eq!(service.notices("uploaded"), "uploaded first");
-    let answer = scene.gateway.post("/-/token/revoke", &[], &json!({"refresh_token": scene.refresh_token}));
-    assert_eq!(answer.status, 204);
-    finish(sending);
-    service.notices("unloaded");
-    scene
-        .gateway
-        .record("path=/demo.v1.Echo/Upload", |record| record["refusal"] == "revoked" && record["grpc_status"] == 16);
+fn whoever_is_sent_away_is_told_so_whatever_was_taken_back() {
+    sent_away(|scene| {
+        let answer = scene.gateway.post("/-/token/revoke", &[], &json!({"refresh_token": scene.refresh_token}));
+        assert_eq!(answer.status, 204);
+    });
+    sent_away(|scene| drop(scene.gateway.admin_ok("DELETE", "/users/ada", None, 204)));
+    sent_away(|scene| {
+        let keys = scene.gateway.admin_ok("GET", "/clients/shop/api-keys", None, 200);
+        let id = keys["items"][0]["id"].as_str().expect("an id").to_owned();
+        scene.gateway.admin_ok("DELETE", &format!("/clients/shop/api-keys/{id}"), None, 204);
+    });
+    sent_away(|scene| {
+        let off = json!({"services": ["orders/v1"], "enabled": false});
+        scene.gateway.admin_ok("PUT", "/clients/shop", Some(&off), 200);
+    });
 }
 
 #[test]

@@ -259,6 +259,30 @@ async def kept(client):
     print("goaway")
 
 
+async def taken_back(client):
+    """An answer that is taken, one that is not, an upload that never ends: what becomes of each."""
+    client._quic._write_stream_limits = lambda **_: None
+    key = [("x-api-key", rest.pop())]
+    down, flood = (client.calls[client.begin(f"/orders/v1/{way}", extra=key)] for way in ["down", "flood"])
+    stream = client.begin("/orders/v1/up", method="POST", extra=key, end=False)
+    up = client.calls[stream]
+
+    async def drip():
+        while True:
+            client.http.send_data(stream, b"x", end_stream=False)
+            client.transmit()
+            await asyncio.sleep(0.05)
+
+    dripping = asyncio.create_task(drip())
+    while not (down.heads and flood.heads):
+        await asyncio.sleep(0.05)
+    print("open", flush=True)
+    print("down", await down.ended)
+    print("flood", await flood.ended)
+    print("up", await up.ended, up.status, b'"code":"revoked"' in up.body)
+    dripping.cancel()
+
+
 async def expanding(client):
     """The same fields again and again, which stand in the table that everybody has."""
     sent = client._quic._network_paths[0].bytes_sent

@@ -122,21 +122,29 @@ def until_goaway():
         time.sleep(0.05)
 
 
-def stream1():
+def stream1(path="events"):
     stream = dial("http/1.1")
-    stream.sendall(f"GET /orders/v1/events HTTP/1.1\r\nHost: {host_name}\r\n\r\n".encode())
+    stream.sendall(f"GET /orders/v1/{path} HTTP/1.1\r\nHost: {host_name}\r\n\r\n".encode())
     say(head(stream).split()[1])
     told()
     ends(stream)
 
 
-def stream2():
+def stream2(path="events"):
     connection = Kept()
-    connection.send(connection.request(1, path="/orders/v1/events"))
+    connection.send(connection.request(1, path=f"/orders/v1/{path}"))
     connection.until(HeadersFrame, 1)
     say("200")
     told()
     say("cut" if isinstance(connection.until(RstStreamFrame, 1), RstStreamFrame) else "closed")
+
+
+def download1():
+    stream1("download")
+
+
+def download2():
+    stream2("download")
 
 
 def websocket():

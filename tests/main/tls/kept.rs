@@ -42,13 +42,14 @@ impl Kept {
     }
 }
 
-/// A service that answers at once, and under two paths never comes to an end.
+/// A service that answers at once, and under three paths never comes to an end.
 fn service() -> Backend {
     Backend::serving(|stream, request| {
         let head = match request.target.as_str() {
             "/events" => {
                 "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\n\n\r\n"
             }
+            "/download" => "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nbegun",
             "/ws" => {
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
             }
@@ -99,7 +100,7 @@ impl House {
 #[test]
 fn what_was_taken_back_ends_every_connection_it_had_opened() {
     let house = House::new("");
-    let programs = ["http1", "http2", "http2_idle", "stream1", "stream2", "websocket"];
+    let programs = ["http1", "http2", "http2_idle", "stream1", "stream2", "download1", "download2", "websocket"];
     let mut kept: Vec<_> = programs.map(|program| (program, house.start(program, &house.shop))).into_iter().collect();
     let mut others = ["http1", "http2"].map(|program| house.start(program, &house.other));
     for (program, kept) in &mut kept {
@@ -134,7 +135,7 @@ fn what_was_taken_back_ends_every_connection_it_had_opened() {
             .into_iter()
             .all(|record| record["refusal"] == "revoked")
     };
-    assert!(ended("events") && ended("ws"), "{}", house.scene.gateway.access_log());
+    assert!(["events", "download", "ws"].into_iter().all(ended), "{}", house.scene.gateway.access_log());
     assert!(house.scene.gateway.stderr().contains("a client certificate is not good any more"));
 }
 

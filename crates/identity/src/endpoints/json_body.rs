@@ -30,6 +30,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(call: &mut Call, expected: &'
             BodyError::TooLarge { limit } => Refusal::BodyTooLarge { limit },
             BodyError::Idle => Refusal::RequestTimeout,
             BodyError::Broken(_) => Refusal::malformed("body_broken", "the request's body broke off"),
+            BodyError::Revoked => Refusal::Revoked,
         })?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES as usize {

@@ -16,7 +16,10 @@ use portcullis_core::grpc::code::trailers;
 use portcullis_core::grpc::{self, Code, GRPC_STATUS, GrpcCall};
 use tokio::time::Sleep;
 
-use crate::tie::Tie;
+use crate::tie::{Side, Tie};
+
+const REVOKED: &str = "revoked";
+const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 
 /// Follows a service's answer, whose caller's tie is watched.
 pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
@@ -82,6 +85,7 @@ impl Answer {
             Some(BodyError::Broken(_)) => {
                 self.end(Code::InvalidArgument, "broken_body", "the request's body broke off")
             }
+            Some(BodyError::Revoked) => self.end(Code::Unauthenticated, REVOKED, WHY_REVOKED),
             None => self.end(Code::Unavailable, "upstream_broken", "the service broke off"),
         }
     }
@@ -96,8 +100,8 @@ impl HttpBody for Answer {
         if answer.ended {
             return Poll::Ready(None);
         }
-        if answer.tie.as_ref().is_some_and(|tie| tie.is_cut_for(context)) {
-            return answer.end(Code::Unauthenticated, "revoked", "what the caller was let in by was taken back");
+        if answer.tie.as_ref().is_some_and(|tie| tie.is_cut_for(Side::Answer, context)) {
+            return answer.end(Code::Unauthenticated, REVOKED, WHY_REVOKED);
         }
         if answer.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
             return answer.end(

@@ -17,7 +17,7 @@ use portcullis_core::grpc::{self, GRPC_TIMEOUT, GrpcCall, timeout};
 use portcullis_core::refusal::Refusal;
 
 use crate::node::Timeouts;
-use crate::tie::Tie;
+use crate::tie::{Side, Tie};
 
 pub use answer::follow;
 
@@ -79,9 +79,6 @@ pub async fn forward(
         }
     });
     let tie = Tie::of(call);
-    if let Some(tie) = &tie {
-        tie.watch();
-    }
     let answer = while_welcome(tie.as_deref(), forward(call));
     let answered = match grpc.deadline {
         None => answer.await,
@@ -99,7 +96,7 @@ async fn while_welcome(
 ) -> Result<Response, Refusal> {
     let mut answer = pin!(answer);
     poll_fn(|context| match tie {
-        Some(tie) if tie.is_cut_for(context) => Poll::Ready(Err(Refusal::Revoked)),
+        Some(tie) if tie.is_cut_for(Side::Answer, context) => Poll::Ready(Err(Refusal::Revoked)),
         _ => answer.as_mut().poll(context),
     })
     .await

@@ -22,8 +22,9 @@ use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
-use crate::serve::{self, Terms};
+use crate::serve::{self, Answered, Terms};
 use crate::streamed::{finished, is_whole, never_again, strip};
+use crate::tie::Tie;
 use crate::upstream::incoming::IdleBody;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
@@ -58,8 +59,8 @@ pub(super) fn serve(
             let answering = pin!(serve::answer(&node, sender, &watch, request, terms));
             until_reset(&mut respond, &interim, answering).await
         };
-        if let Some(answer) = answer {
-            write(&node, respond, answer, idle).await;
+        if let Some((answer, tie)) = answer {
+            write(&node, respond, answer, tie.as_deref(), idle).await;
         }
     })
 }
@@ -73,8 +74,8 @@ pub(super) async fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
 pub(super) async fn until_reset(
     respond: &mut SendResponse<Bytes>,
     interim: &Interim,
-    mut answering: Pin<&mut impl Future<Output = Response>>,
-) -> Option<Response> {
+    mut answering: Pin<&mut impl Future<Output = Answered>>,
+) -> Option<Answered> {
     std::future::poll_fn(|context| {
         let answered = answering.as_mut().poll(context);
         while let Poll::Ready(said) = interim.poll(context) {
@@ -90,14 +91,21 @@ pub(super) async fn until_reset(
     .await
 }
 
-/// Writes an answer, of which the caller takes something at least this often; a short one goes out in one piece.
-pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer: Response, idle: Duration) {
+/// Writes an answer, of which the caller takes something at least this often, and whose tie is not cut meanwhile; a short one
+/// goes out in one piece.
+pub(super) async fn write(
+    node: &Node,
+    mut respond: SendResponse<Bytes>,
+    answer: Response,
+    tie: Option<&Tie>,
+    idle: Duration,
+) {
     let (head, body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let mut head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     never_again(head.headers_mut(), &X_REQUEST_ID);
     match respond.send_response(head, is_whole) {
-        Ok(stream) if !is_whole => write_body(stream, body, idle).await,
+        Ok(stream) if !is_whole => write_body(stream, body, tie, idle).await,
         Ok(_) => {}
         Err(error) => {
             tracing::debug!(%error, "an answer could not be written");
@@ -111,11 +119,11 @@ pub(super) async fn write(node: &Node, mut respond: SendResponse<Bytes>, answer:
 enum Stop {
     /// The caller has reset the stream, or is gone.
     Gone,
-    /// It has not taken anything for too long.
+    /// It has not taken anything for too long, or takes too little after it was sent away.
     Stalled,
 }
 
-async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duration) {
+async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, tie: Option<&Tie>, idle: Duration) {
     let mut pause = Pause::new(idle);
     loop {
         let frame = std::future::poll_fn(|context| match Pin::new(&mut body).poll_frame(context) {
@@ -131,7 +139,7 @@ async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, idle: Duratio
                 Ok(mut data) => {
                     let is_last = body.is_end_stream();
                     pause.stir();
-                    if let Err((stop, untaken)) = send(&mut stream, &mut data, is_last, &mut pause).await {
+                    if let Err((stop, untaken)) = send(&mut stream, &mut data, is_last, tie, &mut pause).await {
                         return give_up(&stop, stream, body, untaken);
                     }
                     if !is_last {
@@ -159,6 +167,7 @@ async fn send(
     stream: &mut SendStream<Bytes>,
     data: &mut Bytes,
     is_last: bool,
+    tie: Option<&Tie>,
     pause: &mut Pause,
 ) -> Result<(), (Stop, usize)> {
     if data.is_empty() && is_last {
@@ -171,6 +180,10 @@ async fn send(
             let awaited = std::future::poll_fn(|context| match stream.poll_capacity(context) {
                 Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
                 Poll::Ready(_) => Poll::Ready(Err(Stop::Gone)),
+                // Its body, which would break off, is not looked at before the caller has taken this.
+                Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
+                    Poll::Ready(Err(Stop::Stalled))
+                }
                 Poll::Pending => pause.poll(context).map(|()| Err(Stop::Stalled)),
             });
             room = awaited.await.map_err(|stop| (stop, data.len()))?;

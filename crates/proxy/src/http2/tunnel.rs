@@ -56,9 +56,9 @@ pub(super) async fn connect(
         let answering = pin!(serve::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() }));
         until_reset(&mut respond, &Default::default(), answering).await
     };
-    let Some(answer) = answer else { return };
+    let Some((answer, tie)) = answer else { return };
     let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
-        return write(&node, respond, answer, node.timeouts.body_idle).await;
+        return write(&node, respond, answer, tie.as_deref(), node.timeouts.body_idle).await;
     };
     // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
     let (mut head, to_caller) = answer.into_parts();
@@ -67,6 +67,9 @@ pub(super) async fn connect(
     match respond.send_response(finished(&node, head, None), false) {
         Ok(to) => {
             let (watch, place) = worker::watch();
+            if let Some(tie) = tie {
+                tie.ends(&watch);
+            }
             let duplex = Duplex { from: stream, read: Bytes::new(), to, watch: Arc::clone(&watch) };
             wish.granted(to_caller, true).run(duplex, watch).await;
             drop(place);

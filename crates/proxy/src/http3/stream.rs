@@ -23,6 +23,7 @@ use crate::node::Node;
 use crate::pause::Pause;
 use crate::serve::{self, Terms};
 use crate::streamed::{finished, is_whole, strip};
+use crate::tie::Tie;
 use crate::upstream::incoming::IdleBody;
 
 /// Bytes of an answer that are handed over at once.
@@ -67,12 +68,12 @@ pub(super) async fn serve<C>(
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);
-    let answer = loop {
+    let (answer, tie) = loop {
         let told = tokio::select! {
             biased;
             answer = &mut answering => break answer,
             said = std::future::poll_fn(|context| interim.poll(context)) => {
-                taken(to_caller.send_response(said), &mut pause).await
+                taken(to_caller.send_response(said), None, &mut pause).await
             }
         };
         if told.is_err() {
@@ -80,26 +81,28 @@ pub(super) async fn serve<C>(
         }
     };
     while let Some(said) = interim.take() {
-        if let Err(outcome) = taken(to_caller.send_response(said), &mut pause).await {
+        if let Err(outcome) = taken(to_caller.send_response(said), tie.as_deref(), &mut pause).await {
             // A stream that takes none any more takes no answer either.
             answer.into_body().abandon(outcome, 0);
             return to_caller.stop_stream(Code::H3_REQUEST_CANCELLED);
         }
     }
-    write(&node, to_caller, answer, pause).await;
+    write(&node, to_caller, answer, tie.as_deref(), pause).await;
 }
 
-/// Writes an answer, of which the caller takes something before every pause has become too long.
+/// Writes an answer, of which the caller takes something before every pause has become too long, and whose tie is not cut
+/// meanwhile.
 async fn write<S: SendStream<Bytes>>(
     node: &Node,
     mut stream: RequestStream<S, Bytes>,
     answer: Response,
+    tie: Option<&Tie>,
     mut pause: Pause,
 ) {
     let (head, mut body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
-    if let Err(outcome) = taken(stream.send_response(head), &mut pause).await {
+    if let Err(outcome) = taken(stream.send_response(head), tie, &mut pause).await {
         body.abandon(outcome, 0);
         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
     }
@@ -108,7 +111,7 @@ async fn write<S: SendStream<Bytes>>(
             let Ok(frame) = frame else { return stream.stop_stream(Code::H3_INTERNAL_ERROR) };
             match frame.into_data() {
                 Ok(mut data) => {
-                    if let Err(outcome) = send(&mut stream, &mut data, &mut pause).await {
+                    if let Err(outcome) = send(&mut stream, &mut data, tie, &mut pause).await {
                         body.abandon(outcome, data.len() as u64);
                         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
                     }
@@ -116,7 +119,7 @@ async fn write<S: SendStream<Bytes>>(
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
                     strip(&mut trailers);
-                    if let Err(outcome) = taken(stream.send_trailers(trailers), &mut pause).await {
+                    if let Err(outcome) = taken(stream.send_trailers(trailers), tie, &mut pause).await {
                         body.abandon(outcome, 0);
                         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
                     }
@@ -128,7 +131,7 @@ async fn write<S: SendStream<Bytes>>(
         }
     }
     // That the caller has gone when the answer is complete is its own affair.
-    if taken(stream.finish(), &mut pause).await.is_err() {
+    if taken(stream.finish(), tie, &mut pause).await.is_err() {
         tracing::debug!("an answer could not be ended");
     }
     drop(body);
@@ -138,23 +141,32 @@ async fn write<S: SendStream<Bytes>>(
 async fn send<S: SendStream<Bytes>>(
     stream: &mut RequestStream<S, Bytes>,
     data: &mut Bytes,
+    tie: Option<&Tie>,
     pause: &mut Pause,
 ) -> Result<(), Outcome> {
     while !data.is_empty() {
         let piece = data.slice(..data.len().min(PIECE));
         let length = piece.len();
-        taken(stream.send_data(piece), pause).await?;
+        taken(stream.send_data(piece), tie, pause).await?;
         *data = data.slice(length..);
     }
     Ok(())
 }
 
 /// Waits until something has been handed over, for as long as the caller may take nothing.
-async fn taken(handing: impl Future<Output = Result<(), StreamError>>, pause: &mut Pause) -> Result<(), Outcome> {
+async fn taken(
+    handing: impl Future<Output = Result<(), StreamError>>,
+    tie: Option<&Tie>,
+    pause: &mut Pause,
+) -> Result<(), Outcome> {
     let mut handing = pin!(handing);
     pause.stir();
     std::future::poll_fn(|context| match handing.as_mut().poll(context) {
         Poll::Ready(handed) => Poll::Ready(handed.map_err(|_| Outcome::Dropped)),
+        // The body, which would break off, is not looked at before the caller has taken this.
+        Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
+            Poll::Ready(Err(Outcome::Stalled))
+        }
         Poll::Pending => pause.poll(context).map(|()| Err(Outcome::Stalled)),
     })
     .await?;

@@ -27,6 +27,8 @@ use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     strip_response,
 };
+use crate::tie;
+use crate::worker;
 
 /// How often a request goes to one target that has not looked at it.
 const SENDS: usize = 3;
@@ -348,12 +350,18 @@ fn settled(
 
 /// How long an answer's head is waited for: `first_byte` from the last byte of the request on. While the request is
 /// still being sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
-pub struct Wait(Alarm);
+///
+/// It wakes whoever waits once before, when the call has lasted a while: whether its caller still may call is asked from
+/// then on (see `tie`).
+pub struct Wait {
+    alarm: Alarm,
+    since: u32,
+}
 
 impl Wait {
     /// Begins now.
     pub fn new(settings: &Settings) -> Self {
-        Self(Alarm::after(settings.first_byte))
+        Self { alarm: Alarm::after(settings.first_byte.min(tie::WHILE)), since: worker::tick() }
     }
 
     /// Ready when it has been waited for long enough.
@@ -364,10 +372,13 @@ impl Wait {
         request_done: &AtomicBool,
         context: &Context<'_>,
     ) -> Poll<()> {
-        std::task::ready!(self.0.poll(context));
+        std::task::ready!(self.alarm.poll(context));
         let pause = if request_done.load(Relaxed) { Duration::ZERO } else { settings.body_idle };
-        self.0.set_after(written_at.load(Relaxed), settings.first_byte + pause);
-        self.0.poll(context)
+        let written_at = written_at.load(Relaxed);
+        // The last thing written over a connection may belong to the call before.
+        let is_before = self.since.wrapping_sub(written_at) <= u32::MAX / 2;
+        self.alarm.set_after(if is_before { self.since } else { written_at }, settings.first_byte + pause);
+        self.alarm.poll(context)
     }
 }
 

@@ -1,9 +1,7 @@
-//! Bodies as they come in from a connection: with a limit on pauses, and counted.
+//! Bodies as they come in from a connection: with a limit on pauses.
 
 use std::fmt::Display;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,7 +9,6 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 
-use crate::fields::strip_trailers;
 use crate::pause::Pause;
 
 /// A body from a connection, that fails when nothing comes for too long.
@@ -66,18 +63,4 @@ where
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
-}
-
-/// The body of a request: its bytes are counted as they pass, and its trailers carry nothing of the gateway's.
-pub fn counted(body: Body, counter: Arc<AtomicU64>) -> Body {
-    body.map_polls(move |_, mut polled| {
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
-            if let Some(data) = frame.data_ref() {
-                counter.fetch_add(data.len() as u64, Relaxed);
-            } else if let Some(trailers) = frame.trailers_mut() {
-                strip_trailers(trailers);
-            }
-        }
-        polled
-    })
 }

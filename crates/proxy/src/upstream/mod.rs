@@ -18,8 +18,11 @@ pub mod switched;
 pub mod tls;
 pub mod told;
 
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +44,7 @@ use told::Via;
 use crate::grpc;
 use crate::outbound::HttpOutbound;
 use crate::template::Template;
+use crate::tie::Waiting;
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;
@@ -178,7 +182,20 @@ struct Upstream {
 impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         match call.grpc.clone() {
-            None => self.forward(&self.settings, call).await,
+            None => {
+                let mut waiting = Waiting::begin(call);
+                let answered = {
+                    let mut answer = pin!(self.forward(&self.settings, call));
+                    poll_fn(|context| match waiting.is_cut(context) {
+                        // The request is broken off: its body with it, where that has not come whole.
+                        true => Poll::Ready(Err(Refusal::Revoked)),
+                        false => answer.as_mut().poll(context),
+                    })
+                    .await
+                };
+                waiting.end(call);
+                answered
+            }
             // Kept apart, so that other calls do not carry its weight.
             Some(grpc) => {
                 Box::pin(grpc::forward(grpc, call, async |call| self.forward(&self.patient, call).await)).await

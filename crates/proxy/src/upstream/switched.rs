@@ -55,7 +55,9 @@ pub async fn tunnel(
 /// From the caller to the target, until there is nothing more.
 async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _open: Arc<oneshot::Sender<()>>) {
     let mut frames = BodyStream::new(from_caller);
-    while let Some(Ok(frame)) = frames.next().await {
+    while let Some(frame) = frames.next().await {
+        // Not ended as if that had been all.
+        let Ok(frame) = frame else { return };
         let Ok(data) = frame.into_data() else { continue };
         if to_target.write_all(&data).await.is_err() || to_target.flush().await.is_err() {
             return;
