@@ -216,6 +216,15 @@ fn show(plan: &Value, output: &mut Output) -> Result<(), Failure> {
     if let Some(more) = plan.get("shadowed_left_out").and_then(Value::as_u64) {
         output.line(&format!("! {more} more registered services are shadowed"))?;
     }
+    for shared in plan.get("shared_targets").and_then(Value::as_array).into_iter().flatten() {
+        let (service, others) = (text(shared, "service"), text(shared, "others"));
+        let line = format!("! registered service {service} is at a target of {others}, past the rules there");
+        let line = output.paint(Colour::Yellow, &printable(&line));
+        output.line(&line)?;
+    }
+    if let Some(more) = plan.get("shared_targets_left_out").and_then(Value::as_u64) {
+        output.line(&format!("! {more} more registered services are at targets of services with rules"))?;
+    }
     let [added, changed, removed] = counts;
     let unchanged = text(plan, "unchanged");
     output.line(&format!("{added} to add, {changed} to change, {removed} to remove, {unchanged} unchanged"))
@@ -257,6 +266,8 @@ mod tests {
                 {"service": "shop/v2", "route": "s", "hosts": ["a", "b"], "partly": true},
             ],
             "shadowed_left_out": 3,
+            "shared_targets": [{"service": "evil/v1", "others": ["pay/v1", "pay/v2"]}],
+            "shared_targets_left_out": 2,
         });
         show(&plan, &mut out).expect("written");
         assert_eq!(
@@ -265,6 +276,8 @@ mod tests {
              ! registered service shop/v1 is shadowed by route r\n\
              ! registered service shop/v2 is partly shadowed by route s on a, b\n\
              ! 3 more registered services are shadowed\n\
+             ! registered service evil/v1 is at a target of pay/v1, pay/v2, past the rules there\n\
+             ! 2 more registered services are at targets of services with rules\n\
              1 to add, 1 to change, 1 to remove, 4 unchanged\n"
         );
     }

@@ -41,6 +41,9 @@ rules! {
     Low Declarations "shadowed-service" services::shadowed:
         "a service registered itself under a path that a route has, so its calls go elsewhere" =>
         "let it register under another name, set `registration.prefix`, or take the route out if that is not meant";
+    High Declarations "shared-target" services::shared_target:
+        "a service registered itself at a target of a service with rules, and whoever calls it comes past those rules" =>
+        "delete it, or adopt it and give it the same rules, and set `registration.allow_targets`";
     High Declarations "plain-http-public-target" services::plain_public_target:
         "calls travel to a public address in clear, with the user's information" =>
         "give the service TLS and an `https` target, or put it on a network of your own";

@@ -112,14 +112,24 @@ pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Place> {
 
 /// Services that registered themselves and whose calls go to routes.
 pub(super) fn shadowed(subject: &Subject<'_>) -> Vec<Place> {
+    registered(subject, "shadowed_by", "by")
+}
+
+/// Services that registered themselves at a target of a service with rules.
+pub(super) fn shared_target(subject: &Subject<'_>) -> Vec<Place> {
+    registered(subject, "shares_target_with", "with")
+}
+
+/// The services of which a running gateway tells this list of others.
+fn registered(subject: &Subject<'_>, field: &str, word: &str) -> Vec<Place> {
     let text = |service: &Value, field: &str| service.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
     let services = subject.services.into_iter().flatten();
-    let shadowed = services.filter_map(|service| {
-        let routes = service.get("shadowed_by")?.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>();
+    let found = services.filter_map(|service| {
+        let others = service.get(field)?.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>();
         let path = format!("services.{}/{}", text(service, "name"), text(service, "version"));
-        (!routes.is_empty()).then(|| Place::new(path, format!("by {}", routes.join(", "))))
+        (!others.is_empty()).then(|| Place::new(path, format!("{word} {}", others.join(", "))))
     });
-    shadowed.collect()
+    found.collect()
 }
 
 /// Services whose names differ in case alone from those of others, or from those of the gateway.

@@ -2,6 +2,7 @@
 
 mod ownership;
 mod places;
+mod targets;
 
 use std::process::Output;
 use std::sync::Barrier;

@@ -61,6 +61,21 @@ pub(crate) struct DeclarationsPlan {
     /// How many more there are.
     #[schema(required = false)]
     shadowed_left_out: usize,
+    /// The services that registered themselves and are at targets of services with rules then, at most 100.
+    #[schema(required = false)]
+    shared_targets: Vec<PlanSharedTarget>,
+    /// How many more there are.
+    #[schema(required = false)]
+    shared_targets_left_out: usize,
+}
+
+/// A registered service at a target of others that have rules, so that calls by it come past them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanSharedTarget {
+    /// The service that registered itself.
+    service: String,
+    /// The services with rules, at most 8.
+    others: Vec<String>,
 }
 
 /// A registered service of which calls go to a declared route instead.

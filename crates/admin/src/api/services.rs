@@ -12,6 +12,7 @@ use portcullis_core::model::{
     Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
 };
 use portcullis_proxy::change::shadows::Shadows;
+use portcullis_proxy::change::sharing::SharedTargets;
 use portcullis_proxy::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -146,6 +147,11 @@ pub(crate) struct ServiceObject {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     shadowed_by: Vec<String>,
+    /// The services with rules that have a target where this one is, at most 8: of a service that registered itself. Calls
+    /// of this one come past those rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    shares_target_with: Vec<String>,
     #[serde(flatten)]
     declared: ServiceDeclaration,
     /// Counts up with every change, from 1; also the `ETag`.
@@ -170,6 +176,7 @@ impl ServiceObject {
             version: id.version.to_string(),
             path: view.default_routes().of(id, service, owner),
             shadowed_by: Vec::new(),
+            shares_target_with: Vec::new(),
             declared: ServiceDeclaration {
                 targets: targets.collect(),
                 require: service.require.clone(),
@@ -189,7 +196,8 @@ impl ServiceObject {
 
     fn of(view: &View, shadows: &Shadowed, id: &ServiceId, stored: &Stored<Service>) -> Self {
         let shadowed_by = shadows.get(&id.to_string()).cloned().unwrap_or_default();
-        Self { shadowed_by, ..Self::new(view, id, &stored.value, stored.revision, stored.owner) }
+        let shares_target_with = SharedTargets::of_service(view, id, &stored.value, stored.owner);
+        Self { shadowed_by, shares_target_with, ..Self::new(view, id, &stored.value, stored.revision, stored.owner) }
     }
 }
 

@@ -227,6 +227,10 @@ impl Ask<'_> {
         if service.targets.len() > MAX_TARGETS {
             return Err(too_many_targets());
         }
+        // Where it is already is no change, whatever has been declared there since.
+        if former.value.targets.iter().all(|target| target.url != said.url) {
+            self.check_target(&said.url)?;
+        }
         let path = self.view.default_path(self.id);
         // A service that says again what is known changes nothing.
         let edits =
@@ -237,11 +241,22 @@ impl Ask<'_> {
     /// Makes a version, at a path that no operator has declared.
     fn make(&self, said: &Announcement) -> Result<(Edit, Option<String>), ChangeError> {
         check_new(self.view, self.id)?;
+        self.check_target(&said.url)?;
         let service = Service::with_target(said.url.clone(), said.instance.clone());
         let path = self.view.default_routes().of(self.id, &service, Owner::Registration);
         if let Some(path) = path.as_deref().filter(|path| self.view.is_taken(path)) {
             return Err(ChangeError::Conflict(format!("the path '{path}' is taken by what an operator has declared")));
         }
         Ok((Edit::Service(self.id.clone(), Some(service)), path))
+    }
+
+    /// Whether a target is nobody's whose rules calls would come past.
+    fn check_target(&self, url: &TargetUrl) -> Result<(), ChangeError> {
+        match self.view.guarded_target(&self.id.name, url) {
+            None => Ok(()),
+            Some(other) => Err(ChangeError::Conflict(format!(
+                "the target '{url}' is one of service '{other}', which has rules of its own; only an operator declares another service there"
+            ))),
+        }
     }
 }

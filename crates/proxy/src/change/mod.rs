@@ -9,6 +9,8 @@ mod batch;
 mod edit;
 pub mod plan;
 pub mod shadows;
+pub mod sharing;
+mod sites;
 mod taken;
 mod touched;
 mod trail;
@@ -91,6 +93,7 @@ impl Pending {
     pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
         let view = View::load(workshop.registry.as_ref(), Arc::clone(&workshop.default_routes)).await?;
         shadows::warn(&view);
+        sharing::warn(&view);
         let compiled = Compiled::of(&workshop, &view);
         let mut entries = workshop.directory.copy();
         for (name, stored) in view.clients() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::shadows::{Shadow, Shadows};
+use super::sharing::{SharedTarget, SharedTargets};
 use super::{Declared, Edit, View};
 
 /// By which rules a plan is made.
@@ -72,6 +73,12 @@ pub struct Plan {
     /// How many more there are.
     #[serde(skip_serializing_if = "is_zero")]
     pub shadowed_left_out: usize,
+    /// The registered services that are at targets of services with rules then, the first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shared_targets: Vec<SharedTarget>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shared_targets_left_out: usize,
     /// The edits that bring it about, in order.
     #[serde(skip)]
     pub edits: Vec<Edit>,
@@ -105,7 +112,7 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
     }
     plan.clients(view, declared, rules);
     plan.policies(view);
-    plan.shadows(view, rules.owner);
+    plan.neighbours(view, rules.owner);
     plan
 }
 
@@ -245,8 +252,8 @@ impl Plan {
         }
     }
 
-    /// Which registered services are shadowed when it is done.
-    fn shadows(&mut self, view: &View, owner: Owner) {
+    /// Which registered services are shadowed, and which share targets, when it is done.
+    fn neighbours(&mut self, view: &View, owner: Owner) {
         let mut next = view.clone();
         for edit in &self.edits {
             // What cannot be written is told when it is tried.
@@ -254,6 +261,8 @@ impl Plan {
         }
         let Shadows { told, left_out } = Shadows::of(&next);
         (self.shadowed, self.shadowed_left_out) = (told, left_out);
+        let SharedTargets { told, left_out } = SharedTargets::of(&next);
+        (self.shared_targets, self.shared_targets_left_out) = (told, left_out);
     }
 
     /// How the policies of every route that the edits touch change.

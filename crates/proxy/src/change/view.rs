@@ -12,6 +12,7 @@ use portcullis_core::table::Table;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::sites::Guarded;
 use super::taken::taken_by;
 use super::{Declared, Edit};
 
@@ -39,6 +40,8 @@ pub struct View {
     spellings_of: Table<String, Arc<Vec<Name>>>,
     /// The routes for every host at a place of paths ([`taken_by`]).
     routes_at: Table<String, Arc<Vec<Name>>>,
+    /// Where the targets of services with rules are.
+    guarded: Guarded,
     /// How many names are registered with an enrolment token.
     registered_with: Table<Label, usize>,
     /// Where the default routes of services stand.
@@ -122,6 +125,11 @@ impl View {
     /// The routes for every host at a place of paths ([`taken_by`]).
     pub(super) fn routes_at(&self, place: &str) -> &[Name] {
         self.routes_at.get(place).map_or(&[], |routes| routes)
+    }
+
+    /// Where the targets of services with rules are.
+    pub(super) fn guarded(&self) -> &Guarded {
+        &self.guarded
     }
 
     /// A route.
@@ -247,11 +255,15 @@ impl View {
                 list_set(&mut self.versions_of, id.name.clone(), &id.version, value.is_some());
                 let is_there = self.versions_of.get(&id.name).is_some();
                 list_set(&mut self.spellings_of, id.name.as_str().to_ascii_lowercase(), &id.name, is_there);
+                let former = self.services.get(&id).map(|former| &former.value);
+                self.guarded.set_service(&id, former, value.as_ref());
                 set(&mut self.services, id, value, owner, revision)
             }
             Edit::Route(name, value) => {
-                let former =
-                    self.routes.get(&name).map(|former| (former.value.service.clone(), taken_by(&former.value)));
+                let former = self.routes.get(&name).map(|former| &former.value);
+                let service = |id: &ServiceId| self.services.get(id).map(|stored| &stored.value);
+                self.guarded.set_route(former, value.as_deref(), service);
+                let former = former.map(|former| (former.service.clone(), taken_by(former)));
                 let (service, place) = former.unwrap_or_default();
                 if let Some(service) = service {
                     list_set(&mut self.routes_to, service, &name, false);
