@@ -111,7 +111,7 @@ static NORMAL: [u8; 256] = {
     normal
 };
 
-fn normal(byte: u8) -> u8 {
+pub(crate) fn normal(byte: u8) -> u8 {
     NORMAL[usize::from(byte)]
 }
 

@@ -23,6 +23,7 @@ pub mod record;
 pub mod refusal;
 pub mod request_id;
 pub mod secret;
+pub mod spellings;
 pub mod table;
 pub mod trial;
 pub mod vital;

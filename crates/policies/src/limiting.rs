@@ -15,6 +15,7 @@ use portcullis_core::network;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{LimitFields, Refusal};
+use portcullis_core::spellings;
 use serde_json::Value;
 
 use crate::Site;
@@ -122,7 +123,8 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
         Part::Address => push_address(text, call),
         Part::Path => push_path(text, call),
         Part::Header(name) => {
-            let mut values = call.request.headers.get_all(name).into_iter();
+            // In every spelling: services read them as the same.
+            let mut values = spellings::values(&call.request.headers, name);
             let (Some(value), None) = (values.next(), values.next()) else { return false };
             text.push(3, value.as_bytes());
         }
@@ -341,6 +343,12 @@ mod tests {
         }
         let twice = |one: &'static str| move || call("GET", "/", &[("x-tenant", one), ("x-tenant", "b")]);
         assert!(same(&["header:x-tenant"], twice("a"), twice("c")).await);
+        // Services read every spelling as the same field.
+        let odd = |name: &'static str, value: &'static str| move || call("GET", "/", &[(name, value)]);
+        let both = |one: &'static str| move || call("GET", "/", &[("x-tenant", one), ("x_tenant", "b")]);
+        assert!(same(&["header:x-tenant"], odd("x_tenant", "a"), odd("x-tenant", "a")).await);
+        assert!(!same(&["header:x-tenant"], odd("x.tenant", "a"), odd("x_tenant", "b")).await);
+        assert!(same(&["header:x-tenant"], both("a"), both("c")).await, "none of two is believed");
         let keyed = |key: &'static str| {
             move || {
                 let mut call = of(Some("shop"), None, None, &[("x-api-key", key)]);

@@ -8,7 +8,7 @@ use portcullis_core::call::Request;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 
-use crate::routes::Wanted;
+use crate::routes::{Leads, Wanted};
 
 /// What answers a call.
 #[derive(Debug)]
@@ -22,14 +22,11 @@ pub(crate) struct Chosen {
 }
 
 /// Chooses the route for a request, or says why it has none: 404, or 400 where what it asks for has two readings.
-pub(crate) fn choose(
-    request: &Request,
-    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
-) -> Result<Chosen, Refusal> {
+pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
     let path = &request.path;
     let announced = request.announced_method();
     let wanted = wanted(request, announced.as_ref(), &find);
-    let Some((pipeline, matched)) = find(&wanted) else {
+    let Some(Leads { pipeline, matched, misspelled }) = find(&wanted) else {
         return Err(if path.has_parameters() {
             parameters()
         } else if path.has_encoded_slash() {
@@ -38,6 +35,10 @@ pub(crate) fn choose(
             Refusal::NoRoute
         });
     };
+    if misspelled {
+        let detail = "a field that routes here are chosen by is written in another spelling, which has two readings";
+        return Err(Refusal::malformed("field_spelling", detail));
+    }
     let options = pipeline.route.paths;
     if path.has_encoded_slash() && options.encoded_slash.is_refuse() {
         return Err(encoded_slash());
@@ -62,7 +63,7 @@ pub(crate) fn choose(
         }
         for reading in path.readings() {
             match find(&wanted.at(reading)) {
-                Some((other, matched)) if Arc::ptr_eq(&other, &pipeline) => matched_readings.push(matched),
+                Some(other) if Arc::ptr_eq(&other.pipeline, &pipeline) => matched_readings.push(other.matched),
                 _ => {
                     let detail = "with its parameters and without them, the path belongs to different routes";
                     return Err(Refusal::malformed("path_parameters", detail));
@@ -79,12 +80,12 @@ pub(crate) fn choose(
 pub(crate) fn wanted<'a>(
     request: &'a Request,
     announced: Option<&'a Method>,
-    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+    find: impl Fn(&Wanted<'_>) -> Option<Leads>,
 ) -> Wanted<'a> {
     let itself = Wanted::of(request);
     let Some(method) = announced else { return itself };
     let wanted = itself.announcing(method);
-    let is_answered = find(&wanted).is_some_and(|(pipeline, _)| pipeline.steps().any(|step| step == "cors"));
+    let is_answered = find(&wanted).is_some_and(|found| found.pipeline.steps().any(|step| step == "cors"));
     if is_answered { wanted } else { itself }
 }
 

@@ -24,7 +24,7 @@ use portcullis_core::trial::{Destination, Trial, Tried};
 use crate::choose;
 use crate::door::{self, Sender};
 use crate::node::Node;
-use crate::routes::{Wanted, Weighed};
+use crate::routes::{Leads, Wanted, Weighed};
 use crate::serve;
 use crate::snapshot::Publisher;
 
@@ -114,10 +114,7 @@ impl Explainer {
 
         let snapshot = self.publisher.latest();
         let was_read = refusal.is_none();
-        let find = |wanted: &Wanted<'_>| {
-            let found = snapshot.as_ref()?.find(wanted)?;
-            Some((Arc::clone(found.pipeline), found.matched))
-        };
+        let find = |wanted: &Wanted<'_>| Some(Leads::from(snapshot.as_ref()?.find(wanted)?));
         let announced = call.request.announced_method().filter(|_| was_read);
         let wanted = choose::wanted(&call.request, announced.as_ref(), find);
         let preflight_for = announced.as_ref().filter(|_| wanted.announced).cloned();

@@ -1,10 +1,9 @@
 //! Which header fields travel, and which end here.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, DATE, HeaderName, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VIA,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRAILER, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderValue};
 use portcullis_core::fields::{HOP_BY_HOP, Kind, Known, is_identity, known};
+use portcullis_core::spellings::is_same;
 
 /// base64 of the JSON of the logged-in user, for the backend.
 pub const X_USER_JSON: HeaderName = HeaderName::from_static("x-user-json");
@@ -60,13 +59,111 @@ pub fn strip_request(headers: &mut HeaderMap, trusted: bool) -> Vec<(HeaderName,
     removed
 }
 
-/// Takes away from a request's trailers what must not come in from outside, and what is the gateway's to say or to
-/// know: a backend may put trailers beside the fields of the head.
-pub fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_request(trailers, false);
-    for name in [AUTHORIZATION, X_API_KEY, VIA] {
+/// Fields that mean something in a head alone, and in trailers would be said behind the back of whoever has looked at the
+/// head (RFC 9110 section 6.5.1): routing, conditions and other modifiers of a request, credentials and cookies, what
+/// controls an answer, and the form of the content. Those of the framing are known anyway.
+const NEVER_TRAIL: [&str; 44] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "age",
+    "authentication-info",
+    "authorization",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "cookie2",
+    "date",
+    "expires",
+    "from",
+    "http2-settings",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "retry-after",
+    "set-cookie",
+    "set-cookie2",
+    "trailer",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "x-api-key",
+    "x-csrf-token",
+];
+
+/// How fields begin by which browsers are told what pages may do and where else the service is: said by an answer that has
+/// passed the policies, or not at all.
+const OF_ANSWERS: [&str; 8] = [
+    "access-control-",
+    "alt-svc",
+    "clear-site-data",
+    "cross-origin-",
+    "refresh",
+    "strict-transport-security",
+    "x-frame-options",
+    "content-security-policy",
+];
+
+/// The same of hints. Which content a page may load is what browsers look for there.
+const NEVER_HINTED: [&str; 7] = [
+    "access-control-",
+    "alt-svc",
+    "clear-site-data",
+    "refresh",
+    "set-cookie",
+    "strict-transport-security",
+    "www-authenticate",
+];
+
+fn begins(name: &str, begin: &str) -> bool {
+    name.get(..begin.len()).is_some_and(|found| is_same(found, begin))
+}
+
+/// Takes away from trailers what has no place there, in every spelling.
+fn strip_late(trailers: &mut HeaderMap) {
+    let is_late = |name: &str| {
+        NEVER_TRAIL.iter().any(|never| is_same(never, name)) || OF_ANSWERS.iter().any(|begin| begins(name, begin))
+    };
+    let doomed: Vec<_> = trailers.keys().filter(|name| is_late(name.as_str())).cloned().collect();
+    for name in &doomed {
         trailers.remove(name);
     }
+}
+
+/// Takes away from a request's trailers what must not come in from outside, what is the gateway's to say or to know, and
+/// what belongs to a head: a backend may put trailers beside the fields of the head.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_request(trailers, false);
+    strip_late(trailers);
+}
+
+/// The same for the trailers of an answer. What else a service says there passes, as the metadata of gRPC does.
+pub fn strip_answer_trailers(trailers: &mut HeaderMap) {
+    strip_response(trailers);
+    let is_ours = |name: &str| matches!(known(name), Some(Known { kind: Kind::Gateway | Kind::Connection, .. }));
+    let doomed: Vec<_> = trailers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in &doomed {
+        trailers.remove(name);
+    }
+    strip_late(trailers);
 }
 
 /// Whether a message has a transfer coding that is not `chunked`, or has `chunked` twice.
@@ -99,12 +196,14 @@ pub fn strip_response(headers: &mut HeaderMap) {
 }
 
 /// What of an early hint goes on to the caller: nothing about the upstream connection or an answer that is not there
-/// yet, nothing that only the gateway says, and no cookies, which belong to an answer that has passed the policies.
+/// yet, nothing that only the gateway says, and no cookies and nothing of what pages of other origins may do, which belong
+/// to an answer that has passed the policies.
 pub fn of_hint(fields: &HeaderMap) -> HeaderMap {
     let mut fields = fields.clone();
     strip_response(&mut fields);
-    let doomed: Vec<_> = fields.keys().filter(|name| is_identity(name.as_str())).cloned().collect();
-    for name in doomed.iter().chain(&[CONTENT_LENGTH, TRAILER, SET_COOKIE, DATE, VIA]) {
+    let is_of_answers = |name: &str| is_identity(name) || NEVER_HINTED.iter().any(|begin| begins(name, begin));
+    let doomed: Vec<_> = fields.keys().filter(|name| is_of_answers(name.as_str())).cloned().collect();
+    for name in doomed.iter().chain(&[CONTENT_LENGTH, TRAILER, DATE, VIA]) {
         fields.remove(name);
     }
     fields
@@ -238,6 +337,56 @@ mod tests {
         ]);
         strip_trailers(&mut trailers);
         assert!(trailers.is_empty(), "{trailers:?}");
+    }
+
+    #[test]
+    fn what_belongs_to_a_head_is_in_no_trailer_and_metadata_passes() {
+        for name in NEVER_TRAIL.into_iter().chain(OF_ANSWERS.map(|begin| begin.trim_end_matches('-'))) {
+            let name = if name == "access-control" { "access-control-allow-origin" } else { name };
+            let name = if name == "cross-origin" { "cross-origin-opener-policy" } else { name };
+            for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {
+                let kept = [("grpc-status", "0"), ("x-kept", "2"), ("server-timing", "3"), ("x_bin", "4")];
+                for strip in [strip_trailers, strip_answer_trailers] {
+                    let mut trailers = headers(&kept);
+                    trailers.append(
+                        HeaderName::from_bytes(spelling.as_bytes()).expect("a name"),
+                        "1".parse().expect("a value"),
+                    );
+                    strip(&mut trailers);
+                    assert_eq!(trailers, headers(&kept), "{spelling}");
+                }
+            }
+        }
+        for name in
+            ["grpc-message", "grpc-status-details-bin", "etag", "digest", "x-metadata-bin", "x_metadata", "data"]
+        {
+            for strip in [strip_trailers, strip_answer_trailers] {
+                let mut trailers = headers(&[(name, "1")]);
+                strip(&mut trailers);
+                assert_eq!(trailers.len(), 1, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_says_nothing_of_the_gateways_in_trailers() {
+        for name in ["x-request-id", "x-user-json", "x-forwarded-for", "content-length", "transfer-encoding", "host"] {
+            for spelling in spellings(name) {
+                let mut trailers = headers(&[(&spelling, "1"), ("x-kept", "2")]);
+                strip_answer_trailers(&mut trailers);
+                assert_eq!(trailers.len(), 1, "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn hints_say_nothing_that_an_answer_is_held_to() {
+        for begin in NEVER_HINTED {
+            for spelling in spellings(&format!("{}{}", begin, if begin.ends_with('-') { "allow-origin" } else { "" })) {
+                let hint = of_hint(&headers(&[(&spelling, "1"), ("link", "2"), ("content-security-policy", "3")]));
+                assert_eq!(hint.len(), 2, "{spelling}");
+            }
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::opening::{self, Opened, Protocol};
 use crate::received::Received;
 use crate::redirect;
 use crate::refusing::refusing;
-use crate::routes::Wanted;
+use crate::routes::{Leads, Wanted};
 use crate::tie::{self, Tie};
 use crate::worker;
 
@@ -139,7 +139,7 @@ pub fn pipeline(
     node: &Node,
     call: &mut Call,
     refusal: Option<Refusal>,
-    find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>,
+    find: impl Fn(&Wanted<'_>) -> Option<Leads>,
 ) -> Arc<Pipeline> {
     if let Some(refusal) = refusal {
         return refusing(Arc::default(), refusal);
@@ -148,7 +148,7 @@ pub fn pipeline(
     challenges::before(node, call, chosen)
 }
 
-fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<(Arc<Pipeline>, usize)>) -> Arc<Pipeline> {
+fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Arc<Pipeline> {
     if let Some(elsewhere) = redirect::in_clear(node, call) {
         return elsewhere;
     }

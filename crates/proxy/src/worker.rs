@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::network;
-use portcullis_core::policy::Pipeline;
 use portcullis_core::vital;
 use slab::Slab;
 use socket2::SockRef;
@@ -22,7 +21,7 @@ use crate::connection::Watch;
 use crate::date;
 use crate::listen::Listener;
 use crate::node::Node;
-use crate::routes::Wanted;
+use crate::routes::{Leads, Wanted};
 use crate::serve;
 use crate::snapshot::{Inbox, Snapshot, Update};
 use crate::spare::Spare;
@@ -61,11 +60,8 @@ pub fn is_draining() -> bool {
 }
 
 /// The pipeline this worker routes a request to, and how many bytes of its path that has matched.
-pub fn find(wanted: &Wanted<'_>) -> Option<(Arc<Pipeline>, usize)> {
-    SNAPSHOT.with_borrow(|snapshot| {
-        let found = snapshot.as_ref()?.find(wanted)?;
-        Some((Arc::clone(found.pipeline), found.matched))
-    })
+pub fn find(wanted: &Wanted<'_>) -> Option<Leads> {
+    SNAPSHOT.with_borrow(|snapshot| Some(snapshot.as_ref()?.find(wanted)?.into()))
 }
 
 /// A watch that this worker looks at, from now until the place is dropped.

@@ -7,6 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue};
 
 use crate::audit::is_secret;
+use crate::spellings::is_same;
 
 /// What stands where something was taken out.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -28,7 +29,7 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// With further header fields, and further members, form fields and query parameters. Case and punctuation of
+    /// With further header fields, in every spelling, and further members, form fields and query parameters. Case and punctuation of
     /// the latter do not matter.
     pub fn new(headers: Vec<HeaderName>, fields: &[String]) -> Self {
         Self { headers, fields: fields.iter().map(|name| bare(name)).collect() }
@@ -49,7 +50,8 @@ impl Redaction {
         let lower = text.trim_start().to_ascii_lowercase();
         // A challenge begins with a scheme too, and asks for credentials only.
         let is_credential = *name != WWW_AUTHENTICATE && SCHEMES.iter().any(|scheme| lower.starts_with(scheme));
-        if self.headers.contains(name) || self.hides(name.as_str()) || is_credential || has_user_info(&text) {
+        let is_named = self.headers.iter().any(|named| is_same(named.as_str(), name.as_str()));
+        if is_named || self.hides(name.as_str()) || is_credential || has_user_info(&text) {
             return REDACTED.to_owned();
         }
         let scrubbed = self.scrub(&text);
@@ -198,9 +200,17 @@ mod tests {
 
     #[test]
     fn credentials_in_fields_go_and_the_rest_stays() {
-        for name in
-            ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-csrf-token", "x-internal"]
-        {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "set-cookie",
+            "x-api-key",
+            "x-csrf-token",
+            "x-internal",
+            "x_internal",
+            "x.internal",
+        ] {
             header(name, "s3cret", REDACTED);
         }
         header("x-other", "Bearer s3cret", REDACTED);

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 use http::header::{AUTHORIZATION, TRAILER, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::call::{Call, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http_body::Body as _;
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, Hints, Response};
 use portcullis_core::fields::{Kind, known};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::spellings::Spellings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,7 +50,8 @@ enum MethodOverride {
     Allow,
 }
 
-/// Changes of header fields: first what is removed, then what is set, then what is added.
+/// Changes of header fields: first what is removed, then what is set, then what is added. What is removed or set goes in
+/// every spelling of its name (`X_Tenant` for `X-Tenant`), out of trailers too, and out of what a service hints at.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Changes {
@@ -84,46 +89,90 @@ fn compile(settings: &Settings) -> Result<Option<Step>, Vec<Problem>> {
     })
 }
 
-enum Edit {
-    Remove(HeaderName),
-    Set(HeaderName, HeaderValue),
-    Add(HeaderName, HeaderValue),
+/// What is changed in one direction.
+#[derive(Default)]
+struct Edits {
+    /// What is removed, and what is set: services read all spellings of a name as the same.
+    gone: Arc<Spellings>,
+    set: Vec<(HeaderName, HeaderValue)>,
+    add: Vec<(HeaderName, HeaderValue)>,
 }
 
-fn edits(direction: &str, declared: &Changes, problems: &mut Vec<Problem>) -> Vec<Edit> {
+impl Edits {
+    fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.add.is_empty()
+    }
+
+    fn apply(&self, headers: &mut HeaderMap) {
+        self.gone.take_away(headers);
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
+
+    /// A body whose trailers bring back nothing of what has been taken away.
+    fn guard(&self, body: Body, may_have_trailers: bool) -> Body {
+        if self.gone.is_empty() || !may_have_trailers {
+            return body;
+        }
+        let gone = Arc::clone(&self.gone);
+        body.map_polls(move |_, mut polled| {
+            if let Poll::Ready(Some(Ok(frame))) = &mut polled
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                gone.take_away(trailers);
+            }
+            polled
+        })
+    }
+}
+
+/// Hints of a service without what its answers may not say either.
+struct Guarded {
+    hints: Arc<dyn Hints>,
+    gone: Arc<Spellings>,
+}
+
+impl Hints for Guarded {
+    fn hint(&self, fields: &HeaderMap) {
+        let mut fields = fields.clone();
+        self.gone.take_away(&mut fields);
+        self.hints.hint(&fields);
+    }
+}
+
+fn edits(direction: &str, declared: &Changes, problems: &mut Vec<Problem>) -> Edits {
     let base = format!("policies.headers.{direction}");
     if declared.remove.len() + declared.set.len() + declared.add.len() > MOST {
         problems.push(Problem::new(base.clone(), format!("at most {MOST} changes")));
     }
-    let mut edits = Vec::new();
-    let mut take =
-        |path: String, name: &str, value: Option<&String>, make: &dyn Fn(HeaderName, HeaderValue) -> Edit| {
-            let value = match value {
-                None => Ok(HeaderValue::from_static("")),
-                Some(text) => value_of(text),
-            };
-            match (name_of(direction, name), value) {
-                (Ok(name), Ok(value)) => edits.push(make(name, value)),
+    let (mut gone, mut set, mut add) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, name) in declared.remove.iter().enumerate() {
+        match name_of(direction, name) {
+            Ok(name) => gone.push(name),
+            Err(message) => problems.push(Problem::new(format!("{base}.remove[{at}]"), message)),
+        }
+    }
+    for (kind, changes, edits) in [("set", &declared.set, &mut set), ("add", &declared.add, &mut add)] {
+        for (text, value) in changes {
+            match (name_of(direction, text), value_of(value)) {
+                (Ok(name), Ok(value)) => edits.push((name, value)),
                 (name, value) => {
                     let found = name.err().into_iter().chain(value.err());
-                    problems.extend(found.map(|message| Problem::new(path.clone(), message)));
+                    problems.extend(found.map(|message| Problem::new(format!("{base}.{kind}.{text}"), message)));
                 }
             }
-        };
-    for (at, name) in declared.remove.iter().enumerate() {
-        take(format!("{base}.remove[{at}]"), name, None, &|name, _| Edit::Remove(name));
-    }
-    for (name, value) in &declared.set {
-        take(format!("{base}.set.{name}"), name, Some(value), &Edit::Set);
-    }
-    for (name, value) in &declared.add {
-        take(format!("{base}.add.{name}"), name, Some(value), &Edit::Add);
+        }
     }
     for name in declared.add.keys().filter(|name| name.eq_ignore_ascii_case("authorization")) {
         let message = "a second Authorization has no meaning; 'set' replaces the caller's";
         problems.push(Problem::new(format!("{base}.add.{name}"), message));
     }
-    edits
+    gone.extend(set.iter().map(|(name, _)| name.clone()));
+    Edits { gone: Arc::new(Spellings::new(gone)), set, add }
 }
 
 fn name_of(direction: &str, text: &str) -> Result<HeaderName, String> {
@@ -153,8 +202,8 @@ fn value_of(text: &str) -> Result<HeaderValue, String> {
 }
 
 struct Headers {
-    request: Vec<Edit>,
-    response: Vec<Edit>,
+    request: Edits,
+    response: Edits,
     passes_method: bool,
 }
 
@@ -163,8 +212,13 @@ impl Check for Headers {
         if self.passes_method {
             pass_method(call);
         }
-        apply(&self.request, &mut call.request.headers);
-        if self.request.iter().any(|edit| matches!(edit, Edit::Set(name, _) if *name == AUTHORIZATION)) {
+        self.request.apply(&mut call.request.headers);
+        // In HTTP/1.1 a body of a declared length has no trailers.
+        let may_have_trailers =
+            call.request.version > Version::HTTP_11 || call.request.body.size_hint().exact().is_none();
+        let body = call.take_body();
+        call.request.body = self.request.guard(body, may_have_trailers);
+        if self.request.set.iter().any(|(name, _)| *name == AUTHORIZATION) {
             // What stands there now is not the credential that was verified here, and is to travel.
             call.caller.consumed.authorization = false;
         }
@@ -176,9 +230,17 @@ impl Check for Headers {
 impl Policy for Headers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         self.check(call)?;
+        if !self.response.gone.is_empty() {
+            let gone = &self.response.gone;
+            call.hints =
+                call.hints.take().map(|hints| Arc::new(Guarded { hints, gone: Arc::clone(gone) }) as Arc<dyn Hints>);
+        }
         let mut response = next.run(call).await;
-        apply(&self.response, response.headers_mut());
-        Ok(response)
+        self.response.apply(response.headers_mut());
+        Ok(response.map(|body| {
+            // Over HTTP/2 an answer of a declared length may have them too.
+            self.response.guard(body, true)
+        }))
     }
 }
 
@@ -187,22 +249,6 @@ fn pass_method(call: &mut Call) {
     for (name, value) in &call.raw.removed {
         if known(name.as_str()).is_some_and(|known| known.kind == Kind::Method && known.is_exact) {
             call.request.headers.append(name, value.clone());
-        }
-    }
-}
-
-fn apply(edits: &[Edit], headers: &mut HeaderMap) {
-    for edit in edits {
-        match edit {
-            Edit::Remove(name) => {
-                headers.remove(name);
-            }
-            Edit::Set(name, value) => {
-                headers.insert(name, value.clone());
-            }
-            Edit::Add(name, value) => {
-                headers.append(name, value.clone());
-            }
         }
     }
 }
@@ -282,9 +328,58 @@ mod tests {
         for (name, value) in [("x-a", "0"), ("x-b", "1"), ("x-c", "1"), ("x-d", "1")] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        apply(&edits("request", &changes, &mut Vec::new()), &mut headers);
+        edits("request", &changes, &mut Vec::new()).apply(&mut headers);
         let values = |name: &str| headers.get_all(name).iter().map(|v| v.to_str().expect("text")).collect::<Vec<_>>();
         assert_eq!((values("x-a"), values("x-b")), (vec!["set", "added"], vec!["2"]));
         assert_eq!((values("x-c").len(), values("x-d")), (0, vec!["1"]));
+    }
+
+    #[tokio::test]
+    async fn no_spelling_and_no_trailer_brings_back_what_is_taken_away() {
+        use http_body_util::BodyExt;
+
+        let changes = json!({"set": {"X-Tenant": "acme"}, "remove": ["X-Debug-Mode", "x_odd"]});
+        let changes: Changes = serde_json::from_value(changes).expect("well formed");
+        let edits = edits("request", &changes, &mut Vec::new());
+        for separator in b"!#$%&'*+-.^_`|~" {
+            for name in ["X-Tenant", "X-Debug-Mode", "X-Odd", "x-tenant"] {
+                let name = name.replace('-', &char::from(*separator).to_string());
+                let mut headers = HeaderMap::new();
+                headers
+                    .append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_static("evil"));
+                headers.append("x_kept", HeaderValue::from_static("1"));
+                let frames = http_body_util::StreamBody::new(futures_util::stream::iter([Ok(
+                    http_body::Frame::trailers(headers.clone()),
+                )]));
+                edits.apply(&mut headers);
+                assert_eq!(headers.len(), 2, "{name}: {headers:?}");
+                assert_eq!(
+                    (&headers["x-tenant"], &headers["x_kept"]),
+                    (&"acme".parse().expect("a value"), &"1".parse().expect("a value"))
+                );
+                let read = edits.guard(Body::stream(frames), true).collect().await.expect("a body");
+                let trailers = read.trailers().expect("trailers");
+                assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x_kept"], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn hints_say_nothing_that_answers_may_not_say() {
+        struct Heard(std::sync::Mutex<Vec<HeaderMap>>);
+        impl Hints for Heard {
+            fn hint(&self, fields: &HeaderMap) {
+                self.0.lock().expect("no panic").push(fields.clone());
+            }
+        }
+        let heard = Arc::new(Heard(std::sync::Mutex::default()));
+        let gone = Arc::new(Spellings::new(vec![HeaderName::from_static("x-inner")]));
+        let mut fields = HeaderMap::new();
+        for name in ["x-inner", "x_inner", "link"] {
+            fields.append(name, HeaderValue::from_static("1"));
+        }
+        Guarded { hints: Arc::clone(&heard) as Arc<dyn Hints>, gone }.hint(&fields);
+        let told = heard.0.lock().expect("no panic");
+        assert_eq!(told[0].keys().collect::<Vec<_>>(), ["link"]);
     }
 }

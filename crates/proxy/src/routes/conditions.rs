@@ -3,6 +3,7 @@
 use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::model::{Match, Problem};
+use portcullis_core::spellings::is_misspelled;
 
 use super::Wanted;
 
@@ -68,6 +69,12 @@ impl Conditions {
         self.has_method(wanted.method)
             && self.headers.iter().all(|(name, value)| has_field(wanted, name, value.as_ref()))
             && self.query.iter().all(|(name, value)| has_parameter(wanted.query, name, value.as_deref()))
+    }
+
+    /// Whether a request has a field that is asked for in another spelling, which the service may read as that field and
+    /// the gateway does not.
+    pub fn are_misspelled(&self, headers: &HeaderMap) -> bool {
+        self.headers.iter().any(|(name, _)| is_misspelled(headers, name))
     }
 
     /// GET stands for HEAD too: whoever may not get something need not be told about it either.

@@ -13,6 +13,7 @@ mod conditions;
 mod shape;
 mod weigh;
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -102,6 +103,25 @@ pub struct Found<'a> {
     pub pipeline: &'a Arc<Pipeline>,
     /// Bytes of the path that the route has matched.
     pub matched: usize,
+    /// Whether a condition that was asked names a field which the request has in another spelling.
+    pub misspelled: bool,
+}
+
+/// The same, for whoever does not hold the table.
+#[derive(Debug)]
+pub struct Leads {
+    /// What answers.
+    pub pipeline: Arc<Pipeline>,
+    /// Bytes of the path that the route has matched.
+    pub matched: usize,
+    /// Whether a condition that was asked names a field which the request has in another spelling.
+    pub misspelled: bool,
+}
+
+impl From<Found<'_>> for Leads {
+    fn from(found: Found<'_>) -> Self {
+        Self { pipeline: Arc::clone(found.pipeline), matched: found.matched, misspelled: found.misspelled }
+    }
 }
 
 /// The routing table. Cheap to copy; a copy does not see later changes.
@@ -218,7 +238,10 @@ impl Routes {
                 return found;
             }
         }
-        self.find_declared(&asked).or_else(|| self.registered.deepest(&asked)).or_else(|| self.any.find(0, &asked))
+        let found =
+            self.find_declared(&asked).or_else(|| self.registered.deepest(&asked)).or_else(|| self.any.find(0, &asked));
+        // Also a route that was passed by counts: in the right spelling, the field might have led there.
+        found.map(|found| Found { misspelled: asked.misspelled.get(), ..found })
     }
 
     /// The declared route for a request, but for the fallback: the route for every path of every host.
@@ -318,10 +341,14 @@ impl Layer {
                 entries.get(path.key(*shape)?.as_str())?
             };
             let fits = |candidate: &&Candidate| {
-                (is_whole || candidate.meets == Meets::Below) && candidate.conditions.hold(asked.wanted)
+                (is_whole || candidate.meets == Meets::Below) && asked.meets(&candidate.conditions)
             };
             let matched = asked.plain.ends[depth];
-            candidates.iter().find(fits).map(|candidate| Found { pipeline: &candidate.pipeline, matched })
+            candidates.iter().find(fits).map(|candidate| Found {
+                pipeline: &candidate.pipeline,
+                matched,
+                misspelled: false,
+            })
         })
     }
 }
@@ -339,12 +366,22 @@ struct Asked<'a> {
     plain: Segments<'a>,
     /// Without regard to case; none where no route is declared so.
     folded: Option<Segments<'a>>,
+    /// Whether a condition names a field that is there in another spelling.
+    misspelled: Cell<bool>,
 }
 
 impl<'a> Asked<'a> {
     fn of(wanted: &'a Wanted<'a>, folded: Option<&'a FoldedPath<'a>>) -> Self {
         let folded = folded.map(|folded| Segments::of(folded.decision()));
-        Self { wanted, plain: Segments::of(wanted.path), folded }
+        Self { wanted, plain: Segments::of(wanted.path), folded, misspelled: Cell::new(false) }
+    }
+
+    /// Whether these conditions hold.
+    fn meets(&self, conditions: &Conditions) -> bool {
+        if conditions.are_misspelled(self.wanted.headers) {
+            self.misspelled.set(true);
+        }
+        conditions.hold(self.wanted)
     }
 
     /// The path in the form that routes of a shape are looked up by.

@@ -108,6 +108,33 @@ fn wanted<'a>(
 }
 
 #[test]
+fn a_field_of_a_condition_in_another_spelling_is_told() {
+    let mut routes = Routes::default();
+    declare(&mut routes, "open", &[], &prefix("/a"), &[]);
+    declare(&mut routes, "closed", &[], &prefix("/a"), &[("header", "x-debug-mode")]);
+    declare(&mut routes, "value", &["h"], &prefix("/a"), &[("header", "x-tenant=a")]);
+    declare(&mut routes, "elsewhere", &[], &prefix("/b"), &[("header", "x-elsewhere")]);
+    let found = |host: &str, name: &str| {
+        let headers = [(name.parse().expect("a name"), "1".parse().expect("a value"))].into_iter().collect();
+        let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse("/a/x").expect("a path"));
+        let found = routes.find(&wanted(&host, &path, &Method::GET, &headers, None)).expect("a route");
+        (found.pipeline.route.name.to_string(), found.misspelled)
+    };
+    let open = |misspelled| ("open".to_owned(), misspelled);
+    for separator in b"!#$%&'*+.^_`|~" {
+        let spelled = |name: &str| name.replace('-', &char::from(*separator).to_string());
+        for host in ["h", "other"] {
+            assert_eq!(found(host, &spelled("x-debug-mode")), open(true));
+            assert_eq!(found(host, &spelled("X-Debug-Mode")), open(true));
+            assert_eq!(found(host, &spelled("x-other")), open(false));
+            assert_eq!(found(host, &spelled("x-elsewhere")), open(false));
+        }
+        assert_eq!((found("h", &spelled("x-tenant")), found("other", &spelled("x-tenant"))), (open(true), open(false)));
+    }
+    assert_eq!(found("other", "x-debug-mode"), ("closed".to_owned(), false));
+}
+
+#[test]
 fn the_longest_path_wins_then_the_host_then_conditions_then_the_name() {
     let routes = table();
     let deep = format!("any/orders/v1{}", "/a".repeat(40));

@@ -138,7 +138,7 @@ impl Sent {
             take_back(connection);
             return Ok(Answered::Response(response));
         }
-        let body = IdleBody::wrap(incoming, settings.body_idle).on_end(move |end| {
+        let body = IdleBody::of_answer(incoming, settings.body_idle).on_end(move |end| {
             if end.outcome == Outcome::Complete && !is_last {
                 take_back(connection);
             }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 
+use crate::fields::strip_answer_trailers;
 use crate::pause::Pause;
 
 /// A body from a connection, that fails when nothing comes for too long.
@@ -17,6 +18,8 @@ pub struct IdleBody<B> {
     pause: Pause,
     /// Trailers have come: nothing follows them, and nobody asks whether something does.
     ended: bool,
+    /// Whether it is that of an answer: its trailers carry nothing that belongs to a head.
+    of_answer: bool,
 }
 
 impl<B> IdleBody<B>
@@ -25,10 +28,19 @@ where
 {
     /// Wraps what comes in; a message without a body stays without one.
     pub fn wrap(incoming: B, limit: Duration) -> Body {
+        Self::of(incoming, limit, false)
+    }
+
+    /// The same for the answer of a target.
+    pub fn of_answer(incoming: B, limit: Duration) -> Body {
+        Self::of(incoming, limit, true)
+    }
+
+    fn of(incoming: B, limit: Duration, of_answer: bool) -> Body {
         if incoming.is_end_stream() {
             return Body::empty();
         }
-        Body::stream(Self { incoming, pause: Pause::new(limit), ended: false })
+        Body::stream(Self { incoming, pause: Pause::new(limit), ended: false, of_answer })
     }
 }
 
@@ -44,9 +56,16 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
-            Poll::Ready(frame) => {
+            Poll::Ready(mut frame) => {
                 self.pause.stir();
-                self.ended |= matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                if let Some(Ok(frame)) = &mut frame
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    self.ended = true;
+                    if self.of_answer {
+                        strip_answer_trailers(trailers);
+                    }
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))
             }
             Poll::Pending => {

@@ -101,7 +101,7 @@ pub async fn send(
     let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
     Ok(response.map(|stream| {
         let stream = FromStream::new(stream, left, is_bodiless);
-        IdleBody::wrap(AnswerBody::new(stream, place, rest), settings.body_idle)
+        IdleBody::of_answer(AnswerBody::new(stream, place, rest), settings.body_idle)
     }))
 }
 

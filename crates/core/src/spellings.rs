@@ -1,0 +1,121 @@
+//! Names of header fields in every spelling that is read as the same: CGI, WSGI, Rack and PHP hand `X-Tenant`, `X_Tenant`
+//! and `X.Tenant` to an application as one.
+//!
+//! What a declaration says of a field holds for all of its spellings. Fields that no declaration names pass however they
+//! are spelled.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::fields::normal;
+
+/// Whether two names are read as the same: letters in any case, and every character that is neither letter nor digit as `-`.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| normal(*one) == normal(*other))
+}
+
+/// Whether a name is of letters, digits and dashes alone, as nearly all are.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// All values that a field has, in whichever spellings of its name.
+pub fn values<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+    let others = headers.iter().filter(move |(found, _)| is_same(found.as_str(), name.as_str()) && *found != name);
+    headers.get_all(name).into_iter().chain(others.map(|(_, value)| value))
+}
+
+/// Whether a field is there in another spelling than its own.
+pub fn is_misspelled(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|found| is_same(found.as_str(), name.as_str()) && found != name)
+}
+
+/// Names of fields that are taken away in every spelling.
+#[derive(Debug, Clone, Default)]
+pub struct Spellings {
+    names: Vec<HeaderName>,
+    /// Whether plain names may be other spellings of one of them.
+    odd: bool,
+}
+
+impl Spellings {
+    /// Of these names.
+    pub fn new(names: Vec<HeaderName>) -> Self {
+        let odd = names.iter().any(|name| !is_plain(name.as_str()));
+        Self { names, odd }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Takes the fields away in all their spellings.
+    pub fn take_away(&self, headers: &mut HeaderMap) {
+        for name in &self.names {
+            headers.remove(name);
+        }
+        // Nearly no call has a name that is not plain.
+        if headers.keys().any(|found| self.is_other(found)) {
+            let others: Vec<_> = headers.keys().filter(|found| self.is_other(found)).cloned().collect();
+            for name in &others {
+                headers.remove(name);
+            }
+        }
+    }
+
+    /// Whether a field that is called like none of the names is one of them all the same.
+    fn is_other(&self, found: &HeaderName) -> bool {
+        (self.odd || !is_plain(found.as_str())) && self.names.iter().any(|name| is_same(name.as_str(), found.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The characters of a token that are neither letters nor digits (RFC 9110 section 5.6.2).
+    const SEPARATORS: &[u8] = b"!#$%&'*+-.^_`|~";
+
+    /// A name with each separator in each of its places, and in all of them, in every case.
+    fn spellings(name: &str) -> Vec<HeaderName> {
+        let mut all = Vec::new();
+        for separator in SEPARATORS {
+            let separator = char::from(*separator).to_string();
+            all.push(name.replace('-', &separator));
+            all.extend(name.match_indices('-').map(|(at, _)| format!("{}{separator}{}", &name[..at], &name[at + 1..])));
+        }
+        all.extend(all.clone().iter().map(|name| name.to_ascii_uppercase()));
+        all.iter().map(|name| name.parse().expect("a name")).collect()
+    }
+
+    #[test]
+    fn a_field_goes_in_every_spelling_whichever_one_is_named() {
+        let all = spellings("x-tenant-id");
+        for named in &all {
+            for sent in &all {
+                let mut headers = HeaderMap::new();
+                headers.append(sent, HeaderValue::from_static("1"));
+                headers.append("x_other", HeaderValue::from_static("2"));
+                headers.append("x-tenant-ids", HeaderValue::from_static("3"));
+                assert_eq!(values(&headers, named).count(), 1, "{named} {sent}");
+                assert_eq!(is_misspelled(&headers, named), named != sent, "{named} {sent}");
+                Spellings::new(vec![named.clone()]).take_away(&mut headers);
+                let others = headers.contains_key("x_other") && headers.contains_key("x-tenant-ids");
+                assert!(headers.len() == 2 && others, "{named} {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_spellings_are_values_of_one_field() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("x-a", "1"), ("x_a", "2"), ("x-a", "3"), ("x.a", "4"), ("x-b", "5"), ("xa", "6")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let name = HeaderName::from_static("x-a");
+        let mut found: Vec<_> = values(&headers, &name).map(|value| value.to_str().expect("text")).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["1", "2", "3", "4"]);
+    }
+}
