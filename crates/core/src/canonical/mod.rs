@@ -15,10 +15,12 @@
 mod decision;
 mod host;
 mod path;
+mod pattern;
 
 pub use decision::{DecisionPath, FoldedPath};
 pub use host::Host;
 pub use path::Path;
+pub use pattern::read_pattern;
 
 /// What a byte is in a path and in a host, as bits.
 static KINDS: [u8; 256] = kinds();
@@ -72,47 +74,4 @@ fn push_escape(out: &mut String, byte: u8) {
 
 fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-/// A regular expression in which escapes of characters that the decision form has decoded (`%40`) stand for these.
-pub fn decode_pattern(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    while let Some((before, behind)) = rest.split_once('%') {
-        out.push_str(before);
-        let mut digits = behind.bytes().map_while(hex_digit);
-        let byte = digits.next().zip(digits.next()).map(|(high, low)| high << 4 | low);
-        rest = behind;
-        match byte.filter(|byte| stands_for_itself(*byte) && !matches!(byte, b'/' | b';')) {
-            Some(byte) => {
-                if !byte.is_ascii_alphanumeric() && byte != b'_' {
-                    out.push('\\');
-                }
-                out.push(char::from(byte));
-                rest = &behind[2..];
-            }
-            None => out.push('%'),
-        }
-    }
-    out + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decode_pattern;
-
-    #[test]
-    fn escapes_in_patterns_stand_for_what_is_decoded() {
-        for (pattern, want) in [
-            ("^/users/%40me$", r"^/users/\@me$"),
-            ("^/a%2Bb%2bc", r"^/a\+b\+c"),
-            ("^/%61%5F", "^/a_"),
-            ("^/a%2Fb%3B%20%C3%A9", "^/a%2Fb%3B%20%C3%A9"),
-            ("^/100%$", "^/100%$"),
-            ("^/%", "^/%"),
-            ("^/%4é", "^/%4é"),
-        ] {
-            assert_eq!(decode_pattern(pattern), want, "{pattern}");
-        }
-    }
 }

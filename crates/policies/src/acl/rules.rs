@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 use portcullis_core::call::{Call, ForeignClient, KeyHolder};
-use portcullis_core::canonical::{DecisionPath, Path, decode_pattern};
+use portcullis_core::canonical::{DecisionPath, Path, read_pattern};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::refusal::Refusal;
@@ -39,7 +39,7 @@ pub(super) enum Effect {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleSettings {
-    /// A path and everything below it (`/admin`), or, if it begins with `^`, a regular expression
+    /// A path and everything below it (`/admin`, or `/admin/*`), or, if it begins with `^`, a regular expression
     /// (`^/users/[0-9]+$`). Seen is the path behind the route's prefix in its decision form, in which every escape of a
     /// character that a path may have is decoded. All paths, if absent.
     #[serde(default)]
@@ -195,7 +195,11 @@ impl RuleSettings {
                 Place::Everywhere
             }
             Some(text) if text.starts_with('^') => {
-                let pattern = decode_pattern(text);
+                let read = read_pattern(text, ignores_case);
+                let pattern = read.unwrap_or_else(|message| {
+                    wrong("path", message);
+                    "^".to_owned()
+                });
                 if let Err(error) = set(std::slice::from_ref(&pattern), ignores_case) {
                     wrong("path", error);
                 }
@@ -234,6 +238,16 @@ impl RuleSettings {
 
 /// The form in which a declared path is compared. One that is not in canonical form would never be met.
 fn decided(text: &str, ignores_case: bool) -> Result<String, String> {
+    // As in patterns of routes; a rule covers everything below its path by itself.
+    let text = match text.strip_suffix("/*") {
+        Some("") => "/",
+        Some(above) => above,
+        None => text,
+    };
+    if text.contains('*') {
+        let hint = "a rule covers everything below its path by itself, and a pattern begins with '^'";
+        return Err(format!("'*' stands for nothing in the middle of a path: {hint}; '%2A' is the character"));
+    }
     match Path::parse(text) {
         Ok(path) if path.has_parameters() => Err("a path in a rule has no ';'".to_owned()),
         Ok(path) if !path.is_text() => Err("a path in a rule is UTF-8, and so are its escapes".to_owned()),

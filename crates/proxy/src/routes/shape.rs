@@ -88,6 +88,14 @@ impl DeclaredPath {
         if canonical.forwarded() != plain {
             return Err(problem(format!("a path is declared in its canonical form, here '{}'", canonical.forwarded())));
         }
+        if strict && text.split('/').any(|segment| segment == "*") {
+            let hint = if kind == "exact" {
+                "'pattern' takes '/*' at its end"
+            } else {
+                "a prefix covers everything below by itself"
+            };
+            return Err(problem(format!("'*' is no wildcard here: {hint}, and '%2A' is the character")));
+        }
         if strict && canonical.has_parameters() {
             return Err(problem("a declared path has no ';': no reading without parameters could meet it".to_owned()));
         }

@@ -103,14 +103,48 @@ fn every_character_of_a_path_is_the_same_escaped_and_not() {
         // Declared as it stands in a path, and as a pattern of what it is and of how it may be written.
         let canonical = Path::parse(&plain).expect("a path").forwarded().to_owned();
         for declared in [canonical.clone(), format!("^{}$", regex::escape(&canonical)), format!("^{}$", escaped[1])] {
-            // What a path has in escapes only stands there with its digits in upper case.
-            if declared.ends_with(&format!("%{byte:02x}b$")) && canonical != plain {
-                continue;
-            }
+            // A path in a rule looks like a wildcard where it has a star as it is.
+            let declared = if byte == b'*' && declared == canonical { "/a%2Ab".to_owned() } else { declared };
             let rules = compile(json!([{"path": declared, "effect": "deny"}]), Allow).expect("rules");
             for path in [&plain, &escaped[0], &escaped[1]] {
                 decides(&rules, "GET", path, None, Deny);
             }
+        }
+    }
+}
+
+#[test]
+fn a_star_at_the_end_is_everything_below_and_none_elsewhere() {
+    for declared in ["/admin/*", "/admin"] {
+        let rules = compile(json!([{"path": declared, "effect": "deny"}]), Allow).expect("rules");
+        for (path, want) in [("/admin", Deny), ("/admin/x/y", Deny), ("/administrator", Allow)] {
+            decides(&rules, "GET", path, None, want);
+        }
+    }
+    let all = compile(json!([{"path": "/*", "effect": "deny"}]), Allow).expect("rules");
+    decides(&all, "GET", "/x", None, Deny);
+    for declared in ["/admin*", "/*/admin", "/a/*/b", "/**"] {
+        assert!(compile(json!([{"path": declared, "effect": "deny"}]), Allow).is_err(), "{declared}");
+    }
+}
+
+#[test]
+fn patterns_meet_what_their_authors_read_in_them() {
+    for (pattern, path) in [
+        ("^/%C3%9Cber", "/%C3%9Cber"),
+        ("^/%c3%9cber", "/%C3%9Cber"),
+        ("^/\u{DC}ber", "/%C3%9Cber"),
+        ("^/a b", "/a%20b"),
+        ("^/\\[a", "/[a"),
+        ("^/%5ba", "/[a"),
+        ("^/a\\%40b", "/a@b"),
+        ("^/a%2fb", "/a%2Fb"),
+    ] {
+        for ignores_case in [false, true] {
+            let declared = json!([{"path": pattern, "effect": "deny"}]);
+            let declared: Vec<RuleSettings> = serde_json::from_value(declared).expect("well formed");
+            let rules = Rules::compile(&declared, Allow, ignores_case).expect("rules");
+            decides(&rules, "GET", path, None, Deny);
         }
     }
 }
