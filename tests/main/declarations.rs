@@ -314,3 +314,63 @@ fn two_hundred_changes_under_load_fail_no_call() {
     let dots = String::from_utf8_lossy(&answer).matches("1\r\n.\r\n").count();
     assert_eq!(dots, ticked);
 }
+
+#[test]
+fn no_call_meets_the_clients_of_one_state_with_the_routes_of_another() {
+    let backend = Backend::echo();
+    let gateway = Arc::new(Gateway::start());
+    gateway.admin_ok("POST", "/clients", Some(&json!({"name": "c", "services": []})), 201);
+    let key = text(&gateway.admin_ok("POST", "/clients/c/api-keys", None, 201), "api_key");
+    let access = text(&gateway.admin_ok("GET", "/clients/c", None, 200), "access_key");
+    // Neither state lets `c` call `shop`: in the one it has no grant, in the other a rule denies it. Both let it call
+    // `/moved`, the one by one service and its grant, the other by another.
+    let state = |number: usize| {
+        let (odd, now) = (number % 2 == 1, ["one/v1", "two/v1"][number % 2]);
+        let open = json!({"targets": [{"url": backend.url()}], "require": [["api_key"]]});
+        let mut shop = open.clone();
+        if odd {
+            shop["policies"] = json!({"acl": {"rules": [{"clients": ["c"], "effect": "deny"}]}});
+        }
+        json!({
+            "version": 1,
+            "services": {"shop/v1": shop, "one/v1": open, "two/v1": open},
+            "routes": {"moved": {"match": {"path": {"prefix": "/moved"}}, "service": now}},
+            "clients": {"c": {"services": if odd { vec![now, "shop"] } else { vec![now] }, "access_key": access}},
+        })
+    };
+    let apply = |number: usize| {
+        let bearer = format!("Bearer {}", gateway.token);
+        let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let body = state(number).to_string();
+        let answer = call(gateway.admin, "PUT", "/api/v1/declarations?adopt=true", &fields, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    apply(0);
+    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = [("/shop/v1/x", 403), ("/moved/x", 200), ("/shop/v1/x", 403), ("/moved/x", 200)]
+        .into_iter()
+        .map(|(target, status)| {
+            let (gateway, key) = (Arc::clone(&gateway), key.clone());
+            let (stop, calls) = (Arc::clone(&stop), Arc::clone(&calls));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Not by the client of the tests, which compares with what is explained a moment later.
+                    let mut stream = connect(gateway.data);
+                    let head =
+                        format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
+                    stream.write_all(head.as_bytes()).expect("sent");
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).expect("answered");
+                    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for number in 1..200 {
+        apply(number);
+    }
+    stop.store(true, Ordering::Relaxed);
+    load.into_iter().for_each(|thread| thread.join().expect("every call as both states have it"));
+    assert!(calls.load(Ordering::Relaxed) > 0);
+}

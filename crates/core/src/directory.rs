@@ -1,7 +1,9 @@
 //! Who may show which key: clients and API keys as every call looks them up.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -121,23 +123,101 @@ impl Entries {
     }
 }
 
+/// The newest state, and what counts for a worker that still routes by what was before it.
+#[derive(Debug, Clone, Default)]
+struct Published {
+    now: Arc<Entries>,
+    /// What counts up to a step, and the step from which the newest counts.
+    before: Option<(Arc<Entries>, u64)>,
+}
+
+thread_local! {
+    /// The last step that this thread has taken; one that takes none reads the newest.
+    static STEP: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
 /// The directory: one writer publishes, every call reads, and nobody waits.
+///
+/// A change of clients and keys alone counts at once. One that goes together with a change of routes is published in
+/// advance ([`Directory::prepare`]), and counts on each worker from the moment in which it takes up these routes.
 #[derive(Debug, Default)]
-pub struct Directory(ArcSwap<Entries>);
+pub struct Directory {
+    published: ArcSwap<Published>,
+    steps: AtomicU64,
+}
 
 impl Directory {
-    /// Reads the newest state. The result must not be kept across an `.await`.
+    /// Reads the newest state that counts on this thread. The result must not be kept across an `.await`.
     pub fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
-        look(&self.0.load())
+        let published = self.published.load();
+        match &published.before {
+            Some((before, step)) if STEP.get() < *step => look(before),
+            _ => look(&published.now),
+        }
     }
 
     /// A copy of the newest state, to be changed and published.
     pub fn copy(&self) -> Entries {
-        Entries::clone(&self.0.load())
+        Entries::clone(&self.published.load().now)
     }
 
-    /// Replaces the state.
+    /// Replaces the state, at once and for everybody.
     pub fn publish(&self, entries: Entries) {
-        self.0.store(Arc::new(entries));
+        self.published.store(Arc::new(Published { now: Arc::new(entries), before: None }));
+    }
+
+    /// Replaces the state for those who take the step that is returned; everybody else reads the former. One change is
+    /// prepared at a time, and ended with [`Directory::publish`].
+    pub fn prepare(&self, entries: Entries) -> u64 {
+        let step = self.steps.fetch_add(1, Ordering::AcqRel) + 1;
+        let before = Arc::clone(&self.published.load().now);
+        self.published.store(Arc::new(Published { now: Arc::new(entries), before: Some((before, step)) }));
+        step
+    }
+
+    /// The last step that was prepared.
+    pub fn step(&self) -> u64 {
+        self.steps.load(Ordering::Acquire)
+    }
+
+    /// Takes a step on this thread: from now on it reads what was prepared with it.
+    pub fn take(step: u64) {
+        STEP.set(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(enabled: bool) -> Entries {
+        let mut entries = Entries::default();
+        let client = Client { services: Vec::new(), access_key: None, enabled };
+        entries.set_client(&"shop".parse().expect("a label"), Some(client));
+        entries
+    }
+
+    #[test]
+    fn what_was_prepared_counts_from_the_step_on_and_what_was_published_at_once() {
+        let directory = Directory::default();
+        let name: Label = "shop".parse().expect("a label");
+        let knows = || directory.read(|entries| entries.client(&name).is_some());
+        let (first, ()) =
+            (directory.prepare(entries(true)), assert!(knows(), "whoever takes no steps reads the newest"));
+        Directory::take(first - 1);
+        assert!(!knows(), "not yet");
+        Directory::take(first);
+        assert!(knows());
+        directory.publish(entries(true));
+        let second = directory.prepare(entries(false));
+        assert!((second > first, directory.step()) == (true, second) && knows());
+        Directory::take(second);
+        assert!(!knows());
+        // What is taken back alone waits for nobody.
+        directory.publish(entries(true));
+        Directory::take(0);
+        assert!(knows());
+        directory.publish(entries(false));
+        assert!(!knows());
     }
 }

@@ -108,6 +108,8 @@ impl Snapshot {
 pub struct Update {
     /// What to route by from now on.
     pub snapshot: Arc<Snapshot>,
+    /// The step of the directory that goes with it.
+    pub step: u64,
     /// Told when it is so.
     pub done: oneshot::Sender<()>,
 }
@@ -129,15 +131,15 @@ impl Publisher {
         (Self { workers: senders, latest: Arc::default() }, inboxes)
     }
 
-    /// Gives every worker the snapshot and waits until all route by it.
-    pub async fn publish(&self, snapshot: Snapshot) {
+    /// Gives every worker the snapshot, with the step of the directory that goes with it, and waits until all route by it.
+    pub async fn publish(&self, snapshot: Snapshot, step: u64) {
         let snapshot = Arc::new(snapshot);
         let waiting: Vec<_> = self
             .workers
             .iter()
             .filter_map(|worker| {
                 let (done, taken) = oneshot::channel();
-                worker.send(Update { snapshot: Arc::clone(&snapshot), done }).ok().map(|()| taken)
+                worker.send(Update { snapshot: Arc::clone(&snapshot), step, done }).ok().map(|()| taken)
             })
             .collect();
         let all = async {

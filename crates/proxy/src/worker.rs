@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use portcullis_core::directory::Directory;
 use portcullis_core::network;
 use portcullis_core::vital;
 use slab::Slab;
@@ -265,7 +266,9 @@ fn watch_over(socket: &std::net::TcpListener, patience: Duration) -> io::Result<
 }
 
 fn take_up(update: Update) {
+    // In one moment: no call of this worker is in between.
     SNAPSHOT.set(Some(update.snapshot));
+    Directory::take(update.step);
     // Whoever published may have stopped waiting.
     let _ = update.done.send(());
 }

@@ -103,7 +103,7 @@ impl Pending {
             entries.set_key(*hash, Some(stored.value.owner.clone()));
         }
         workshop.directory.publish(entries);
-        workshop.publisher.publish(compiled.snapshot.clone()).await;
+        workshop.publisher.publish(compiled.snapshot.clone(), workshop.directory.step()).await;
         self.view.store(Arc::new(view));
         let work = work(workshop, compiled, self.view, self.requests);
         tokio::spawn(vital::task("the task of changes", work));
@@ -188,7 +188,8 @@ async fn work(
     }
 }
 
-/// Makes what was committed visible to calls: keys and clients first, so that a new route finds them.
+/// Makes what was committed visible to calls. Keys and clients count at once where they change alone; where routes change
+/// with them, each worker takes up both in one moment, so that no call meets the one without the other.
 async fn publish(workshop: &Workshop, batch: &Batch) {
     let mut entries = workshop.directory.copy();
     let (mut directory_changed, mut routes_changed) = (false, false);
@@ -204,10 +205,15 @@ async fn publish(workshop: &Workshop, batch: &Batch) {
         }
         directory_changed = true;
     }
-    if directory_changed {
-        workshop.directory.publish(entries);
-    }
     if routes_changed {
-        workshop.publisher.publish(batch.compiled.snapshot.clone()).await;
+        let step = match directory_changed {
+            true => workshop.directory.prepare(entries.clone()),
+            false => workshop.directory.step(),
+        };
+        workshop.publisher.publish(batch.compiled.snapshot.clone(), step).await;
+    }
+    if directory_changed {
+        // Also for a worker that is slow: what was taken back is gone when the change is answered.
+        workshop.directory.publish(entries);
     }
 }
