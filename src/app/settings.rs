@@ -101,14 +101,18 @@ pub(super) fn upstream_settings(
     own: Vec<SocketAddr>,
     sockets: usize,
 ) -> UpstreamSettings {
-    let allow = config.allow_targets.iter().map(|allow| match allow {
-        AllowTarget::Loopback => Allow::Loopback,
-        AllowTarget::Private => Allow::Private,
-        AllowTarget::Public => Allow::Public,
-        AllowTarget::Network(network) => Allow::Network(*network),
-    });
+    let allow = |allowed: &[AllowTarget]| {
+        let allow = allowed.iter().map(|allow| match allow {
+            AllowTarget::Loopback => Allow::Loopback,
+            AllowTarget::Private => Allow::Private,
+            AllowTarget::Public => Allow::Public,
+            AllowTarget::Network(network) => Allow::Network(*network),
+        });
+        allow.collect::<Vec<_>>()
+    };
+    let guard = Guard::new(allow(&config.allow_targets), own);
     UpstreamSettings {
-        guard: Guard::new(allow.collect(), own),
+        guard: guard.with_registered(allow(&config.registration.allow_targets)),
         per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
         sockets: Sockets::new(sockets),
         queue_wait: config.timeouts.upstream_queue_wait,

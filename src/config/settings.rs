@@ -137,6 +137,9 @@ settings! {
     registration: Registration {
         /// The path below which they are called, like "/svc" for "/svc/name/version". Empty: none, "/name/version".
         prefix: String = PATH_PREFIX(""),
+        /// Where they may be, of what `allow_targets` allows: also "loopback", "private", "public" and networks. A target at
+        /// another address is 400, a name that resolves to one 502. Empty: wherever services may be.
+        allow_targets: Vec<AllowTarget> = TARGETS(""),
         /// Services that stand registered with one enrolment token; one more is 409.
         services_per_enrolment: usize = POSITIVE("1000"),
         /// Versions of one service that came by registration; one more is 409.

@@ -110,7 +110,7 @@ fn limits_outlive_changes_of_declarations() {
     // Another policy of the service, other credentials, another service.
     scene.declare(&declared(&scene, &json!([]), &json!({"rate_limit": limit, "request_limits": {"body_bytes": 10}})));
     assert_eq!(get(&scene.gateway, "/a").status, 429);
-    register(&scene.gateway, "another", &scene.backend.url());
+    register(&scene.gateway, "another", "http://127.0.0.1:9");
     assert_eq!(get(&scene.gateway, "/a").status, 429);
     let two = json!({"limits": [limit, {"name": "more", "rate": 100, "per": "1h"}]});
     scene.declare(&declared(&scene, &json!([]), &json!({"rate_limit": two})));

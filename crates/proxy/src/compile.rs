@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_core::call::RouteFacts;
 use portcullis_core::canonical::{Host, Path};
-use portcullis_core::model::{HostMode, Name, PathOptions, Problem, Route, Service, ServiceId};
+use portcullis_core::model::{HostMode, Name, Owner, PathOptions, Problem, Route, Service, ServiceId, Stored};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_policies::Parts;
@@ -35,12 +35,13 @@ pub struct CompiledRoute {
 pub fn compile_service(
     path: String,
     id: &ServiceId,
-    service: &Service,
+    service: &Stored<Service>,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
-    let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target };
-    pipeline(path.into(), &BTreeMap::new(), id, service, forwarding, parts, upstreams)
+    let is_registered = service.owner == Owner::Registration;
+    let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target, is_registered };
+    pipeline(path.into(), &BTreeMap::new(), id, &service.value, forwarding, parts, upstreams)
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 
@@ -49,7 +50,7 @@ pub fn compile_service(
 pub fn compile_route<'a>(
     name: &Name,
     route: &Route,
-    service: impl FnOnce(&ServiceId) -> Option<&'a Service>,
+    service: impl FnOnce(&ServiceId) -> Option<&'a Stored<Service>>,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<CompiledRoute, Vec<Problem>> {
@@ -58,7 +59,7 @@ pub fn compile_route<'a>(
     let hosts = hosts(&route.matches.hosts).map_err(&mut keep).ok();
     let conditions = Conditions::parse(&route.matches).map_err(&mut keep).ok();
     let service = route.service.as_ref().and_then(service);
-    let paths = route.paths(service.map(Service::paths).unwrap_or_default());
+    let paths = route.paths(service.map(|service| service.value.paths()).unwrap_or_default());
     let path = DeclaredPath::parse(&route.matches.path, paths).map_err(|problem| keep(vec![problem])).ok();
     let pipeline = path
         .as_ref()
@@ -100,7 +101,7 @@ fn route_pipeline(
     name: &Name,
     route: &Route,
     path: &DeclaredPath,
-    service: Option<&Service>,
+    service: Option<&Stored<Service>>,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
@@ -113,7 +114,9 @@ fn route_pipeline(
     let Some(service) = service else {
         return Err(vec![Problem::new("service", format!("there is no service '{id}'"))]);
     };
-    let forwarding = forwarding(route, path)?;
+    let is_registered = service.owner == Owner::Registration;
+    let forwarding = Forwarding { is_registered, ..forwarding(route, path)? };
+    let service = &service.value;
     // Rules over paths are written for the paths the service gets; they would see others here, and let them pass.
     let has_rules = service.policies.get("acl").is_some_and(|acl| acl.get("rules").is_some());
     if has_rules && forwarding.path != ForwardPath::Rest && !route.policies.contains_key("acl") {
@@ -177,7 +180,7 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
         (None, true) => ForwardPath::Rest,
         (None, false) => ForwardPath::Whole,
     };
-    Ok(Forwarding { path: forward, host: route.host })
+    Ok(Forwarding { path: forward, host: route.host, is_registered: false })
 }
 
 fn pipeline(

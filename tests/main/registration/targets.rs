@@ -149,12 +149,84 @@ fn services_that_shared_a_target_before_it_had_rules_are_named_everywhere() {
     let directory = house.gateway.kill();
     std::fs::remove_file(directory.path().join("stderr.txt")).expect("there");
     house.gateway = Gateway::restart(directory, "");
-    let said = house.gateway.stderr();
-    assert!(said.contains("registered service 'early/v1' is at a target of 'pay/v1', past the rules there"), "{said}");
+    let line = "registered service 'early/v1' is at a target of 'pay/v1', past the rules there";
+    until("the log names it", || house.gateway.stderr().contains(line));
     // The rules of the service that is read at a start keep others away as before.
     refused(
         &announce(&house.gateway, &house.enrolment, &json!({"name": "late", "base_url": backend.url()})),
         409,
         "conflict",
     );
+}
+
+/// An open way to a service.
+fn open_way(house: &House, name: &str, service: &str) {
+    let body = json!({"match": {"path": {"prefix": format!("/{name}")}}, "service": service, "require": []});
+    let put = house.gateway.admin("PUT", &format!("/routes/{name}"), Some(&body));
+    assert!(matches!(put.status, 200 | 201), "{}", put.text());
+}
+
+#[test]
+fn registered_services_are_where_a_setting_lets_them() {
+    let house = House::with("registration.allow_targets = ['10.0.0.0/8', 'public']");
+    let backend = Backend::echo();
+    let by_name = written(&backend, "localhost", "");
+    let say =
+        |name: &str, url: &str| announce(&house.gateway, &house.enrolment, &json!({"name": name, "base_url": url}));
+    // An address is refused at once, however it is written.
+    for host in ["127.0.0.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "192.168.0.1", "[64:ff9b::7f00:1]"] {
+        let answer = say("evil", &written(&backend, host, ""));
+        refused(&answer, 400, "bad_base_url");
+        assert!(answer.text().contains("registration.allow_targets"), "{}", answer.text());
+    }
+    for (number, url) in ["http://10.1.2.3", "http://[::ffff:10.1.2.3]", "http://1.1.1.1"].iter().enumerate() {
+        assert_eq!(say(&format!("fine{number}"), url).status, 201, "{url}");
+    }
+    // It narrows what is allowed and does not widen it.
+    refused(&say("evil", "http://169.254.169.254"), 400, "bad_base_url");
+    // A name is judged by where it leads, at each connection. An operator's service may be there; its connections are not lent.
+    house.declare("ours/v1", &by_name, &json!({}));
+    let reply = house.register(&json!({"name": "evil", "base_url": by_name}));
+    open_way(&house, "way", "evil/v1");
+    let (token, key) = (house.token(), text(&reply, "api_key"));
+    for _ in 0..3 {
+        assert_eq!(house.gateway.call("GET", "/ours/v1/x", &[], b"").status, 200);
+        refused(&call_as(&house.gateway, "/evil/v1/x", &token, &key), 502, "upstream_address_refused");
+        refused(&house.gateway.call("GET", "/way", &[], b""), 502, "upstream_address_refused");
+    }
+    assert_eq!(backend.received().len(), 3);
+    let moved = json!({"name": "evil", "base_url": backend.url()});
+    refused(&announce(&house.gateway, &text(&reply, "registration_key"), &moved), 400, "bad_base_url");
+    // Whatever an operator has adopted is where an operator's services may be.
+    let file = house.gateway.directory().join("gate.yaml");
+    let declared = format!("version: 1\nservices:\n  evil/v1: {{targets: [{{url: '{by_name}'}}]}}\n");
+    std::fs::write(&file, declared).expect("written");
+    let adopted = house.cli(&["apply", "-f", &file.display().to_string(), "--yes", "--adopt"]);
+    assert!(adopted.status.success(), "{adopted:?}");
+    assert_eq!(call_as(&house.gateway, "/evil/v1/x", &token, &key).status, 200);
+    assert_eq!(house.gateway.call("GET", "/way", &[], b"").status, 200);
+}
+
+#[test]
+fn a_setting_for_registered_services_counts_for_those_that_stand() {
+    let mut house = House::with("");
+    let backend = Backend::echo();
+    let reply = house.register(&json!({"name": "early", "base_url": backend.url()}));
+    open_way(&house, "way", "early/v1");
+    let explain = |house: &House| {
+        let ask = json!({"method": "GET", "url": "http://gate.example/way"});
+        house.gateway.admin_ok("POST", "/explain", Some(&ask), 200)["outcome"].clone()
+    };
+    assert_eq!(
+        (house.gateway.call("GET", "/way", &[], b"").status, &explain(&house)["kind"]),
+        (200, &json!("forwarded"))
+    );
+    house.gateway = Gateway::restart(house.gateway.kill(), "registration.allow_targets = ['private']");
+    refused(&house.gateway.call("GET", "/way", &[], b""), 502, "upstream_address_refused");
+    let told = explain(&house);
+    assert_eq!((&told["kind"], &told["status"]), (&json!("refused"), &json!(502)), "{told}");
+    let again = json!({"name": "early", "base_url": backend.url()});
+    assert_eq!(announce(&house.gateway, &text(&reply, "registration_key"), &again).status, 200, "it is no change");
+    house.gateway = Gateway::restart(house.gateway.kill(), "");
+    assert_eq!(house.gateway.call("GET", "/way", &[], b"").status, 200);
 }

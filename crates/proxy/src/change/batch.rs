@@ -57,7 +57,7 @@ impl Compiled {
             Some(stored) => {
                 // One without a way of its own is compiled too: what is wrong with it is told nevertheless.
                 let path = view.default_routes().place(id, stored.owner);
-                let pipeline = compile_service(path, id, &stored.value, &workshop.parts, &workshop.upstreams)?;
+                let pipeline = compile_service(path, id, stored, &workshop.parts, &workshop.upstreams)?;
                 let route = DefaultRoute { pipeline, is_registered: stored.owner == Owner::Registration };
                 view.default_path(id).is_some().then_some(route)
             }
@@ -72,7 +72,7 @@ impl Compiled {
         let compiled = match view.route(name) {
             None => None,
             Some(stored) => {
-                let service = |id: &ServiceId| view.service(id).map(|stored| &stored.value);
+                let service = |id: &ServiceId| view.service(id).map(AsRef::as_ref);
                 Some(compile_route(name, &stored.value, service, &workshop.parts, &workshop.upstreams)?)
             }
         };

@@ -46,7 +46,7 @@ pub(super) fn misplaced(upstreams: &Upstreams, former: &View, next: &View, id: &
         let at = problem.path.trim_start_matches("targets[").split(']').next().and_then(|at| at.parse::<usize>().ok());
         at.and_then(|at| targets.get(at)).is_none_or(|target| before.iter().all(|former| former.url != target.url))
     };
-    let found = upstreams.judge(targets).into_iter().filter(is_new);
+    let found = upstreams.judge(targets, stored.owner).into_iter().filter(is_new);
     let found: Vec<_> = found.map(|problem| problem.under(&format!("services.{id}"))).collect();
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
@@ -118,13 +118,13 @@ impl DryRun {
         let touched = Touched::by(&next, edits);
         for id in touched.services {
             if let Some(stored) = next.service(id) {
-                problems.of_service(id, compile_service(id.path(), id, &stored.value, &self.parts, &self.upstreams));
+                problems.of_service(id, compile_service(id.path(), id, stored, &self.parts, &self.upstreams));
                 problems.of_place(misplaced(&self.upstreams, view, &next, id));
             }
         }
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
-            let service = |id: &ServiceId| next.service(id).map(|stored| &stored.value);
+            let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
             let compiled = compile_route(name, &stored.value, service, &self.parts, &self.upstreams);
             problems.of_route(&next, name, compiled);
         }

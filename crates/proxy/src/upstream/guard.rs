@@ -41,12 +41,15 @@ pub enum Forbidden {
     Own,
     /// It is of a class, or there is an address of that class inside of it, that is not allowed.
     Class(Class),
+    /// The service registered itself, and such services are not there.
+    Registered,
 }
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Own => "the gateway itself listens there",
+            Self::Registered => "'registration.allow_targets' leaves it out",
             Self::Class(Class::Metadata) => {
                 "a cloud tells machines their secrets there; only a network in 'allow_targets' admits it"
             }
@@ -64,13 +67,30 @@ impl fmt::Display for Forbidden {
 #[derive(Debug, Clone)]
 pub struct Guard {
     allow: Vec<Allow>,
+    /// Where services that registered themselves may be; wherever others may, if empty.
+    registered: Vec<Allow>,
+    /// Whether it decides for such a service.
+    is_for_registered: bool,
     own: Vec<SocketAddr>,
 }
 
 impl Guard {
     /// A guard that lets through what is allowed and never one of the gateway's own listeners.
     pub fn new(allow: Vec<Allow>, own: Vec<SocketAddr>) -> Self {
-        Self { allow, own }
+        Self { allow, registered: Vec::new(), is_for_registered: false, own }
+    }
+
+    /// The same, where services that registered themselves may be in these places alone, and nowhere where others may not.
+    /// Empty: wherever others may.
+    #[must_use]
+    pub fn with_registered(self, registered: Vec<Allow>) -> Self {
+        Self { registered, ..self }
+    }
+
+    /// The guard for services that registered themselves; none if they may be wherever others may.
+    #[must_use]
+    pub fn for_registered(&self) -> Option<Self> {
+        (!self.registered.is_empty()).then(|| Self { is_for_registered: true, ..self.clone() })
     }
 
     /// Whether this address may be connected to.
@@ -86,27 +106,16 @@ impl Guard {
         if readings.iter().any(is_own) {
             return Err(Forbidden::Own);
         }
-        self.judge_ip(address.ip()).map_err(Forbidden::Class)
+        self.judge_ip(address.ip())
     }
 
     /// Whether an address is allowed, whoever listens there; if not, the class that is not.
-    fn judge_ip(&self, ip: IpAddr) -> Result<(), Class> {
-        let names =
-            |ip| self.allow.iter().any(|allow| matches!(allow, Allow::Network(network) if network.contains(ip)));
-        if names(ip) {
-            return Ok(());
+    fn judge_ip(&self, ip: IpAddr) -> Result<(), Forbidden> {
+        judge_by(&self.allow, ip).map_err(Forbidden::Class)?;
+        if self.is_for_registered {
+            judge_by(&self.registered, ip).map_err(|_| Forbidden::Registered)?;
         }
-        let refused = Readings::of(ip).iter().find(|ip| !names(*ip) && !self.allows(address::class(*ip)));
-        refused.map_or(Ok(()), |ip| Err(address::class(ip)))
-    }
-
-    fn allows(&self, class: Class) -> bool {
-        self.allow.iter().any(|allow| {
-            matches!(
-                (allow, class),
-                (Allow::Loopback, Class::Loopback) | (Allow::Private, Class::Private) | (Allow::Public, Class::Public)
-            )
-        })
+        Ok(())
     }
 
     /// What is wrong with targets whose URL itself names an address that is not connected to. Names are judged by what
@@ -114,7 +123,7 @@ impl Guard {
     pub fn problems(&self, targets: &[Target]) -> Vec<Problem> {
         let forbidden = |(position, target): (usize, &Target)| {
             let address = literal(&target.url)?;
-            let reason = self.judge_ip(address.ip()).map_err(Forbidden::Class).err()?;
+            let reason = self.judge_ip(address.ip()).err()?;
             let message = format!("the gateway does not connect to {}: {reason}", address.ip());
             Some(Problem::new(format!("targets[{position}].url"), message))
         };
@@ -130,6 +139,25 @@ impl Guard {
                 .iter()
                 .any(|own| own.port() == remote.port() && (own.ip().is_unspecified() || own.ip() == remote.ip()))
     }
+}
+
+/// Whether an address is in a list; if not, the class that is not.
+fn judge_by(allow: &[Allow], ip: IpAddr) -> Result<(), Class> {
+    let names = |ip| allow.iter().any(|allow| matches!(allow, Allow::Network(network) if network.contains(ip)));
+    if names(ip) {
+        return Ok(());
+    }
+    let refused = Readings::of(ip).iter().find(|ip| !names(*ip) && !allows(allow, address::class(*ip)));
+    refused.map_or(Ok(()), |ip| Err(address::class(ip)))
+}
+
+fn allows(allow: &[Allow], class: Class) -> bool {
+    allow.iter().any(|allow| {
+        matches!(
+            (allow, class),
+            (Allow::Loopback, Class::Loopback) | (Allow::Private, Class::Private) | (Allow::Public, Class::Public)
+        )
+    })
 }
 
 /// The address of a target that is not a name.
@@ -225,6 +253,34 @@ mod tests {
         check(&["public"], "[2002:a00:1::1]:80", false);
         check(&["private"], "[64:ff9b::a00:1]:80", true);
         check(&["100.64.0.0/10"], "100.100.100.200:80", true);
+    }
+
+    #[test]
+    fn a_list_for_registered_services_narrows_and_never_widens() {
+        let read = |list: &[&str]| list.iter().map(|allow| allow.parse().expect("well formed")).collect::<Vec<Allow>>();
+        let at = |address: &str| SocketAddr::new(address.parse().expect("an address"), 80);
+        let own = vec!["127.0.0.1:80".parse().expect("an address")];
+        let guard = |allow: &[&str], registered: &[&str]| {
+            Guard::new(read(allow), own.clone()).with_registered(read(registered))
+        };
+        assert!(guard(&["private"], &[]).for_registered().is_none());
+        for (allow, registered, address, wanted) in [
+            (&["private", "public"][..], &["10.1.0.0/16"][..], "10.1.0.1", Ok(())),
+            (&["private", "public"], &["10.1.0.0/16"], "::ffff:10.1.0.1", Ok(())),
+            (&["private", "public"], &["10.1.0.0/16"], "10.2.0.1", Err(Forbidden::Registered)),
+            (&["private", "public"], &["private"], "1.1.1.1", Err(Forbidden::Registered)),
+            (&["private", "public"], &["private"], "64:ff9b::101:101", Err(Forbidden::Registered)),
+            (&["100.64.0.0/10"], &["private"], "100.100.100.200", Err(Forbidden::Registered)),
+            (&["private"], &["public", "0.0.0.0/0"], "1.1.1.1", Err(Forbidden::Class(Class::Public))),
+            (&["private"], &["169.254.169.254"], "169.254.169.254", Err(Forbidden::Class(Class::Metadata))),
+            (&["loopback"], &["loopback"], "127.0.0.1", Err(Forbidden::Own)),
+        ] {
+            let guard = guard(allow, registered);
+            let narrow = guard.for_registered().expect("it narrows");
+            assert_eq!(narrow.judge(at(address)), wanted, "{allow:?} {registered:?} {address}");
+            assert!(guard.judge(at(address)).is_ok() || wanted.is_err(), "never wider");
+            assert_eq!(guard.judge(at(address)).is_ok(), matches!(wanted, Ok(()) | Err(Forbidden::Registered)));
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{HostMode, Problem, Protocol, Target, TargetTls};
+use portcullis_core::model::{HostMode, Owner, Problem, Protocol, Target, TargetTls};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
@@ -87,6 +87,8 @@ pub struct Forwarding {
     pub path: ForwardPath,
     /// Which `Host` the target gets.
     pub host: HostMode,
+    /// Whether the service registered itself, and is connected to in the places alone that such services may be in.
+    pub is_registered: bool,
 }
 
 /// What of a call's path goes behind the target's base path.
@@ -103,31 +105,53 @@ pub enum ForwardPath {
 /// Makes upstream endpoints.
 #[derive(Debug, Clone)]
 pub struct Upstreams {
+    declared: Manner,
+    registered: Manner,
+    identities: Arc<Identities>,
+}
+
+/// How calls are dealt with, and those among them that are streams which may be silent.
+#[derive(Debug, Clone)]
+struct Manner {
     settings: Arc<Settings>,
     patient: Arc<Settings>,
-    identities: Arc<Identities>,
+    /// Whether its connections are for nobody else.
+    is_apart: bool,
+}
+
+impl Manner {
+    fn of(settings: Settings, is_apart: bool) -> Self {
+        let idle = settings.stream_idle;
+        let patient = Arc::new(Settings { first_byte: idle, body_idle: idle, ..settings.clone() });
+        Self { settings: Arc::new(settings), patient, is_apart }
+    }
 }
 
 impl Upstreams {
     /// A maker of endpoints that share these settings. By the clock, certificates of targets are judged.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let identities = Arc::new(Identities::new(&settings.files, clock));
-        let idle = settings.stream_idle;
-        let patient = Arc::new(Settings { first_byte: idle, body_idle: idle, ..settings.clone() });
-        Self { settings: Arc::new(settings), patient, identities }
+        let narrow = settings.guard.for_registered();
+        let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
+        let declared = Manner::of(settings, false);
+        Self { registered: narrow.unwrap_or_else(|| declared.clone()), declared, identities }
     }
 
     /// A client for requests in the gateway's own name, that goes where calls may go and proves others by the machine's
     /// roots, or by these authorities in PEM alone.
     pub fn outbound(&self, ca: Option<String>) -> Result<HttpOutbound, Vec<Problem>> {
         let identity = self.identities.of(&TargetTls { ca, ..TargetTls::default() })?;
-        Ok(HttpOutbound::new(self.settings.guard.clone(), identity))
+        Ok(HttpOutbound::new(self.declared.settings.guard.clone(), identity))
     }
 
     /// What is wrong with the addresses of targets that a change declares. What was declared before, and is compiled as it
     /// stands, is judged when it is connected to: its service may have other targets.
-    pub fn judge(&self, targets: &[Target]) -> Vec<Problem> {
-        self.settings.guard.problems(targets)
+    pub fn judge(&self, targets: &[Target], owner: Owner) -> Vec<Problem> {
+        self.manner(owner == Owner::Registration).settings.guard.problems(targets)
+    }
+
+    fn manner(&self, is_registered: bool) -> &Manner {
+        if is_registered { &self.registered } else { &self.declared }
     }
 
     /// Takes up certificates of this node whose files have changed. Reads files.
@@ -154,11 +178,13 @@ impl Upstreams {
         }
         match peer::peers(targets, protocol, tls, &self.identities) {
             Ok(peers) if problems.is_empty() => {
-                let targets = Targets::new(peers.into_iter().zip(targets.iter().map(|target| target.weight)));
-                let settings = Arc::clone(&self.settings);
+                let manner = self.manner(forwarding.is_registered);
+                let peers = peers.into_iter().map(|peer| if manner.is_apart { peer.apart() } else { peer });
+                let targets = Targets::new(peers.zip(targets.iter().map(|target| target.weight)));
+                let settings = Arc::clone(&manner.settings);
                 // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
                 let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
-                let patient = Arc::clone(if speaks_grpc { &self.patient } else { &settings });
+                let patient = Arc::clone(if speaks_grpc { &manner.patient } else { &settings });
                 Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
             }
             peers => {

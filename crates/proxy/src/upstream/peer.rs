@@ -20,14 +20,16 @@ pub struct PoolKey {
     identity: Option<u64>,
     /// What may be spoken.
     pub spoken: Spoken,
+    /// Whether they are for services that registered themselves alone, which may be in fewer places.
+    is_apart: bool,
 }
 
 impl PoolKey {
-    fn new(authority: &Arc<str>, identity: Option<u64>, spoken: Spoken) -> Self {
+    fn new(authority: &Arc<str>, identity: Option<u64>, spoken: Spoken, is_apart: bool) -> Self {
         /// Who declares targets must not be able to choose hashes.
         static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        let hash = SEED.hash_one((authority, identity, spoken));
-        Self { hash, authority: Arc::clone(authority), identity, spoken }
+        let hash = SEED.hash_one((authority, identity, spoken, is_apart));
+        Self { hash, authority: Arc::clone(authority), identity, spoken, is_apart }
     }
 }
 
@@ -118,11 +120,18 @@ impl Peer {
 
     fn new(url: TargetUrl, tls: Option<PeerTls>, protocol: Protocol) -> Self {
         let identity = tls.as_ref().map(|tls| tls.identity.id());
-        let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken));
+        let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken, false));
         let pool = key(Spoken::to(url.scheme(), protocol));
         let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
         let host = HeaderValue::from_str(url.authority()).ok();
         Self { pool, http1, url, host, tls }
+    }
+
+    /// The same with connections that are not shared with services of operators: where those may be, this one may not.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        let key = |held: &PoolKey| Arc::new(PoolKey::new(&held.authority, held.identity, held.spoken, true));
+        Self { pool: key(&self.pool), http1: key(&self.http1), ..self }
     }
 
     /// Which connections are for a call, by whether it wishes to go on in another protocol.

@@ -1,3 +1,5 @@
+//! Which targets share a place, which declarations are rules, and that the index follows what is declared.
+
 use portcullis_core::model::{Owner, Route, Service};
 use serde_json::{Value, json};
 
