@@ -50,7 +50,7 @@ pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Lea
         }
         // The service reads the path in lower case as the same: it must not belong to a route that regards case.
         let folded = path.decision().folded();
-        let is_same = |found: Option<(Arc<Pipeline>, usize)>| found.is_some_and(|(it, _)| Arc::ptr_eq(&it, &pipeline));
+        let is_same = |found: Option<Leads>| found.is_some_and(|found| Arc::ptr_eq(&found.pipeline, &pipeline));
         if folded.decision() != path.decision() && !is_same(find(&wanted.at(folded.decision()))) {
             let detail = "in lower case, the path belongs to a different route";
             return Err(Refusal::malformed("doubtful_case", detail));
