@@ -139,10 +139,11 @@ fn walk(gateway: &Gateway, kept: &Path) {
     }
 
     // A service that had registered itself says where it is now, and another one comes with the same enrolment.
-    let here = json!({"name": "registered", "base_url": backend.url()});
+    let moved = Backend::echo();
+    let here = json!({"name": "registered", "base_url": moved.url()});
     assert_eq!(announce(gateway, &secret("enrolment"), &here).status, 409);
     assert_eq!(announce(gateway, &secret("registration_key"), &here).status, 200);
     assert_eq!(call_as(gateway, "/registered/v1/x", &token, &secret("service_key")).status, 200);
-    let other = json!({"name": "another", "base_url": backend.url()});
+    let other = json!({"name": "another", "base_url": moved.url()});
     assert_eq!(announce(gateway, &secret("enrolment"), &other).status, 201);
 }

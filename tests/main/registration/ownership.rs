@@ -39,17 +39,6 @@ fn a_registration_writes_only_what_registration_made() {
     assert_eq!(update(&house, &key, "v3", MOVED).status, 200);
     let shown = house.gateway.admin_ok("GET", "/services/orders/registration", None, 200);
     assert_eq!(shown["versions"], json!(["v3"]));
-    // With the last of them goes the registration: its key is good for nothing, not for a new version either.
-    let both = format!(
-        "version: 1\nservices:\n  orders/v1: {{targets: [{{url: '{NOWHERE}'}}]}}\n  orders/v3: {{targets: [{{url: '{MOVED}'}}]}}\n"
-    );
-    std::fs::write(&file, both).expect("written");
-    let output = house.cli(&["apply", "--yes", "--adopt", "-f", &file.display().to_string()]);
-    assert!(output.status.success(), "{output:?}");
-    for version in ["v1", "v3", "v4"] {
-        refused(&update(&house, &key, version, MOVED), 401, "invalid_credential");
-    }
-    assert_eq!(house.gateway.admin("GET", "/services/orders/registration", None).status, 404);
 }
 
 #[test]

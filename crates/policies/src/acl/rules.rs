@@ -238,15 +238,14 @@ impl RuleSettings {
 
 /// The form in which a declared path is compared. One that is not in canonical form would never be met.
 fn decided(text: &str, ignores_case: bool) -> Result<String, String> {
-    // As in patterns of routes; a rule covers everything below its path by itself.
-    let text = match text.strip_suffix("/*") {
-        Some("") => "/",
-        Some(above) => above,
-        None => text,
-    };
-    if text.contains('*') {
+    // As in patterns of routes; a rule covers its path and everything below it by itself.
+    let text = text.strip_suffix("/*").unwrap_or(text);
+    let text = if text.is_empty() { "/" } else { text };
+    let text = if text.len() > 1 { text.strip_suffix('/').unwrap_or(text) } else { text };
+    // Among other characters it is one.
+    if text.split('/').any(|segment| matches!(segment, "*" | "**")) {
         let hint = "a rule covers everything below its path by itself, and a pattern begins with '^'";
-        return Err(format!("'*' stands for nothing in the middle of a path: {hint}; '%2A' is the character"));
+        return Err(format!("'*' stands for no segment in a path: {hint}; '%2A' is the character"));
     }
     match Path::parse(text) {
         Ok(path) if path.has_parameters() => Err("a path in a rule has no ';'".to_owned()),

@@ -102,7 +102,6 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
         plan.removal(&Declared::Service(id.clone()), Edit::Service(id.clone(), None));
     }
     plan.forget_names(view, declared, &gone);
-    plan.forget_registrations(view, declared, rules);
     for (name, route) in &declared.routes {
         let edit = Edit::Route(name.clone(), Some(Box::new(route.clone())));
         plan.object(rules, Declared::Route(name.clone()), view.route(name), route, edit);
@@ -191,24 +190,6 @@ impl Plan {
             }
             let own = KeyOwner::Service(name.clone());
             self.edits.extend(view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None)));
-        }
-    }
-
-    /// With the last version that came by registration goes the registration, also where the file has taken that over.
-    fn forget_registrations(&mut self, view: &View, declared: &Declarations, rules: &Rules<'_>) {
-        if !rules.adopt || rules.owner == Owner::Registration {
-            return;
-        }
-        let came = |id: &ServiceId| view.service(id).is_some_and(|stored| stored.owner == Owner::Registration);
-        let adopted: BTreeSet<&Name> = declared.services.keys().filter(|id| came(id)).map(|id| &id.name).collect();
-        for name in adopted {
-            let stays = view.versions(name).iter().any(|version| {
-                let id = ServiceId { name: name.clone(), version: version.clone() };
-                came(&id) && !declared.services.contains_key(&id)
-            });
-            if !stays && view.registration(name).is_some() {
-                self.edits.push(Edit::Registration(name.clone(), None));
-            }
         }
     }
 

@@ -124,9 +124,10 @@ fn route_has_rules(route: &Route) -> bool {
     narrow || route.policies.iter().any(|(kind, settings)| refuses(kind, settings))
 }
 
-/// Whether it asks for something, and for something else than every registered service asks for.
+/// Whether every way in asks for something that a registered service does not ask for: that wants a token and a key.
 fn is_narrow(require: &[Vec<String>]) -> bool {
-    !require.is_empty() && require != default_require()
+    let usual = default_require().concat();
+    !require.is_empty() && require.iter().all(|kinds| kinds.iter().any(|kind| !usual.contains(kind)))
 }
 
 /// Whether a policy with these settings refuses some calls.

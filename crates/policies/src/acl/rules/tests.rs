@@ -115,7 +115,7 @@ fn every_character_of_a_path_is_the_same_escaped_and_not() {
 
 #[test]
 fn a_star_at_the_end_is_everything_below_and_none_elsewhere() {
-    for declared in ["/admin/*", "/admin"] {
+    for declared in ["/admin/*", "/admin", "/admin/"] {
         let rules = compile(json!([{"path": declared, "effect": "deny"}]), Allow).expect("rules");
         for (path, want) in [("/admin", Deny), ("/admin/x/y", Deny), ("/administrator", Allow)] {
             decides(&rules, "GET", path, None, want);
@@ -123,7 +123,11 @@ fn a_star_at_the_end_is_everything_below_and_none_elsewhere() {
     }
     let all = compile(json!([{"path": "/*", "effect": "deny"}]), Allow).expect("rules");
     decides(&all, "GET", "/x", None, Deny);
-    for declared in ["/admin*", "/*/admin", "/a/*/b", "/**"] {
+    let literal = compile(json!([{"path": "/a*b", "effect": "deny"}]), Allow).expect("rules");
+    for (path, want) in [("/a*b", Deny), ("/a%2Ab/x", Deny), ("/axb", Allow)] {
+        decides(&literal, "GET", path, None, want);
+    }
+    for declared in ["/*/admin", "/a/*/b", "/**", "/a/**"] {
         assert!(compile(json!([{"path": declared, "effect": "deny"}]), Allow).is_err(), "{declared}");
     }
 }
