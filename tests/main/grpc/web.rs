@@ -123,7 +123,8 @@ fn errors_and_refusals_are_in_the_body() {
         assert!(trailers.contains("grpc-status: 4\r\n"), "{trailers}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{answer:?}");
     }
-    scene.gateway.record("status=504", |record| record["refusal"] == "deadline_exceeded" && record["grpc_status"] == 4);
+    // The service keeps the deadline too, and may be the first to say so.
+    scene.gateway.record("limit=50", |record| record["grpc_status"] == 4);
     let record = scene.gateway.record("status=400", |record| record["grpc_status"] == 3);
     assert_eq!(record["refusal"], "bad_grpc_timeout");
 
