@@ -36,6 +36,11 @@ impl RequestId {
         self.0.to_str().unwrap_or("-")
     }
 
+    /// The same as bytes, which nobody looks at to know that they are text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Bytes of its text.
     pub fn size(&self) -> usize {
         self.0.len()

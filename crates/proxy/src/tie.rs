@@ -166,7 +166,12 @@ pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
 
 /// A call that waits for its answer. It is tied when it has waited for a while; [`crate::upstream::forward::Wait`] has it
 /// looked at then.
-pub struct Waiting {
+///
+/// None of it where its caller has shown nothing that can be taken back.
+pub struct Waiting(Option<Shown>);
+
+/// What the caller of a waiting call was let in by.
+struct Shown {
     ties: Ties,
     certificate: Option<Arc<ClientCertificate>>,
     since: u32,
@@ -176,24 +181,28 @@ pub struct Waiting {
 impl Waiting {
     /// Takes what the caller was let in by, until it ends.
     pub fn begin(call: &mut Call) -> Self {
-        let certificate = call.peer.certificate.clone();
-        Self { ties: mem::take(&mut call.caller.ties), certificate, since: worker::tick(), tie: None }
+        let (ties, certificate) = (&mut call.caller.ties, &call.peer.certificate);
+        let is_tied = !ties.are_none() || certificate.is_some();
+        let shown =
+            || Shown { ties: mem::take(ties), certificate: certificate.clone(), since: worker::tick(), tie: None };
+        Self(is_tied.then(shown))
     }
 
     /// Whether the caller is not to get an answer any more.
     pub fn is_cut(&mut self, context: &Context<'_>) -> bool {
-        if self.tie.is_none() {
-            if !has_lasted(self.since) || self.ties.are_none() && self.certificate.is_none() {
-                return false;
-            }
-            self.tie = Some(Tie::since(self.since, self.ties.clone(), self.certificate.clone()));
+        let Some(Shown { ties, certificate, since, tie }) = &mut self.0 else { return false };
+        if tie.is_none() && !has_lasted(*since) {
+            return false;
         }
-        self.tie.as_ref().is_some_and(|tie| tie.is_cut_for(Side::Answer, context))
+        let tie = tie.get_or_insert_with(|| Tie::since(*since, ties.clone(), certificate.clone()));
+        tie.is_cut_for(Side::Answer, context)
     }
 
     /// Gives it back.
     pub fn end(self, call: &mut Call) {
-        call.caller.ties = self.ties;
+        if let Some(shown) = self.0 {
+            call.caller.ties = shown.ties;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The host a request is for, and hosts that are declared, in one form.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -17,16 +18,27 @@ const LONGEST: usize = 253;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Host(HeaderValue);
 
+thread_local! {
+    /// The last host in its one form that was read on this thread: most requests are for the same one again.
+    static LATEST: RefCell<Host> = const { RefCell::new(Host(HeaderValue::from_static("localhost"))) };
+}
+
 impl Host {
     /// Reads a `Host` field or the authority of an absolute target; 400 if it is none.
     pub fn parse(raw: &[u8]) -> Result<Self, Refusal> {
-        if is_plain(raw)
-            && let Some(short) = Short::of(raw)
-            && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_owner(short))
-        {
-            return Ok(Self(value));
-        }
-        Self::read(raw)
+        LATEST.with_borrow_mut(|latest| {
+            if latest.0.as_bytes() == raw {
+                return Ok(latest.clone());
+            }
+            if is_plain(raw)
+                && let Some(short) = Short::of(raw)
+                && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_owner(short))
+            {
+                *latest = Self(value);
+                return Ok(latest.clone());
+            }
+            Self::read(raw)
+        })
     }
 
     /// The host of a request that names none, as HTTP/1.0 allows.

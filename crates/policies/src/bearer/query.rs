@@ -19,6 +19,10 @@ pub(super) fn token(call: &Call) -> Option<String> {
 /// Cuts every `access_token` out of the query if one of them is doomed.
 pub(super) fn cut(call: &mut Call, doomed: impl Fn(&[u8]) -> bool) {
     let Some(query) = call.request.query.as_deref() else { return };
+    // In no spelling is the parameter shorter than its name.
+    if query.len() < PARAMETER.len() {
+        return;
+    }
     let mut pairs = query.split(|byte| *byte == b'&');
     if !pairs.any(|pair| value(pair).is_some_and(|token| doomed(&token))) {
         return;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Wakes the task that drives a connection, unless it is known that there is nothing for it to do.
 ///
@@ -14,9 +14,35 @@ use std::task::{Context, Wake, Waker};
 pub struct Bell {
     task: OnceLock<Waker>,
     is_muffled: AtomicBool,
+    is_let_go: AtomicBool,
+}
+
+/// Somebody has the connection, or what it has become. Whoever drives it sees when that is over.
+#[derive(Debug)]
+pub struct Held(Arc<Bell>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.is_let_go.store(true, Relaxed);
+        // Also where it is muffled.
+        if let Some(task) = self.0.task.get() {
+            task.wake_by_ref();
+        }
+    }
 }
 
 impl Bell {
+    /// That somebody has the connection. There is one of these.
+    pub fn held(self: &Arc<Self>) -> Held {
+        Held(Arc::clone(self))
+    }
+
+    /// Ready when nobody has it any more. For the task that drives it.
+    pub fn poll_let_go(&self, context: &Context<'_>) -> Poll<()> {
+        self.task.get_or_init(|| context.waker().clone());
+        if self.is_let_go.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Drives a connection, in a task of its own: the same waker comes with each look.
     pub async fn drive<F: Future>(self: Arc<Self>, connection: F) -> F::Output {
         let waker = Waker::from(Arc::clone(&self));
@@ -54,7 +80,6 @@ impl Wake for Bell {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
-    use std::task::Poll;
 
     use super::*;
 

@@ -16,11 +16,10 @@ use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
-use super::bell::Bell;
+use super::bell::{Bell, Held};
 use super::guard::{Guard, literal};
 use super::http2::{self, Shared, Silent};
 use super::noting::{Noted, Noting};
@@ -49,7 +48,7 @@ pub struct Connection {
     /// What has passed over it.
     pub noted: Arc<Noted>,
     /// Keeps the connection counted as open, also when it goes on in another protocol.
-    pub open: oneshot::Sender<()>,
+    pub held: Held,
     /// Wakes whoever drives it.
     pub bell: Arc<Bell>,
     /// With which certificate of the gateway it was opened, or the one before.
@@ -123,33 +122,33 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         .await
         .map_err(|error| unreachable(target, error))?;
     let key = Arc::clone(slot.key());
-    let (open, closed) = oneshot::channel();
     let bell = Arc::<Bell>::default();
+    let held = bell.held();
     let driven = Arc::clone(&bell).drive(connection.with_upgrades());
-    let passed = Arc::clone(&noted);
+    let (seen, passed) = (Arc::clone(&bell), Arc::clone(&noted));
     tokio::spawn(async move {
-        drive(driven, closed, &passed, LAST_WORDS).await;
+        drive(driven, &seen, &passed, LAST_WORDS).await;
         drop(slot);
     });
-    Ok(Opened::Http1(Connection { key, sender, noted, open, bell, generation }))
+    Ok(Opened::Http1(Connection { key, sender, noted, held, bell, generation }))
 }
 
-/// Drives a connection until it has ended and nobody has it any more, or has what it has become. `held` is dropped when
-/// that is so; nothing is ever sent over it. What went wrong is told to the call that waits for an answer.
+/// Drives a connection until it has ended and nobody has it any more, or has what it has become. What went wrong is told
+/// to the call that waits for an answer.
 ///
 /// Whoever lets go of a connection in the middle may leave some of a request on its way. That may still leave, as long as
 /// the target takes some of it now and then; one that takes nothing is not waited for, or it would never let go of the
 /// connection's place.
-async fn drive(connection: impl Future, held: oneshot::Receiver<()>, noted: &Noted, last_words: Duration) {
-    let (mut connection, mut held) = (pin!(connection), pin!(held));
+async fn drive(connection: impl Future, bell: &Bell, noted: &Noted, last_words: Duration) {
+    let mut connection = pin!(connection);
     let has_ended = poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(true);
         }
-        held.as_mut().poll(context).map(|_| false)
+        bell.poll_let_go(context).map(|()| false)
     });
     if has_ended.await {
-        let _ = held.await;
+        poll_fn(|context| bell.poll_let_go(context)).await;
         return;
     }
     let mut written = noted.written.load(Relaxed);
@@ -249,15 +248,15 @@ mod tests {
     /// Drives what never ends and does this each time it is looked at, after whoever had it has let it go. How often it
     /// was looked at.
     async fn looked_at(noted: &Noted, mut look: impl FnMut(u32)) -> u32 {
-        let (held, dropped) = oneshot::channel();
-        drop(held);
+        let bell = Arc::<Bell>::default();
+        drop(bell.held());
         let mut looks = 0;
         let connection = poll_fn(|_| {
             looks += 1;
             look(looks);
             Poll::<()>::Pending
         });
-        drive(connection, dropped, noted, Duration::from_millis(1)).await;
+        drive(connection, &bell, noted, Duration::from_millis(1)).await;
         looks
     }
 
@@ -276,8 +275,9 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_somebody_has_is_counted_until_it_is_let_go() {
         let noted = noted().await;
-        let (held, dropped) = oneshot::channel();
-        let mut driving = pin!(drive(std::future::ready(()), dropped, &noted, LAST_WORDS));
+        let bell = Arc::<Bell>::default();
+        let held = bell.held();
+        let mut driving = pin!(drive(std::future::ready(()), &bell, &noted, LAST_WORDS));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(driving.as_mut().poll(&mut context).is_pending(), "it may have become a tunnel");
         drop(held);

@@ -14,8 +14,8 @@ use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Hints, Response};
-use tokio::sync::oneshot;
 
+use super::bell::Held;
 use super::connect::Connection;
 use super::exchange::UnderWay;
 use super::forward::{Failure, Wait, is_idempotent};
@@ -32,7 +32,7 @@ pub enum Answered {
     /// An answer. Its connection goes back to the pool when both messages have ended.
     Response(Response),
     /// It goes on in another protocol. What comes along keeps the connection counted as open.
-    Switched(http::Response<Incoming>, oneshot::Sender<()>),
+    Switched(http::Response<Incoming>, Held),
 }
 
 /// Sends a request over a connection. It is sent already when this returns; what is returned waits for the answer.
@@ -124,7 +124,7 @@ impl Sent {
             return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answered::Switched(response, connection.open));
+            return Ok(Answered::Switched(response, connection.held));
         }
         // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
         let is_early =

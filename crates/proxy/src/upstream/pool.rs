@@ -326,10 +326,10 @@ async fn open(
 fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
     let mut former = Vec::new();
     let found = POOLS.with_borrow_mut(|pools| {
-        if !pools.contains_key(key) {
-            pools.insert(Arc::clone(key), Pool::new(settings, key.spoken));
-        }
-        let Some(pool) = pools.get_mut(key) else { return Found::Full };
+        let pool = match pools.get_mut(key) {
+            Some(pool) => pool,
+            None => pools.entry(Arc::clone(key)).or_insert_with(|| Pool::new(settings, key.spoken)),
+        };
         former = pool.keep_to(target.generation());
         let not_before = match wanted {
             Wanted::Any => 0,
@@ -396,13 +396,16 @@ pub fn take_back(mut connection: Connection) {
 }
 
 fn keep(connection: Connection) {
-    let key = Arc::clone(&connection.key);
-    with(&key, |pool| {
-        if connection.generation == pool.generation {
+    let left = POOLS.with_borrow_mut(|pools| match pools.get_mut(&connection.key) {
+        Some(pool) if connection.generation == pool.generation => {
             pool.idle.push(Idle { connection, since: worker::tick() });
             pool.call_next();
+            None
         }
+        _ => Some(connection),
     });
+    // Outside of the borrow.
+    drop(left);
 }
 
 /// A connection in HTTP/2 takes so many more calls than before.

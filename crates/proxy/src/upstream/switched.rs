@@ -18,9 +18,9 @@ use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Response, Upgrade};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::bell::Held;
 use crate::fields::lists_token;
 
 /// Bytes read from a target at once.
@@ -32,12 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 type Stream = TokioIo<Upgraded>;
 
 /// Makes a tunnel of an answer that switches protocols: its body is what the target sends from now on, and what the
-/// caller sends goes to the target until one of the two has ended. `open` keeps the connection counted.
-pub async fn tunnel(
-    mut answer: http::Response<Incoming>,
-    upgrade: Upgrade,
-    open: oneshot::Sender<()>,
-) -> Result<Response, String> {
+/// caller sends goes to the target until one of the two has ended. `held` keeps the connection counted.
+pub async fn tunnel(mut answer: http::Response<Incoming>, upgrade: Upgrade, held: Held) -> Result<Response, String> {
     let wished = |protocol: &[u8]| std::str::from_utf8(protocol).is_ok_and(|it| lists_token(&upgrade.protocols, it));
     let mut chosen = answer.headers().get_all(UPGRADE).into_iter();
     match (chosen.next(), chosen.next()) {
@@ -46,14 +42,14 @@ pub async fn tunnel(
     }
     let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|error| error.to_string())?;
     let (from_target, to_target) = tokio::io::split(TokioIo::new(upgraded));
-    let open = Arc::new(open);
-    let sending = tokio::spawn(send(upgrade.from_caller, to_target, Arc::clone(&open))).abort_handle();
+    let held = Arc::new(held);
+    let sending = tokio::spawn(send(upgrade.from_caller, to_target, Arc::clone(&held))).abort_handle();
     let buffer = vec![0; PIECE].into_boxed_slice();
-    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, sending, _open: open })))
+    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, sending, _held: held })))
 }
 
 /// From the caller to the target, until there is nothing more.
-async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _open: Arc<oneshot::Sender<()>>) {
+async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _held: Arc<Held>) {
     let mut frames = BodyStream::new(from_caller);
     while let Some(frame) = frames.next().await {
         // Not ended as if that had been all.
@@ -72,7 +68,7 @@ struct FromTarget {
     from_target: ReadHalf<Stream>,
     buffer: Box<[u8]>,
     sending: AbortHandle,
-    _open: Arc<oneshot::Sender<()>>,
+    _held: Arc<Held>,
 }
 
 impl Drop for FromTarget {
