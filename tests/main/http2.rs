@@ -95,6 +95,13 @@ fn a_request_that_could_not_be_read_is_not_the_last_of_a_connection_in_http2() {
 }
 
 #[test]
+fn a_value_with_white_space_around_it_is_no_value() {
+    let scene = Scene::open(Backend::echo(), "");
+    assert_eq!(attack(&scene, "padded"), "['400'] ['200']");
+    assert!(scene.backend.received().iter().all(|request| request.headers.iter().all(|(_, value)| !value.is_empty())));
+}
+
+#[test]
 fn crumbs_of_cookies_are_one_field_for_the_service() {
     let scene = Scene::new();
     let options = ["-H", "Cookie: a=1", "-H", "cookie: b=2"];

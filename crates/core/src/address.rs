@@ -168,8 +168,11 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// The address that a host is, as those read it who connect: also an IPv4 address of fewer than four parts, or of parts in
-/// octal or hexadecimal (`inet_aton(3)`). None is a name.
+/// octal or hexadecimal (`inet_aton(3)`), and one with the dot of the root or a zone behind it. None is a name.
 pub fn literal(host: &str) -> Option<IpAddr> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // A zone says by which way an address is reached, not which it is.
+    let host = host.split('%').next().unwrap_or(host);
     host.parse().ok().or_else(|| loosely(host).map(IpAddr::V4))
 }
 
@@ -370,11 +373,15 @@ mod tests {
             "169.254.43518",
             "169.16689662",
             "0xA9.254.0xa9fe",
+            "169.254.169.254.",
+            "169.254.43518.",
         ] {
             assert_eq!(literal(host), Some(ip("169.254.169.254")), "{host}");
         }
         assert_eq!((literal("127.1"), literal("0")), (Some(ip("127.0.0.1")), Some(ip("0.0.0.0"))));
-        assert_eq!(literal("::1"), Some(ip("::1")));
+        for host in ["::1", "::1%1", "::1%25lo", "::1%eth0"] {
+            assert_eq!(literal(host), Some(ip("::1")), "{host}");
+        }
         for host in [
             "",
             "a",
@@ -386,7 +393,7 @@ mod tests {
             "08.1.1.1",
             "1..2",
             "4294967296",
-            "1.2.3.",
+            "1.2.3..",
             "+1",
             "0x1g",
         ] {

@@ -39,6 +39,13 @@ pub enum Kind {
     Method,
 }
 
+impl Kind {
+    /// Whether a call may have it once it has entered: API keys, and what trusted proxies say.
+    pub fn may_enter(self) -> bool {
+        matches!(self, Self::Key | Self::Address | Self::Trace)
+    }
+}
+
 /// A field that is not just the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
@@ -74,9 +81,19 @@ pub fn known(name: &str) -> Option<Known> {
         [one, other, ..] => (plain([normal(*one), normal(*other)]), 2),
         _ => return None,
     };
+    if candidates.is_empty() {
+        return None;
+    }
     let letter = name.get(tells).map(|byte| normal(*byte));
-    let (_, kind) = candidates.iter().find(|(entry, _)| entry.matches(name, tells, letter))?;
-    Some(Known { kind: *kind, is_exact: name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') })
+    let (entry, kind) = candidates.iter().find(|(entry, _)| entry.matches(name, tells, letter))?;
+    let is_plain = || name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    Some(Known { kind: *kind, is_exact: entry.is_written(name) || is_plain() })
+}
+
+/// Whether no call has a field of this name once it has entered, in this spelling: whoever waits for it waits for ever. What
+/// proxies in front say of addresses and traces is there, where they are trusted.
+pub fn is_never_seen(name: &str) -> bool {
+    known(name).is_some_and(|Known { kind, is_exact }| !(kind.may_enter() && is_exact))
 }
 
 /// Whether only the gateway writes a field, in whatever spelling.
@@ -93,7 +110,13 @@ impl Entry {
             _ => return false,
         };
         let may_be = known.get(tells).is_none_or(|known| Some(*known) == letter);
-        may_be && name.iter().zip(known).all(|(byte, known)| normal(*byte) == *known)
+        // Nearly every name comes as it is called.
+        may_be && (name == known || name.iter().zip(known).all(|(byte, known)| normal(*byte) == *known))
+    }
+
+    /// Whether a name is written as this one is called.
+    fn is_written(&self, name: &[u8]) -> bool {
+        matches!(self, Is(known) if known.as_bytes() == name)
     }
 }
 

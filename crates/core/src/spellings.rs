@@ -15,7 +15,7 @@ pub fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// Whether a name is of letters, digits and dashes alone, as nearly all are.
-fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
@@ -28,6 +28,11 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator
 /// Whether a field is there in another spelling than its own.
 pub fn is_misspelled(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|found| is_same(found.as_str(), name.as_str()) && found != name)
+}
+
+/// Whether a field is there whose name is not plain. Where none is, no field is another spelling of a plain name.
+pub fn has_odd_names(headers: &HeaderMap) -> bool {
+    !headers.keys().all(|name| is_plain(name.as_str()))
 }
 
 /// Names of fields that are taken away in every spelling.

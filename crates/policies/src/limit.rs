@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use portcullis_core::fields::known;
 use portcullis_core::model::{Name, Problem};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -128,6 +129,11 @@ impl Part {
         })
     }
 
+    /// Whether it is a field that no call has, in whatever spelling.
+    fn is_never_seen(&self) -> bool {
+        matches!(self, Self::Header(name) if known(name.as_str()).is_some_and(|known| !known.kind.may_enter()))
+    }
+
     /// Whether it is known before anybody has looked at credentials.
     fn is_known_early(&self) -> bool {
         matches!(self, Self::Address | Self::Path | Self::Header(_))
@@ -224,6 +230,11 @@ fn compile(site: &str, place: &Place, path: &str, declared: &LimitSettings) -> R
     for (at, text) in declared.key.iter().flatten().enumerate() {
         let early = if place.knows_callers { "client, user, api_key, " } else { "" };
         match Part::parse(text) {
+            Some(part) if part.is_never_seen() => {
+                let message =
+                    format!("'{text}' is taken away from every call before limits are asked: nothing is counted by it");
+                wrong(&format!("key[{at}]"), message);
+            }
             Some(part) if place.knows_callers || part.is_known_early() => key.push(part),
             Some(_) => wrong(&format!("key[{at}]"), format!("'{text}' is not known before credentials are verified")),
             None => wrong(&format!("key[{at}]"), format!("expected one of {early}address, path, header:<name>")),
@@ -302,6 +313,14 @@ mod tests {
             ],
         );
         wrong(&EARLY, &json!({"rate": 1, "per": 1, "key": ["address", "user"]}), &["policies.throttle.key[1]"]);
+        for field in ["Host", "X-Forwarded-For", "x_real_ip", "Content-Length", "X.User.Json", "Remote-User"] {
+            let key = format!("header:{field}");
+            wrong(&EARLY, &json!({"rate": 1, "per": 1, "key": ["address", key]}), &["policies.throttle.key[1]"]);
+        }
+        for field in ["X-API-Key", "x_api_key", "Authorization", "True-Client-IP", "Traceparent", "X-Tenant"] {
+            let limit = json!({"rate": 1, "per": 1, "key": [format!("header:{field}")]});
+            assert!(read("", &EARLY, Some(&limit)).is_ok(), "{field}");
+        }
         wrong(&LATE, &json!({"rate": 1, "per": "31d", "burst": 1_000}), &["policies.rate_limit.burst"]);
         wrong(&LATE, &json!({"rate": 5, "per": 1, "burst": 2, "cost": 3}), &["policies.rate_limit.cost"]);
         let twice = json!({"limits": [{"rate": 1, "per": 1}, {"rate": 2, "per": 1}]});

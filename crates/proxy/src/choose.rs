@@ -1,6 +1,7 @@
 //! Which route a call takes. Every reading of its path must find the same one, and a preflight takes the route of the call
 //! that it announces.
 
+use std::iter;
 use std::sync::Arc;
 
 use http::Method;
@@ -8,7 +9,7 @@ use portcullis_core::call::Request;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 
-use crate::routes::{Leads, Wanted};
+use crate::routes::{Doubt, Leads, Wanted};
 
 /// What answers a call.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Lea
     let path = &request.path;
     let announced = request.announced_method();
     let wanted = wanted(request, announced.as_ref(), &find);
-    let Some(Leads { pipeline, matched, misspelled }) = find(&wanted) else {
+    let Some(Leads { pipeline, matched, doubt }) = find(&wanted) else {
         return Err(if path.has_parameters() {
             parameters()
         } else if path.has_encoded_slash() {
@@ -35,26 +36,12 @@ pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Lea
             Refusal::NoRoute
         });
     };
-    if misspelled {
-        let detail = "a field that routes here are chosen by is written in another spelling, which has two readings";
-        return Err(Refusal::malformed("field_spelling", detail));
+    if let Some(doubt) = doubt {
+        return Err(doubtful(doubt));
     }
     let options = pipeline.route.paths;
     if path.has_encoded_slash() && options.encoded_slash.is_refuse() {
         return Err(encoded_slash());
-    }
-    if options.case_insensitive {
-        if path.decision().has_doubtful_case() {
-            let detail = "without regard to case, a letter of the path has two readings";
-            return Err(Refusal::malformed("doubtful_case", detail));
-        }
-        // The service reads the path in lower case as the same: it must not belong to a route that regards case.
-        let folded = path.decision().folded();
-        let is_same = |found: Option<Leads>| found.is_some_and(|found| Arc::ptr_eq(&found.pipeline, &pipeline));
-        if folded.decision() != path.decision() && !is_same(find(&wanted.at(folded.decision()))) {
-            let detail = "in lower case, the path belongs to a different route";
-            return Err(Refusal::malformed("doubtful_case", detail));
-        }
     }
     let mut matched_readings = Vec::new();
     if path.has_parameters() {
@@ -62,16 +49,36 @@ pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Lea
             return Err(parameters());
         }
         for reading in path.readings() {
-            match find(&wanted.at(reading)) {
-                Some(other) if Arc::ptr_eq(&other.pipeline, &pipeline) => matched_readings.push(other.matched),
-                _ => {
-                    let detail = "with its parameters and without them, the path belongs to different routes";
-                    return Err(Refusal::malformed("path_parameters", detail));
-                }
+            let unlike = "with its parameters and without them, the path belongs to different routes";
+            matched_readings.push(alike(&pipeline, find(&wanted.at(reading)), "path_parameters", unlike)?);
+        }
+    }
+    if options.case_insensitive {
+        // The service reads each of these in every case as the same: it must not belong to a route that regards case.
+        for reading in iter::once(path.decision()).chain(path.readings()) {
+            if reading.has_doubtful_case() {
+                let detail = "without regard to case, a letter of the path has two readings";
+                return Err(Refusal::malformed("doubtful_case", detail));
             }
+            let unlike = "without regard to case, the path belongs to a different route";
+            alike(&pipeline, find(&wanted.in_any_case(reading)), "doubtful_case", unlike)?;
         }
     }
     Ok(Chosen { pipeline, matched, matched_readings })
+}
+
+/// How much of another reading of a path its route has matched; a refusal unless that is the same route.
+fn alike(
+    pipeline: &Arc<Pipeline>,
+    found: Option<Leads>,
+    reason: &'static str,
+    unlike: &'static str,
+) -> Result<usize, Refusal> {
+    match found {
+        Some(Leads { doubt: Some(doubt), .. }) => Err(doubtful(doubt)),
+        Some(other) if Arc::ptr_eq(&other.pipeline, pipeline) => Ok(other.matched),
+        _ => Err(Refusal::malformed(reason, unlike)),
+    }
 }
 
 /// What is looked for: the request itself, or the call that it announces, where that takes a route which answers
@@ -87,6 +94,21 @@ pub(crate) fn wanted<'a>(
     let wanted = itself.announcing(method);
     let is_answered = find(&wanted).is_some_and(|found| found.pipeline.steps().any(|step| step == "cors"));
     if is_answered { wanted } else { itself }
+}
+
+fn doubtful(doubt: Doubt) -> Refusal {
+    match doubt {
+        Doubt::Spelling => {
+            let detail =
+                "a field that routes here are chosen by is written in another spelling, which has two readings";
+            Refusal::malformed("field_spelling", detail)
+        }
+        Doubt::Values => {
+            let detail =
+                "a field or query parameter that routes here are chosen by has several values, which lead apart";
+            Refusal::malformed("several_values", detail)
+        }
+    }
 }
 
 fn parameters() -> Refusal {

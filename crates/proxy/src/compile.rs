@@ -84,7 +84,7 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
         return None;
     }
     let path = DeclaredPath::place(&route.matches.path, paths)?;
-    let conditions = Conditions::parse(&route.matches).unwrap_or_default();
+    let conditions = Conditions::readable(&route.matches);
     let facts = RouteFacts { name: name.shared(), service: route.service.clone(), paths };
     let pipeline = refusing(Arc::new(facts), Refusal::NotServed);
     let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };

@@ -190,6 +190,11 @@ fn read(
     if headers.len() > node.limits.header_count {
         return Err(Refusal::TooManyFields { limit: node.limits.header_count });
     }
+    // RFC 9113 section 8.2.1, RFC 9114 section 4.2. In HTTP/1.1 the same stands beside a value and is none of it: a service
+    // would get another value than that which was decided on.
+    if version >= Version::HTTP_2 && headers.values().any(is_padded) {
+        return Err(Refusal::malformed("bad_field", "the value of a field neither begins nor ends with white space"));
+    }
     if seen.has_other_coding || seen.codings > 1 {
         return Err(Refusal::UnknownTransferCoding);
     }
@@ -203,6 +208,12 @@ fn read(
         return Err(Refusal::Loop);
     }
     Ok((Some(path), Some(host)))
+}
+
+/// Whether a value begins or ends with white space.
+pub fn is_padded(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// Over HTTP/2 a caller may send each cookie in a field of its own; to HTTP/1.1 it is one (RFC 9113 section 8.2.3).

@@ -182,6 +182,21 @@ def unreadable():
     return " ".join(said)
 
 
+def padded():
+    """White space around the value of a field, which a service in HTTP/1.1 would not see."""
+    connection = Connection()
+    said = {}
+    number = 0
+    for name in ("x-debug", "authorization", "x-api-key", "content-type", "origin", "accept", "cookie", "x_odd"):
+        for value in (" 1", "1 ", "\t1", "1\t", " ", "\t", "1 2", "1\t2", "1"):
+            stream, number = 2 * number + 1, number + 1
+            connection.send(connection.request(stream, path="/orders/v1/padded", extra=[(name, value)]))
+            head = connection.until(HeadersFrame, stream)
+            status = dict(connection.decoder.decode(head.data))[":status"]
+            said.setdefault(value.strip() == value, set()).add(status)
+    return f"{sorted(said[False])} {sorted(said[True])}"
+
+
 def wrong_length():
     """A body that is longer or shorter than it was said to be does not pass for a whole one."""
     for length, body in [(5, b"1234567"), (9, b"1234567")]:

@@ -1,11 +1,9 @@
 //! The form of a path that decisions are made on.
 
 use std::borrow::Cow;
+use std::iter;
 
 use super::{hex_digit, push_escape};
-
-/// `İ`, `ı`, `ſ` and the Kelvin sign, as they stand in a path.
-const DOUBTFUL_LETTERS: [&str; 4] = ["%C4%B0", "%C4%B1", "%C5%BF", "%E2%84%AA"];
 
 /// A path as decisions are made on it: canonical, with every escape of a `pchar` decoded. A [`Path`](super::Path) makes it,
 /// and nothing else does; what decides by paths takes this type, and so never the spelling of a caller.
@@ -31,10 +29,26 @@ impl<'a> DecisionPath<'a> {
         }
     }
 
-    /// Whether it has a letter beyond ASCII that some systems take for one of ASCII in another case (`ı`, `İ`, `ſ`, the
-    /// Kelvin sign): without regard to case, it has two readings.
+    /// Whether it has a letter beyond ASCII of which systems that disregard case make different things: letters of ASCII
+    /// (`ı`, `İ`, `ſ`, the Kelvin sign), several letters (`ß`, `ﬁ`), or one in upper case and another one in lower case
+    /// (`ς`). Without regard to case, it has two readings.
     pub fn has_doubtful_case(self) -> bool {
-        DOUBTFUL_LETTERS.iter().any(|escaped| self.0.contains(escaped))
+        let (mut rest, mut bytes) = (self.0, Vec::new());
+        while let Some(at) = rest.find('%') {
+            rest = &rest[at..];
+            bytes.clear();
+            while let Some((byte, behind)) = escape(rest) {
+                bytes.push(byte);
+                rest = behind;
+            }
+            if bytes.is_empty() {
+                rest = &rest[1..];
+            }
+            if bytes.utf8_chunks().any(|chunk| chunk.valid().chars().any(is_doubtful)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The same for services that do not tell upper from lower case.
@@ -102,6 +116,17 @@ fn push_folded(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Whether it depends on the system what a letter is in another case.
+fn is_doubtful(letter: char) -> bool {
+    !letter.is_ascii() && iter::once(letter).chain(letter.to_lowercase()).any(has_doubtful_cases)
+}
+
+fn has_doubtful_cases(letter: char) -> bool {
+    let has_ascii = letter.to_lowercase().chain(letter.to_uppercase()).any(|cased| cased.is_ascii());
+    let lower_of_upper = letter.to_uppercase().flat_map(char::to_lowercase);
+    has_ascii || !lower_of_upper.eq(letter.to_lowercase())
+}
+
 /// One letter for one letter: what becomes several is left as it is.
 fn fold_letter(letter: char) -> char {
     fn only(mut letters: impl Iterator<Item = char>) -> Option<char> {
@@ -135,6 +160,28 @@ mod tests {
         ] {
             let path = Path::parse(raw).expect("a path");
             assert_eq!(path.decision().folded().decision().as_str(), want, "{raw}");
+        }
+    }
+
+    /// Every letter there is, as it stands in a path.
+    #[test]
+    fn letters_in_which_systems_differ_without_regard_to_case_are_doubtful() {
+        let doubtful = |letter: char| {
+            let mut encoded = [0; 4];
+            let escaped = letter.encode_utf8(&mut encoded).bytes().map(|byte| format!("%{byte:02X}"));
+            let path = format!("/a{}z%20", escaped.collect::<String>());
+            Path::parse(&path).is_ok_and(|path| path.decision().has_doubtful_case())
+        };
+        for letter in "İıſ\u{212A}ßẞﬀﬁﬂﬃﬄﬅﬆŉǰςµΐ".chars() {
+            assert!(doubtful(letter), "{letter}");
+        }
+        for letter in "üÜéÉñøØçžŽπΠжЖ日本あǅ€".chars() {
+            assert!(!doubtful(letter), "{letter}");
+        }
+        // Whatever some case of a letter has of ASCII: the path must not be another one for who reads it so.
+        for letter in ('\u{80}'..=char::MAX).filter(|letter| !super::is_doubtful(*letter)) {
+            let cases = letter.to_uppercase().chain(letter.to_lowercase()).collect::<Vec<_>>();
+            assert!(cases.iter().all(|case| !case.is_ascii()) && cases.len() == 2, "{letter}");
         }
     }
 

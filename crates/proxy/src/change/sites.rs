@@ -77,8 +77,6 @@ fn above(host: &str, segments: &[String]) -> Vec<String> {
 /// A host in its one form: each address it may stand for, or its name in lower case without the dot of the root.
 fn hosts(written: &str) -> Vec<String> {
     let bare = written.strip_suffix('.').unwrap_or(written);
-    // A zone says by which way an address is reached, not which it is.
-    let bare = bare.split('%').next().unwrap_or(bare);
     if let Some(address) = address::literal(bare) {
         let mut all: Vec<_> = Readings::of(address).iter().map(address_text).collect();
         all.sort();
@@ -130,7 +128,7 @@ fn is_narrow(require: &[Vec<String>]) -> bool {
     !require.is_empty() && require.iter().all(|kinds| kinds.iter().any(|kind| !usual.contains(kind)))
 }
 
-/// Whether a policy with these settings refuses some calls.
+/// Whether a policy with these settings refuses some calls, or says in the caller's place what services believe.
 fn refuses(kind: &str, settings: &Value) -> bool {
     let says = |field: &str| match settings.get(field) {
         None | Some(Value::Null) => false,
@@ -147,6 +145,7 @@ fn refuses(kind: &str, settings: &Value) -> bool {
             Value::Object(limit) => !limit.is_empty(),
             _ => true,
         },
+        "headers" => settings.get("request").and_then(Value::as_object).is_some_and(|edits| !edits.is_empty()),
         "request_limits" => settings.get("body_bytes").and_then(Value::as_u64).is_some_and(|bytes| bytes > 0),
         "bearer" => is("subject", "client"),
         _ => false,

@@ -2,13 +2,23 @@
 
 use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis_core::fields::is_never_seen;
 use portcullis_core::model::{Match, Problem};
-use portcullis_core::spellings::is_misspelled;
+use portcullis_core::spellings::{is_misspelled, is_plain};
 
 use super::Wanted;
 
 /// Conditions of one kind a route has at most.
 const MOST: usize = 32;
+
+/// Why a service may take a request for another one than the gateway does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// A field that a condition names is there in another spelling.
+    Spelling,
+    /// A field or parameter is there several times, and some of its values meet a condition while others do not.
+    Values,
+}
 
 /// Methods, fields and query parameters a request must have.
 #[derive(Debug, Clone, Default)]
@@ -16,11 +26,23 @@ pub struct Conditions {
     methods: Vec<Method>,
     headers: Vec<(HeaderName, Option<HeaderValue>)>,
     query: Vec<(String, Option<String>)>,
+    /// Whether a field is named in an odd way, so that a plain name may be another spelling of it.
+    odd: bool,
 }
 
 impl Conditions {
     /// Reads declared conditions, or says everything that is wrong with them.
     pub fn parse(declared: &Match) -> Result<Self, Vec<Problem>> {
+        let (conditions, problems) = Self::read(declared);
+        if problems.is_empty() { Ok(conditions) } else { Err(problems) }
+    }
+
+    /// Those that can be read of conditions among which something is wrong.
+    pub fn readable(declared: &Match) -> Self {
+        Self::read(declared).0
+    }
+
+    fn read(declared: &Match) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut conditions = Self::default();
         for (position, method) in declared.methods.iter().enumerate() {
@@ -37,7 +59,14 @@ impl Conditions {
         for (name, value) in &declared.headers {
             let path = format!("match.headers.{name}");
             match (HeaderName::from_bytes(name.as_bytes()), wanted(value).map(HeaderValue::from_str).transpose()) {
-                (Ok(name), Ok(value)) => conditions.headers.push((name, value)),
+                (Ok(name), Ok(value)) => {
+                    if is_never_seen(name.as_str()) {
+                        let message = "this field is taken away from every call before routes are chosen: the condition never holds";
+                        problems.push(Problem::new(path, message));
+                    }
+                    conditions.odd |= !is_plain(name.as_str());
+                    conditions.headers.push((name, value));
+                }
                 (Err(_), _) => problems.push(Problem::new(path, "expected the name of a header field")),
                 (_, Err(_)) => problems.push(Problem::new(path, "expected a value a header field can have")),
             }
@@ -51,7 +80,7 @@ impl Conditions {
                 problems.push(Problem::new(format!("match.{what}"), format!("at most {MOST}")));
             }
         }
-        if problems.is_empty() { Ok(conditions) } else { Err(problems) }
+        (conditions, problems)
     }
 
     /// How many there are; the more, the earlier a route is asked.
@@ -71,10 +100,28 @@ impl Conditions {
             && self.query.iter().all(|(name, value)| has_parameter(wanted.query, name, value.as_deref()))
     }
 
-    /// Whether a request has a field that is asked for in another spelling, which the service may read as that field and
-    /// the gateway does not.
-    pub fn are_misspelled(&self, headers: &HeaderMap) -> bool {
-        self.headers.iter().any(|(name, _)| is_misspelled(headers, name))
+    /// Whether any of them is about a field or a parameter, which a request may have more than once.
+    pub fn look_at_values(&self) -> bool {
+        !self.headers.is_empty() || !self.query.is_empty()
+    }
+
+    /// What of a request the service may read differently than the gateway. `odd`: whether any of its fields has a name that
+    /// is not plain.
+    pub fn doubt(&self, wanted: &Wanted<'_>, odd: bool) -> Option<Doubt> {
+        if (odd || self.odd) && self.headers.iter().any(|(name, _)| is_misspelled(wanted.headers, name)) {
+            return Some(Doubt::Spelling);
+        }
+        // One that leads nowhere, whichever value is taken, is in no doubt.
+        let is_doubtful = || {
+            let fields = self.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+            fields
+                .into_iter()
+                .any(|(name, value)| is_mixed(wanted.headers.get_all(name).into_iter().map(|it| it == value)))
+                || self.query.iter().any(|(name, value)| {
+                    value.as_deref().is_some_and(|value| is_mixed(values_of(wanted.query, name).map(|it| it.is(value))))
+                })
+        };
+        (self.hold(wanted) && is_doubtful()).then_some(Doubt::Values)
     }
 
     /// GET stands for HEAD too: whoever may not get something need not be told about it either.
@@ -127,13 +174,31 @@ fn is_announced(headers: &HeaderMap, name: &HeaderName) -> bool {
     names.any(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
+/// Whether some are and others are not.
+fn is_mixed(mut values: impl Iterator<Item = bool>) -> bool {
+    values.next().is_some_and(|first| values.any(|other| other != first))
+}
+
 /// Whether a query has a parameter, in whichever way its name and value are written (the form encoding of the URL
 /// standard).
 fn has_parameter(query: Option<&[u8]>, name: &str, value: Option<&str>) -> bool {
-    query.unwrap_or_default().split(|byte| *byte == b'&').any(|pair| {
-        let mut parts = pair.splitn(2, |byte| *byte == b'=');
-        let is = |part: Option<&[u8]>, text: &str| decoded(part.unwrap_or_default()).eq(text.bytes());
-        is(parts.next(), name) && value.is_none_or(|value| is(parts.next(), value))
+    values_of(query, name).any(|found| value.is_none_or(|value| found.is(value)))
+}
+
+/// A value in a query, as it is written.
+struct Written<'a>(&'a [u8]);
+
+impl Written<'_> {
+    fn is(&self, text: &str) -> bool {
+        decoded(self.0).eq(text.bytes())
+    }
+}
+
+/// All values of a parameter.
+fn values_of<'a>(query: Option<&'a [u8]>, name: &str) -> impl Iterator<Item = Written<'a>> {
+    query.unwrap_or_default().split(|byte| *byte == b'&').filter_map(move |pair| {
+        let mut parts = pair.splitn(2, |byte| *byte == b'=').map(Written);
+        parts.next()?.is(name).then(|| parts.next().unwrap_or(Written(&[])))
     })
 }
 
@@ -156,7 +221,137 @@ fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::canonical::{Host, Path};
+    use portcullis_core::model::PathMatch;
+
     use super::*;
+
+    fn on_field(name: &str) -> Match {
+        let path = PathMatch::Prefix("/".to_owned());
+        let headers = [(name.to_owned(), "*".to_owned())].into();
+        Match { hosts: Vec::new(), path, methods: Vec::new(), headers, query: Default::default() }
+    }
+
+    fn holds(conditions: &Conditions, headers: &HeaderMap, query: &str) -> (bool, Option<Doubt>) {
+        let (host, path) = (Host::unnamed(), Path::root());
+        let wanted = Wanted {
+            host: &host,
+            path: path.decision(),
+            method: &Method::GET,
+            headers,
+            query: Some(query.as_bytes()),
+            announced: false,
+            in_any_case: false,
+        };
+        (conditions.hold(&wanted), conditions.doubt(&wanted, portcullis_core::spellings::has_odd_names(headers)))
+    }
+
+    #[test]
+    fn several_values_are_in_doubt_where_they_lead_apart() {
+        let path = PathMatch::Prefix("/".to_owned());
+        let one = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        for (wanted, values, want) in [
+            ("a", &["a"][..], (true, None)),
+            ("a", &["a", "a"], (true, None)),
+            ("a", &["b", "c"], (false, None)),
+            ("a", &[], (false, None)),
+            ("a", &["a", "b"], (true, Some(Doubt::Values))),
+            ("a", &["b", "a"], (true, Some(Doubt::Values))),
+            ("a", &["b", "b", "a", "b"], (true, Some(Doubt::Values))),
+            ("*", &["a", "b"], (true, None)),
+        ] {
+            let mut declared = on_field("x-a");
+            declared.headers = one("x-a", wanted);
+            let headers = values.iter().map(|value| (HeaderName::from_static("x-a"), HeaderValue::from_static(value)));
+            let headers: HeaderMap = headers.collect();
+            let found = holds(&Conditions::parse(&declared).expect("well formed"), &headers, "");
+            assert_eq!(found, want, "{wanted} {values:?}");
+            for (name, other) in [("p", "x"), ("%70", "&y=z")] {
+                let pairs: Vec<_> = values.iter().map(|value| format!("{name}={value}")).collect();
+                let query = format!("{other}&{}", pairs.join("&"));
+                let declared = Match { query: one("p", wanted), headers: Default::default(), ..declared.clone() };
+                let found = holds(&Conditions::parse(&declared).expect("well formed"), &HeaderMap::new(), &query);
+                assert_eq!(found, want, "{wanted} {query}");
+            }
+        }
+        // One that leads nowhere is in no doubt.
+        let methods = vec!["POST".to_owned()];
+        let declared = Match { hosts: Vec::new(), path, methods, headers: Default::default(), query: one("p", "a") };
+        let conditions = Conditions::parse(&declared).expect("well formed");
+        assert_eq!(holds(&conditions, &HeaderMap::new(), "p=a&p=b"), (false, None));
+    }
+
+    /// Whether a call that comes through a trusted proxy has a field still when routes are chosen.
+    fn is_seen(name: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_static("1"));
+        crate::fields::strip_request(&mut headers, true);
+        !headers.is_empty()
+    }
+
+    #[test]
+    fn a_condition_that_never_holds_is_a_problem_and_no_other_is() {
+        let mut outcomes = [0, 0];
+        for name in [
+            "Host",
+            "Connection",
+            "Upgrade",
+            "Expect",
+            "TE",
+            "Content-Length",
+            "Transfer-Encoding",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Anything",
+            "Forwarded",
+            "X-Real-IP",
+            "X-User-Json",
+            "X-App-Id",
+            "X-Request-Id",
+            "Remote-User",
+            "X-HTTP-Method-Override",
+            "X-Original-URL",
+            "X-SSL-Client-Cert",
+            "Client-Cert",
+            "Proxy",
+            "X-API-Key",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "Traceparent",
+            "Authorization",
+            "Cookie",
+            "Content-Type",
+            "X-Tenant",
+            "X-Hosts",
+        ] {
+            for separator in "-_.!#$%&'*+^`|~".chars() {
+                let spelling = name.replace('-', &separator.to_string());
+                let (declared, seen) = (on_field(&spelling), is_seen(&spelling));
+                let conditions = Conditions::parse(&declared);
+                assert_eq!(conditions.is_ok(), seen, "{spelling}");
+                if let Err(problems) = conditions {
+                    assert_eq!(problems[0].path, format!("match.headers.{spelling}"));
+                }
+                // A route that is closed takes no more than it did.
+                assert_eq!(Conditions::readable(&declared).count(), 1, "{spelling}");
+                outcomes[usize::from(seen)] += 1;
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");
+    }
+
+    #[test]
+    fn other_spellings_are_seen_whichever_of_both_is_odd() {
+        let (sent, named) = (["x-tenant", "x_tenant", "x.tenant"], ["X-Tenant", "X_Tenant", "X.Tenant"]);
+        for (at, sent) in sent.iter().enumerate() {
+            let mut headers = HeaderMap::new();
+            headers.append(*sent, HeaderValue::from_static("1"));
+            for (other, named) in named.iter().enumerate() {
+                let conditions = Conditions::parse(&on_field(named)).expect("well formed");
+                assert_eq!(holds(&conditions, &headers, "").1.is_some(), at != other, "{sent} {named}");
+            }
+        }
+    }
 
     #[test]
     fn parameters_are_found_in_every_spelling() {

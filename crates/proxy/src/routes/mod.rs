@@ -13,7 +13,7 @@ mod conditions;
 mod shape;
 mod weigh;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -22,9 +22,10 @@ use portcullis_core::call::Request;
 use portcullis_core::canonical::{DecisionPath, FoldedPath, Host};
 use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use portcullis_core::policy::Pipeline;
+use portcullis_core::spellings;
 use portcullis_core::table::Table;
 
-pub use conditions::Conditions;
+pub use conditions::{Conditions, Doubt};
 pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
 pub use weigh::{Weighed, Weight};
 
@@ -68,6 +69,8 @@ pub struct Wanted<'a> {
     pub query: Option<&'a [u8]>,
     /// Whether it is the call that a preflight announces: fields that the preflight names count as there.
     pub announced: bool,
+    /// Whether no route regards case: what a service that does not tell upper from lower case would take the path for.
+    pub in_any_case: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -80,6 +83,7 @@ impl<'a> Wanted<'a> {
             headers: &request.headers,
             query: request.query.as_deref(),
             announced: false,
+            in_any_case: false,
         }
     }
 
@@ -87,6 +91,12 @@ impl<'a> Wanted<'a> {
     #[must_use]
     pub fn at(self, path: DecisionPath<'a>) -> Self {
         Self { path, ..self }
+    }
+
+    /// The same for a reading of the path, and without regard to case on either side.
+    #[must_use]
+    pub fn in_any_case(self, path: DecisionPath<'a>) -> Self {
+        Self { path, in_any_case: true, ..self }
     }
 
     /// The call that a preflight announces.
@@ -103,8 +113,8 @@ pub struct Found<'a> {
     pub pipeline: &'a Arc<Pipeline>,
     /// Bytes of the path that the route has matched.
     pub matched: usize,
-    /// Whether a condition that was asked names a field which the request has in another spelling.
-    pub misspelled: bool,
+    /// What stands against the conditions that were asked.
+    pub doubt: Option<Doubt>,
 }
 
 /// The same, for whoever does not hold the table.
@@ -114,13 +124,13 @@ pub struct Leads {
     pub pipeline: Arc<Pipeline>,
     /// Bytes of the path that the route has matched.
     pub matched: usize,
-    /// Whether a condition that was asked names a field which the request has in another spelling.
-    pub misspelled: bool,
+    /// What stands against the conditions that were asked.
+    pub doubt: Option<Doubt>,
 }
 
 impl From<Found<'_>> for Leads {
     fn from(found: Found<'_>) -> Self {
-        Self { pipeline: Arc::clone(found.pipeline), matched: found.matched, misspelled: found.misspelled }
+        Self { pipeline: Arc::clone(found.pipeline), matched: found.matched, doubt: found.doubt }
     }
 }
 
@@ -144,11 +154,16 @@ pub struct Routes {
     registered: Layer,
 }
 
+/// Routes under the keys of their paths.
+type Entries = Table<Arc<str>, Arc<[Candidate]>>;
+
 /// The routes of one host.
 #[derive(Debug, Clone, Default)]
 struct Layer {
     /// Those that tell upper from lower case, and those that do not, under their path in lower case.
-    entries: [Table<Arc<str>, Arc<[Candidate]>>; 2],
+    entries: [Entries; 2],
+    /// Those of the former once more whose paths have capitals, under their paths in lower case.
+    capitals: Entries,
     /// For each depth the shapes that are declared, with how many paths have each, in the order they are asked.
     shapes: [Vec<(Shape, u32)>; MAX_DEPTH + 1],
 }
@@ -240,8 +255,8 @@ impl Routes {
         }
         let found =
             self.find_declared(&asked).or_else(|| self.registered.deepest(&asked)).or_else(|| self.any.find(0, &asked));
-        // Also a route that was passed by counts: in the right spelling, the field might have led there.
-        found.map(|found| Found { misspelled: asked.misspelled.get(), ..found })
+        // Also a route that was passed by counts: in another reading, the request might have gone there.
+        found.map(|found| Found { doubt: asked.doubt.get(), ..found })
     }
 
     /// The declared route for a request, but for the fallback: the route for every path of every host.
@@ -287,25 +302,34 @@ fn labels(suffix: &str) -> usize {
     suffix.bytes().filter(|byte| *byte == b'.').count()
 }
 
+/// Sets or takes out the route of this name under a key. How many it was before.
+fn put(entries: &mut Entries, key: &str, name: &str, candidate: Option<Candidate>) -> usize {
+    let mut all: Vec<Candidate> = entries.get(key).map(|held| held.to_vec()).unwrap_or_default();
+    let before = all.len();
+    all.retain(|held| held.name.as_ref() != name);
+    let removed = before - all.len();
+    all.extend(candidate);
+    let order = |candidate: &Candidate| (candidate.rank(), candidate.is_own_path());
+    all.sort_by(|one, other| order(one).cmp(&order(other)).then_with(|| one.name.cmp(&other.name)));
+    if all.is_empty() {
+        entries.remove(key);
+    } else {
+        entries.insert(key.into(), all.into());
+    }
+    removed
+}
+
 impl Layer {
     fn is_empty(&self) -> bool {
         self.entries.iter().all(Table::is_empty)
     }
 
     fn set(&mut self, path: &DeclaredPath, name: &str, candidate: Option<Candidate>) {
-        let entries = &mut self.entries[usize::from(path.shape.folded)];
-        let mut all: Vec<Candidate> = entries.get(path.key.as_str()).map(|held| held.to_vec()).unwrap_or_default();
-        let before = all.len();
-        all.retain(|held| held.name.as_ref() != name);
-        let removed = before - all.len();
-        let added = usize::from(candidate.is_some());
-        all.extend(candidate);
-        all.sort_by(|one, other| one.rank().cmp(&other.rank()).then_with(|| one.name.cmp(&other.name)));
-        if all.is_empty() {
-            entries.remove(path.key.as_str());
-        } else {
-            entries.insert(path.key.as_str().into(), all.into());
+        if let Some(lower) = &path.lower_key {
+            put(&mut self.capitals, lower, name, candidate.clone());
         }
+        let added = usize::from(candidate.is_some());
+        let removed = put(&mut self.entries[usize::from(path.shape.folded)], &path.key, name, candidate);
         self.count(path.shape, added, removed);
     }
 
@@ -332,24 +356,40 @@ impl Layer {
         }
         // Both forms of the path have the same segments.
         let is_whole = asked.plain.is_whole(depth);
-        self.shapes[depth].iter().find_map(|(shape, _)| {
-            let path = asked.path(*shape)?;
-            let entries = &self.entries[usize::from(shape.folded)];
-            let candidates = if shape.mask == 0 {
-                entries.get(&path.text[..path.ends[depth]])?
-            } else {
-                entries.get(path.key(*shape)?.as_str())?
-            };
-            let fits = |candidate: &&Candidate| {
-                (is_whole || candidate.meets == Meets::Below) && asked.meets(&candidate.conditions)
-            };
-            let matched = asked.plain.ends[depth];
-            candidates.iter().find(fits).map(|candidate| Found {
-                pipeline: &candidate.pipeline,
-                matched,
-                misspelled: false,
-            })
-        })
+        let mut own_path = None;
+        for (shape, _) in &self.shapes[depth] {
+            if own_path.is_some() && shape.mask != 0 {
+                break;
+            }
+            let Some(candidate) = self.candidate(depth, *shape, is_whole, asked) else { continue };
+            let matched = asked.plain.end(depth);
+            let found = Found { pipeline: &candidate.pipeline, matched, doubt: None };
+            if !candidate.is_own_path() {
+                return Some(found);
+            }
+            // A route for the same path without regard to case goes before it as well.
+            own_path = own_path.or(Some(found));
+        }
+        own_path
+    }
+
+    /// The first route of a shape that fits.
+    fn candidate<'a>(&'a self, depth: usize, shape: Shape, is_whole: bool, asked: &Asked<'_>) -> Option<&'a Candidate> {
+        let path = asked.path(shape)?;
+        let filled;
+        let key = if shape.mask == 0 {
+            &path.text[..path.end(depth)]
+        } else {
+            filled = path.key(shape)?;
+            filled.as_str()
+        };
+        let fits = |candidate: &&Candidate| {
+            (is_whole || candidate.meets == Meets::Below) && asked.meets(&candidate.conditions)
+        };
+        let in_table = |entries: &'a Entries| entries.get(key)?.iter().find(fits);
+        let found = in_table(&self.entries[usize::from(shape.folded)]);
+        let has_capitals = asked.wanted.in_any_case && !shape.folded;
+        found.or_else(|| if has_capitals { in_table(&self.capitals) } else { None })
     }
 }
 
@@ -357,6 +397,11 @@ impl Candidate {
     /// What decides between routes of one path, before their names do.
     fn rank(&self) -> (Meets, std::cmp::Reverse<usize>, bool) {
         (self.meets, std::cmp::Reverse(self.conditions.count()), !self.conditions.names_head_alone())
+    }
+
+    /// Whether it is the path that a service has by itself, and is called like that. Routes for the same path go before it.
+    fn is_own_path(&self) -> bool {
+        self.name.starts_with('/')
     }
 }
 
@@ -366,54 +411,76 @@ struct Asked<'a> {
     plain: Segments<'a>,
     /// Without regard to case; none where no route is declared so.
     folded: Option<Segments<'a>>,
-    /// Whether a condition names a field that is there in another spelling.
-    misspelled: Cell<bool>,
+    /// What stands against a condition that was asked.
+    doubt: Cell<Option<Doubt>>,
+    /// Whether a field is there that is not spelled as nearly all are; none as long as nobody has looked.
+    has_odd_names: OnceCell<bool>,
 }
 
 impl<'a> Asked<'a> {
     fn of(wanted: &'a Wanted<'a>, folded: Option<&'a FoldedPath<'a>>) -> Self {
         let folded = folded.map(|folded| Segments::of(folded.decision()));
-        Self { wanted, plain: Segments::of(wanted.path), folded, misspelled: Cell::new(false) }
+        Self {
+            wanted,
+            plain: Segments::of(wanted.path),
+            folded,
+            doubt: Cell::default(),
+            has_odd_names: OnceCell::new(),
+        }
     }
 
     /// Whether these conditions hold.
     fn meets(&self, conditions: &Conditions) -> bool {
-        if conditions.are_misspelled(self.wanted.headers) {
-            self.misspelled.set(true);
+        if !conditions.look_at_values() {
+            return conditions.hold(self.wanted);
+        }
+        let odd = *self.has_odd_names.get_or_init(|| spellings::has_odd_names(self.wanted.headers));
+        if let Some(doubt) = conditions.doubt(self.wanted, odd) {
+            self.doubt.set(Some(doubt));
         }
         conditions.hold(self.wanted)
     }
 
     /// The path in the form that routes of a shape are looked up by.
     fn path(&self, shape: Shape) -> Option<&Segments<'a>> {
-        if shape.folded { self.folded.as_ref() } else { Some(&self.plain) }
+        if shape.folded || self.wanted.in_any_case { self.folded.as_ref() } else { Some(&self.plain) }
     }
 }
 
 /// A path, and where each of its segments ends.
 struct Segments<'a> {
     text: &'a str,
-    ends: [usize; MAX_DEPTH + 1],
+    ends: [u32; MAX_DEPTH + 1],
     depth: usize,
 }
 
 impl<'a> Segments<'a> {
     fn of(path: DecisionPath<'a>) -> Self {
         let text = path.as_str();
-        let (mut ends, mut depth) = ([0; MAX_DEPTH + 1], 0);
+        let mut segments = Self { text, ends: [0; MAX_DEPTH + 1], depth: 0 };
         // Segments are short: whoever looks for many bytes at once begins anew for each of them.
         for (at, byte) in text.bytes().enumerate().skip(1) {
             if byte == b'/' {
-                depth += 1;
-                ends[depth] = at;
-                if depth == MAX_DEPTH {
-                    return Self { text, ends, depth };
+                segments.end_at(at);
+                if segments.depth == MAX_DEPTH {
+                    return segments;
                 }
             }
         }
-        depth += 1;
-        ends[depth] = text.len();
-        Self { text, ends, depth }
+        segments.end_at(text.len());
+        segments
+    }
+
+    /// One more segment ends here.
+    fn end_at(&mut self, at: usize) {
+        self.depth += 1;
+        // Paths are bounded far below that.
+        self.ends[self.depth] = u32::try_from(at).unwrap_or(u32::MAX);
+    }
+
+    /// Where so many segments end.
+    fn end(&self, depth: usize) -> usize {
+        self.ends[depth] as usize
     }
 
     /// The segment at a position, without its slash; empty if there is none.
@@ -421,12 +488,12 @@ impl<'a> Segments<'a> {
         if position >= self.depth {
             return "";
         }
-        self.text.get(self.ends[position] + 1..self.ends[position + 1]).unwrap_or("")
+        self.text.get(self.end(position) + 1..self.end(position + 1)).unwrap_or("")
     }
 
     /// Whether nothing but a slash stands behind so many segments.
     fn is_whole(&self, depth: usize) -> bool {
-        matches!(&self.text[self.ends[depth]..], "" | "/")
+        matches!(&self.text[self.end(depth)..], "" | "/")
     }
 
     /// The key of the path in a shape; none where a parameter would be empty.

@@ -38,6 +38,8 @@ pub struct DeclaredPath {
     pub shape: Shape,
     /// Its key: segments, with `{}` for each parameter; empty for the root.
     pub key: String,
+    /// The same in lower case, where the path regards case and has capitals.
+    pub lower_key: Option<String>,
     /// How it must meet a request's path.
     pub meets: Meets,
     /// The names of the parameters, with the segment each stands for.
@@ -50,7 +52,8 @@ impl DeclaredPath {
         let key = path.trim_end_matches('/');
         let depth = key.bytes().filter(|byte| *byte == b'/').count().min(MAX_DEPTH);
         let shape = Shape { depth, mask: 0, folded: false };
-        Self { shape, key: key.to_owned(), meets, parameters: Vec::new() }
+        let lower_key = Some(key.to_ascii_lowercase()).filter(|lower| lower != key);
+        Self { shape, key: key.to_owned(), lower_key, meets, parameters: Vec::new() }
     }
 
     /// The same without regard to case, for names in ASCII.
@@ -58,6 +61,7 @@ impl DeclaredPath {
     pub fn without_case(mut self) -> Self {
         self.shape.folded = true;
         self.key.make_ascii_lowercase();
+        self.lower_key = None;
         self
     }
 
@@ -105,29 +109,29 @@ impl DeclaredPath {
         if strict && !canonical.is_text() {
             return Err(problem("a declared path is UTF-8, and so are its escapes".to_owned()));
         }
-        let folded;
-        let decision = if options.case_insensitive {
-            folded = canonical.decision().folded();
-            folded.decision()
-        } else {
-            canonical.decision()
-        };
+        let folded = canonical.decision().folded();
+        let decision = if options.case_insensitive { folded.decision() } else { canonical.decision() };
         let shape = Shape { depth: 0, mask: 0, folded: options.case_insensitive };
-        let mut path = Self { shape, key: String::new(), meets, parameters: Vec::new() };
+        let mut path = Self { shape, key: String::new(), lower_key: None, meets, parameters: Vec::new() };
+        let mut lower_key = String::new();
         // Names of parameters keep their case; everything else is compared in the decision form.
-        let compared = decision.as_str().trim_end_matches('/').split('/').skip(1);
-        for (segment, compared) in text.trim_end_matches('/').split('/').skip(1).zip(compared) {
+        let compared = segments(decision.as_str()).zip(segments(folded.decision().as_str()));
+        for (segment, (compared, lower)) in segments(text).zip(compared) {
             let position = path.shape.depth;
             if position == MAX_DEPTH {
                 return Err(problem(format!("a path has at most {MAX_DEPTH} segments")));
             }
             match parameter(segment, is_pattern) {
-                Ok(None) => path.key.extend(["/", compared]),
+                Ok(None) => {
+                    path.key.extend(["/", compared]);
+                    lower_key.extend(["/", lower]);
+                }
                 Ok(Some(name)) if path.parameters.iter().any(|(held, _)| held == name) => {
                     return Err(problem(format!("the parameter '{name}' stands twice")));
                 }
                 Ok(Some(name)) => {
                     path.key.push_str("/{}");
+                    lower_key.push_str("/{}");
                     path.shape.mask |= 1 << position;
                     path.parameters.push((name.to_owned(), position));
                 }
@@ -135,8 +139,13 @@ impl DeclaredPath {
             }
             path.shape.depth += 1;
         }
+        path.lower_key = Some(lower_key).filter(|lower| *lower != path.key);
         Ok(path)
     }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.trim_end_matches('/').split('/').skip(1)
 }
 
 /// The name of a segment that is a parameter.

@@ -24,6 +24,22 @@ fn candidate(name: &str, meets: Meets, conditions: Conditions) -> Candidate {
 }
 
 fn declare(routes: &mut Routes, name: &str, hosts: &[&str], path: &PathMatch, conditions: &[(&str, &str)]) {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    put(routes, name, &hosts, path, PathOptions::default(), conditions);
+}
+
+fn declare_folded(routes: &mut Routes, name: &str, path: &PathMatch, folded: bool, conditions: &[(&str, &str)]) {
+    put(routes, name, &[], path, PathOptions { case_insensitive: folded, ..PathOptions::default() }, conditions);
+}
+
+fn put(
+    routes: &mut Routes,
+    name: &str,
+    hosts: &[String],
+    path: &PathMatch,
+    options: PathOptions,
+    conditions: &[(&str, &str)],
+) {
     let mut declared = Match {
         hosts: Vec::new(),
         path: path.clone(),
@@ -39,10 +55,9 @@ fn declare(routes: &mut Routes, name: &str, hosts: &[&str], path: &PathMatch, co
             _ => drop(declared.query.insert(key.to_owned(), value.to_owned())),
         }
     }
-    let path = DeclaredPath::parse(path, PathOptions::default()).expect("well formed");
+    let path = DeclaredPath::parse(path, options).expect("well formed");
     let conditions = Conditions::parse(&declared).expect("well formed");
-    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    routes.set(&hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
+    routes.set(hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
 }
 
 fn prefix(path: &str) -> PathMatch {
@@ -104,7 +119,7 @@ fn wanted<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a [u8]>,
 ) -> Wanted<'a> {
-    Wanted { host, path: path.decision(), method, headers, query, announced: false }
+    Wanted { host, path: path.decision(), method, headers, query, announced: false, in_any_case: false }
 }
 
 #[test]
@@ -118,7 +133,7 @@ fn a_field_of_a_condition_in_another_spelling_is_told() {
         let headers = [(name.parse().expect("a name"), "1".parse().expect("a value"))].into_iter().collect();
         let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse("/a/x").expect("a path"));
         let found = routes.find(&wanted(&host, &path, &Method::GET, &headers, None)).expect("a route");
-        (found.pipeline.route.name.to_string(), found.misspelled)
+        (found.pipeline.route.name.to_string(), found.doubt.is_some())
     };
     let open = |misspelled| ("open".to_owned(), misspelled);
     for separator in b"!#$%&'*+.^_`|~" {
@@ -313,6 +328,39 @@ fn whatever_is_declared_goes_before_whoever_registers() {
                         let got = found(&routes, "GET", &url, &[]).map(|(name, _)| name);
                         assert_eq!(got, want, "{of_hosts:?} {path:?} {url}");
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The own path of a declared service stands in the same table as routes do.
+#[test]
+fn a_route_goes_before_the_path_that_a_service_has_by_itself() {
+    let paths = [prefix("/inv/v1"), pattern("/inv/v1/*"), prefix("/Inv/V1")];
+    for path in paths {
+        for [service_folded, route_folded] in [[false, false], [false, true], [true, false], [true, true]] {
+            for conditions in [&[][..], &[("method", "GET")]] {
+                for service_first in [true, false] {
+                    let mut routes = Routes::default();
+                    let service = |routes: &mut Routes| {
+                        declare_folded(routes, "/inv/v1", &prefix("/inv/v1"), service_folded, &[]);
+                    };
+                    let route = |routes: &mut Routes| declare_folded(routes, "~route", &path, route_folded, conditions);
+                    if service_first {
+                        service(&mut routes);
+                        route(&mut routes);
+                    } else {
+                        route(&mut routes);
+                        service(&mut routes);
+                    }
+                    let name = |method: &str, asked: &str| found(&routes, method, asked, &[]).map(|(name, _)| name);
+                    let is_same = route_folded || path != prefix("/Inv/V1");
+                    let want = if is_same { "~route" } else { "/inv/v1" };
+                    let case = format!("{path:?} {service_folded} {route_folded} {service_first}");
+                    assert_eq!(name("GET", "any/inv/v1/x").as_deref(), Some(want), "{case}");
+                    let other = if conditions.is_empty() { want } else { "/inv/v1" };
+                    assert_eq!(name("PUT", "any/inv/v1/x").as_deref(), Some(other), "{case}");
                 }
             }
         }

@@ -45,7 +45,9 @@ struct Rank {
     origin: Origin,
     depth: Reverse<usize>,
     host: usize,
-    shape: (u32, u16, bool),
+    shape: (u32, u16),
+    own_path: bool,
+    folded: bool,
     candidate: (Meets, Reverse<usize>, bool),
     name: Arc<str>,
 }
@@ -63,7 +65,12 @@ impl Rank {
             "a longer path goes first"
         } else if self.host != first.host {
             "a more exact host goes first"
-        } else if self.shape != first.shape {
+        } else if self.own_path != first.own_path
+            && self.shape == first.shape
+            && (self.folded != first.folded || self.candidate == first.candidate)
+        {
+            "a route goes before the path that a service has by itself"
+        } else if (self.shape, self.folded) != (first.shape, first.folded) {
             "a path with fewer or later parameters goes first, and one with regard to case"
         } else if self.candidate.0 != first.candidate.0 {
             "an exact path goes first"
@@ -151,11 +158,14 @@ impl Weighing<'_> {
             (true, Some(place)) => match candidate.conditions.failing(self.asked.wanted) {
                 Some(condition) => Weight::Condition(condition),
                 None => {
+                    let (fewer, later, folded) = shape.order();
                     self.fitting.push(Rank {
                         origin,
                         depth: Reverse(shape.depth),
                         host: place,
-                        shape: shape.order(),
+                        shape: (fewer, later),
+                        own_path: candidate.is_own_path(),
+                        folded,
                         candidate: candidate.rank(),
                         name: Arc::clone(&candidate.name),
                     });
