@@ -228,7 +228,7 @@ fn secrets_are_compared_in_constant_time() {
         "crates/core/src/secret.rs",
         "crates/identity/src/keys.rs",
         "crates/identity/src/refresh_tokens.rs",
-        "crates/store/src/sessions.rs",
+        "crates/store/src/sqlite/sessions.rs",
         "crates/admin/src/auth.rs",
         "crates/admin/src/operations/registering.rs",
     ] {

@@ -7,13 +7,6 @@
 //! Reads go to a small pool and see every acknowledged change. Changes go through one queue to one connection,
 //! which does all that are waiting in a single transaction, so that they share one `fsync`.
 
-mod audit;
-mod objects;
-mod open;
-mod registry;
-mod room;
-mod sessions;
-mod writer;
+mod sqlite;
 
-pub use open::OpenError;
-pub use registry::SqliteRegistry;
+pub use sqlite::{OpenError, SqliteRegistry};

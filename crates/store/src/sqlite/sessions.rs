@@ -6,8 +6,8 @@ use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, Sess
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use subtle::ConstantTimeEq;
 
-use crate::objects;
-use crate::registry::{storage, to_integer, to_unsigned};
+use super::column::{storage, to_integer, to_unsigned};
+use super::objects;
 
 type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64);
 

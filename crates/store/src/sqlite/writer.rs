@@ -17,10 +17,10 @@ use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{End, Trail};
-use crate::open::connect_writer;
-use crate::registry::storage;
-use crate::{objects, room, sessions};
+use super::audit::{End, Trail};
+use super::column::storage;
+use super::open::connect_writer;
+use super::{objects, room, sessions};
 
 /// Changes that wait, at most; a caller beyond them waits for its place.
 pub(crate) const QUEUE: usize = 1_024;

@@ -5,9 +5,9 @@ use portcullis_core::model::Owner;
 use portcullis_core::ports::{Expect, Kind, RegistryError, Row, SessionId, Write};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use crate::audit::{End, Trail};
-use crate::registry::{storage, to_integer, to_unsigned};
-use crate::sessions;
+use super::audit::{End, Trail};
+use super::column::{storage, to_integer, to_unsigned};
+use super::sessions;
 
 type Columns = (String, i64, String, String);
 

@@ -12,10 +12,10 @@ use portcullis_core::vital;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{self, Trail};
-use crate::open::{self, OpenError};
-use crate::writer::{Answer, Job, QUEUE, Writer};
-use crate::{objects, room, sessions};
+use super::audit::{self, Trail};
+use super::open::{self, OpenError};
+use super::writer::{Answer, Job, QUEUE, Writer};
+use super::{objects, sessions};
 
 /// A durable registry in one SQLite file. A change that has been acknowledged survives the loss of power.
 ///
@@ -124,21 +124,4 @@ impl Registry for SqliteRegistry {
     async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
         self.trail.verify(&self.readers).await
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
-pub(crate) fn storage(error: sqlx::Error) -> RegistryError {
-    match room::is_full(&error) {
-        true => RegistryError::Full(error.to_string()),
-        false => RegistryError::Storage(error.to_string()),
-    }
-}
-
-/// SQLite has signed integers only.
-pub(crate) fn to_integer(number: u64) -> Result<i64, RegistryError> {
-    i64::try_from(number).map_err(|_| RegistryError::Storage(format!("{number} is too great to be stored")))
-}
-
-pub(crate) fn to_unsigned(number: i64) -> Result<u64, RegistryError> {
-    u64::try_from(number).map_err(|_| RegistryError::Storage("a stored number is negative".to_owned()))
 }

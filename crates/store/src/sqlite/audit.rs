@@ -14,8 +14,8 @@ use portcullis_core::audit::{
 use portcullis_core::ports::RegistryError;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use crate::objects::{self, PIECE};
-use crate::registry::{storage, to_integer, to_unsigned};
+use super::column::{storage, to_integer, to_unsigned};
+use super::objects::{self, PIECE};
 
 /// The seal of a head that follows on one that was tampered with; no key makes it.
 const UNSEALED: ChainHash = [0; 32];

@@ -1,0 +1,13 @@
+//! SQLite: the registry in one file of the data directory.
+
+mod audit;
+mod column;
+mod objects;
+mod open;
+mod registry;
+mod room;
+mod sessions;
+mod writer;
+
+pub use open::OpenError;
+pub use registry::SqliteRegistry;
