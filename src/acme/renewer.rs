@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use portcullis_core::ports::{Clock, Registry, RegistryError};
 use portcullis_identity::MasterKey;
+use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::{Obtained, Termination};
-use portcullis_proxy::worker::Stage;
 use tokio::sync::watch;
 
 use super::board::Board;

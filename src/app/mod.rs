@@ -38,6 +38,7 @@ use portcullis_identity::{
     SigningKeys, Standing, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts, request_limits};
+use portcullis_proxy::admission::Admission;
 use portcullis_proxy::change::{Changes, DryRun, Edit, Transaction, Workshop};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
@@ -45,9 +46,10 @@ use portcullis_proxy::node::Node;
 use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::routes::Meets;
 use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot};
+use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::upstream::Upstreams;
-use portcullis_proxy::worker::{self, Admission, Stage};
+use portcullis_proxy::worker;
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use tokio::sync::watch;

@@ -3,7 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use portcullis_proxy::worker::Stage;
+use portcullis_proxy::stage::Stage;
 
 use super::Gateway;
 use super::supervisor::Supervisor;

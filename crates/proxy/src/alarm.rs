@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::worker::{self, LOOK};
+use crate::clock::{self, LOOK};
 
 thread_local! {
     /// Those that are waited for on one worker.
@@ -36,7 +36,7 @@ pub struct Alarm {
 impl Alarm {
     /// Due when so much time has passed from now on.
     pub fn after(limit: Duration) -> Self {
-        Self { due: due_after(worker::tick(), limit), place: None }
+        Self { due: due_after(clock::tick(), limit), place: None }
     }
 
     /// Due when so much time has passed since this tick.
@@ -52,7 +52,7 @@ impl Alarm {
 
     /// Ready when its time has come.
     pub fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        let tick = worker::tick();
+        let tick = clock::tick();
         let Some(place) = self.place else {
             if is_past(tick, self.due) {
                 return Poll::Ready(());
@@ -157,21 +157,21 @@ mod tests {
             assert!(poll(alarm, woken).is_pending() && poll(alarm, woken).is_pending());
         }
         let heard = || (soon.0.load(Relaxed), late.0.load(Relaxed));
-        ring(worker::tick() + 1_200, 0);
+        ring(clock::tick() + 1_200, 0);
         assert_eq!(heard(), (0, 0));
         for _ in 0..3 {
-            ring(worker::tick() + 1_201, 0);
+            ring(clock::tick() + 1_201, 0);
         }
         assert_eq!(heard(), (1, 0));
         assert!(poll(&mut one, &soon).is_ready() && poll(&mut one, &soon).is_ready());
-        one.set_after(worker::tick() + 10_000, Duration::from_secs(1));
+        one.set_after(clock::tick() + 10_000, Duration::from_secs(1));
         assert!(poll(&mut one, &soon).is_pending());
-        ring(worker::tick() + 10_000, 0);
+        ring(clock::tick() + 10_000, 0);
         assert_eq!(heard(), (1, 1));
-        ring(worker::tick() + 11_201, 0);
+        ring(clock::tick() + 11_201, 0);
         assert_eq!(heard(), (2, 1), "set anew");
         drop((one, other, unheard));
-        ring(worker::tick() + 100_000, 0);
+        ring(clock::tick() + 100_000, 0);
         assert_eq!(heard(), (2, 1), "nobody waits any more");
         assert_eq!((Arc::strong_count(&soon), Arc::strong_count(&late)), (1, 1));
         ALARMS.with_borrow(|alarms| assert!(alarms.is_empty() && alarms.vacant_key() < 2, "places are used again"));
@@ -183,10 +183,10 @@ mod tests {
         let waker = Waker::from(Arc::clone(&woken));
         let mut alarm = Alarm::after(Duration::from_secs(1));
         assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
-        ring(worker::tick() + 60_200, 60_000);
-        ring(worker::tick() + 61_200, 0);
+        ring(clock::tick() + 60_200, 60_000);
+        ring(clock::tick() + 61_200, 0);
         assert_eq!(woken.0.load(Relaxed), 0);
-        ring(worker::tick() + 61_201, 0);
+        ring(clock::tick() + 61_201, 0);
         assert_eq!(woken.0.load(Relaxed), 1);
     }
 
@@ -198,7 +198,7 @@ mod tests {
             let waker = Waker::from(Arc::clone(woken));
             assert!(alarm.poll(&Context::from_waker(&waker)).is_pending());
         }
-        ring(worker::tick() + 1_201, 0);
+        ring(clock::tick() + 1_201, 0);
         assert_eq!((first.0.load(Relaxed), last.0.load(Relaxed)), (0, 1));
     }
 }

@@ -10,8 +10,8 @@ use time::UtcDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use crate::clock;
 use crate::node::Node;
-use crate::worker;
 
 const FORM: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -23,7 +23,7 @@ thread_local! {
 
 /// The time of day, looked at anew when the worker's time has moved on, and written as it is then: later or earlier.
 pub fn now(node: &Node) -> HeaderValue {
-    let tick = worker::tick();
+    let tick = clock::tick();
     WRITTEN.with_borrow_mut(|(written, date)| {
         if *written != tick {
             (*written, *date) = (tick, of(node.clock.now()));
@@ -63,7 +63,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::{node, serve};
+    use crate::{connections, node, serve};
 
     #[test]
     fn dates_are_written_as_http_wants_them() {
@@ -82,9 +82,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut caller = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
         let (stream, peer) = listener.accept().await.expect("a connection");
-        worker::set_tick(1_000);
+        clock::set(1_000);
         now(&node);
-        let (watch, place) = worker::watch();
+        let (watch, place) = connections::watch();
         let serving = serve::connection(Arc::clone(&node), stream, peer, watch, false);
         let asking = async {
             let mut found = [String::new(), String::new()];
@@ -104,7 +104,7 @@ mod tests {
                 *found = date;
                 if at == 0 {
                     clock.set(moments[1]);
-                    worker::set_tick(1_200);
+                    clock::set(1_200);
                     now(&node);
                 }
             }

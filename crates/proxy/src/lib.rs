@@ -3,13 +3,16 @@
 //! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`http1`] →
 //! [`connection`] → [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
 
+pub mod admission;
 pub mod alarm;
 pub mod answers;
 pub mod challenges;
 pub mod change;
 mod choose;
+pub mod clock;
 pub mod compile;
 pub mod connection;
+pub mod connections;
 pub mod date;
 pub mod door;
 pub mod expansion;
@@ -41,6 +44,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod socket;
 pub mod spare;
+pub mod stage;
 pub mod stream;
 pub mod streamed;
 pub mod template;

@@ -11,6 +11,7 @@ use std::task::Poll;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
 use crate::date;
 use crate::door::Sender;
@@ -19,7 +20,6 @@ use crate::node::Node;
 use crate::proxy_protocol::{self, ProxyProtocol, Source};
 use crate::socket::{Socket, Transport};
 use crate::tls::{Secured, Termination, is_about_certificate};
-use crate::worker;
 
 /// What is written where the PROXY protocol has to be spoken and is not.
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -71,7 +71,7 @@ pub struct Opened {
 
 /// Does all that comes before the first request. None if the connection has ended here.
 pub async fn open(node: &Node, stream: TcpStream, peer: SocketAddr, watch: &Arc<Watch>, tls: bool) -> Option<Opened> {
-    let mut socket = Socket::new(stream, Arc::clone(watch), worker::tick);
+    let mut socket = Socket::new(stream, Arc::clone(watch), clock::tick);
     let sender = watched(node, watch, introduce(node, &mut socket, peer)).await?;
     match node.tls.as_ref().filter(|_| tls) {
         None => {
@@ -159,7 +159,7 @@ async fn secured(
                 node.counters.tls_resumed.add_one();
             }
             // The first request may take as long as on a connection that has just been accepted.
-            watch.enter(Phase::New, worker::tick());
+            watch.enter(Phase::New, clock::tick());
             let sender = Sender { tls: true, certificate: client, ..sender };
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
@@ -187,7 +187,7 @@ fn tell(node: &Node, sender: &Sender, error: &io::Error) {
     if is_about_certificate(error) {
         node.counters.tls_client_certificate_refused.add_one();
         // Anybody can fail as often as they like, and each line is written before the next call is served.
-        if let Some(told) = TOLD.get().and_one_more(worker::tick()) {
+        if let Some(told) = TOLD.get().and_one_more(clock::tick()) {
             TOLD.set(told);
             tracing::info!(%peer, %error, "a client certificate was refused");
         }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::alarm::Alarm;
-use crate::worker;
+use crate::clock;
 
 /// The pause in a body that is under way.
 pub struct Pause {
@@ -17,12 +17,12 @@ pub struct Pause {
 impl Pause {
     /// A pause that begins now and may last this long.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, alarm: None, last: worker::tick() }
+        Self { limit, alarm: None, last: clock::tick() }
     }
 
     /// Something has moved.
     pub fn stir(&mut self) {
-        self.last = worker::tick();
+        self.last = clock::tick();
     }
 
     /// Ready when nothing has moved for too long.

@@ -9,7 +9,7 @@ use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 use tokio::sync::watch;
 
-use crate::worker::Stage;
+use crate::stage::Stage;
 
 /// Answers 200 as long as the process answers at all.
 pub struct Health;

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::challenges;
 use crate::choose::{self, Chosen};
+use crate::clock;
 use crate::connection::{UnderWay, Watch, Watched};
 use crate::door::{self, Sender};
 use crate::fields::X_REQUEST_ID;
@@ -26,8 +27,9 @@ use crate::received::Received;
 use crate::redirect;
 use crate::refusing::refusing;
 use crate::routes::{Leads, Wanted};
+use crate::snapshot;
+use crate::stage;
 use crate::tie::{self, Tie};
-use crate::worker;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
 pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>, tls: bool) {
@@ -37,7 +39,7 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     if let Some(certificate) = &sender.certificate {
         certificate.watch(&watch);
     }
-    let stream = Watched::new(transport, Arc::clone(&watch), worker::tick);
+    let stream = Watched::new(transport, Arc::clone(&watch), clock::tick);
     match protocol {
         Protocol::Http1 => http1::serve(node, stream, sender, watch).await,
         // Kept apart, so that connections in HTTP/1.1 do not carry its weight.
@@ -98,7 +100,7 @@ struct Walk {
 impl Walk {
     fn enter(node: &Node, sender: Sender, watch: &Arc<Watch>, request: Request<Body>, terms: Terms) -> Self {
         let Terms { upgrade, hints, mut closes } = terms;
-        let under_way = watch.begin(worker::tick);
+        let under_way = watch.begin(clock::tick);
         let (head, body) = request.into_parts();
         let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
         let is_head = head.method == Method::HEAD;
@@ -116,7 +118,7 @@ impl Walk {
         call.hints = hints;
         call.lasting = received.lasting();
         let closes = closes || refusal.as_ref().is_some_and(door::ends_connection);
-        let pipeline = pipeline(node, &mut call, refusal, worker::find);
+        let pipeline = pipeline(node, &mut call, refusal, snapshot::find);
         let path = &call.request.path;
         let closes = closes || call.route.is_none() && (path.has_parameters() || path.has_encoded_slash());
         Self { call, pipeline, received, under_way, closes, is_head, must_switch }
@@ -178,7 +180,7 @@ impl Walk {
         headers.insert(X_REQUEST_ID, call.id.header());
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let is_http1 = call.request.version < Version::HTTP_2;
-        let is_last = under_way.is_to_be_last() || worker::is_draining();
+        let is_last = under_way.is_to_be_last() || stage::is_draining();
         if is_http1 && !switches && (closes || unread || received.is_under_way() || is_last) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             under_way.is_last();

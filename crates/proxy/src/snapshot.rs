@@ -1,19 +1,25 @@
 //! The declarations compiled: what a worker routes by. Never changed once it is published.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use portcullis_core::call::RouteFacts;
+use portcullis_core::directory::Directory;
 use portcullis_core::model::{DefaultRoutes, Owner, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::CompiledRoute;
-use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Meets, Routes, Wanted, Weighed};
+use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, Meets, Routes, Wanted, Weighed};
 
 /// How long a publication waits for a worker that is busy before it goes on without its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SNAPSHOT: RefCell<Option<Arc<Snapshot>>> = const { RefCell::new(None) };
+}
 
 /// The compiled declarations.
 #[derive(Debug, Clone)]
@@ -112,6 +118,20 @@ pub struct Update {
     pub step: u64,
     /// Told when it is so.
     pub done: oneshot::Sender<()>,
+}
+
+/// Routes by it from now on, on this worker.
+pub fn take_up(update: Update) {
+    // In one moment: no call of this worker is in between.
+    SNAPSHOT.set(Some(update.snapshot));
+    Directory::take(update.step);
+    // Whoever published may have stopped waiting.
+    let _ = update.done.send(());
+}
+
+/// The pipeline this worker routes a request to, and how many bytes of its path that has matched.
+pub fn find(wanted: &Wanted<'_>) -> Option<Leads> {
+    SNAPSHOT.with_borrow(|snapshot| Some(snapshot.as_ref()?.find(wanted)?.into()))
 }
 
 /// Carries snapshots to the workers.

@@ -4,9 +4,13 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+/// The most milliseconds that a socket's option takes.
+pub const MOST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// So many bytes in several pieces are joined before they are sent.
 const JOINED: usize = 2 << 10;

@@ -19,10 +19,10 @@ use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, ClientCertificate, Ties};
 use slab::Slab;
 
+use crate::clock;
 use crate::connection::Watch;
 use crate::node::Node;
 use crate::tls::certified;
-use crate::worker;
 
 /// How long a call lasts before anything is asked about it.
 pub const WHILE: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl Tie {
     pub fn of(call: &Call) -> Option<Arc<Self>> {
         let (ties, certificate) = (&call.caller.ties, &call.peer.certificate);
         let is_tied = !ties.are_none() || certificate.is_some();
-        is_tied.then(|| Self::since(worker::tick(), ties.clone(), certificate.clone()))
+        is_tied.then(|| Self::since(clock::tick(), ties.clone(), certificate.clone()))
     }
 
     fn since(since: u32, ties: Ties, certificate: Option<Arc<ClientCertificate>>) -> Arc<Self> {
@@ -149,7 +149,7 @@ impl Drop for Tie {
 
 /// Whether so much time has passed since this tick that a call is asked about.
 fn has_lasted(since: u32) -> bool {
-    u128::from(worker::tick().wrapping_sub(since)) >= WHILE.as_millis()
+    u128::from(clock::tick().wrapping_sub(since)) >= WHILE.as_millis()
 }
 
 /// A body that breaks off when its tie is cut.
@@ -184,7 +184,7 @@ impl Waiting {
         let (ties, certificate) = (&mut call.caller.ties, &call.peer.certificate);
         let is_tied = !ties.are_none() || certificate.is_some();
         let shown =
-            || Shown { ties: mem::take(ties), certificate: certificate.clone(), since: worker::tick(), tie: None };
+            || Shown { ties: mem::take(ties), certificate: certificate.clone(), since: clock::tick(), tie: None };
         Self(is_tied.then(shown))
     }
 
@@ -281,11 +281,11 @@ mod tests {
     }
 
     fn of(session: u8) -> Arc<Tie> {
-        Tie::since(worker::tick(), Ties { session: Some(SessionId([session; 16])), ..Ties::default() }, None)
+        Tie::since(clock::tick(), Ties { session: Some(SessionId([session; 16])), ..Ties::default() }, None)
     }
 
     fn at(since: u32) {
-        worker::set_tick(since);
+        clock::set(since);
     }
 
     /// A round of questions, to its end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep};
 
-use crate::worker;
+use crate::clock;
 
 /// How often a caller that says nothing is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ impl KeepAlive {
             if self.asked {
                 return Poll::Ready(());
             }
-            let quiet = Duration::from_millis(worker::tick().wrapping_sub(heard).into());
+            let quiet = Duration::from_millis(clock::tick().wrapping_sub(heard).into());
             // The tick runs a little behind; a second more or less does not matter.
             let wait = match PING.checked_sub(quiet).filter(|left| *left > Duration::from_secs(1)) {
                 Some(left) => left,

@@ -17,13 +17,13 @@ use futures_util::stream::FuturesUnordered;
 use h2::Reason;
 use h2::server::{Builder, Connection};
 
+use crate::clock;
 use crate::connection::{Ending, Watch, Watched};
 use crate::door::Sender;
 use crate::expansion;
 use crate::node::{Limits, Node};
 use crate::opening::Protocol;
 use crate::socket::Socket;
-use crate::worker;
 use keep_alive::KeepAlive;
 
 /// What every connection in HTTP/2 begins with (RFC 9113 section 3.4).
@@ -59,7 +59,7 @@ pub async fn begins(socket: &mut Socket) -> Option<Protocol> {
 
 /// Serves a connection on which HTTP/2 is spoken.
 pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
-    watch.speak_http2(worker::tick());
+    watch.speak_http2(clock::tick());
     let mut handshake = pin!(builder(&node.limits).handshake(stream));
     let opened = std::future::poll_fn(|context| match watch.poll(context) {
         Ending::Close => Poll::Ready(None),

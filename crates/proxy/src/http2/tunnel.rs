@@ -18,13 +18,14 @@ use portcullis_core::call::Upgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::{is_reset, until_reset, write};
+use crate::clock;
 use crate::connection::Watch;
+use crate::connections;
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::serve::{self, Terms};
 use crate::streamed::finished;
 use crate::tunnel::Wish;
-use crate::worker;
 
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
@@ -66,7 +67,7 @@ pub(super) async fn connect(
     head.headers.remove(SEC_WEBSOCKET_ACCEPT);
     match respond.send_response(finished(&node, head, None), false) {
         Ok(to) => {
-            let (watch, place) = worker::watch();
+            let (watch, place) = connections::watch();
             if let Some(tie) = tie {
                 tie.ends(&watch);
             }
@@ -117,7 +118,7 @@ impl AsyncWrite for Duplex {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let duplex = &mut *self;
         let polled = duplex.poll_send(context, bytes);
-        duplex.watch.note_write(&polled, worker::tick());
+        duplex.watch.note_write(&polled, clock::tick());
         polled
     }
 

@@ -18,11 +18,15 @@ use quinn::{Connecting, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerC
 use quinn::{VarInt, crypto::rustls::QuicServerConfig};
 use tokio::sync::watch;
 
+use crate::admission::{Admission, Admitted};
+use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
+use crate::connections;
 use crate::door::Sender;
 use crate::node::{Limits, Node};
+use crate::stage::Stage;
 use crate::tls::Termination;
-use crate::worker::{self, Admission, Admitted, Stage};
+
 use guard::Guarded;
 
 /// Handshakes a worker has under way before callers must show that they are where they say (RFC 9000 section 8.1).
@@ -80,7 +84,7 @@ pub(crate) async fn accept(
     }
     // Whoever comes now is refused; the last words of those that are there still go out.
     endpoint.set_server_config(None);
-    let (_, place) = worker::watch();
+    let (_, place) = connections::watch();
     tokio::spawn(async move {
         endpoint.wait_idle().await;
         drop(place);
@@ -168,7 +172,7 @@ async fn connection(
     admitted: Admitted,
     handshake: Handshake,
 ) {
-    let (watch, place) = worker::watch();
+    let (watch, place) = connections::watch();
     let mut connecting = pin!(connecting);
     let opened = std::future::poll_fn(|context| match watch.poll(context) {
         Ending::Close => Poll::Ready(None),
@@ -200,7 +204,7 @@ async fn connection(
 
 /// Takes calls from a connection and answers them until it ends.
 async fn carry(node: &Arc<Node>, connection: &quinn::Connection, sender: &Sender, watch: &Arc<Watch>) {
-    watch.speak_http2(worker::tick());
+    watch.speak_http2(clock::tick());
     let limit = node.limits.header_block as u64;
     let guarded = Guarded::new(h3_quinn::Connection::new(connection.clone()), limit, connection.clone());
     let mut builder = h3::server::builder();

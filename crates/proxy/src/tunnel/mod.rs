@@ -25,9 +25,9 @@ use portcullis_core::body::{Body, BodyError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
 use crate::fields::lists_token;
-use crate::worker;
 use frames::Boundaries;
 
 /// Bytes read from a caller at once.
@@ -113,7 +113,7 @@ impl Tunnel {
     /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
     pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<Watch>) {
         let Self { wish: Wish { pieces }, to_caller, is_websocket } = self;
-        watch.enter(Phase::Tunnel, worker::tick());
+        watch.enter(Phase::Tunnel, clock::tick());
         let (from_caller, mut writer) = tokio::io::split(connection);
         let reading = read(from_caller, pieces, &watch);
         let writing = write(to_caller, &mut writer, &watch, is_websocket);
@@ -146,7 +146,7 @@ async fn read(mut from_caller: impl AsyncRead + Unpin, pieces: mpsc::Sender<Byte
         buffer.reserve(PIECE);
         match from_caller.read_buf(&mut buffer).await {
             Ok(1..) => {
-                watch.stir(worker::tick());
+                watch.stir(clock::tick());
                 room.send(buffer.split().freeze());
             }
             Ok(0) | Err(_) => return,
@@ -174,7 +174,7 @@ async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &
                 let Ok(data) = frame.into_data() else { continue };
                 let passes =
                     if is_websocket && watch.is_draining() { boundaries.up_to_boundary(&data) } else { data.len() };
-                watch.stir(worker::tick());
+                watch.stir(clock::tick());
                 boundaries.pass(&data[..passes]);
                 if writer.write_all(&data[..passes]).await.is_err() || writer.flush().await.is_err() {
                     return;

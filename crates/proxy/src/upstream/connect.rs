@@ -25,8 +25,8 @@ use super::http2::{self, Shared, Silent};
 use super::noting::{Noted, Noting};
 use super::peer::{Peer, PoolKey, Spoken};
 use super::pool::Slot;
+use crate::stream::MOST_PATIENCE;
 use crate::stream::Stream;
-use crate::worker::MOST_PATIENCE;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);

@@ -23,12 +23,12 @@ use super::peer::Peer;
 use super::pool::{self, Lease, Wanted, lend};
 use super::{ForwardPath, Forwarding, Settings, http2, switched, told};
 use crate::alarm::Alarm;
+use crate::clock;
 use crate::fields::{
     TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
     strip_response,
 };
 use crate::tie;
-use crate::worker;
 
 /// How often a request goes to one target that has not looked at it.
 const SENDS: usize = 3;
@@ -361,7 +361,7 @@ pub struct Wait {
 impl Wait {
     /// Begins now.
     pub fn new(settings: &Settings) -> Self {
-        Self { alarm: Alarm::after(settings.first_byte.min(tie::WHILE)), since: worker::tick() }
+        Self { alarm: Alarm::after(settings.first_byte.min(tie::WHILE)), since: clock::tick() }
     }
 
     /// Ready when it has been waited for long enough.

@@ -12,8 +12,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::Exchange;
 use super::tls;
+use crate::clock;
 use crate::stream::{Stream, poll_send};
-use crate::worker;
 
 /// The bytes to and from a target.
 pub type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;
@@ -43,7 +43,7 @@ impl Noted {
         Self {
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
-            written_at: AtomicU32::new(worker::tick()),
+            written_at: AtomicU32::new(clock::tick()),
             is_unflushed: AtomicBool::new(false),
             is_taking: AtomicBool::new(false),
             tls_failure: OnceLock::new(),
@@ -73,7 +73,7 @@ impl Noting {
         match polled {
             Poll::Ready(Ok(length)) => {
                 self.noted.written.fetch_add(*length as u64, Relaxed);
-                self.noted.written_at.store(worker::tick(), Relaxed);
+                self.noted.written_at.store(clock::tick(), Relaxed);
             }
             Poll::Ready(Err(_)) => return,
             // The socket is full.
@@ -134,7 +134,7 @@ impl AsyncWrite for Noting {
         // Only the first flush after a write is one of something; there are many of nothing.
         if polled.is_ready() && self.noted.is_unflushed.load(Relaxed) {
             self.noted.is_unflushed.store(false, Relaxed);
-            self.noted.written_at.store(worker::tick(), Relaxed);
+            self.noted.written_at.store(clock::tick(), Relaxed);
         }
         polled
     }
@@ -158,7 +158,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
         let mut noting = Noting::new(Stream::Plain(stream));
         let noted = noting.noted();
-        assert_ne!(worker::tick(), LONG_AGO);
+        assert_ne!(clock::tick(), LONG_AGO);
         let mut step = async |bytes: Option<&[u8]>| {
             noted.written_at.store(LONG_AGO, Relaxed);
             poll_fn(|context| match bytes {

@@ -16,7 +16,7 @@ use super::connect::{Connection, Opened, connect};
 use super::http2::{BROKEN_OFF, STREAMS, Shared};
 use super::peer::{Hashed, Peer, PoolKey, Spoken};
 use super::sockets::Socket;
-use crate::worker;
+use crate::clock;
 
 /// Calls that wait for a connection to one target, on one worker.
 const QUEUE: usize = 1_024;
@@ -141,7 +141,7 @@ impl Drop for Place {
         with(&self.key, |pool| {
             if let Some(member) = pool.shared.iter_mut().find(|member| member.shared.number == self.shared.number) {
                 member.streams -= 1;
-                member.since = worker::tick();
+                member.since = clock::tick();
                 member.broken_off += usize::from(!self.is_done);
                 pool.shared.retain(|member| member.broken_off < BROKEN_OFF);
                 pool.call_next();
@@ -192,7 +192,7 @@ impl Pool {
     /// An idle connection in HTTP/1.1 that is good, as far as its task has seen.
     fn idle(&mut self) -> Option<Connection> {
         while let Some(idle) = self.idle.pop() {
-            let old = worker::tick().wrapping_sub(idle.since) >= self.keep_idle;
+            let old = clock::tick().wrapping_sub(idle.since) >= self.keep_idle;
             if !old && idle.connection.is_at_rest() {
                 return Some(idle.connection);
             }
@@ -307,7 +307,7 @@ async fn open(
         Ok(Opened::Http2(shared)) => {
             let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
             let most = shared.most_streams();
-            let member = Member { shared, streams: 1, broken_off: 0, used: true, since: worker::tick() };
+            let member = Member { shared, streams: 1, broken_off: 0, used: true, since: clock::tick() };
             with(key, |pool| {
                 if pool.generation == generation {
                     pool.shared.push(member);
@@ -398,7 +398,7 @@ pub fn take_back(mut connection: Connection) {
 fn keep(connection: Connection) {
     let left = POOLS.with_borrow_mut(|pools| match pools.get_mut(&connection.key) {
         Some(pool) if connection.generation == pool.generation => {
-            pool.idle.push(Idle { connection, since: worker::tick() });
+            pool.idle.push(Idle { connection, since: clock::tick() });
             pool.call_next();
             None
         }
@@ -420,7 +420,7 @@ pub fn retire(key: &PoolKey, number: u64) {
 
 /// Closes what has been idle for too long, and forgets targets nobody uses any more.
 pub fn sweep() {
-    let now = worker::tick();
+    let now = clock::tick();
     let mut closed = Vec::new();
     POOLS.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {

@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame};
 use portcullis_core::body::{Body, BodyError};
 
 use super::SEND_BUFFER;
-use crate::worker;
+use crate::clock;
 
 /// How far a request has got.
 pub(super) struct Progress {
@@ -23,7 +23,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Of a request whose head has just gone; `is_done`: and nothing follows it.
     pub(super) fn new(is_done: bool) -> Self {
-        Self { written_at: AtomicU32::new(worker::tick()), is_done: AtomicBool::new(is_done) }
+        Self { written_at: AtomicU32::new(clock::tick()), is_done: AtomicBool::new(is_done) }
     }
 }
 
@@ -104,7 +104,7 @@ impl Sending {
         let is_last = self.piece.is_empty() && self.body.is_end_stream();
         if !part.is_empty() {
             self.stream.send_data(part, is_last).map_err(|_| Halt::Stream)?;
-            progress.written_at.store(worker::tick(), Relaxed);
+            progress.written_at.store(clock::tick(), Relaxed);
         }
         Poll::Ready(Ok(is_last))
     }
@@ -112,7 +112,7 @@ impl Sending {
     fn finish(&mut self, progress: &Progress) -> Result<(), Halt> {
         // Whoever waits for its end is told now.
         self.body = Body::empty();
-        progress.written_at.store(worker::tick(), Relaxed);
+        progress.written_at.store(clock::tick(), Relaxed);
         progress.is_done.store(true, Relaxed);
         Ok(())
     }

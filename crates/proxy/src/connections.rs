@@ -1,0 +1,49 @@
+//! The connections of one worker, which looks at all of them a few times a second.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::clock;
+use crate::connection::Watch;
+
+thread_local! {
+    /// The watches on them.
+    static CONNECTIONS: RefCell<Slab<Arc<Watch>>> = const { RefCell::new(Slab::new()) };
+}
+
+/// A watch that this worker looks at, from now until the place is dropped.
+pub fn watch() -> (Arc<Watch>, Place) {
+    let watch = Watch::new(clock::tick());
+    let place = Place::take(&watch);
+    (watch, place)
+}
+
+/// A place among them; given back when it is dropped.
+pub struct Place(usize);
+
+impl Place {
+    fn take(watch: &Arc<Watch>) -> Self {
+        Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert(Arc::clone(watch))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let watch = CONNECTIONS.with_borrow_mut(|connections| connections.remove(self.0));
+        // Outside of the borrow.
+        drop(watch);
+    }
+}
+
+/// Looks at each of them.
+pub(crate) fn for_each(look: impl Fn(&Watch)) {
+    // Waking is all that is done, so nobody borrows the list a second time meanwhile.
+    CONNECTIONS.with_borrow(|connections| connections.iter().for_each(|(_, watch)| look(watch)));
+}
+
+/// Whether there is none.
+pub(crate) fn are_none() -> bool {
+    CONNECTIONS.with_borrow(Slab::is_empty)
+}

@@ -1,0 +1,30 @@
+//! How far the gateway is on its way out, and what a worker knows of it.
+
+use std::cell::Cell;
+
+thread_local! {
+    static DRAINING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How far the gateway is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not at all.
+    Serving,
+    /// Answers say `Connection: close`; new connections are still taken.
+    Draining,
+    /// No new connections; what is under way is finished.
+    Closing,
+    /// What is left is cut off.
+    Stopping,
+}
+
+/// Whether this worker is being emptied.
+pub fn is_draining() -> bool {
+    DRAINING.get()
+}
+
+/// This worker is being emptied from now on.
+pub(crate) fn drain() {
+    DRAINING.set(true);
+}
