@@ -6,7 +6,7 @@ use http::HeaderValue;
 use portcullis_admin::{ChangeRate, RegistrationBounds};
 use portcullis_core::model::DefaultRoutes;
 use portcullis_identity::LockoutSettings;
-use portcullis_proxy::node::{Limits, Timeouts};
+use portcullis_proxy::limits::{Limits, Timeouts};
 use portcullis_proxy::upstream::Settings as UpstreamSettings;
 use portcullis_proxy::upstream::guard::{Allow, Guard};
 use portcullis_proxy::upstream::sockets::Sockets;

@@ -12,6 +12,7 @@ pub mod capture;
 pub mod digits;
 pub mod directory;
 pub mod fields;
+pub mod fresh;
 pub mod grpc;
 pub mod jobs;
 pub mod memory;

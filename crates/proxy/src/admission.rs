@@ -64,7 +64,8 @@ impl Drop for Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{Limits, testing};
+    use crate::limits::Limits;
+    use crate::node::testing;
 
     /// Connections of which as many as may be are let in, one after the other.
     fn admitted(node: &Arc<Node>, peers: &[&str]) -> usize {

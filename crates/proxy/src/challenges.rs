@@ -15,8 +15,6 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use rustls::sign::CertifiedKey;
 
-use crate::node::Node;
-
 /// Where `http-01` is answered; the token follows.
 const PATH: &str = "/.well-known/acme-challenge/";
 /// The longest token that is looked up.
@@ -36,8 +34,8 @@ pub trait Challenges: Send + Sync {
 }
 
 /// Puts the answer to a certificate authority before what else a call is chosen for.
-pub(crate) fn before(node: &Node, call: &Call, otherwise: Arc<Pipeline>) -> Arc<Pipeline> {
-    let Some(challenges) = &node.challenges else { return otherwise };
+pub(crate) fn before(challenges: Option<&Arc<dyn Challenges>>, call: &Call, otherwise: Arc<Pipeline>) -> Arc<Pipeline> {
+    let Some(challenges) = challenges else { return otherwise };
     let Some(token) = call.request.path.decision().as_str().strip_prefix(PATH) else { return otherwise };
     if call.request.method != Method::GET || !is_token(token) || !challenges.may_be_pending() {
         return otherwise;

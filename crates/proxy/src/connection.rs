@@ -3,11 +3,9 @@
 //! A connection has no timers of its own. It notes in its [`Watch`] what it does and since which tick; the
 //! worker looks at all of them a few times a second and wakes those whose time is up.
 
-mod watched;
-
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,12 +16,8 @@ use portcullis_core::call::Hints;
 
 use crate::expansion::Expansion;
 use crate::interim::{self, Interim};
-use crate::node::Timeouts;
-use crate::tunnel::Tunnel;
-pub use watched::Watched;
-
-/// What is written to a caller whose request head did not arrive in time.
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+use crate::limits::Timeouts;
+use crate::tie::End;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +50,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What is to become of a connection.
 const GO_ON: u8 = 0;
 const DRAIN: u8 = 1;
-const CLOSE: u8 = 2;
-const CLOSE_WITH_408: u8 = 3;
+pub(crate) const CLOSE: u8 = 2;
+pub(crate) const CLOSE_WITH_408: u8 = 3;
 
 /// What a connection is doing, as its worker sees it. Written and read on one thread.
 #[derive(Debug, Default)]
@@ -89,8 +83,6 @@ pub struct Watch {
     /// What is told over HTTP/1.1 before the answer under way, and whether anything may be.
     interim: Interim,
     tells: AtomicBool,
-    /// What the connection becomes when its last answer has granted a switch.
-    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl Watch {
@@ -136,6 +128,32 @@ impl Watch {
     /// How much fields may be larger than what they come in.
     pub fn expansion(&self) -> &Expansion {
         &self.expansion
+    }
+
+    /// So many bytes have come over HTTP/2.
+    pub(crate) fn hear(&self, bytes: usize, tick: u32) {
+        self.heard.store(tick, Relaxed);
+        self.expansion.receive(bytes);
+    }
+
+    /// Whether HTTP/2 is spoken.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// How many calls have ever begun.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.load(Relaxed)
+    }
+
+    /// Whether no call is under way.
+    pub(crate) fn is_without_calls(&self) -> bool {
+        self.calls.load(Relaxed) == 0
+    }
+
+    /// What is to become of it.
+    pub(crate) fn verdict(&self) -> u8 {
+        self.verdict.load(Relaxed)
     }
 
     /// The tick at which something was last heard over HTTP/2.
@@ -185,7 +203,7 @@ impl Watch {
     }
 
     /// Whether the next thing that comes begins another call in HTTP/1.1.
-    fn is_between_calls(&self) -> bool {
+    pub(crate) fn is_between_calls(&self) -> bool {
         !self.is_http2.load(Relaxed) && !self.is_last.load(Relaxed)
     }
 
@@ -194,11 +212,6 @@ impl Watch {
         if self.verdict.load(Relaxed) == GO_ON {
             self.decide(DRAIN);
         }
-    }
-
-    /// Ends it now, whatever is under way.
-    pub fn end(&self) {
-        self.decide(CLOSE);
     }
 
     /// Notes whether a write has found the socket full.
@@ -251,23 +264,18 @@ impl Watch {
     }
 
     /// Takes what the caller is to be told before its answer, as it is written.
-    fn take_interim(&self) -> Option<Bytes> {
+    pub(crate) fn take_interim(&self) -> Option<Bytes> {
         self.interim.take().map(|interim| interim::written(&interim))
-    }
-
-    /// Leaves the tunnel that the connection becomes.
-    pub fn leave_tunnel(&self, tunnel: Tunnel) {
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
-    }
-
-    /// Takes the tunnel that the connection becomes, if it does.
-    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Something has passed through the tunnel.
     pub fn stir(&self, tick: u32) {
         self.since.store(tick, Relaxed);
+    }
+
+    /// A head came with `Transfer-Encoding` before `Content-Length`.
+    pub(crate) fn note_framed_twice(&self) {
+        self.framed_twice.store(true, Relaxed);
     }
 
     /// Whether a head came with `Transfer-Encoding` before `Content-Length`: hyper hides the latter.
@@ -283,6 +291,12 @@ impl Hints for Watch {
             self.interim.hint(fields);
             self.waker.wake();
         }
+    }
+}
+
+impl End for Watch {
+    fn end(&self) {
+        self.decide(CLOSE);
     }
 }
 
@@ -333,7 +347,6 @@ pub enum Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{Socket, Transport};
     use futures_util::FutureExt;
 
     #[test]
@@ -435,25 +448,5 @@ mod tests {
         watch.enter(Phase::Idle, 11_000);
         watch.judge(86_001, &timeouts);
         assert_eq!(watch.poll(&context), Ending::Close);
-    }
-
-    #[tokio::test]
-    async fn a_tunnel_that_nobody_takes_ends_with_its_connection() {
-        use portcullis_core::body::Body;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let stream =
-            tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
-        let tick = || 1;
-        let watch = Watch::new(1);
-        let watched =
-            Watched::new(Transport::Plain(Socket::new(stream, Arc::clone(&watch), tick)), Arc::clone(&watch), tick);
-        let call = watch.begin(tick);
-        let to_caller = Body::full("until then").on_end(move |_| drop(call));
-        watch.leave_tunnel(crate::tunnel::Wish::new().0.granted(to_caller, true));
-        let left = Arc::downgrade(&watch);
-        drop(watch);
-        assert!(left.upgrade().is_some());
-        drop(watched);
-        assert!(left.upgrade().is_none(), "the call holds on to the watch, and the watch to the call");
     }
 }

@@ -1,7 +1,5 @@
 //! The door: an HTTP request becomes a canonical [`Call`], or a call that can only be refused.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{Host, Path};
+use portcullis_core::fresh;
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
 
@@ -275,27 +274,7 @@ fn printable(raw: &str) -> Arc<str> {
     fine.take(SHOWN).collect::<String>().into()
 }
 
-thread_local! {
-    /// A random start and how far this thread has counted from it.
-    static IDS: (u64, Cell<u64>) = {
-        let random = RandomState::new();
-        (random.hash_one(0), Cell::new(random.hash_one(1)))
-    };
-}
-
 /// An id that no other call has; unpredictable enough not to be met by chance, but no secret.
 fn fresh_id() -> RequestId {
-    RequestId::from_random(fresh_bytes())
-}
-
-/// 16 bytes that no other call has; no secret.
-pub fn fresh_bytes() -> [u8; 16] {
-    let (start, count) = IDS.with(|(start, count)| {
-        count.set(count.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        (*start, count.get())
-    });
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&start.to_be_bytes());
-    id[8..].copy_from_slice(&count.to_be_bytes());
-    id
+    RequestId::from_random(fresh::bytes())
 }

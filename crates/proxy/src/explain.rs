@@ -23,9 +23,9 @@ use portcullis_core::trial::{Destination, Trial, Tried};
 
 use crate::choose;
 use crate::door::{self, Sender};
+use crate::exchange;
 use crate::node::Node;
 use crate::routes::{Leads, Wanted, Weighed};
-use crate::serve;
 use crate::snapshot::Publisher;
 
 /// Routes that are told about at most.
@@ -122,7 +122,7 @@ impl Explainer {
             Some(snapshot) if was_read => snapshot.weigh(&wanted, MOST_ROUTES),
             _ => Weighed::default(),
         };
-        let pipeline = serve::pipeline(&self.node, &mut call, refusal, find);
+        let pipeline = exchange::pipeline(&self.node, &mut call, refusal, find);
         let status = pipeline.run(&mut call).await.status().as_u16();
         let told = tell(call, &pipeline, weighed, status, if was_read { None } else { Some(question.url) });
         Ok(Explanation { preflight_for, ..told })

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures_util::FutureExt;
@@ -21,14 +21,15 @@ use portcullis_core::body::Body;
 use portcullis_core::call::{Hints, Response, Upgrade};
 use tokio::io::AsyncWrite;
 
-use crate::connection::{Ending, Phase, Watch, Watched};
+use crate::connection::{Ending, Phase, Watch};
 use crate::date;
 use crate::door::{self, Sender};
+use crate::exchange::{Terms, answer};
 use crate::fields::lists_token;
 use crate::node::Node;
-use crate::serve::{Terms, answer};
-use crate::tunnel::{self, Wish};
+use crate::tunnel::{self, Tunnel, Wish};
 use crate::upstream::incoming::IdleBody;
+use crate::watched::Watched;
 
 /// Serves a connection on which HTTP/1.1 is spoken.
 pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: Arc<Watch>) {
@@ -63,7 +64,7 @@ enum Ended {
     /// Both sides have said all.
     Orderly,
     /// It goes on in another protocol.
-    Switched(Box<tunnel::Tunnel>),
+    Switched(Box<Tunnel>),
     /// What came was not HTTP, and has been told so.
     Malformed,
     /// The caller took too long.
@@ -74,7 +75,8 @@ enum Ended {
 
 /// Answers requests until there are no more, or none come for a while.
 async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Watch>) -> (Watched, Ended) {
-    let service = service_fn(|request| call(node, sender.clone(), watch, request).map(Ok::<_, Infallible>));
+    let granted = Granted::default();
+    let service = service_fn(|request| call(node, sender.clone(), watch, &granted, request).map(Ok::<_, Infallible>));
     let mut connection = Builder::new()
         .keep_alive(true)
         .half_close(false)
@@ -112,8 +114,7 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     stream.put_back(parts.read_buf);
-    // Taken however it has ended: it holds on to the watch.
-    let tunnel = watch.take_tunnel();
+    let tunnel = granted.lock().unwrap_or_else(PoisonError::into_inner).take();
     let ended = match ended {
         Some(Ok(())) => match tunnel {
             Some(tunnel) => Ended::Switched(tunnel),
@@ -136,11 +137,15 @@ async fn close(mut stream: Watched, watch: &Watch) {
     .await;
 }
 
+/// What a connection becomes when its last answer has granted a switch.
+type Granted = Mutex<Option<Box<Tunnel>>>;
+
 /// Answers one request of a connection in HTTP/1.1. If the answer grants a switch, the connection becomes a tunnel.
 fn call(
     node: &Arc<Node>,
     sender: Sender,
     watch: &Arc<Watch>,
+    granted: &Granted,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response> {
     // A CONNECT may be followed by anything.
@@ -161,13 +166,14 @@ fn call(
     // Not one future around the other, which would be there twice.
     let node = Arc::clone(node);
     answering.then(async move |(mut response, _)| {
-        response.headers_mut().entry(DATE).or_insert_with(|| date::now(&node));
+        response.headers_mut().entry(DATE).or_insert_with(|| date::now(node.clock.as_ref()));
         // Whatever the service says from now on comes too late.
         watch.has_told().await;
         match wish {
             Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let (head, to_caller) = response.into_parts();
-                watch.leave_tunnel(wish.granted(to_caller, says_websocket(&head.headers)));
+                let tunnel = wish.granted(to_caller, says_websocket(&head.headers));
+                *granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
                 Response::from_parts(head, Body::empty())
             }
             _ => response,
@@ -177,4 +183,22 @@ fn call(
 
 fn says_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_that_nobody_takes_ends_with_its_connection() {
+        let watch = Watch::new(1);
+        let call = watch.begin(|| 1);
+        let to_caller = Body::full("until then").on_end(move |_| drop(call));
+        let granted = Granted::new(Some(Box::new(Wish::new().0.granted(to_caller, true))));
+        let left = Arc::downgrade(&watch);
+        drop(watch);
+        assert!(left.upgrade().is_some());
+        drop(granted);
+        assert!(left.upgrade().is_none(), "the call holds on to the watch, and nobody to the call");
+    }
 }

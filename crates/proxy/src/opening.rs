@@ -15,8 +15,8 @@ use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
 use crate::date;
 use crate::door::Sender;
-use crate::http2;
 use crate::node::Node;
+use crate::preface::{self, Protocol};
 use crate::proxy_protocol::{self, ProxyProtocol, Source};
 use crate::socket::{Socket, Transport};
 use crate::tls::{Secured, Termination, is_about_certificate};
@@ -50,15 +50,6 @@ impl Told {
     }
 }
 
-/// What requests are read by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1, and 1.0.
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
-
 /// A connection on which requests can be read.
 pub struct Opened {
     /// What they come over.
@@ -75,7 +66,7 @@ pub async fn open(node: &Node, stream: TcpStream, peer: SocketAddr, watch: &Arc<
     let sender = watched(node, watch, introduce(node, &mut socket, peer)).await?;
     match node.tls.as_ref().filter(|_| tls) {
         None => {
-            let protocol = watched(node, watch, http2::begins(&mut socket)).await?;
+            let protocol = watched(node, watch, preface::begins(&mut socket)).await?;
             Some(Opened { transport: Transport::Plain(socket), protocol, sender })
         }
         // A handshake needs more room than all that comes after it.

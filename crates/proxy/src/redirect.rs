@@ -7,11 +7,10 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::canonical::Host;
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
-
-use crate::node::Node;
 
 /// What probes ask for. From this machine itself they may ask in clear.
 const PROBES: [&str; 2] = ["/-/health", "/-/ready"];
@@ -23,18 +22,22 @@ pub struct Redirect {
     pub port: u16,
 }
 
-/// What becomes of a call that has come in clear where it should not; none if it may go on.
-pub fn in_clear(node: &Node, call: &Call) -> Option<Arc<Pipeline>> {
-    let redirect = node.redirect.as_ref()?;
+/// What becomes of a call that has come in clear where it should not; none if it may go on. `is_known`: whether the node
+/// goes by a host.
+pub fn in_clear(
+    redirect: Option<&Redirect>,
+    is_known: impl FnOnce(&Host) -> bool,
+    call: &Call,
+) -> Option<Arc<Pipeline>> {
+    let redirect = redirect?;
     let is_probe =
         PROBES.contains(&call.request.path.decision().as_str()) && call.peer.socket.ip().to_canonical().is_loopback();
     // A proxy in front that is believed may have ended TLS.
     if call.peer.scheme == "https" || is_probe {
         return None;
     }
-    let host = call.request.host.name();
-    let is_known = node.goes_by(&call.request.host) || node.tls.as_ref().is_some_and(|tls| tls.covers(host));
-    let location = is_known.then(|| location(host, redirect.port, call)).flatten();
+    let host = &call.request.host;
+    let location = is_known(host).then(|| location(host.name(), redirect.port, call)).flatten();
     let facts = RouteFacts::default();
     Some(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), Arc::new(Elsewhere(location)))))
 }

@@ -1,35 +1,18 @@
-//! One caller's connection, and every request that comes over it: walked through its pipeline, answered, recorded.
+//! One caller's connection: opened, and served in the version of HTTP that is spoken over it.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{ALT_SVC, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
-use http::{Method, Request, StatusCode, Version};
-use http_body::Body as _;
-use portcullis_core::body::{Body, BodyError, Outcome};
-use portcullis_core::call::{Call, Hints, Response, Upgrade};
-use portcullis_core::policy::Pipeline;
-use portcullis_core::refusal::Refusal;
 use tokio::net::TcpStream;
 
-use crate::challenges;
-use crate::choose::{self, Chosen};
 use crate::clock;
-use crate::connection::{UnderWay, Watch, Watched};
-use crate::door::{self, Sender};
-use crate::fields::X_REQUEST_ID;
+use crate::connection::Watch;
 use crate::http1;
 use crate::http2;
 use crate::node::Node;
-use crate::opening::{self, Opened, Protocol};
-use crate::received::Received;
-use crate::redirect;
-use crate::refusing::refusing;
-use crate::routes::{Leads, Wanted};
-use crate::snapshot;
-use crate::stage;
-use crate::tie::{self, Tie};
+use crate::opening::{self, Opened};
+use crate::preface::Protocol;
+use crate::watched::Watched;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
 pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>, tls: bool) {
@@ -47,196 +30,73 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
     }
 }
 
-/// What a connection has to say about the request that comes over it.
-#[derive(Default)]
-pub(crate) struct Terms {
-    /// What its caller wishes to go on in.
-    pub(crate) upgrade: Option<Upgrade>,
-    /// What takes hints for the caller.
-    pub(crate) hints: Option<Arc<dyn Hints>>,
-    /// Whether the connection must end after the answer, where it is HTTP/1.1.
-    pub(crate) closes: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
 
-/// An answer on its way back, and what it is tied to where it may go on for long.
-pub(crate) type Answered = (Response, Option<Arc<Tie>>);
+    use http::HeaderValue;
+    use portcullis_core::memory::ManualClock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
-/// Walks one request through its pipeline and opens the way back, in every version of HTTP.
-///
-/// It enters at once, so that what waits is the walk alone and the request is nowhere a second time.
-pub(crate) fn answer(
-    node: &Arc<Node>,
-    sender: Sender,
-    watch: &Arc<Watch>,
-    request: Request<Body>,
-    terms: Terms,
-) -> impl Future<Output = Answered> {
-    let over_tls = sender.tls;
-    let mut walk = Walk::enter(node, sender, watch, request, terms);
-    async move {
-        let mut response = walk.pipeline.run(&mut walk.call).await;
-        if walk.must_switch && response.status().is_success() {
-            let private = "answered a wish for a WebSocket without one".into();
-            response = refusing(Arc::default(), Refusal::UpstreamBroken { private }).run(&mut walk.call).await;
-        }
-        tell_of_tls(node, over_tls, &mut response);
-        walk.leave(response)
-    }
-}
+    use super::*;
+    use crate::{connections, date, node};
 
-/// A call between the door and its answer.
-struct Walk {
-    call: Box<Call>,
-    pipeline: Arc<Pipeline>,
-    received: Received,
-    under_way: UnderWay,
-    /// Whether the connection must end after the answer, where it is HTTP/1.1.
-    closes: bool,
-    is_head: bool,
-    /// Whether a success would tell the caller that there is a WebSocket.
-    must_switch: bool,
-}
+    const WELL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    /// What hyper itself refuses.
+    const MALFORMED: &str = "GET / HTTP/1.1\r\nno field\r\n\r\n";
 
-impl Walk {
-    fn enter(node: &Node, sender: Sender, watch: &Arc<Watch>, request: Request<Body>, terms: Terms) -> Self {
-        let Terms { upgrade, hints, mut closes } = terms;
-        let under_way = watch.begin(clock::tick);
-        let (head, body) = request.into_parts();
-        let received = if upgrade.is_some() { Received::through_tunnel() } else { Received::new(&body) };
-        let is_head = head.method == Method::HEAD;
-        // RFC 8441 section 5.
-        let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
-        let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
-        if call.peer.certificate.as_ref().is_some_and(|certificate| certificate.has_ended()) {
-            // This call is refused, and no other comes over its connection.
-            closes = true;
-            watch.drain();
-        }
-        call.upgrade = upgrade.map(|Upgrade { protocols, from_caller }| {
-            Box::new(Upgrade { protocols, from_caller: received.count(from_caller) })
-        });
-        call.hints = hints;
-        call.lasting = received.lasting();
-        let closes = closes || refusal.as_ref().is_some_and(door::ends_connection);
-        let pipeline = pipeline(node, &mut call, refusal, snapshot::find);
-        let path = &call.request.path;
-        let closes = closes || call.route.is_none() && (path.has_parameters() || path.has_encoded_slash());
-        Self { call, pipeline, received, under_way, closes, is_head, must_switch }
-    }
-}
-
-/// Tells browsers to come over TLS from now on, where it was TLS they came over (RFC 6797 section 7), and what else is
-/// spoken there (RFC 7838).
-fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
-    if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
-        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
-    }
-    if let Some(alternative) = node.alternative.as_ref().filter(|_| over_tls) {
-        response.headers_mut().insert(ALT_SVC, alternative.clone());
-    }
-}
-
-/// What a call that has entered walks through: the pipeline of its route, or one that only refuses.
-pub fn pipeline(
-    node: &Node,
-    call: &mut Call,
-    refusal: Option<Refusal>,
-    find: impl Fn(&Wanted<'_>) -> Option<Leads>,
-) -> Arc<Pipeline> {
-    if let Some(refusal) = refusal {
-        return refusing(Arc::default(), refusal);
-    }
-    let chosen = chosen(node, call, find);
-    challenges::before(node, call, chosen)
-}
-
-fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Arc<Pipeline> {
-    if let Some(elsewhere) = redirect::in_clear(node, call) {
-        return elsewhere;
-    }
-    let Chosen { pipeline, matched, matched_readings } = match choose::choose(&call.request, find) {
-        Ok(chosen) => chosen,
-        Err(refusal) => return refusing(Arc::default(), refusal),
-    };
-    if let Some(service) = &pipeline.route.service {
-        call.record.note(|record| {
-            record.service = Some(service.name.shared());
-            record.version = Some(service.version.shared());
-        });
-    }
-    (call.matched, call.matched_readings) = (matched, matched_readings);
-    call.route = Some(Arc::clone(&pipeline.route));
-    pipeline
-}
-
-impl Walk {
-    /// The answer leaves: the record of the call goes with its body and is closed when that has ended.
-    fn leave(self, mut response: Response) -> Answered {
-        let Self { mut call, received, under_way, closes, is_head, .. } = self;
-        // A body nobody has taken is not worth reading to its end after a refusal.
-        let unread = !call.request.body.is_empty();
-        let status = response.status();
-        let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, call.id.header());
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        let is_http1 = call.request.version < Version::HTTP_2;
-        let is_last = under_way.is_to_be_last() || stage::is_draining();
-        if is_http1 && !switches && (closes || unread || received.is_under_way() || is_last) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            under_way.is_last();
-        }
-        // There is no use for these any more while what is recorded waits for the end.
-        (call.request.body, call.upgrade, call.hints) = (Body::empty(), None, None);
-        call.raw.removed = Vec::new();
-        // What streams may go on for long, whatever length it has: nobody who was sent away listens on.
-        let streams = !is_head && response.body().is_stream();
-        let tie = received.tie().or_else(|| if streams { Tie::of(&call) } else { None });
-        if let Some(tie) = tie.as_ref().filter(|_| is_http1) {
-            tie.ends(under_way.watch());
-        }
-        // What gRPC is sent knows by itself how to end.
-        let tied = tie.clone().filter(|_| streams && call.grpc.is_none());
-        call.record.note(|record| {
-            // The refusal of a gRPC call has written a status already, and stands in an answer with another.
-            if record.status == 0 {
-                record.status = status.as_u16();
-            }
-        });
-        if is_head {
-            // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
-            let length = response.body().size_hint().exact().filter(|length| *length > 0);
-            if let Some(length) = length {
-                response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-            }
-        }
-        let held = tie.clone().filter(|_| streams);
-        let response = response.map(|body| {
-            let mut body = if is_head { Body::empty() } else { body };
-            if let Some(tied) = tied {
-                body = tie::tied(body, tied);
-            }
-            body.on_end(move |end| {
-                let grpc = call.grpc.take();
-                call.record.close(|record| {
-                    record.bytes_in = received.bytes();
-                    record.bytes_out = end.bytes;
-                    let is_cut = tie.is_some_and(|tie| tie.is_cut());
-                    match &end.outcome {
-                        Outcome::Complete => {}
-                        // However it broke off: the service's side does too when the request's body is cut.
-                        Outcome::Error(BodyError::Revoked) => record.refusal = Some("revoked"),
-                        _ if is_cut => record.refusal = Some("revoked"),
-                        Outcome::Error(_) => record.refusal = Some("upstream_broken"),
-                        Outcome::Stalled => record.refusal = Some("answer_not_taken"),
-                        Outcome::Dropped => record.refusal = Some("client_closed_request"),
+    /// What requests are answered at a time of day and at another one, over a connection that is kept.
+    async fn dates(moments: [u64; 2], requests: [&str; 2]) -> [String; 2] {
+        let clock = Arc::new(ManualClock::at(moments[0]));
+        let node = Arc::new(node::testing::at(clock.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut caller = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (stream, peer) = listener.accept().await.expect("a connection");
+        clock::set(1_000);
+        date::now(node.clock.as_ref());
+        let (watch, place) = connections::watch();
+        let serving = connection(Arc::clone(&node), stream, peer, watch, false);
+        let asking = async {
+            let mut found = [String::new(), String::new()];
+            for (at, found) in found.iter_mut().enumerate() {
+                caller.write_all(requests[at].as_bytes()).await.expect("sent");
+                let mut answer = Vec::new();
+                let date = loop {
+                    let mut piece = [0; 4_096];
+                    let length = caller.read(&mut piece).await.expect("an answer");
+                    answer.extend_from_slice(&piece[..length]);
+                    let text = String::from_utf8_lossy(&answer).into_owned();
+                    if let Some((_, rest)) = text.split_once("\r\nDate: ") {
+                        break rest.split_once("\r\n").expect("a line").0.to_owned();
                     }
-                    if let Some(grpc) = grpc {
-                        grpc.tell(record);
-                    }
-                });
-                drop(under_way);
-            })
-        });
-        (response, held)
+                    assert!(length > 0 && !text.contains("\r\n\r\n"), "{text}");
+                };
+                *found = date;
+                if at == 0 {
+                    clock.set(moments[1]);
+                    clock::set(1_200);
+                    date::now(node.clock.as_ref());
+                }
+            }
+            found
+        };
+        let found = tokio::select! {
+            () = serving => panic!("the connection has ended"),
+            found = asking => found,
+        };
+        drop(place);
+        found
+    }
+
+    #[tokio::test]
+    async fn the_date_follows_the_clock_wherever_it_is_set() {
+        let wanted = |second: u64| date::of(UNIX_EPOCH + Duration::from_secs(second));
+        for moments in [[1_000_000_000, 999_990_000], [1_000_000_000, 1_000_086_400], [86_400, 0]] {
+            for requests in [[WELL, WELL], [WELL, MALFORMED]] {
+                let found = dates(moments, requests).await.map(|date| HeaderValue::try_from(date).expect("a value"));
+                assert_eq!(moments.map(wanted), found, "{requests:?}");
+            }
+        }
     }
 }

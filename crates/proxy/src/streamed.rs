@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use http_body::Body as _;
 use portcullis_core::body::Body;
 use portcullis_core::fields::HOP_BY_HOP;
+use portcullis_core::ports::Clock;
 
 use crate::date;
 use crate::fields::hop_by_hop;
-use crate::node::Node;
 
 /// Whether an answer ends with its head.
 pub fn is_whole(head: &response::Parts, body: &Body) -> bool {
@@ -17,11 +17,11 @@ pub fn is_whole(head: &response::Parts, body: &Body) -> bool {
 }
 
 /// The head of an answer as it is written, with its date, and its length if that is known.
-pub fn finished(node: &Node, head: response::Parts, length: Option<u64>) -> http::Response<()> {
+pub fn finished(clock: &dyn Clock, head: response::Parts, length: Option<u64>) -> http::Response<()> {
     let mut head = http::Response::from_parts(head, ());
     let headers = head.headers_mut();
     strip(headers);
-    headers.entry(DATE).or_insert_with(|| date::now(node));
+    headers.entry(DATE).or_insert_with(|| date::now(clock));
     if let Some(length) = length {
         headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }

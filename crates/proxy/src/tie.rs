@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -17,12 +18,10 @@ use futures_util::future::join_all;
 use futures_util::task::AtomicWaker;
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, ClientCertificate, Ties};
+use portcullis_core::ports::Welcome;
 use slab::Slab;
 
 use crate::clock;
-use crate::connection::Watch;
-use crate::node::Node;
-use crate::tls::certified;
 
 /// How long a call lasts before anything is asked about it.
 pub const WHILE: Duration = Duration::from_secs(1);
@@ -51,6 +50,12 @@ pub enum Side {
     Answer = 1,
 }
 
+/// What carries one call, and can be ended with it.
+pub trait End: fmt::Debug + Send + Sync {
+    /// Ends it now, whatever is under way.
+    fn end(&self);
+}
+
 /// What a call is tied to. It does not leave its worker.
 #[derive(Debug)]
 pub struct Tie {
@@ -61,7 +66,7 @@ pub struct Tie {
     state: AtomicU8,
     wakers: [AtomicWaker; 2],
     /// The connection that is ended where nothing else ends the call.
-    connection: OnceLock<Weak<Watch>>,
+    connection: OnceLock<Weak<dyn End>>,
 }
 
 impl Tie {
@@ -113,9 +118,10 @@ impl Tie {
     }
 
     /// Has a connection ended that carries this call alone, where the call goes on after it was cut.
-    pub fn ends(&self, connection: &Arc<Watch>) {
+    pub fn ends<E: End + 'static>(&self, connection: &Arc<E>) {
+        let connection: Weak<dyn End> = Arc::<E>::downgrade(connection);
         // There is one.
-        let _ = self.connection.set(Arc::downgrade(connection));
+        let _ = self.connection.set(connection);
     }
 
     fn cut(&self) {
@@ -164,8 +170,8 @@ pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
     })
 }
 
-/// A call that waits for its answer. It is tied when it has waited for a while; [`crate::upstream::forward::Wait`] has it
-/// looked at then.
+/// A call that waits for its answer. It is tied when it has waited for a while; whoever waits for the head of
+/// an answer has it looked at then.
 ///
 /// None of it where its caller has shown nothing that can be taken back.
 pub struct Waiting(Option<Shown>);
@@ -206,29 +212,21 @@ impl Waiting {
     }
 }
 
-/// Asks for the tied calls of this worker that have lasted a while whether their callers still stand, and cuts those that do
-/// not. Connections whose client certificate is not good any more take no further call.
-pub fn ask(node: &Arc<Node>) {
+/// Does `first`, where there is something to do, and then asks for the tied calls of this worker that have lasted a while
+/// whether their callers still stand, and cuts those that do not. Nothing is done while the last round is under way.
+pub fn ask(welcome: &Arc<dyn Welcome>, first: Option<impl Future<Output = ()> + Send + 'static>) {
     let tied: Vec<Arc<Tie>> = TIED.with_borrow(|tied| tied.iter().filter_map(|(_, tie)| tie.upgrade()).collect());
-    let now = i64::try_from(node.clock.unix_millis() / 1_000).unwrap_or(i64::MAX);
-    let certified = node.tls.as_ref().map_or(Vec::new(), |tls| certified::due(tls, now));
-    if tied.is_empty() && certified.is_empty() || ASKING.replace(true) {
+    if tied.is_empty() && first.is_none() || ASKING.replace(true) {
         return;
     }
-    let (node, asking) = (Arc::clone(node), Asking);
+    let (welcome, asking) = (Arc::clone(welcome), Asking);
     tokio::spawn(async move {
-        let mut ended = Vec::new();
-        for (certified, watch) in certified {
-            if node.tls.as_ref().is_some_and(|tls| !tls.admits(&certified, now)) {
-                ended.push(watch);
-            }
-            // Signatures are verified: calls are served in between.
-            tokio::task::yield_now().await;
+        if let Some(first) = first {
+            first.await;
         }
         let (overdue, tied): (Vec<_>, Vec<_>) = tied.into_iter().partition(|tie| tie.is_cut());
         overdue.iter().for_each(|tie| tie.insist());
         tied.iter().filter(|tie| tie.is_without_certificate()).for_each(|tie| tie.cut());
-        ended.iter().for_each(|watch| watch.drain());
         let mut alike: HashMap<&Ties, Vec<&Tie>> = HashMap::new();
         for tie in tied.iter().filter(|tie| !tie.ties.are_none() && has_lasted(tie.since)) {
             alike.entry(&tie.ties).or_default().push(tie);
@@ -237,7 +235,7 @@ pub fn ask(node: &Arc<Node>) {
         for some in alike.chunks(AT_ONCE) {
             join_all(some.iter().map(async |(ties, tied)| {
                 // What cannot be told in time counts as standing.
-                if let Ok(false) = tokio::time::timeout(PATIENCE, node.welcome.stands(ties)).await {
+                if let Ok(false) = tokio::time::timeout(PATIENCE, welcome.stands(ties)).await {
                     tied.iter().for_each(|tie| tie.cut());
                 }
             }))
@@ -259,14 +257,14 @@ impl Drop for Asking {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Ready;
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
 
     use async_trait::async_trait;
-    use portcullis_core::memory::ManualClock;
-    use portcullis_core::ports::{SessionId, Welcome};
+    use portcullis_core::ports::SessionId;
 
     use super::*;
-    use crate::node::testing::Anybody;
 
     /// Counts whom it was asked about, and sends the first session away.
     #[derive(Default)]
@@ -280,6 +278,16 @@ mod tests {
         }
     }
 
+    /// A connection, and whether it was ended.
+    #[derive(Debug, Default)]
+    struct Connection(AtomicBool);
+
+    impl End for Connection {
+        fn end(&self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
     fn of(session: u8) -> Arc<Tie> {
         Tie::since(clock::tick(), Ties { session: Some(SessionId([session; 16])), ..Ties::default() }, None)
     }
@@ -289,8 +297,8 @@ mod tests {
     }
 
     /// A round of questions, to its end.
-    async fn round(node: &Arc<Node>) {
-        ask(node);
+    async fn round(welcome: &Arc<dyn Welcome>) {
+        ask(welcome, None::<Ready<()>>);
         while ASKING.get() {
             tokio::task::yield_now().await;
         }
@@ -300,26 +308,25 @@ mod tests {
     async fn all_calls_that_have_lasted_are_asked_about_and_those_alike_once() {
         let asked = Arc::new(Asked::default());
         let welcome: Arc<dyn Welcome> = Arc::<Asked>::clone(&asked);
-        let node = Arc::new(Node::plain(Arc::new(Anybody), welcome, Arc::new(ManualClock::at(0))));
         let questions = || asked.0.lock().expect("not poisoned").len();
         at(1_000);
         let (gone, other) = ([of(1), of(1), of(1)], of(2));
-        let connection = Watch::new(1_000);
+        let connection = Arc::<Connection>::default();
         gone[0].ends(&connection);
-        round(&node).await;
+        round(&welcome).await;
         assert_eq!(questions(), 0, "they have only begun");
         at(2_000);
         let young = of(1);
-        round(&node).await;
+        round(&welcome).await;
         assert_eq!(questions(), 2, "one for each session");
         assert!(gone.iter().all(|tie| tie.is_cut()) && !other.is_cut() && !young.is_cut());
         let context = Context::from_waker(std::task::Waker::noop());
         assert!(gone[0].poll_overdue(&context).is_pending());
-        assert_ne!(connection.poll(&context), crate::connection::Ending::Close);
-        round(&node).await;
+        assert!(!connection.0.load(Relaxed));
+        round(&welcome).await;
         assert_eq!(questions(), 3, "what was cut is not asked about again");
         assert!(gone.iter().all(|tie| tie.poll_overdue(&context).is_ready()));
-        assert_eq!(connection.poll(&context), crate::connection::Ending::Close);
+        assert!(connection.0.load(Relaxed));
         assert!(other.poll_overdue(&context).is_pending());
     }
 
@@ -327,11 +334,10 @@ mod tests {
     async fn more_than_are_asked_about_at_once_are_all_asked_about() {
         let asked = Arc::new(Asked::default());
         let welcome: Arc<dyn Welcome> = Arc::<Asked>::clone(&asked);
-        let node = Arc::new(Node::plain(Arc::new(Anybody), welcome, Arc::new(ManualClock::at(0))));
         at(1_000);
         let tied: Vec<_> = (0..=u8::MAX).map(of).collect();
         at(2_000);
-        round(&node).await;
+        round(&welcome).await;
         assert_eq!(asked.0.lock().expect("not poisoned").len(), 256);
         assert_eq!(tied.iter().filter(|tie| tie.is_cut()).count(), 1);
     }

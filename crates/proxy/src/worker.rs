@@ -24,8 +24,8 @@ use crate::serve;
 use crate::snapshot::{Inbox, take_up};
 use crate::spare::Spare;
 use crate::stage::{self, Stage};
+use crate::standing;
 use crate::stream::MOST_PATIENCE;
-use crate::tie;
 use crate::upstream::pool;
 
 /// At which of the worker's looks it asks whether callers of long calls are still welcome.
@@ -185,13 +185,13 @@ async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
         // What a look is late by, because the worker was busy or its machine stood still.
         let late = now.wrapping_sub(clock::set(now)).saturating_sub(2 * LOOK.as_millis() as u32);
         // So that those who know no clock find it.
-        date::now(&node);
+        date::now(node.clock.as_ref());
         let timeouts = if admission.open() >= crowded { &when_crowded } else { &node.timeouts };
         connections::for_each(|watch| watch.judge(now, timeouts));
         alarm::ring(now, late);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
-            tie::ask(&node);
+            standing::ask(&node);
         }
         pool::sweep();
     }

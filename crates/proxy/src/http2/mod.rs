@@ -11,28 +11,25 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::Reason;
 use h2::server::{Builder, Connection};
+use http::Method;
 
 use crate::clock;
-use crate::connection::{Ending, Watch, Watched};
+use crate::connection::{Ending, Watch};
 use crate::door::Sender;
 use crate::expansion;
-use crate::node::{Limits, Node};
-use crate::opening::Protocol;
-use crate::socket::Socket;
+use crate::limits::Limits;
+use crate::node::Node;
+use crate::watched::Watched;
 use keep_alive::KeepAlive;
 
-/// What every connection in HTTP/2 begins with (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes a caller may send of one body, and of all of a connection, before they are taken.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes of one answer that wait for the caller to take them.
-const SEND_BUFFER: usize = 64 << 10;
 /// Streams that are reset before anybody has looked at them, and those that had to be because of what they said. More
 /// end the connection: that is an attack (CVE-2023-44487, CVE-2025-8671).
 const RESET_UNSEEN: usize = 20;
@@ -41,21 +38,6 @@ const RESET_BY_FAULT: usize = 64;
 const TABLE: u32 = 0;
 /// Requests of a connection whose fields are too much larger than what they came in that are sent back. More end it.
 const SENT_BACK: usize = 64;
-
-/// What a connection in clear begins with: HTTP/2, where the caller knows that it is spoken here, or HTTP/1. What has
-/// been read is given back. None if the connection ends here.
-pub async fn begins(socket: &mut Socket) -> Option<Protocol> {
-    let mut read = BytesMut::from(socket.take_ahead());
-    loop {
-        let length = read.len().min(PREFACE.len());
-        if read[..length] != PREFACE[..length] || length == PREFACE.len() {
-            let begins = read[..length] == *PREFACE;
-            socket.give_back(read.freeze());
-            return Some(if begins { Protocol::Http2 } else { Protocol::Http1 });
-        }
-        socket.read_unseen(&mut read, PREFACE.len()).await.ok()?;
-    }
-}
 
 /// Serves a connection on which HTTP/2 is spoken.
 pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
@@ -88,7 +70,7 @@ fn builder(limits: &Limits) -> Builder {
         .max_local_error_reset_streams(Some(RESET_BY_FAULT))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(stream::SEND_BUFFER)
         .enable_connect_protocol();
     builder
 }
@@ -147,7 +129,10 @@ async fn carry(
                         continue;
                     }
                     let (node, watch) = (Arc::clone(node), Arc::clone(watch));
-                    streams.push(stream::serve(node, sender.clone(), watch, request, respond));
+                    streams.push(match *request.method() {
+                        Method::CONNECT => Box::pin(tunnel::connect(node, sender.clone(), watch, request, respond)),
+                        _ => stream::serve(node, sender.clone(), watch, request, respond),
+                    });
                 }
                 Poll::Ready(ended) => return Poll::Ready(Some(ended.map_or(Ok(()), |ended| ended.map(drop)))),
                 Poll::Pending => {

@@ -8,24 +8,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Method, Request};
+use http::Request;
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
 
 use super::body::RequestBody;
-use super::{SEND_BUFFER, tunnel};
 use crate::connection::Watch;
 use crate::door::Sender;
+use crate::exchange::{self, Answered, Terms};
 use crate::fields::X_REQUEST_ID;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
-use crate::serve::{self, Answered, Terms};
 use crate::streamed::{finished, is_whole, never_again, strip};
 use crate::tie::Tie;
 use crate::upstream::incoming::IdleBody;
+
+/// Bytes of one answer that wait for the caller to take them.
+pub(super) const SEND_BUFFER: usize = 64 << 10;
 
 /// Answers the request of one stream. When the caller resets it, everything about the call is dropped.
 ///
@@ -37,9 +39,6 @@ pub(super) fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    if request.method() == Method::CONNECT {
-        return Box::pin(tunnel::connect(node, sender, watch, request, respond));
-    }
     let (head, stream) = request.into_parts();
     let idle = grpc::silence(&node.timeouts, &head);
     let interim = Arc::new(Interim::default());
@@ -56,7 +55,7 @@ pub(super) fn serve(
         }
         let answer = {
             let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
-            let answering = pin!(serve::answer(&node, sender, &watch, request, terms));
+            let answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
             until_reset(&mut respond, &interim, answering).await
         };
         if let Some((answer, tie)) = answer {
@@ -102,7 +101,7 @@ pub(super) async fn write(
 ) {
     let (head, body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
-    let mut head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    let mut head = finished(node.clock.as_ref(), head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     never_again(head.headers_mut(), &X_REQUEST_ID);
     match respond.send_response(head, is_whole) {
         Ok(stream) if !is_whole => write_body(stream, body, tie, idle).await,

@@ -15,15 +15,16 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::Upgrade;
+use portcullis_core::fresh;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::{is_reset, until_reset, write};
+use super::stream::{SEND_BUFFER, is_reset, until_reset, write};
 use crate::clock;
 use crate::connection::Watch;
 use crate::connections;
-use crate::door::{self, Sender};
+use crate::door::Sender;
+use crate::exchange::{self, Terms};
 use crate::node::Node;
-use crate::serve::{self, Terms};
 use crate::streamed::finished;
 use crate::tunnel::Wish;
 
@@ -54,7 +55,7 @@ pub(super) async fn connect(
         .unzip();
     let request = Request::from_parts(head, Body::empty());
     let answer = {
-        let answering = pin!(serve::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() }));
+        let answering = pin!(exchange::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() }));
         until_reset(&mut respond, &Default::default(), answering).await
     };
     let Some((answer, tie)) = answer else { return };
@@ -65,7 +66,7 @@ pub(super) async fn connect(
     let (mut head, to_caller) = answer.into_parts();
     head.status = StatusCode::OK;
     head.headers.remove(SEC_WEBSOCKET_ACCEPT);
-    match respond.send_response(finished(&node, head, None), false) {
+    match respond.send_response(finished(node.clock.as_ref(), head, None), false) {
         Ok(to) => {
             let (watch, place) = connections::watch();
             if let Some(tie) = tie {
@@ -81,7 +82,7 @@ pub(super) async fn connect(
 
 /// A key as every opening handshake in HTTP/1.1 carries one (RFC 6455 section 4.1). It keeps no secret.
 fn fresh_key() -> HeaderValue {
-    let key = STANDARD.encode(door::fresh_bytes());
+    let key = STANDARD.encode(fresh::bytes());
     HeaderValue::try_from(key).unwrap_or(HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="))
 }
 
@@ -138,7 +139,7 @@ impl AsyncWrite for Duplex {
 
 impl Duplex {
     fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.to.reserve_capacity(bytes.len().min(super::SEND_BUFFER));
+        self.to.reserve_capacity(bytes.len().min(SEND_BUFFER));
         let mut room = self.to.capacity();
         if room == 0 {
             room = match ready!(self.to.poll_capacity(context)) {

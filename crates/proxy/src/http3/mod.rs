@@ -23,7 +23,8 @@ use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
 use crate::connections;
 use crate::door::Sender;
-use crate::node::{Limits, Node};
+use crate::limits::Limits;
+use crate::node::Node;
 use crate::stage::Stage;
 use crate::tls::Termination;
 

@@ -16,12 +16,12 @@ use portcullis_core::call::Response;
 use super::body::FromStream;
 use crate::connection::Watch;
 use crate::door::Sender;
+use crate::exchange::{self, Terms};
 use crate::expansion;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
 use crate::pause::Pause;
-use crate::serve::{self, Terms};
 use crate::streamed::{finished, is_whole, strip};
 use crate::tie::Tie;
 use crate::upstream::incoming::IdleBody;
@@ -66,7 +66,7 @@ pub(super) async fn serve<C>(
     let idle = grpc::silence(&node.timeouts, &head);
     let request = Request::from_parts(head, IdleBody::wrap(body, idle));
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
-    let mut answering = pin!(serve::answer(&node, sender, &watch, request, terms));
+    let mut answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);
     let (answer, tie) = loop {
         let told = tokio::select! {
@@ -101,7 +101,7 @@ async fn write<S: SendStream<Bytes>>(
 ) {
     let (head, mut body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
-    let head = finished(node, head, (!is_whole).then(|| body.size_hint().exact()).flatten());
+    let head = finished(node.clock.as_ref(), head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     if let Err(outcome) = taken(stream.send_response(head), tie, &mut pause).await {
         body.abandon(outcome, 0);
         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);

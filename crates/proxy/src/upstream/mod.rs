@@ -6,6 +6,7 @@ pub mod bound;
 pub mod connect;
 pub mod exchange;
 pub mod forward;
+pub mod grpc;
 pub mod guard;
 pub mod http1;
 pub mod http2;
@@ -41,7 +42,6 @@ use sockets::Sockets;
 use tls::Identities;
 use told::Via;
 
-use crate::grpc;
 use crate::outbound::HttpOutbound;
 use crate::template::Template;
 use crate::tie::Waiting;

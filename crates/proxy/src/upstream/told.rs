@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use http::{HeaderValue, Version};
 use portcullis_core::call::RequestId;
 use portcullis_core::digits::{AddressText, put_hex};
+use portcullis_core::fresh;
 
-use crate::door;
 use crate::trace::is_trace_parent;
 
 /// What `Via` says of this node, for each version that a message may have come in (RFC 9110 section 7.6.3). Made once and
@@ -64,7 +64,7 @@ pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<Header
             text[3..35].copy_from_slice(if is_hex { &lower } else { &NAMELESS });
         }
     }
-    let fresh = door::fresh_bytes();
+    let fresh = fresh::bytes();
     put_hex(&mut text[36..52], &fresh[8..]);
     HeaderValue::from_bytes(&text).ok()
 }

@@ -3,16 +3,18 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{CLOSE, CLOSE_WITH_408, Ending, Phase, REQUEST_TIMEOUT, Watch};
+use crate::connection::{CLOSE, CLOSE_WITH_408, Ending, Phase, Watch};
 use crate::date;
 use crate::lines::LineScanner;
 use crate::socket::Transport;
+
+/// What is written to a caller whose request head did not arrive in time.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// What a caller says in clear, with a watch on it: the socket itself, or what is behind TLS.
 pub struct Watched {
@@ -81,9 +83,9 @@ impl Watched {
     /// What hyper answers by itself, to a request that it cannot read, has no date yet. It is the only thing that is written
     /// when all answers have been and no other call has begun.
     fn stamp(&mut self, bytes: &[u8]) -> bool {
-        let is_own = self.quiet_since.take().is_some_and(|begun| begun == self.watch.begun.load(Relaxed));
+        let is_own = self.quiet_since.take().is_some_and(|begun| begun == self.watch.begun());
         let is_answer = is_own && bytes.starts_with(b"HTTP/1.") && bytes.ends_with(b"\r\n\r\n");
-        if is_answer && !self.watch.is_http2.load(Relaxed) {
+        if is_answer && !self.watch.is_http2() {
             self.interim = date::stamped(bytes).into();
         }
         is_answer && !self.interim.is_empty()
@@ -99,14 +101,6 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
-    /// A tunnel that nobody has taken holds on to the watch it was left with, by the call it goes on with. That is so
-    /// when a connection is dropped in the middle, as the gateway stops.
-    fn drop(&mut self) {
-        drop(self.watch.take_tunnel());
-    }
-}
-
 impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -114,7 +108,7 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let watched = &mut *self;
-        let verdict = watched.watch.verdict.load(Relaxed);
+        let verdict = watched.watch.verdict();
         if matches!(verdict, CLOSE | CLOSE_WITH_408) && watched.watch.phase() != Phase::Busy {
             // Nothing else is being written: a head is read only when the answer before it has gone.
             if verdict == CLOSE_WITH_408 {
@@ -137,10 +131,9 @@ impl AsyncRead for Watched {
         }
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
-            let begins = !watched.watch.is_http2.load(Relaxed);
+            let begins = !watched.watch.is_http2();
             if !begins {
-                watched.watch.heard.store((watched.tick)(), Relaxed);
-                watched.watch.expansion.receive(new.len());
+                watched.watch.hear(new.len(), (watched.tick)());
             }
             if watched.watch.phase() == Phase::New
                 || (watched.watch.phase() == Phase::Idle && watched.watch.is_between_calls())
@@ -148,7 +141,7 @@ impl AsyncRead for Watched {
                 watched.watch.enter(Phase::Head, (watched.tick)());
             }
             if begins && watched.lines.scan(new) {
-                watched.watch.framed_twice.store(true, Relaxed);
+                watched.watch.note_framed_twice();
             }
         }
         polled
@@ -195,8 +188,8 @@ impl AsyncWrite for Watched {
             }
         }
         ready!(Pin::new(&mut self.transport).poll_flush(context))?;
-        if self.watch.calls.load(Relaxed) == 0 {
-            self.quiet_since = Some(self.watch.begun.load(Relaxed));
+        if self.watch.is_without_calls() {
+            self.quiet_since = Some(self.watch.begun());
         }
         Poll::Ready(Ok(()))
     }

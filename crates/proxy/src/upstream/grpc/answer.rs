@@ -22,7 +22,7 @@ const REVOKED: &str = "revoked";
 const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 
 /// Follows a service's answer, whose caller's tie is watched.
-pub fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
+pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
     grpc.note(response.headers());
     let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
     // Another status of HTTP tells clients how the call has ended.

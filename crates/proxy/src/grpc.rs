@@ -1,25 +1,16 @@
-//! gRPC calls on their way: read at the door, given to the service within the time their callers have, and ended as
-//! gRPC ends calls. Every other call passes by here without a look at the clock.
+//! gRPC calls at the door: known by their content type, with the time their callers have. Every other call passes by here
+//! without a look at the clock.
 
-mod answer;
-
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Version, request};
-use portcullis_core::body::Outcome;
-use portcullis_core::call::{Call, Dialect, Response};
+use portcullis_core::call::Dialect;
 use portcullis_core::grpc::{self, GRPC_TIMEOUT, GrpcCall, timeout};
 use portcullis_core::refusal::Refusal;
 
-use crate::node::Timeouts;
-use crate::tie::{Side, Tie};
-
-pub use answer::follow;
+use crate::limits::Timeouts;
 
 /// The dialect of a request, if it is gRPC. Over HTTP/1.1 there is gRPC-Web alone: nobody could send trailers to it.
 fn dialect(method: &Method, version: Version, headers: &HeaderMap) -> Option<Dialect> {
@@ -56,50 +47,6 @@ pub fn enter(
     let malformed =
         |()| Refusal::malformed("bad_grpc_timeout", "'grpc-timeout' is 1 to 8 digits and one of H M S m u n");
     Some((dialect, deadline.map(|deadline| Arc::new(GrpcCall::until(deadline))).map_err(malformed)))
-}
-
-/// Forwards a gRPC call by `forward`, for as long as its caller waits, and follows the answer to its end.
-pub async fn forward(
-    grpc: Arc<GrpcCall>,
-    call: &mut Call,
-    forward: impl AsyncFnOnce(&mut Call) -> Result<Response, Refusal>,
-) -> Result<Response, Refusal> {
-    let left = grpc.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if let Some(left) = left {
-        if left.is_zero() {
-            return Err(Refusal::DeadlineExceeded);
-        }
-        call.request.headers.insert(GRPC_TIMEOUT, timeout::write(left));
-    }
-    let failed = Arc::clone(&grpc);
-    call.request.body = call.take_body().on_end(move |end| {
-        if let Outcome::Error(error) = &end.outcome {
-            // There is one body, with one end.
-            let _ = failed.failure.set(error.clone());
-        }
-    });
-    let tie = Tie::of(call);
-    let answer = while_welcome(tie.as_deref(), forward(call));
-    let answered = match grpc.deadline {
-        None => answer.await,
-        Some(deadline) => {
-            tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(Refusal::DeadlineExceeded))
-        }
-    };
-    answered.map(|response| follow(grpc, tie, response))
-}
-
-/// Waits for the head of an answer, which may come after the last of many messages, for as long as the caller may call.
-async fn while_welcome(
-    tie: Option<&Tie>,
-    answer: impl Future<Output = Result<Response, Refusal>>,
-) -> Result<Response, Refusal> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| match tie {
-        Some(tie) if tie.is_cut_for(Side::Answer, context) => Poll::Ready(Err(Refusal::Revoked)),
-        _ => answer.as_mut().poll(context),
-    })
-    .await
 }
 
 #[cfg(test)]
