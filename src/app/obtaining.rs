@@ -6,6 +6,7 @@ use portcullis_core::jobs::Jobs;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::challenges::Challenges;
+use portcullis_proxy::outbound::HttpOutbound;
 use portcullis_proxy::tls::Termination;
 use portcullis_proxy::upstream::Upstreams;
 
@@ -33,7 +34,7 @@ impl Obtaining {
         upstreams: &Upstreams,
         tls: Arc<Termination>,
     ) -> anyhow::Result<Self> {
-        let outbound = upstreams.outbound(settings.ca.clone()).map_err(|problems| {
+        let outbound = HttpOutbound::over(upstreams, settings.ca.clone()).map_err(|problems| {
             let place = |problem: portcullis_core::model::Problem| match problem.path.as_str() {
                 "ca" => portcullis_core::model::Problem::new("acme.ca_file", problem.message),
                 _ => problem,

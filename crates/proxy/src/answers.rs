@@ -38,7 +38,7 @@ pub fn redirect(declared: &Redirect, path: &DeclaredPath) -> Result<Arc<dyn Endp
         let message = "expected a path or an http(s) URL, without parameters in its host";
         problems.push(Problem::new("redirect.to", message));
     }
-    let to = Template::parse(&declared.to, path, "redirect.to");
+    let to = Template::parse(&declared.to, &path.parameters, "redirect.to");
     match (to, problems.is_empty(), StatusCode::from_u16(declared.status)) {
         (Ok(to), true, Ok(status)) => Ok(Arc::new(Redirecting { to, status, keep_query: declared.keep_query })),
         (to, _, _) => {

@@ -175,7 +175,9 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
             if !canonical.is_ok_and(is_one) {
                 return Err(vec![Problem::new("rewrite", "expected a canonical path like '/v2/{id}/{rest}'")]);
             }
-            ForwardPath::Template(Template::parse(rewrite, path, "rewrite").map_err(|problem| vec![problem])?)
+            ForwardPath::Template(
+                Template::parse(rewrite, &path.parameters, "rewrite").map_err(|problem| vec![problem])?,
+            )
         }
         (None, true) => ForwardPath::Rest,
         (None, false) => ForwardPath::Whole,

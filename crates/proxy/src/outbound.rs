@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use portcullis_core::model::{Scheme, TargetUrl};
+use portcullis_core::model::{Problem, Scheme, TargetTls, TargetUrl};
 use portcullis_core::ports::{Bounds, Outbound, OutboundError};
 use portcullis_core::refusal::Refusal;
 use rustls::pki_types::ServerName;
@@ -27,6 +27,7 @@ use tower_service::Service;
 
 use crate::stream::Stream;
 use crate::upstream::connect;
+use crate::upstream::endpoint::Upstreams;
 use crate::upstream::guard::Guard;
 use crate::upstream::tls::Identity;
 
@@ -51,8 +52,13 @@ impl std::fmt::Debug for HttpOutbound {
 }
 
 impl HttpOutbound {
-    /// One that connects to what the guard admits, and to whoever can prove to be who they are.
-    pub(crate) fn new(guard: Guard, identity: Arc<Identity>) -> Self {
+    /// One that goes where calls may go and proves others by the machine's roots, or by these authorities in PEM alone.
+    pub fn over(upstreams: &Upstreams, ca: Option<String>) -> Result<Self, Vec<Problem>> {
+        let identity = upstreams.identities().of(&TargetTls { ca, ..TargetTls::default() })?;
+        Ok(Self::new(upstreams.guard().clone(), identity))
+    }
+
+    fn new(guard: Guard, identity: Arc<Identity>) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())

@@ -3,8 +3,6 @@
 use portcullis_core::call::Call;
 use portcullis_core::model::Problem;
 
-use crate::routes::DeclaredPath;
-
 /// A compiled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
@@ -19,8 +17,9 @@ enum Part {
 }
 
 impl Template {
-    /// Compiles a text whose parameters are those of a path; `field` names it in the problem.
-    pub fn parse(text: &str, path: &DeclaredPath, field: &str) -> Result<Self, Problem> {
+    /// Compiles a text whose parameters are those of a path, each with the position of its segment; `field` names the text
+    /// in the problem.
+    pub fn parse(text: &str, parameters: &[(String, usize)], field: &str) -> Result<Self, Problem> {
         let mut parts = Vec::new();
         let mut left = text;
         while let Some((before, after)) = left.split_once('{') {
@@ -28,7 +27,7 @@ impl Template {
                 return Err(Problem::new(field, "expected '}' behind '{'"));
             };
             parts.push(Part::Text(before.to_owned()));
-            parts.push(match path.parameters.iter().find(|(held, _)| held == name) {
+            parts.push(match parameters.iter().find(|(held, _)| held == name) {
                 Some((_, position)) => Part::Segment(*position),
                 None if name == "rest" => Part::Rest,
                 None => return Err(Problem::new(field, format!("the path has no parameter '{name}'"))),

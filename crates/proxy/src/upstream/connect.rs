@@ -9,22 +9,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use portcullis_core::body::Body;
 use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::Settings;
-use super::bell::{Bell, Held};
+use super::bell::Bell;
+use super::connection::{Connection, LAST_WORDS};
 use super::guard::{Guard, literal};
-use super::http2::{self, Shared, Silent};
+use super::http2::shared::Shared;
+use super::http2::{self, Silent};
 use super::noting::{Noted, Noting};
-use super::peer::{Peer, PoolKey, Spoken};
+use super::peer::{Peer, Spoken};
 use super::pool::Slot;
+use super::settings::Settings;
 use crate::stream::MOST_PATIENCE;
 use crate::stream::Stream;
 
@@ -35,39 +36,6 @@ const PROBES: u32 = 3;
 
 /// Bytes to a target that the kernel holds before they are on their way.
 const UNSENT: u32 = 128 << 10;
-
-/// How long a target may take nothing of what is on its way to it on a connection that nobody has any more.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// A connection to a target over which HTTP/1.1 is spoken, and what has passed over it.
-pub struct Connection {
-    /// Where it is kept between calls.
-    pub key: Arc<PoolKey>,
-    /// Sends requests over it.
-    pub sender: SendRequest<Body>,
-    /// What has passed over it.
-    pub noted: Arc<Noted>,
-    /// Keeps the connection counted as open, also when it goes on in another protocol.
-    pub held: Held,
-    /// Wakes whoever drives it.
-    pub bell: Arc<Bell>,
-    /// With which certificate of the gateway it was opened, or the one before.
-    pub generation: u64,
-}
-
-impl Connection {
-    /// Whether it has nothing to do but to wait for the next request: all of the last answer has come, and all of the last
-    /// request has left.
-    pub fn is_at_rest(&self) -> bool {
-        self.sender.is_ready() && !self.noted.is_unflushed.load(Relaxed)
-    }
-
-    /// Waits until that is so, for no longer than a moment. Whether it is.
-    pub async fn comes_to_rest(&mut self) -> bool {
-        let ready = tokio::time::timeout(LAST_WORDS, self.sender.ready()).await;
-        matches!(ready, Ok(Ok(()))) && self.is_at_rest()
-    }
-}
 
 /// A connection that has just been opened.
 pub enum Opened {

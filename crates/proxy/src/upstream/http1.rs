@@ -15,13 +15,14 @@ use pin_project_lite::pin_project;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Hints, Response};
 
+use super::attempt::{Failure, Wait, is_idempotent};
 use super::bell::Held;
-use super::connect::Connection;
+use super::connection::Connection;
 use super::exchange::UnderWay;
-use super::forward::{Failure, Wait, is_idempotent};
 use super::incoming::IdleBody;
 use super::pool::take_back;
-use super::{Settings, bound, tls};
+use super::settings::Settings;
+use super::{bound, tls};
 use crate::fields::has_other_coding;
 
 /// That there is nothing more of a request without a body.

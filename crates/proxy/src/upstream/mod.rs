@@ -1,9 +1,12 @@
 //! The endpoint at the end of a service's pipeline: choose a target, forward the call, bring the answer back.
 
+pub mod attempt;
 pub mod balance;
 pub mod bell;
 pub mod bound;
 pub mod connect;
+pub mod connection;
+pub mod endpoint;
 pub mod exchange;
 pub mod forward;
 pub mod grpc;
@@ -11,250 +14,15 @@ pub mod guard;
 pub mod http1;
 pub mod http2;
 pub mod incoming;
+pub mod lend;
 pub mod noting;
 pub mod peer;
 pub mod pool;
+pub mod settings;
 pub mod sockets;
 pub mod switched;
 pub mod tls;
 pub mod told;
 
-use std::future::{Future, poll_fn};
-use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
-
-use async_trait::async_trait;
-use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{HostMode, Owner, Problem, Protocol, Target, TargetTls};
-use portcullis_core::policy::Endpoint;
-use portcullis_core::ports::Clock;
-use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
-
-use balance::Targets;
-use guard::Guard;
-use peer::Peer;
-use pool::Wanted;
-use sockets::Sockets;
-use tls::Identities;
-use told::Via;
-
-use crate::outbound::HttpOutbound;
-use crate::template::Template;
-use crate::tie::Waiting;
-
-/// The most targets one service has.
-pub const MAX_TARGETS: usize = 1_000;
-/// The most targets one call tries to connect to.
-const TRIES: usize = 3;
-
-/// How this node deals with targets.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Which addresses it connects to.
-    pub guard: Guard,
-    /// Connections to one target on one worker. Beyond: a queue, then 503.
-    pub per_worker: usize,
-    /// Connections to all targets, on all workers. Beyond: 503.
-    pub sockets: Arc<Sockets>,
-    /// How long a call waits in that queue.
-    pub queue_wait: Duration,
-    /// How long opening a connection may take. Beyond: 502.
-    pub connect_timeout: Duration,
-    /// From the request's last byte to the answer's first. Beyond: 504.
-    pub first_byte: Duration,
-    /// Between two pieces of an answer's body.
-    pub body_idle: Duration,
-    /// Both, where the call is a stream that may be silent.
-    pub stream_idle: Duration,
-    /// How long an unused connection is kept.
-    pub keep_alive: Duration,
-    /// Bytes of an answer's header block. Beyond: 502.
-    pub answer_head: usize,
-    /// What `Via` says of this node.
-    pub via: Via,
-    /// Below which directory the certificates are that it shows to targets.
-    pub files: PathBuf,
-}
-
-/// How a route's calls reach its service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forwarding {
-    /// What becomes of the path.
-    pub path: ForwardPath,
-    /// Which `Host` the target gets.
-    pub host: HostMode,
-    /// Whether the service registered itself, and is connected to in the places alone that such services may be in.
-    pub is_registered: bool,
-}
-
-/// What of a call's path goes behind the target's base path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ForwardPath {
-    /// What the route has not matched.
-    Rest,
-    /// All of it.
-    Whole,
-    /// A text filled from it.
-    Template(Template),
-}
-
-/// Makes upstream endpoints.
-#[derive(Debug, Clone)]
-pub struct Upstreams {
-    declared: Manner,
-    registered: Manner,
-    identities: Arc<Identities>,
-}
-
-/// How calls are dealt with, and those among them that are streams which may be silent.
-#[derive(Debug, Clone)]
-struct Manner {
-    settings: Arc<Settings>,
-    patient: Arc<Settings>,
-    /// Whether its connections are for nobody else.
-    is_apart: bool,
-}
-
-impl Manner {
-    fn of(settings: Settings, is_apart: bool) -> Self {
-        let idle = settings.stream_idle;
-        let patient = Arc::new(Settings { first_byte: idle, body_idle: idle, ..settings.clone() });
-        Self { settings: Arc::new(settings), patient, is_apart }
-    }
-}
-
-impl Upstreams {
-    /// A maker of endpoints that share these settings. By the clock, certificates of targets are judged.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let identities = Arc::new(Identities::new(&settings.files, clock));
-        let narrow = settings.guard.for_registered();
-        let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
-        let declared = Manner::of(settings, false);
-        Self { registered: narrow.unwrap_or_else(|| declared.clone()), declared, identities }
-    }
-
-    /// A client for requests in the gateway's own name, that goes where calls may go and proves others by the machine's
-    /// roots, or by these authorities in PEM alone.
-    pub fn outbound(&self, ca: Option<String>) -> Result<HttpOutbound, Vec<Problem>> {
-        let identity = self.identities.of(&TargetTls { ca, ..TargetTls::default() })?;
-        Ok(HttpOutbound::new(self.declared.settings.guard.clone(), identity))
-    }
-
-    /// What is wrong with the addresses of targets that a change declares. What was declared before, and is compiled as it
-    /// stands, is judged when it is connected to: its service may have other targets.
-    pub fn judge(&self, targets: &[Target], owner: Owner) -> Vec<Problem> {
-        self.manner(owner == Owner::Registration).settings.guard.problems(targets)
-    }
-
-    fn manner(&self, is_registered: bool) -> &Manner {
-        if is_registered { &self.registered } else { &self.declared }
-    }
-
-    /// Takes up certificates of this node whose files have changed. Reads files.
-    pub fn refresh(&self) {
-        self.identities.refresh();
-    }
-
-    /// The endpoint for a service's targets, on a route that forwards like this.
-    pub fn compile(
-        &self,
-        targets: &[Target],
-        protocol: Protocol,
-        tls: Option<&TargetTls>,
-        forwarding: Forwarding,
-    ) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        if targets.len() > MAX_TARGETS {
-            problems.push(Problem::new("targets", format!("a service has at most {MAX_TARGETS} targets")));
-        }
-        for (position, target) in targets.iter().enumerate().filter(|(_, target)| !(1..=1_000).contains(&target.weight))
-        {
-            let message = format!("expected a weight from 1 to 1000, found {}", target.weight);
-            problems.push(Problem::new(format!("targets[{position}].weight"), message));
-        }
-        match peer::peers(targets, protocol, tls, &self.identities) {
-            Ok(peers) if problems.is_empty() => {
-                let manner = self.manner(forwarding.is_registered);
-                let peers = peers.into_iter().map(|peer| if manner.is_apart { peer.apart() } else { peer });
-                let targets = Targets::new(peers.zip(targets.iter().map(|target| target.weight)));
-                let settings = Arc::clone(&manner.settings);
-                // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
-                let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
-                let patient = Arc::clone(if speaks_grpc { &manner.patient } else { &settings });
-                Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
-            }
-            peers => {
-                problems.extend(peers.err().into_iter().flatten());
-                Err(problems)
-            }
-        }
-    }
-}
-
-/// Forwards calls to one of several targets.
-struct Upstream {
-    targets: Targets<Peer>,
-    forwarding: Forwarding,
-    settings: Arc<Settings>,
-    /// The same, for calls that are streams which may be silent, where the service is spoken to over HTTP/2 alone.
-    patient: Arc<Settings>,
-}
-
-#[async_trait]
-impl Endpoint for Upstream {
-    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
-        match call.grpc.clone() {
-            None => {
-                let mut waiting = Waiting::begin(call);
-                let answered = {
-                    let mut answer = pin!(self.forward(&self.settings, call));
-                    poll_fn(|context| match waiting.is_cut(context) {
-                        // The request is broken off: its body with it, where that has not come whole.
-                        true => Poll::Ready(Err(Refusal::Revoked)),
-                        false => answer.as_mut().poll(context),
-                    })
-                    .await
-                };
-                waiting.end(call);
-                answered
-            }
-            // Kept apart, so that other calls do not carry its weight.
-            Some(grpc) => {
-                Box::pin(grpc::forward(grpc, call, async |call| self.forward(&self.patient, call).await)).await
-            }
-        }
-    }
-    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
-        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
-        connect::admit(&self.settings, &target.url)?;
-        forward::preview(&self.forwarding, call, target)
-    }
-}
-
-impl Upstream {
-    async fn forward(&self, settings: &Arc<Settings>, call: &mut Call) -> Result<Response, Refusal> {
-        let mut refused = Refusal::NoTarget;
-        let mut unsent = None;
-        for target in self.targets.choose().take(TRIES) {
-            call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
-            match pool::lend(&self.settings, target, target.pool_of(call.upgrade.is_some()), Wanted::Any).await {
-                // Nothing has been sent to it: another instance may be there.
-                Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
-                Err(refusal) => return Err(refusal),
-                Ok(lease) => {
-                    let sent = forward::forward(settings, &self.forwarding, call, target, lease, &mut unsent).await;
-                    match sent {
-                        // It has not looked at it.
-                        Err(refusal) if unsent.is_some() => refused = refusal,
-                        sent => return sent,
-                    }
-                }
-            }
-        }
-        Err(refused)
-    }
-}
+pub use endpoint::{MAX_TARGETS, Upstreams};
+pub use settings::{ForwardPath, Forwarding, Settings};

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use portcullis_core::refusal::Refusal;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
 
-use super::Settings;
-use super::connect::{Connection, Opened, connect};
-use super::http2::{BROKEN_OFF, STREAMS, Shared};
+use super::connection::Connection;
+use super::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use super::peer::{Hashed, Peer, PoolKey, Spoken};
+use super::settings::Settings;
 use super::sockets::Socket;
 use crate::clock;
 
@@ -86,10 +85,11 @@ impl Drop for Slot {
 }
 
 /// A connection is being opened. Until this is told to have ended or dropped, calls that could share it wait.
-struct Opening(Option<Arc<PoolKey>>);
+pub(crate) struct Opening(Option<Arc<PoolKey>>);
 
 impl Opening {
-    fn ended(mut self, carries: Result<usize, &Refusal>) {
+    /// Tells those that wait for it how it has ended: with how many calls it carries.
+    pub(crate) fn ended(mut self, carries: Result<usize, &Refusal>) {
         let Some(key) = self.0.take() else { return };
         with(&key, |pool| {
             pool.opening -= 1;
@@ -251,79 +251,36 @@ pub fn number() -> u64 {
     number
 }
 
-enum Found {
+/// What there is for a call.
+pub(crate) enum Found {
+    /// A connection that stands.
     Idle(Connection),
+    /// A place on one.
     Place(Place),
+    /// Room for a new one.
     Room(Slot, Opening),
+    /// One that is being opened, and when that has ended.
     Await(oneshot::Receiver<Result<(), Refusal>>),
+    /// A turn in the queue.
     Wait(oneshot::Receiver<()>),
+    /// Nothing.
     Full,
 }
 
-/// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
-/// free.
-pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
-    let (mut deadline, mut opened_by) = (None, None);
-    loop {
-        match look(settings, target, key, wanted) {
-            Found::Idle(connection) => return Ok(Lease::Whole { connection, reused: true }),
-            Found::Place(place) => return Ok(Lease::Place(place)),
-            // Apart: most calls find a connection that stands.
-            Found::Room(slot, opening) => return Box::pin(open(settings, target, key, slot, opening)).await,
-            // Whoever opens it is done in time, or gone. Another one may have to be waited for then, but not for ever.
-            Found::Await(opened) => {
-                let wait = settings.connect_timeout + settings.queue_wait;
-                let until = *opened_by.get_or_insert_with(|| Instant::now() + wait);
-                match timeout_at(until, opened).await {
-                    Ok(Ok(Err(refusal))) => return Err(refusal),
-                    Ok(_) => {}
-                    Err(_) => return Err(Refusal::UpstreamBusy),
-                }
-            }
-            Found::Wait(turn) => {
-                let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.queue_wait);
-                if timeout_at(deadline, turn).await.is_err() {
-                    return Err(Refusal::UpstreamBusy);
-                }
-            }
-            Found::Full => return Err(Refusal::UpstreamBusy),
+/// A connection in HTTP/2 joins those that stand, with its first call, if it was opened with the certificate that counts.
+pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared) -> Place {
+    let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
+    let member = Member { shared, streams: 1, broken_off: 0, used: true, since: clock::tick() };
+    with(key, |pool| {
+        if pool.generation == generation {
+            pool.shared.push(member);
         }
-    }
+    });
+    place
 }
 
-async fn open(
-    settings: &Settings,
-    target: &Peer,
-    key: &Arc<PoolKey>,
-    slot: Slot,
-    opening: Opening,
-) -> Result<Lease, Refusal> {
-    let generation = target.generation();
-    match connect(settings, target, slot).await {
-        Ok(Opened::Http1(connection)) => {
-            opening.ended(Ok(1));
-            Ok(Lease::Whole { connection, reused: false })
-        }
-        Ok(Opened::Http2(shared)) => {
-            let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
-            let most = shared.most_streams();
-            let member = Member { shared, streams: 1, broken_off: 0, used: true, since: clock::tick() };
-            with(key, |pool| {
-                if pool.generation == generation {
-                    pool.shared.push(member);
-                }
-            });
-            opening.ended(Ok(most));
-            Ok(Lease::Place(place))
-        }
-        Err(refusal) => {
-            opening.ended(Err(&refusal));
-            Err(refusal)
-        }
-    }
-}
-
-fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
+/// Looks for a connection to a target out of those of a key of it, or for room for one.
+pub(crate) fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
     let mut former = Vec::new();
     let found = POOLS.with_borrow_mut(|pools| {
         let pool = match pools.get_mut(key) {

@@ -9,8 +9,10 @@ use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
 use portcullis_core::body::{Body, BodyError};
 
-use super::SEND_BUFFER;
 use crate::clock;
+
+/// Bytes of one request that wait for the target to take them.
+pub(super) const SEND_BUFFER: usize = 64 << 10;
 
 /// How far a request has got.
 pub(super) struct Progress {

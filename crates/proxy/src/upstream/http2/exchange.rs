@@ -23,11 +23,12 @@ use crate::fields::{TRACEPARENT, X_REQUEST_ID};
 use crate::from_stream::FromStream;
 use crate::left::Left;
 use crate::streamed::never_again;
-use crate::upstream::forward::{Failure, in_time, is_idempotent};
+use crate::upstream::attempt::{Failure, in_time, is_idempotent};
+use crate::upstream::bound;
 use crate::upstream::incoming::IdleBody;
 use crate::upstream::peer::{Peer, Spoken};
 use crate::upstream::pool::Place;
-use crate::upstream::{Settings, bound};
+use crate::upstream::settings::Settings;
 
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod exchange;
+pub mod shared;
 
 pub use exchange::send;
 
@@ -10,59 +11,30 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, SendRequest};
+use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep};
 
-use super::Settings;
 use super::noting::{Noted, Noting};
 use super::pool::{self, Slot};
+use super::settings::Settings;
+use body::SEND_BUFFER;
+use shared::{BROKEN_OFF, STREAMS, Shared};
 
-/// Calls at once on one connection, where the target does not want fewer.
-pub const STREAMS: usize = 100;
 /// Bytes of one answer that a target may send before the caller takes them. What a connection may hold is as much for
 /// each of its calls, so that a caller who takes nothing holds up nobody else's.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
-/// Bytes of one request that wait for the target to take them.
-const SEND_BUFFER: usize = 64 << 10;
-/// Calls on one connection that are broken off before their end. After so many it gets no more of them, so that what is
-/// still sent on their streams is always known to be late: too much of what is not known ends a connection.
-pub const BROKEN_OFF: usize = 1_000;
 /// Streams that had to be reset because of what was said on them. More end the connection.
 const RESET_BY_FAULT: usize = 64;
 /// After how much silence a target is asked whether it is there, and how long it may take to say so. gRPC's servers
 /// hang up on whoever asks more often than once in five minutes.
 const SILENCE: Duration = Duration::from_secs(320);
 const PONG: Duration = Duration::from_secs(20);
-
-/// A connection that calls share.
-#[derive(Clone)]
-pub struct Shared {
-    /// Opens streams. A clone of it is used for each.
-    sender: SendRequest<Bytes>,
-    /// What has passed over it.
-    noted: Arc<Noted>,
-    /// Greater than that of every connection that was opened before on this worker.
-    pub number: u64,
-}
-
-impl Shared {
-    /// Whether it takes new calls. One that the target has said good-bye on does not, though it goes on.
-    pub fn is_open(&mut self) -> bool {
-        // Whether a stream that was not opened yet holds it up does not matter: this handle has opened none.
-        !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
-    }
-
-    /// How many calls it takes at once.
-    pub fn most_streams(&self) -> usize {
-        self.sender.current_max_send_streams().min(STREAMS)
-    }
-}
 
 /// Why a target does not speak HTTP/2.
 pub enum Silent {
@@ -102,8 +74,8 @@ pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Sh
             (None, None) => Silent::Other("it has closed the connection".to_owned()),
         });
     }
-    let shared = Shared { sender, noted, number: pool::number() };
-    let (noted, number) = (Arc::clone(&shared.noted), shared.number);
+    let number = pool::number();
+    let shared = Shared::new(sender, Arc::clone(&noted), number);
     tokio::spawn(async move {
         let widened = |more| pool::widen(slot.key(), more);
         drive(connection, &noted, widened, (SILENCE, PONG)).await;

@@ -1,0 +1,189 @@
+//! The endpoint at the end of a service's pipeline: choose a target, forward the call, bring the answer back.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use async_trait::async_trait;
+use portcullis_core::call::{Call, Response};
+use portcullis_core::model::{Owner, Problem, Protocol, Target, TargetTls};
+use portcullis_core::policy::Endpoint;
+use portcullis_core::ports::Clock;
+use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Destination;
+
+use super::balance::Targets;
+use super::guard::Guard;
+use super::lend::lend;
+use super::peer::{self, Peer};
+use super::pool::Wanted;
+use super::settings::{Forwarding, Settings};
+use super::tls::Identities;
+use super::{connect, forward, grpc};
+use crate::tie::Waiting;
+
+/// The most targets one service has.
+pub const MAX_TARGETS: usize = 1_000;
+/// The most targets one call tries to connect to.
+const TRIES: usize = 3;
+
+/// Makes upstream endpoints.
+#[derive(Debug, Clone)]
+pub struct Upstreams {
+    declared: Manner,
+    registered: Manner,
+    identities: Arc<Identities>,
+}
+
+/// How calls are dealt with, and those among them that are streams which may be silent.
+#[derive(Debug, Clone)]
+struct Manner {
+    settings: Arc<Settings>,
+    patient: Arc<Settings>,
+    /// Whether its connections are for nobody else.
+    is_apart: bool,
+}
+
+impl Manner {
+    fn of(settings: Settings, is_apart: bool) -> Self {
+        let idle = settings.stream_idle;
+        let patient = Arc::new(Settings { first_byte: idle, body_idle: idle, ..settings.clone() });
+        Self { settings: Arc::new(settings), patient, is_apart }
+    }
+}
+
+impl Upstreams {
+    /// A maker of endpoints that share these settings. By the clock, certificates of targets are judged.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let identities = Arc::new(Identities::new(&settings.files, clock));
+        let narrow = settings.guard.for_registered();
+        let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
+        let declared = Manner::of(settings, false);
+        Self { registered: narrow.unwrap_or_else(|| declared.clone()), declared, identities }
+    }
+
+    /// Where calls may go.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.declared.settings.guard
+    }
+
+    /// Whom this node takes for whom, and shows itself as.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// What is wrong with the addresses of targets that a change declares. What was declared before, and is compiled as it
+    /// stands, is judged when it is connected to: its service may have other targets.
+    pub fn judge(&self, targets: &[Target], owner: Owner) -> Vec<Problem> {
+        self.manner(owner == Owner::Registration).settings.guard.problems(targets)
+    }
+
+    fn manner(&self, is_registered: bool) -> &Manner {
+        if is_registered { &self.registered } else { &self.declared }
+    }
+
+    /// Takes up certificates of this node whose files have changed. Reads files.
+    pub fn refresh(&self) {
+        self.identities.refresh();
+    }
+
+    /// The endpoint for a service's targets, on a route that forwards like this.
+    pub fn compile(
+        &self,
+        targets: &[Target],
+        protocol: Protocol,
+        tls: Option<&TargetTls>,
+        forwarding: Forwarding,
+    ) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if targets.len() > MAX_TARGETS {
+            problems.push(Problem::new("targets", format!("a service has at most {MAX_TARGETS} targets")));
+        }
+        for (position, target) in targets.iter().enumerate().filter(|(_, target)| !(1..=1_000).contains(&target.weight))
+        {
+            let message = format!("expected a weight from 1 to 1000, found {}", target.weight);
+            problems.push(Problem::new(format!("targets[{position}].weight"), message));
+        }
+        match peer::peers(targets, protocol, tls, &self.identities) {
+            Ok(peers) if problems.is_empty() => {
+                let manner = self.manner(forwarding.is_registered);
+                let peers = peers.into_iter().map(|peer| if manner.is_apart { peer.apart() } else { peer });
+                let targets = Targets::new(peers.zip(targets.iter().map(|target| target.weight)));
+                let settings = Arc::clone(&manner.settings);
+                // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
+                let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
+                let patient = Arc::clone(if speaks_grpc { &manner.patient } else { &settings });
+                Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
+            }
+            peers => {
+                problems.extend(peers.err().into_iter().flatten());
+                Err(problems)
+            }
+        }
+    }
+}
+
+/// Forwards calls to one of several targets.
+struct Upstream {
+    targets: Targets<Peer>,
+    forwarding: Forwarding,
+    settings: Arc<Settings>,
+    /// The same, for calls that are streams which may be silent, where the service is spoken to over HTTP/2 alone.
+    patient: Arc<Settings>,
+}
+
+#[async_trait]
+impl Endpoint for Upstream {
+    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
+        match call.grpc.clone() {
+            None => {
+                let mut waiting = Waiting::begin(call);
+                let answered = {
+                    let mut answer = pin!(self.forward(&self.settings, call));
+                    poll_fn(|context| match waiting.is_cut(context) {
+                        // The request is broken off: its body with it, where that has not come whole.
+                        true => Poll::Ready(Err(Refusal::Revoked)),
+                        false => answer.as_mut().poll(context),
+                    })
+                    .await
+                };
+                waiting.end(call);
+                answered
+            }
+            // Kept apart, so that other calls do not carry its weight.
+            Some(grpc) => {
+                Box::pin(grpc::forward(grpc, call, async |call| self.forward(&self.patient, call).await)).await
+            }
+        }
+    }
+    fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
+        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
+        connect::admit(&self.settings, &target.url)?;
+        forward::preview(&self.forwarding, call, target)
+    }
+}
+
+impl Upstream {
+    async fn forward(&self, settings: &Arc<Settings>, call: &mut Call) -> Result<Response, Refusal> {
+        let mut refused = Refusal::NoTarget;
+        let mut unsent = None;
+        for target in self.targets.choose().take(TRIES) {
+            call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
+            match lend(&self.settings, target, target.pool_of(call.upgrade.is_some()), Wanted::Any).await {
+                // Nothing has been sent to it: another instance may be there.
+                Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
+                Err(refusal) => return Err(refusal),
+                Ok(lease) => {
+                    let sent = forward::forward(settings, &self.forwarding, call, target, lease, &mut unsent).await;
+                    match sent {
+                        // It has not looked at it.
+                        Err(refusal) if unsent.is_some() => refused = refusal,
+                        sent => return sent,
+                    }
+                }
+            }
+        }
+        Err(refused)
+    }
+}
