@@ -13,11 +13,11 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use portcullis_core::call::Hints;
+use portcullis_wire::tie::End;
 
 use crate::expansion::Expansion;
 use crate::interim::{self, Interim};
 use crate::limits::Timeouts;
-use crate::tie::End;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use portcullis_wire::clock;
 use slab::Slab;
 
-use crate::clock;
 use crate::connection::Watch;
 
 thread_local! {

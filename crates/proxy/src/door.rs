@@ -13,13 +13,13 @@ use portcullis_core::canonical::{Host, Path};
 use portcullis_core::fresh;
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_wire::fields::{X_REQUEST_ID, strip_request};
+use portcullis_wire::trace;
 
-use crate::fields::{X_REQUEST_ID, strip_request};
 use crate::forwarded::{Origin, Scheme, speaks_for_others};
 use crate::grpc;
 use crate::node::Node;
 use crate::tls::Certified;
-use crate::trace;
 
 /// Characters of a path that cannot be made canonical that are kept for the record, which says itself what it cuts.
 const SHOWN: usize = 2 << 10;

@@ -10,13 +10,14 @@ use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
+use portcullis_wire::clock;
+use portcullis_wire::fields::X_REQUEST_ID;
+use portcullis_wire::tie::{self, Tie};
 
 use crate::challenges;
 use crate::choose::{self, Chosen};
-use crate::clock;
 use crate::connection::{UnderWay, Watch};
 use crate::door::{self, Sender};
-use crate::fields::X_REQUEST_ID;
 use crate::node::Node;
 use crate::received::Received;
 use crate::redirect;
@@ -24,7 +25,6 @@ use crate::refusing::refusing;
 use crate::routes::{Leads, Wanted};
 use crate::snapshot;
 use crate::stage;
-use crate::tie::{self, Tie};
 
 /// What a connection has to say about the request that comes over it.
 #[derive(Default)]

@@ -9,8 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderName, HeaderValue};
 use portcullis_core::canonical::Host;
-
-use crate::fields::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use portcullis_wire::fields::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 
 /// Hops that are looked at. A longer chain goes in a circle, or is made up.
 const HOPS: usize = 32;

@@ -19,16 +19,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Hints, Response, Upgrade};
+use portcullis_wire::date;
+use portcullis_wire::fields::lists_token;
+use portcullis_wire::incoming::IdleBody;
 use tokio::io::AsyncWrite;
 
 use crate::connection::{Ending, Phase, Watch};
-use crate::date;
 use crate::door::{self, Sender};
 use crate::exchange::{Terms, answer};
-use crate::fields::lists_token;
 use crate::node::Node;
 use crate::tunnel::{self, Tunnel, Wish};
-use crate::upstream::incoming::IdleBody;
 use crate::watched::Watched;
 
 /// Serves a connection on which HTTP/1.1 is spoken.

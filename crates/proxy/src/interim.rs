@@ -11,8 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, Response, StatusCode};
 use portcullis_core::call::Hints;
-
-use crate::fields::of_hint;
+use portcullis_wire::fields::of_hint;
 
 /// How often a service may give hints on one call. Those that come after are not passed on.
 const MOST: usize = 8;

@@ -8,12 +8,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use portcullis_wire::clock;
+use portcullis_wire::date;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
-use crate::date;
 use crate::door::Sender;
 use crate::node::Node;
 use crate::preface::{self, Protocol};

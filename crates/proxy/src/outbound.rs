@@ -5,6 +5,7 @@
 //! [`crate::upstream`] instead.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,12 +21,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_core::model::{Problem, Scheme, TargetTls, TargetUrl};
 use portcullis_core::ports::{Bounds, Outbound, OutboundError};
 use portcullis_core::refusal::Refusal;
+use portcullis_wire::stream::Stream;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use crate::stream::Stream;
 use crate::upstream::connect;
 use crate::upstream::endpoint::Upstreams;
 use crate::upstream::guard::Guard;
@@ -39,7 +41,7 @@ const KEEP: Duration = Duration::from_secs(15);
 const HEAD: usize = 64 << 10;
 
 /// The bytes to and from a server.
-type ServerStream = Stream<TcpStream, TlsStream<TcpStream>>;
+struct ServerStream(Stream<TcpStream, TlsStream<TcpStream>>);
 
 /// The client.
 #[derive(Clone)]
@@ -141,18 +143,54 @@ impl Connector {
         })?;
         stream.set_nodelay(true).map_err(|error| OutboundError::Unreachable(error.to_string()))?;
         if server.scheme() == Scheme::Http {
-            return Ok(Stream::Plain(stream));
+            return Ok(ServerStream(Stream::Plain(stream)));
         }
         let name = ServerName::try_from(server.host().to_owned()).map_err(|_| no_url())?;
         let shaken = self.identity.shake_hands(name, vec![b"http/1.1".to_vec()], stream).await;
         let stream = shaken.map_err(|reason| OutboundError::Unreachable(format!("{server}: {reason}")))?;
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(ServerStream(Stream::Tls(Box::new(stream))))
     }
 }
 
 impl Connection for ServerStream {
     fn connected(&self) -> Connected {
         Connected::new()
+    }
+}
+
+impl AsyncRead for ServerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for ServerStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 

@@ -6,9 +6,8 @@ use std::task::Poll;
 
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Lasting};
-
-use crate::fields::strip_trailers;
-use crate::tie::{Side, Tie};
+use portcullis_wire::fields::strip_trailers;
+use portcullis_wire::tie::{Side, Tie};
 
 /// How much has come in of a request body, where there is one, and whether all of it has.
 pub struct Received(Option<Arc<Progress>>);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portcullis_wire::clock;
 use tokio::net::TcpStream;
 
-use crate::clock;
 use crate::connection::Watch;
 use crate::http1;
 use crate::http2;
@@ -40,7 +40,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{connections, date, node};
+    use crate::{connections, node};
+    use portcullis_wire::date;
 
     const WELL: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     /// What hyper itself refuses.

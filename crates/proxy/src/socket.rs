@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use portcullis_wire::stream::{Stream, poll_send};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::{Phase, Watch};
-use crate::stream::{Stream, poll_send};
 use crate::tls::TlsStream;
 
 /// How many bytes of what still comes are read to nowhere.
@@ -148,13 +148,3 @@ impl AsyncWrite for Socket {
 
 /// What HTTP goes over. The state of TLS is kept apart, so that connections in clear do not carry its weight.
 pub type Transport = Stream<Socket, TlsStream<Socket>>;
-
-impl Stream<Socket, TlsStream<Socket>> {
-    /// Says that nothing more will come, where that has to be said: without it a caller over TLS cannot know that the
-    /// end is one (RFC 8446 section 6.1).
-    pub fn say_farewell(&mut self, context: &mut Context<'_>) {
-        if let Self::Tls(stream) = self {
-            let _ = Pin::new(stream).poll_shutdown(context);
-        }
-    }
-}

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use portcullis_wire::tie;
+
 use crate::node::Node;
-use crate::tie;
 use crate::tls::certified;
 
 /// Asks for the calls of this worker, and cuts those whose callers are not welcome any more. Connections whose client

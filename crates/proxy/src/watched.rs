@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use portcullis_wire::date;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::{CLOSE, CLOSE_WITH_408, Ending, Phase, Watch};
-use crate::date;
 use crate::lines::LineScanner;
 use crate::socket::Transport;
 

@@ -8,24 +8,24 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
+use portcullis_wire::alarm;
+use portcullis_wire::clock::{self, LOOK};
+use portcullis_wire::date;
+use portcullis_wire::spare::Spare;
+use portcullis_wire::stream::MOST_PATIENCE;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::alarm;
-use crate::clock::{self, LOOK};
 use crate::connection::Watch;
 use crate::connections;
-use crate::date;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::serve;
 use crate::snapshot::{Inbox, take_up};
-use crate::spare::Spare;
 use crate::stage::{self, Stage};
 use crate::standing;
-use crate::stream::MOST_PATIENCE;
 use crate::upstream::pool;
 
 /// At which of the worker's looks it asks whether callers of long calls are still welcome.

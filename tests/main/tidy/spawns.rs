@@ -7,9 +7,9 @@ use super::Objections;
 const ALONE: [(&str, usize, &str); 15] = [
     ("crates/admin/src/server.rs", 1, "a connection to the admin API"),
     ("crates/identity/src/sessions.rs", 1, "a write that ends sessions, which is done to its end"),
-    ("crates/proxy/src/from_stream.rs", 1, "the end of one answer"),
+    ("crates/wire/src/from_stream.rs", 1, "the end of one answer"),
     ("crates/proxy/src/http3/mod.rs", 2, "a connection, and the last words of an endpoint that takes no more"),
-    ("crates/proxy/src/tie.rs", 1, "one round of questions, after which there is another"),
+    ("crates/wire/src/tie.rs", 1, "one round of questions, after which there is another"),
     ("crates/proxy/src/upstream/connect.rs", 1, "a connection to a target"),
     ("crates/proxy/src/upstream/http2/exchange.rs", 1, "the body of one request"),
     ("crates/proxy/src/upstream/http2/mod.rs", 1, "a connection to a target"),

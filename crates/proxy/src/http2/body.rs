@@ -9,12 +9,12 @@ use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_wire::from_stream::FromStream;
+use portcullis_wire::left::Left;
 
 use crate::connection::Watch;
 use crate::expansion;
-use crate::from_stream::FromStream;
 use crate::interim::Interim;
-use crate::left::Left;
 
 /// What a caller sends.
 pub(super) struct RequestBody {

@@ -5,9 +5,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
+use portcullis_wire::clock;
 use tokio::time::{Instant, Sleep};
-
-use crate::clock;
 
 /// How often a caller that says nothing is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(30);

@@ -17,8 +17,8 @@ use futures_util::stream::FuturesUnordered;
 use h2::Reason;
 use h2::server::{Builder, Connection};
 use http::Method;
+use portcullis_wire::clock;
 
-use crate::clock;
 use crate::connection::{Ending, Watch};
 use crate::door::Sender;
 use crate::expansion;

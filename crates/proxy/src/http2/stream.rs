@@ -12,19 +12,19 @@ use http::Request;
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
+use portcullis_wire::fields::X_REQUEST_ID;
+use portcullis_wire::incoming::IdleBody;
+use portcullis_wire::pause::Pause;
+use portcullis_wire::streamed::{finished, is_whole, never_again, strip};
+use portcullis_wire::tie::Tie;
 
 use super::body::RequestBody;
 use crate::connection::Watch;
 use crate::door::Sender;
 use crate::exchange::{self, Answered, Terms};
-use crate::fields::X_REQUEST_ID;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
-use crate::pause::Pause;
-use crate::streamed::{finished, is_whole, never_again, strip};
-use crate::tie::Tie;
-use crate::upstream::incoming::IdleBody;
 
 /// Bytes of one answer that wait for the caller to take them.
 pub(super) const SEND_BUFFER: usize = 64 << 10;

@@ -16,16 +16,16 @@ use http::{Method, Request, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::Upgrade;
 use portcullis_core::fresh;
+use portcullis_wire::clock;
+use portcullis_wire::streamed::finished;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::{SEND_BUFFER, is_reset, until_reset, write};
-use crate::clock;
 use crate::connection::Watch;
 use crate::connections;
 use crate::door::Sender;
 use crate::exchange::{self, Terms};
 use crate::node::Node;
-use crate::streamed::finished;
 use crate::tunnel::Wish;
 
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");

@@ -12,11 +12,11 @@ use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::BodyError;
+use portcullis_wire::left::Left;
 
 use crate::connection::Watch;
 use crate::expansion;
 use crate::interim::Interim;
-use crate::left::Left;
 
 /// What comes in on a stream. It is held to the length that was announced, which h3 does not look at.
 pub(super) struct FromStream<S: RecvStream> {

@@ -14,12 +14,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use portcullis_core::vital;
+use portcullis_wire::clock;
 use quinn::{Connecting, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig};
 use quinn::{VarInt, crypto::rustls::QuicServerConfig};
 use tokio::sync::watch;
 
 use crate::admission::{Admission, Admitted};
-use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
 use crate::connections;
 use crate::door::Sender;
@@ -27,7 +27,6 @@ use crate::limits::Limits;
 use crate::node::Node;
 use crate::stage::Stage;
 use crate::tls::Termination;
-
 use guard::Guarded;
 
 /// Handshakes a worker has under way before callers must show that they are where they say (RFC 9000 section 8.1).

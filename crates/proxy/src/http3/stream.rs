@@ -12,6 +12,10 @@ use http::{Method, Request, Version};
 use http_body::Body as _;
 use portcullis_core::body::Outcome;
 use portcullis_core::call::Response;
+use portcullis_wire::incoming::IdleBody;
+use portcullis_wire::pause::Pause;
+use portcullis_wire::streamed::{finished, is_whole, strip};
+use portcullis_wire::tie::Tie;
 
 use super::body::FromStream;
 use crate::connection::Watch;
@@ -21,10 +25,6 @@ use crate::expansion;
 use crate::grpc;
 use crate::interim::Interim;
 use crate::node::Node;
-use crate::pause::Pause;
-use crate::streamed::{finished, is_whole, strip};
-use crate::tie::Tie;
-use crate::upstream::incoming::IdleBody;
 
 /// Bytes of an answer that are handed over at once.
 const PIECE: usize = 16 << 10;

@@ -22,12 +22,12 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
 use portcullis_core::body::{Body, BodyError};
+use portcullis_wire::clock;
+use portcullis_wire::fields::lists_token;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::clock;
 use crate::connection::{Ending, Phase, Watch};
-use crate::fields::lists_token;
 use frames::Boundaries;
 
 /// Bytes read from a caller at once.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use http::{Method, Request};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::refusal::Refusal;
+use portcullis_wire::alarm::Alarm;
+use portcullis_wire::clock;
+use portcullis_wire::tie;
 
 use super::settings::Settings;
-use crate::alarm::Alarm;
-use crate::clock;
-use crate::tie;
 
 /// RFC 9110 section 9.2.2.
 pub fn is_idempotent(method: &Method) -> bool {

@@ -13,6 +13,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use portcullis_core::model::TargetUrl;
 use portcullis_core::refusal::Refusal;
+use portcullis_wire::stream::MOST_PATIENCE;
+use portcullis_wire::stream::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -26,8 +28,6 @@ use super::noting::{Noted, Noting};
 use super::peer::{Peer, Spoken};
 use super::pool::Slot;
 use super::settings::Settings;
-use crate::stream::MOST_PATIENCE;
-use crate::stream::Stream;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);

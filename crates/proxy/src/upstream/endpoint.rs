@@ -12,6 +12,7 @@ use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
+use portcullis_wire::tie::Waiting;
 
 use super::balance::Targets;
 use super::guard::Guard;
@@ -21,7 +22,6 @@ use super::pool::Wanted;
 use super::settings::{Forwarding, Settings};
 use super::tls::Identities;
 use super::{connect, forward, grpc};
-use crate::tie::Waiting;
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;

@@ -14,6 +14,10 @@ use portcullis_core::call::{Call, Consumed, Hints, Response, Upgrade};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
+use portcullis_wire::fields::{
+    TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+    strip_response,
+};
 
 use super::attempt::Failure;
 use super::http1::{self, Answered};
@@ -22,10 +26,6 @@ use super::peer::Peer;
 use super::pool::{self, Lease, Wanted};
 use super::settings::{ForwardPath, Forwarding, Settings};
 use super::{http2, switched, told};
-use crate::fields::{
-    TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
-    strip_response,
-};
 
 /// How often a request goes to one target that has not looked at it.
 const SENDS: usize = 3;

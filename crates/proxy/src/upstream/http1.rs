@@ -14,16 +14,16 @@ use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Hints, Response};
+use portcullis_wire::fields::has_other_coding;
+use portcullis_wire::incoming::IdleBody;
 
 use super::attempt::{Failure, Wait, is_idempotent};
 use super::bell::Held;
 use super::connection::Connection;
 use super::exchange::UnderWay;
-use super::incoming::IdleBody;
 use super::pool::take_back;
 use super::settings::Settings;
 use super::{bound, tls};
-use crate::fields::has_other_coding;
 
 /// That there is nothing more of a request without a body.
 static NO_BODY: AtomicBool = AtomicBool::new(true);

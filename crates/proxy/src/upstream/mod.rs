@@ -13,7 +13,6 @@ pub mod grpc;
 pub mod guard;
 pub mod http1;
 pub mod http2;
-pub mod incoming;
 pub mod lend;
 pub mod noting;
 pub mod peer;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use portcullis_wire::clock;
+use portcullis_wire::stream::{Stream, poll_send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::exchange::Exchange;
 use super::tls;
-use crate::clock;
-use crate::stream::{Stream, poll_send};
 
 /// The bytes to and from a target.
 pub type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;

@@ -7,6 +7,7 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use portcullis_core::refusal::Refusal;
+use portcullis_wire::clock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -15,7 +16,6 @@ use super::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use super::peer::{Hashed, Peer, PoolKey, Spoken};
 use super::settings::Settings;
 use super::sockets::Socket;
-use crate::clock;
 
 /// Calls that wait for a connection to one target, on one worker.
 const QUEUE: usize = 1_024;

@@ -16,12 +16,12 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Response, Upgrade};
+use portcullis_wire::fields::lists_token;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::bell::Held;
-use crate::fields::lists_token;
 
 /// Bytes read from a target at once.
 const PIECE: usize = 8 << 10;

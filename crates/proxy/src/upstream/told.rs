@@ -7,8 +7,7 @@ use http::{HeaderValue, Version};
 use portcullis_core::call::RequestId;
 use portcullis_core::digits::{AddressText, put_hex};
 use portcullis_core::fresh;
-
-use crate::trace::is_trace_parent;
+use portcullis_wire::trace::is_trace_parent;
 
 /// What `Via` says of this node, for each version that a message may have come in (RFC 9110 section 7.6.3). Made once and
 /// kept for ever, so that a copy costs nothing.

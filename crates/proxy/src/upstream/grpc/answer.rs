@@ -14,9 +14,8 @@ use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Dialect, Response};
 use portcullis_core::grpc::code::trailers;
 use portcullis_core::grpc::{self, Code, GRPC_STATUS, GrpcCall};
+use portcullis_wire::tie::{Side, Tie};
 use tokio::time::Sleep;
-
-use crate::tie::{Side, Tie};
 
 const REVOKED: &str = "revoked";
 const WHY_REVOKED: &str = "what the caller was let in by was taken back";

@@ -12,8 +12,7 @@ use portcullis_core::body::Outcome;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::grpc::{GRPC_TIMEOUT, GrpcCall, timeout};
 use portcullis_core::refusal::Refusal;
-
-use crate::tie::{Side, Tie};
+use portcullis_wire::tie::{Side, Tie};
 
 use answer::follow;
 

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_wire::from_stream::FromStream;
 use tokio::task::AbortHandle;
 
-use crate::from_stream::FromStream;
 use crate::upstream::pool::Place;
 
 /// The rest of a request's body, on its way while the answer comes. It ends with the answer.

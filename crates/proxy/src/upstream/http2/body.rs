@@ -8,8 +8,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
 use portcullis_core::body::{Body, BodyError};
-
-use crate::clock;
+use portcullis_wire::clock;
 
 /// Bytes of one request that wait for the target to take them.
 pub(super) const SEND_BUFFER: usize = 64 << 10;

@@ -137,7 +137,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::stream::Stream;
+    use portcullis_wire::stream::Stream;
 
     const PREFACE: usize = 24;
     const PING: u8 = 6;

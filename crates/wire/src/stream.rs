@@ -56,6 +56,16 @@ pub enum Stream<P, T> {
     Tls(Box<T>),
 }
 
+impl<P, T: AsyncWrite + Unpin> Stream<P, T> {
+    /// Says that nothing more will come, where that has to be said: without it whoever is on the other side of TLS cannot
+    /// know that the end is one (RFC 8446 section 6.1).
+    pub fn say_farewell(&mut self, context: &mut Context<'_>) {
+        if let Self::Tls(stream) = self {
+            let _ = Pin::new(stream).poll_shutdown(context);
+        }
+    }
+}
+
 /// Calls the same on whichever it is.
 macro_rules! either {
     ($stream:expr, $method:ident($($argument:expr),*)) => {

@@ -35,6 +35,7 @@ pub struct Alarm {
 
 impl Alarm {
     /// Due when so much time has passed from now on.
+    #[inline]
     pub fn after(limit: Duration) -> Self {
         Self { due: due_after(clock::tick(), limit), place: None }
     }
@@ -51,6 +52,7 @@ impl Alarm {
     }
 
     /// Ready when its time has come.
+    #[inline]
     pub fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
         let tick = clock::tick();
         let Some(place) = self.place else {

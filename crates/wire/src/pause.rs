@@ -16,16 +16,19 @@ pub struct Pause {
 
 impl Pause {
     /// A pause that begins now and may last this long.
+    #[inline]
     pub fn new(limit: Duration) -> Self {
         Self { limit, alarm: None, last: clock::tick() }
     }
 
     /// Something has moved.
+    #[inline]
     pub fn stir(&mut self) {
         self.last = clock::tick();
     }
 
     /// Ready when nothing has moved for too long.
+    #[inline]
     pub fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
         let alarm = self.alarm.get_or_insert_with(|| Alarm::after(self.limit));
         ready!(alarm.poll(context));

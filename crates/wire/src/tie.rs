@@ -100,11 +100,13 @@ impl Tie {
     }
 
     /// Whether it was taken back.
+    #[inline]
     pub fn is_cut(&self) -> bool {
         self.state.load(Relaxed) != STANDS
     }
 
     /// The same, for whoever is to be woken when it is.
+    #[inline]
     pub fn is_cut_for(&self, side: Side, context: &Context<'_>) -> bool {
         self.wakers[side as usize].register(context.waker());
         self.is_cut()
@@ -186,6 +188,7 @@ struct Shown {
 
 impl Waiting {
     /// Takes what the caller was let in by, until it ends.
+    #[inline]
     pub fn begin(call: &mut Call) -> Self {
         let (ties, certificate) = (&mut call.caller.ties, &call.peer.certificate);
         let is_tied = !ties.are_none() || certificate.is_some();
@@ -205,6 +208,7 @@ impl Waiting {
     }
 
     /// Gives it back.
+    #[inline]
     pub fn end(self, call: &mut Call) {
         if let Some(shown) = self.0 {
             call.caller.ties = shown.ties;

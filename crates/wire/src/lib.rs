@@ -1,0 +1,16 @@
+//! What both sides of the data plane share: a worker's clock and alarms, message fields, and bytes and bodies on their
+//! way. It knows neither callers nor targets.
+
+pub mod alarm;
+pub mod clock;
+pub mod date;
+pub mod fields;
+pub mod from_stream;
+pub mod incoming;
+pub mod left;
+pub mod pause;
+pub mod spare;
+pub mod stream;
+pub mod streamed;
+pub mod tie;
+pub mod trace;
