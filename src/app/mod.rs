@@ -48,10 +48,10 @@ use portcullis_proxy::routes::Meets;
 use portcullis_proxy::snapshot::{Builtin, Publisher, Snapshot};
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
-use portcullis_proxy::upstream::Upstreams;
 use portcullis_proxy::worker;
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
+use portcullis_upstream::Upstreams;
 use tokio::sync::watch;
 
 use crate::acme;

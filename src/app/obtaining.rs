@@ -6,9 +6,9 @@ use portcullis_core::jobs::Jobs;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::challenges::Challenges;
-use portcullis_proxy::outbound::HttpOutbound;
 use portcullis_proxy::tls::Termination;
-use portcullis_proxy::upstream::Upstreams;
+use portcullis_upstream::Upstreams;
+use portcullis_upstream::outbound::HttpOutbound;
 
 use crate::acme::{Asked, Authority, Board, Parts, Renewer, Report, Settings};
 use crate::config::ConfigError;

@@ -10,7 +10,7 @@ use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::change::DryRun;
 use portcullis_proxy::tls::ClientCertificates;
-use portcullis_proxy::upstream::Upstreams;
+use portcullis_upstream::Upstreams;
 
 use super::jobs::ControlJobs;
 use super::listening::own_url;

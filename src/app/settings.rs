@@ -7,11 +7,11 @@ use portcullis_admin::{ChangeRate, RegistrationBounds};
 use portcullis_core::model::DefaultRoutes;
 use portcullis_identity::LockoutSettings;
 use portcullis_proxy::limits::{Limits, Timeouts};
-use portcullis_proxy::upstream::Settings as UpstreamSettings;
-use portcullis_proxy::upstream::guard::{Allow, Guard};
-use portcullis_proxy::upstream::sockets::Sockets;
-use portcullis_proxy::upstream::told::Via;
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
+use portcullis_upstream::Settings as UpstreamSettings;
+use portcullis_upstream::guard::{Allow, Guard};
+use portcullis_upstream::sockets::Sockets;
+use portcullis_upstream::told::Via;
 
 use crate::config::{AllowTarget, Config};
 

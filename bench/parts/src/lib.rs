@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_core::call::{RequestId, hex};
 use portcullis_core::canonical::{Host, Path};
-use portcullis_proxy::upstream::told;
+use portcullis_upstream::told;
 
 /// As in the gateway: what a part allocates is part of what it costs.
 #[global_allocator]

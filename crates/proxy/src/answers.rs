@@ -12,9 +12,9 @@ use portcullis_core::model::{FixedAnswer, Problem, Redirect};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
+use portcullis_upstream::template::Template;
 
 use crate::routes::DeclaredPath;
-use crate::template::Template;
 
 /// The longest body of a fixed answer, in bytes.
 const LONGEST: usize = 64 << 10;

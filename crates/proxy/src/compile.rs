@@ -9,13 +9,13 @@ use portcullis_core::model::{HostMode, Name, Owner, PathOptions, Problem, Route,
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_policies::Parts;
+use portcullis_upstream::template::Template;
+use portcullis_upstream::{ForwardPath, Forwarding, Upstreams};
 use serde_json::Value;
 
 use crate::answers;
 use crate::refusing::refusing;
 use crate::routes::{Candidate, Conditions, DeclaredPath};
-use crate::template::Template;
-use crate::upstream::{ForwardPath, Forwarding, Upstreams};
 
 /// Hosts of one route at most.
 const MOST_HOSTS: usize = 64;

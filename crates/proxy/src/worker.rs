@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
+use portcullis_upstream::pool;
 use portcullis_wire::alarm;
 use portcullis_wire::clock::{self, LOOK};
 use portcullis_wire::date;
@@ -26,7 +27,6 @@ use crate::serve;
 use crate::snapshot::{Inbox, take_up};
 use crate::stage::{self, Stage};
 use crate::standing;
-use crate::upstream::pool;
 
 /// At which of the worker's looks it asks whether callers of long calls are still welcome.
 const ASK: u32 = 5;

@@ -40,9 +40,9 @@ use portcullis_proxy::change::{Changes, DryRun, Workshop};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_proxy::snapshot::{Publisher, Snapshot};
-use portcullis_proxy::upstream::guard::{Allow, Guard};
-use portcullis_proxy::upstream::{self, Upstreams};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
+use portcullis_upstream::guard::{Allow, Guard};
+use portcullis_upstream::{self as upstream, Upstreams};
 use serde_json::Value;
 
 use crate::{AdminState, RegisterEndpoint, Registrar, RegistrationBounds, router};

@@ -32,8 +32,8 @@ pub use touched::DryRun;
 pub use view::View;
 
 use crate::snapshot::{Publisher, Snapshot};
-use crate::upstream::Upstreams;
 use portcullis_policies::Parts;
+use portcullis_upstream::Upstreams;
 
 /// Changes that may wait for the changing task.
 const QUEUE: usize = 1_024;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use portcullis_core::model::{Name, Owner, Problem, ServiceId};
 use portcullis_policies::Parts;
+use portcullis_upstream::Upstreams;
 
 use super::{Edit, View};
 use crate::compile::{compile_route, compile_service};
-use crate::upstream::Upstreams;
 
 /// The services and routes that edits change, and the routes that lead to those services.
 pub(super) struct Touched<'a> {

@@ -28,10 +28,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use crate::upstream::connect;
-use crate::upstream::endpoint::Upstreams;
-use crate::upstream::guard::Guard;
-use crate::upstream::tls::Identity;
+use crate::connect;
+use crate::endpoint::Upstreams;
+use crate::guard::Guard;
+use crate::tls::Identity;
 
 /// Connections to one server that are kept for the next request.
 const KEPT: usize = 2;
@@ -203,8 +203,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::guard::Allow;
-    use crate::upstream::tls::Identities;
+    use crate::guard::Allow;
+    use crate::tls::Identities;
 
     fn client(own: Vec<SocketAddr>, allow: Vec<Allow>) -> HttpOutbound {
         let directory = tempfile::tempdir().expect("a directory");

@@ -14,7 +14,7 @@ use portcullis_wire::alarm::Alarm;
 use portcullis_wire::clock;
 use portcullis_wire::tie;
 
-use super::settings::Settings;
+use crate::settings::Settings;
 
 /// RFC 9110 section 9.2.2.
 pub fn is_idempotent(method: &Method) -> bool {

@@ -14,14 +14,14 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use portcullis_wire::tie::Waiting;
 
-use super::balance::Targets;
-use super::guard::Guard;
-use super::lend::lend;
-use super::peer::{self, Peer};
-use super::pool::Wanted;
-use super::settings::{Forwarding, Settings};
-use super::tls::Identities;
-use super::{connect, forward, grpc};
+use crate::balance::Targets;
+use crate::guard::Guard;
+use crate::lend::lend;
+use crate::peer::{self, Peer};
+use crate::pool::Wanted;
+use crate::settings::{Forwarding, Settings};
+use crate::tls::Identities;
+use crate::{connect, forward, grpc};
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
 
-use super::tls::{Identities, Identity};
+use crate::tls::{Identities, Identity};
 
 /// What connections have in common that may stand in for one another: the same authority, reached in the same way.
 /// Compiled once, so that a call looks its pool up without making anything, not even a hash of its text.

@@ -19,15 +19,15 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::bell::Bell;
-use super::connection::{Connection, LAST_WORDS};
-use super::guard::{Guard, literal};
-use super::http2::shared::Shared;
-use super::http2::{self, Silent};
-use super::noting::{Noted, Noting};
-use super::peer::{Peer, Spoken};
-use super::pool::Slot;
-use super::settings::Settings;
+use crate::bell::Bell;
+use crate::connection::{Connection, LAST_WORDS};
+use crate::guard::{Guard, literal};
+use crate::http2::shared::Shared;
+use crate::http2::{self, Silent};
+use crate::noting::{Noted, Noting};
+use crate::peer::{Peer, Spoken};
+use crate::pool::Slot;
+use crate::settings::Settings;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);

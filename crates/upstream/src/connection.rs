@@ -7,9 +7,9 @@ use std::time::Duration;
 use hyper::client::conn::http1::SendRequest;
 use portcullis_core::body::Body;
 
-use super::bell::{Bell, Held};
-use super::noting::Noted;
-use super::peer::PoolKey;
+use crate::bell::{Bell, Held};
+use crate::noting::Noted;
+use crate::peer::PoolKey;
 
 /// How long a target may take nothing of what is on its way to it on a connection that nobody has any more.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);

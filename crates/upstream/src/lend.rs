@@ -5,10 +5,10 @@ use std::sync::Arc;
 use portcullis_core::refusal::Refusal;
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Opened, connect};
-use super::peer::{Peer, PoolKey};
-use super::pool::{self, Found, Lease, Opening, Slot, Wanted, look};
-use super::settings::Settings;
+use crate::connect::{Opened, connect};
+use crate::peer::{Peer, PoolKey};
+use crate::pool::{self, Found, Lease, Opening, Slot, Wanted, look};
+use crate::settings::Settings;
 
 /// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
 /// free.

@@ -17,13 +17,13 @@ use portcullis_core::call::{Hints, Response};
 use portcullis_wire::fields::has_other_coding;
 use portcullis_wire::incoming::IdleBody;
 
-use super::attempt::{Failure, Wait, is_idempotent};
-use super::bell::Held;
-use super::connection::Connection;
-use super::exchange::UnderWay;
-use super::pool::take_back;
-use super::settings::Settings;
-use super::{bound, tls};
+use crate::attempt::{Failure, Wait, is_idempotent};
+use crate::bell::Held;
+use crate::connection::Connection;
+use crate::exchange::UnderWay;
+use crate::pool::take_back;
+use crate::settings::Settings;
+use crate::{bound, tls};
 
 /// That there is nothing more of a request without a body.
 static NO_BODY: AtomicBool = AtomicBool::new(true);

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::bell::Held;
+use crate::bell::Held;
 
 /// Bytes read from a target at once.
 const PIECE: usize = 8 << 10;

@@ -4,7 +4,7 @@ use portcullis_core::model::{Protocol, Target, TargetTls};
 use portcullis_core::ports::SystemClock;
 
 use super::*;
-use crate::upstream::peer::{Peer, peers};
+use crate::peer::{Peer, peers};
 
 /// A certificate and its key, made once.
 fn made() -> &'static (String, String) {

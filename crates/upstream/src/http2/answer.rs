@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_wire::from_stream::FromStream;
 use tokio::task::AbortHandle;
 
-use crate::upstream::pool::Place;
+use crate::pool::Place;
 
 /// The rest of a request's body, on its way while the answer comes. It ends with the answer.
 pub(super) struct Rest(pub(super) AbortHandle);

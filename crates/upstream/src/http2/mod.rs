@@ -19,9 +19,9 @@ use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep};
 
-use super::noting::{Noted, Noting};
-use super::pool::{self, Slot};
-use super::settings::Settings;
+use crate::noting::{Noted, Noting};
+use crate::pool::{self, Slot};
+use crate::settings::Settings;
 use body::SEND_BUFFER;
 use shared::{BROKEN_OFF, STREAMS, Shared};
 

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::exchange::Exchange;
-use super::tls;
+use crate::exchange::Exchange;
+use crate::tls;
 
 /// The bytes to and from a target.
 pub type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;

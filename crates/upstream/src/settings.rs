@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use portcullis_core::model::HostMode;
 
-use super::guard::Guard;
-use super::sockets::Sockets;
-use super::told::Via;
+use crate::guard::Guard;
+use crate::sockets::Sockets;
 use crate::template::Template;
+use crate::told::Via;
 
 /// How this node deals with targets.
 #[derive(Debug, Clone)]

@@ -19,13 +19,13 @@ use portcullis_wire::fields::{
     strip_response,
 };
 
-use super::attempt::Failure;
-use super::http1::{self, Answered};
-use super::lend::lend;
-use super::peer::Peer;
-use super::pool::{self, Lease, Wanted};
-use super::settings::{ForwardPath, Forwarding, Settings};
-use super::{http2, switched, told};
+use crate::attempt::Failure;
+use crate::http1::{self, Answered};
+use crate::lend::lend;
+use crate::peer::Peer;
+use crate::pool::{self, Lease, Wanted};
+use crate::settings::{ForwardPath, Forwarding, Settings};
+use crate::{http2, switched, told};
 
 /// How often a request goes to one target that has not looked at it.
 const SENDS: usize = 3;

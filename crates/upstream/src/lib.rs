@@ -1,4 +1,7 @@
-//! The endpoint at the end of a service's pipeline: choose a target, forward the call, bring the answer back.
+//! The other side of the data plane: a call is sent to a target of its service, and the answer brought back.
+//!
+//! A call passes the files in this order: [`endpoint`] → [`balance`] → [`lend`] → [`pool`], or [`connect`] where none
+//! stands → [`forward`] → [`http1`] or [`http2`] and back through [`forward`].
 
 pub mod attempt;
 pub mod balance;
@@ -15,11 +18,13 @@ pub mod http1;
 pub mod http2;
 pub mod lend;
 pub mod noting;
+pub mod outbound;
 pub mod peer;
 pub mod pool;
 pub mod settings;
 pub mod sockets;
 pub mod switched;
+pub mod template;
 pub mod tls;
 pub mod told;
 

@@ -11,11 +11,11 @@ use portcullis_wire::clock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::connection::Connection;
-use super::http2::shared::{BROKEN_OFF, STREAMS, Shared};
-use super::peer::{Hashed, Peer, PoolKey, Spoken};
-use super::settings::Settings;
-use super::sockets::Socket;
+use crate::connection::Connection;
+use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
+use crate::peer::{Hashed, Peer, PoolKey, Spoken};
+use crate::settings::Settings;
+use crate::sockets::Socket;
 
 /// Calls that wait for a connection to one target, on one worker.
 const QUEUE: usize = 1_024;

@@ -24,11 +24,11 @@ use portcullis_wire::streamed::never_again;
 
 use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
-use crate::upstream::attempt::{Failure, in_time, is_idempotent};
-use crate::upstream::bound;
-use crate::upstream::peer::{Peer, Spoken};
-use crate::upstream::pool::Place;
-use crate::upstream::settings::Settings;
+use crate::attempt::{Failure, in_time, is_idempotent};
+use crate::bound;
+use crate::peer::{Peer, Spoken};
+use crate::pool::Place;
+use crate::settings::Settings;
 
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::client::SendRequest;
 
-use crate::upstream::noting::Noted;
+use crate::noting::Noted;
 
 /// Calls at once on one connection, where the target does not want fewer.
 pub const STREAMS: usize = 100;
