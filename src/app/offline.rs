@@ -8,8 +8,8 @@ use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
 use portcullis_core::ports::{Clock, Registry, SystemClock};
 use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 use portcullis_policies::{Limiters, Parts};
-use portcullis_proxy::change::DryRun;
 use portcullis_proxy::tls::ClientCertificates;
+use portcullis_routing::change::DryRun;
 use portcullis_upstream::Upstreams;
 
 use super::jobs::ControlJobs;

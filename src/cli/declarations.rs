@@ -9,7 +9,7 @@ use http::Method;
 use portcullis_admin::declaration::{LARGEST, Syntax, read, with_lines};
 use portcullis_admin::operations::declarations::planned;
 use portcullis_core::model::{Declarations, Problem, Service, TargetUrl};
-use portcullis_proxy::change::View;
+use portcullis_routing::change::View;
 use serde_json::{Value, json};
 
 use super::admin::{Admin, Reply};

@@ -9,7 +9,7 @@ use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
-use portcullis_proxy::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
+use portcullis_routing::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
 
 use crate::Part;
 

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_proxy::change::ChangeError;
+use portcullis_routing::change::ChangeError;
 
 use crate::problem::ApiError;
 

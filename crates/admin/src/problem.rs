@@ -15,7 +15,7 @@ use portcullis_core::call::RequestId;
 use portcullis_core::model::Problem;
 use portcullis_core::ports::RegistryError;
 use portcullis_core::refusal::Refusal;
-use portcullis_proxy::change::ChangeError;
+use portcullis_routing::change::ChangeError;
 use serde::Serialize;
 use utoipa::ToSchema;
 

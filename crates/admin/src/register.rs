@@ -21,7 +21,7 @@ use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::{Clock, RegistryError};
 use portcullis_core::refusal::{Credential, LimitFields, Refusal};
 use portcullis_identity::hash_key;
-use portcullis_proxy::change::{ChangeError, Changes};
+use portcullis_routing::change::{ChangeError, Changes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

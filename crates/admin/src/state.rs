@@ -6,9 +6,9 @@ use std::time::Instant;
 use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
-use portcullis_proxy::change::{Changes, DryRun};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::tls::Termination;
+use portcullis_routing::change::{Changes, DryRun};
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
 
 use crate::registrar::Registrar;

@@ -10,20 +10,20 @@ use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
+use portcullis_routing::choose::{self, Chosen};
+use portcullis_routing::refusing::refusing;
+use portcullis_routing::routes::{Leads, Wanted};
+use portcullis_routing::snapshot;
 use portcullis_wire::clock;
 use portcullis_wire::fields::X_REQUEST_ID;
 use portcullis_wire::tie::{self, Tie};
 
 use crate::challenges;
-use crate::choose::{self, Chosen};
 use crate::connection::{UnderWay, Watch};
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::received::Received;
 use crate::redirect;
-use crate::refusing::refusing;
-use crate::routes::{Leads, Wanted};
-use crate::snapshot;
 use crate::stage;
 
 /// What a connection has to say about the request that comes over it.

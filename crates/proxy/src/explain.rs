@@ -20,13 +20,13 @@ use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::{Destination, Trial, Tried};
+use portcullis_routing::choose;
+use portcullis_routing::routes::{Leads, Wanted, Weighed};
+use portcullis_routing::snapshot::Publisher;
 
-use crate::choose;
 use crate::door::{self, Sender};
 use crate::exchange;
 use crate::node::Node;
-use crate::routes::{Leads, Wanted, Weighed};
-use crate::snapshot::Publisher;
 
 /// Routes that are told about at most.
 const MOST_ROUTES: usize = 50;

@@ -1,14 +1,11 @@
-//! The data plane: listen, read a call, route it, walk its pipeline, forward it, and bring the answer back.
+//! The callers' side of the data plane: listen, read a call, walk its pipeline, and write the answer.
 //!
-//! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`http1`] →
-//! [`connection`] → [`door`] → [`routes`] → the pipeline ([`portcullis_core::policy`]) → [`upstream`] and back through [`serve`].
+//! A call passes the files in this order: [`listen`] → [`worker`] → [`serve`] → [`opening`] → [`http1`] → [`exchange`] →
+//! [`door`] → the route ([`portcullis_routing`]) → the pipeline ([`portcullis_core::policy`]) → the target
+//! ([`portcullis_upstream`]) and back through [`exchange`].
 
 pub mod admission;
-pub mod answers;
 pub mod challenges;
-pub mod change;
-mod choose;
-pub mod compile;
 pub mod connection;
 pub mod connections;
 pub mod door;
@@ -33,10 +30,7 @@ pub mod probes;
 pub mod proxy_protocol;
 pub mod received;
 pub mod redirect;
-mod refusing;
-pub mod routes;
 pub mod serve;
-pub mod snapshot;
 pub mod socket;
 pub mod stage;
 pub mod standing;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
+use portcullis_routing::snapshot::{Inbox, take_up};
 use portcullis_upstream::pool;
 use portcullis_wire::alarm;
 use portcullis_wire::clock::{self, LOOK};
@@ -24,7 +25,6 @@ use crate::connections;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::serve;
-use crate::snapshot::{Inbox, take_up};
 use crate::stage::{self, Stage};
 use crate::standing;
 

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_task_that_dies_alone_is_found() {
-        let found = |text: &str| are_vital("crates/proxy/src/compile.rs", text).len();
+        let found = |text: &str| are_vital("crates/routing/src/compile.rs", text).len();
         assert_eq!(found("tokio::spawn(vital::task(\"x\", work));"), 0);
         assert_eq!(found("thread::Builder::new()\n.spawn(move || vital::thread(\"x\", work))?;"), 0);
         assert_eq!(found("tokio::task::spawn_blocking(work).await"), 0);

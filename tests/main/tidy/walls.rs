@@ -98,9 +98,9 @@ const SPELLING: [&str; 8] = [
     "crates/core/src/call.rs",
     "crates/policies/src/capture/",
     "crates/policies/src/acl/rules.rs",
-    "crates/proxy/src/compile.rs",
     "crates/proxy/src/redirect.rs",
-    "crates/proxy/src/routes/shape.rs",
+    "crates/routing/src/compile.rs",
+    "crates/routing/src/routes/shape.rs",
     "crates/upstream/src/",
 ];
 

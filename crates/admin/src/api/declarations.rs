@@ -13,8 +13,8 @@ use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode};
 use portcullis_core::audit::Actor;
 use portcullis_core::model::{Owner, Problem};
-use portcullis_proxy::change::ChangeError;
-use portcullis_proxy::change::plan::Plan;
+use portcullis_routing::change::ChangeError;
+use portcullis_routing::change::plan::Plan;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

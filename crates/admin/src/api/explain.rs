@@ -13,7 +13,7 @@ use portcullis_core::trial::{Destination, Tried, Verdict};
 use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_identity::sessions::user_json_header;
 use portcullis_proxy::explain::{End, Explanation as Explained, Question as Asked};
-use portcullis_proxy::routes::Weight;
+use portcullis_routing::routes::Weight;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

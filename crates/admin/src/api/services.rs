@@ -11,9 +11,9 @@ use http::header::ETAG;
 use portcullis_core::model::{
     Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
 };
-use portcullis_proxy::change::shadows::Shadows;
-use portcullis_proxy::change::sharing::SharedTargets;
-use portcullis_proxy::change::{ChangeError, Edit, View};
+use portcullis_routing::change::shadows::Shadows;
+use portcullis_routing::change::sharing::SharedTargets;
+use portcullis_routing::change::{ChangeError, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;

@@ -10,7 +10,7 @@ use http::header::ETAG;
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{User, UserChange, UserError};
-use portcullis_proxy::change::ChangeError;
+use portcullis_routing::change::ChangeError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

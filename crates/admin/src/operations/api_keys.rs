@@ -4,7 +4,7 @@ use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{ApiKey, Owner};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::check_brought_key;
 use crate::handle::handle;

@@ -6,7 +6,7 @@ use portcullis_core::directory::KeyOwner;
 use portcullis_core::model::{Client, ClientSecret, Grant, Label, Owner, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::{check_brought_key, missing, submit};
 use crate::conditions::Conditions;

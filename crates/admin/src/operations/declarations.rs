@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use portcullis_core::model::{Declarations, Label, Name, Owner, Problem, ServiceId};
 use portcullis_identity::DEFAULT_CLIENT;
-use portcullis_proxy::change::plan::{Plan, Rules, plan};
-use portcullis_proxy::change::{ChangeError, Changes, DryRun, Transaction, View};
+use portcullis_routing::change::plan::{Plan, Rules, plan};
+use portcullis_routing::change::{ChangeError, Changes, DryRun, Transaction, View};
 use serde::Serialize;
 
 use super::clients::fresh_access_key;

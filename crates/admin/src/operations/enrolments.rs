@@ -3,7 +3,7 @@
 use portcullis_core::model::{Enrolment, Label, Owner, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 /// An enrolment token to be made. Times are Unix milliseconds.
 #[derive(Debug)]

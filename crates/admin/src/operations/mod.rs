@@ -14,7 +14,7 @@ pub mod routes;
 pub mod services;
 
 use portcullis_core::model::Problem;
-use portcullis_proxy::change::{ChangeError, Changes, Committed, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Committed, Transaction, View};
 use tokio::sync::oneshot;
 
 use crate::conditions::Conditions;

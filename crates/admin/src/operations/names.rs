@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_core::model::{Declarations, Name, Owner, Problem, ServiceId, is_reserved_service_name};
-use portcullis_proxy::change::{ChangeError, View};
+use portcullis_routing::change::{ChangeError, View};
 
 /// Words that stand behind a name in the admin API, where a version could not be told from them.
 const RESERVED_VERSIONS: [&str; 2] = ["api-keys", "registration"];

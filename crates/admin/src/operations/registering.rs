@@ -15,7 +15,7 @@ use portcullis_core::model::{
 };
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 use subtle::ConstantTimeEq;
 
 use super::names::check_new;

@@ -3,7 +3,7 @@
 use portcullis_core::model::{Name, Owner, Registration, Stored};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 /// Takes a registration out: its key is none any more. The services stay, with their API keys, and go on being called.
 pub async fn revoke(changes: &Changes, name: Name) -> Result<(), ChangeError> {

@@ -1,7 +1,7 @@
 //! Routes: putting one in its place, and taking it out.
 
 use portcullis_core::model::{Name, Owner, Route};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::services::Put;
 use super::{missing, submit};

@@ -2,7 +2,7 @@
 
 use portcullis_core::directory::KeyOwner;
 use portcullis_core::model::{Name, Owner, Service, ServiceId};
-use portcullis_proxy::change::{ChangeError, Changes, Edit, Transaction, View};
+use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::names::check_new;
 use super::registrations::versions;

@@ -4,7 +4,7 @@ use portcullis_core::audit::Actor;
 use portcullis_core::model::{Client, Owner};
 use portcullis_core::ports::{Kind, Registry};
 use portcullis_identity::hash_key;
-use portcullis_proxy::change::{Edit, Transaction};
+use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
 
 use super::House;

@@ -8,7 +8,7 @@ use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{Kind, Registry, Session, SessionId};
 use portcullis_identity::{LiveSession, checksum_ok, hash_key};
-use portcullis_proxy::change::{Edit, Transaction};
+use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
 
 use super::{House, millis};

@@ -36,10 +36,10 @@ use portcullis_identity::{
     Standing, Users, hash_key,
 };
 use portcullis_policies::{Limiters, Parts};
-use portcullis_proxy::change::{Changes, DryRun, Workshop};
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
-use portcullis_proxy::snapshot::{Publisher, Snapshot};
+use portcullis_routing::change::{Changes, DryRun, Workshop};
+use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use portcullis_upstream::guard::{Allow, Guard};
 use portcullis_upstream::{self as upstream, Upstreams};

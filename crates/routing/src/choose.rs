@@ -13,17 +13,17 @@ use crate::routes::{Doubt, Leads, Wanted};
 
 /// What answers a call.
 #[derive(Debug)]
-pub(crate) struct Chosen {
+pub struct Chosen {
     /// Its pipeline.
-    pub(crate) pipeline: Arc<Pipeline>,
+    pub pipeline: Arc<Pipeline>,
     /// Bytes of the path that the route has matched.
-    pub(crate) matched: usize,
+    pub matched: usize,
     /// The same for each other reading of the path.
-    pub(crate) matched_readings: Vec<usize>,
+    pub matched_readings: Vec<usize>,
 }
 
 /// Chooses the route for a request, or says why it has none: 404, or 400 where what it asks for has two readings.
-pub(crate) fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
+pub fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
     let path = &request.path;
     let announced = request.announced_method();
     let wanted = wanted(request, announced.as_ref(), &find);
@@ -84,7 +84,7 @@ fn alike(
 /// What is looked for: the request itself, or the call that it announces, where that takes a route which answers
 /// preflights. What nothing answers goes where its own method leads, so that no route is reached by a method it does not
 /// take.
-pub(crate) fn wanted<'a>(
+pub fn wanted<'a>(
     request: &'a Request,
     announced: Option<&'a Method>,
     find: impl Fn(&Wanted<'_>) -> Option<Leads>,

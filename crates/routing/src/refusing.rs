@@ -10,7 +10,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 
 /// A pipeline without steps that refuses every call like this.
-pub(crate) fn refusing(facts: Arc<RouteFacts>, refusal: Refusal) -> Arc<Pipeline> {
+pub fn refusing(facts: Arc<RouteFacts>, refusal: Refusal) -> Arc<Pipeline> {
     Arc::new(Pipeline::new(facts, Vec::new(), Arc::new(Refuse(refusal))))
 }
 

@@ -86,7 +86,7 @@ impl Rank {
 
 impl Routes {
     /// Holds every route against a request.
-    pub(crate) fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
+    pub fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
         let folded = wanted.path.folded();
         let asked = Asked::of(wanted, Some(&folded));
         let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };
