@@ -12,6 +12,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 
+/// An answer on its way back.
+pub type Response = http::Response<Body>;
+
 /// Why a body did not come to its end.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum BodyError {

@@ -5,30 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use serde::Serialize;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::body::Body;
+pub use crate::body::Response;
+pub use crate::caller::{Caller, Consumed, ForeignClient, UserFacts};
 use crate::canonical::{DecisionPath, Host, Path};
+pub use crate::dialect::Dialect;
 pub use crate::digits::hex;
-use crate::directory::KeyHash;
-use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
-use crate::grpc::{self, Code, GrpcCall};
-use crate::model::{Label, PathOptions, ServiceId};
-use crate::ports::SessionId;
+pub use crate::directory::KeyHolder;
+use crate::grpc::{Code, GrpcCall};
+use crate::model::{PathOptions, ServiceId};
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
+pub use crate::ties::Ties;
 use crate::trial::Trial;
-
-/// An answer on its way back.
-pub type Response = http::Response<Body>;
 
 /// The other end of the connection a call came over.
 #[derive(Debug, Clone)]
@@ -68,21 +62,6 @@ impl ClientCertificate {
     pub fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
     }
-}
-
-/// How refusals are written for this caller. Fixed at the door, before routing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// RFC 9457 problem details.
-    Http,
-    /// RFC 6749 section 5.2 error JSON.
-    OAuth,
-    /// gRPC over HTTP/2: 200 with the status in fields of the head.
-    Grpc,
-    /// gRPC-Web: 200 with the status in a frame of the body.
-    GrpcWeb,
-    /// The same in Base64.
-    GrpcWebText,
 }
 
 /// A request in canonical form.
@@ -157,119 +136,6 @@ pub struct RouteFacts {
     pub service: Option<ServiceId>,
     /// Which paths it takes that are refused otherwise.
     pub paths: PathOptions,
-}
-
-/// A principal an API key speaks for.
-#[derive(Debug, Clone)]
-pub enum KeyHolder {
-    /// The service itself, in every version of that name.
-    Service(Arc<str>),
-    /// A client.
-    Client(Arc<crate::directory::ClientEntry>),
-}
-
-/// The user behind a token, as backends are told.
-#[derive(Debug, Clone)]
-pub struct UserFacts {
-    /// The user name.
-    pub name: Arc<str>,
-    /// base64 of the compact JSON of the user's information: `X-User-Json`.
-    pub user_json: HeaderValue,
-}
-
-/// A client of another issuer, as a verified token names it. None of this gateway's own has such a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForeignClient {
-    /// Issuer and id, written `issuer#id`; two that differ in either have different names.
-    pub name: Arc<str>,
-    /// The same as `X-App-Id` carries it.
-    pub app_id: HeaderValue,
-}
-
-/// Who is calling, as far as credentials have shown it.
-#[derive(Debug, Default)]
-pub struct Caller {
-    /// Who the API key speaks for.
-    pub key: Option<KeyHolder>,
-    /// The client a verified token was issued to, where this gateway knows it.
-    pub token_client: Option<Arc<crate::directory::ClientEntry>>,
-    /// The client a verified token of a foreign issuer was issued to.
-    pub foreign_client: Option<ForeignClient>,
-    /// Issuer and `sub` of a verified token of a foreign issuer.
-    pub token_subject: Option<Arc<str>>,
-    /// The user a verified token speaks for.
-    pub user: Option<UserFacts>,
-    /// What stands for the caller as long as the call goes on.
-    pub ties: Ties,
-    /// Which credentials were used up here and do not travel on.
-    pub consumed: Consumed,
-}
-
-/// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
-pub struct Ties {
-    /// The API key.
-    pub key: Option<KeyHash>,
-    /// The session behind a token.
-    pub session: Option<SessionId>,
-    /// The client a token was issued to.
-    pub client: Option<Label>,
-    /// The client a certificate stands for.
-    pub certified: Option<Label>,
-    /// When a token ends that no session stands behind, in Unix seconds.
-    pub until: Option<u64>,
-}
-
-impl Ties {
-    /// Whether there are none: the caller has shown nothing that can be taken back.
-    pub fn are_none(&self) -> bool {
-        let Self { key, session, client, certified, until } = self;
-        key.is_none() && session.is_none() && client.is_none() && certified.is_none() && until.is_none()
-    }
-}
-
-/// Credentials that a policy has used.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Consumed {
-    /// `Authorization`.
-    pub authorization: bool,
-}
-
-impl Caller {
-    /// Notes whom a key or a certificate speaks for. False if another one speaks for somebody else.
-    pub fn speaks_for(&mut self, holder: KeyHolder) -> bool {
-        let same = match (&self.key, &holder) {
-            (None, _) => true,
-            (Some(KeyHolder::Client(one)), KeyHolder::Client(other)) => one.name == other.name,
-            (Some(KeyHolder::Service(one)), KeyHolder::Service(other)) => one == other,
-            _ => false,
-        };
-        if same {
-            self.key = Some(holder);
-        }
-        same
-    }
-
-    /// The client of another issuer that calls, where none of this gateway's own does.
-    pub fn foreign(&self) -> Option<&ForeignClient> {
-        if self.client().is_some() { None } else { self.foreign_client.as_ref() }
-    }
-
-    /// What stands for the calling client in the record.
-    pub fn client_name(&self) -> Option<Arc<str>> {
-        match self.client() {
-            Some(client) => Some(client.name.shared()),
-            None => self.foreign_client.as_ref().map(|client| Arc::clone(&client.name)),
-        }
-    }
-
-    /// The client of this gateway that calls: that of the API key, else of the token.
-    pub fn client(&self) -> Option<&Arc<crate::directory::ClientEntry>> {
-        match &self.key {
-            Some(KeyHolder::Client(client)) => Some(client),
-            _ => self.token_client.as_ref(),
-        }
-    }
 }
 
 /// One request on its way: who sent it, what it says, where it goes, and what is recorded of it.
@@ -384,124 +250,5 @@ impl Call {
             });
         }
         self.dialect.write(refusal, &self.id)
-    }
-}
-
-#[derive(Serialize)]
-struct ProblemDetails<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    request_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct OAuthError<'a> {
-    error: &'a str,
-    error_description: &'a str,
-    code: &'a str,
-    request_id: &'a str,
-}
-
-impl Dialect {
-    /// The dialect of a path.
-    pub fn of(path: DecisionPath<'_>) -> Self {
-        let path = path.as_str();
-        if path.starts_with("/oauth/") || path == "/verify_token" { Self::OAuth } else { Self::Http }
-    }
-
-    /// Whether it is one of gRPC's.
-    pub fn is_grpc(self) -> bool {
-        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
-    }
-
-    /// Writes a refusal out: status, headers and a body, which is JSON but for gRPC.
-    pub fn write(self, refusal: &Refusal, id: &RequestId) -> Response {
-        let facts = refusal.facts();
-        let mut status = facts.status;
-        let mut fields = HeaderMap::new();
-        if self.is_grpc() {
-            status = StatusCode::OK;
-            fields = grpc::code::refused(&facts);
-        }
-        let (content_type, body) = match self {
-            Self::Grpc => (HeaderValue::from_static("application/grpc"), Ok(Vec::new())),
-            Self::GrpcWeb => {
-                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
-                (HeaderValue::from_static("application/grpc-web+proto"), Ok(frame.into()))
-            }
-            Self::GrpcWebText => {
-                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
-                let text = STANDARD.encode(frame).into_bytes();
-                (HeaderValue::from_static("application/grpc-web-text+proto"), Ok(text))
-            }
-            Self::Http => (
-                HeaderValue::from_static("application/problem+json"),
-                serde_json::to_vec(&ProblemDetails {
-                    kind: format!("urn:portcullis:problem:{}", facts.code),
-                    title: facts.title,
-                    status: facts.status.as_u16(),
-                    detail: &facts.detail,
-                    code: facts.code,
-                    request_id: id.as_str(),
-                }),
-            ),
-            Self::OAuth => (
-                HeaderValue::from_static("application/json"),
-                serde_json::to_vec(&OAuthError {
-                    error: oauth_error(refusal),
-                    error_description: &facts.detail,
-                    code: facts.code,
-                    request_id: id.as_str(),
-                }),
-            ),
-        };
-        let mut response = Response::new(Body::full(body.unwrap_or_default()));
-        *response.status_mut() = status;
-        *response.headers_mut() = fields;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = facts.challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if let Some(allow) = facts.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Some(seconds) = facts.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(limits) = facts.limits {
-            headers.insert(RATELIMIT_POLICY, limits.policy.clone());
-            headers.insert(RATELIMIT, limits.state.clone());
-        }
-        response
-    }
-}
-
-/// The error codes of RFC 6749 section 5.2.
-fn oauth_error(refusal: &Refusal) -> &'static str {
-    match refusal.facts().status.as_u16() {
-        401 => "invalid_client",
-        403 => "unauthorized_client",
-        500.. => "temporarily_unavailable",
-        _ => "invalid_request",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_written_in_hex_and_shared_without_a_copy() {
-        let id = RequestId::from_random(*b"\x00\x01\x0f\x10 portcullis!");
-        assert_eq!(id.as_str(), "00010f1020706f727463756c6c697321");
-        let (one, other) = (id.header(), id.header());
-        assert_eq!((one.as_bytes(), id.size()), (id.as_str().as_bytes(), 32));
-        assert!(std::ptr::eq(one.as_bytes(), other.as_bytes()));
     }
 }

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
-use crate::call::KeyHolder;
 use crate::model::{Client, Label, Name, ServiceId};
 use crate::table::Table;
 
@@ -20,7 +19,7 @@ pub struct KeyHash(pub [u8; 32]);
 impl KeyHash {
     /// As 64 lower-case hex digits, the form in which it is stored.
     pub fn to_hex(&self) -> String {
-        crate::call::hex(&self.0)
+        crate::digits::hex(&self.0)
     }
 
     /// Reads 64 hex digits.
@@ -50,6 +49,15 @@ pub enum KeyOwner {
     Service(Name),
     /// A client.
     Client(Label),
+}
+
+/// A principal an API key speaks for.
+#[derive(Debug, Clone)]
+pub enum KeyHolder {
+    /// The service itself, in every version of that name.
+    Service(Arc<str>),
+    /// A client.
+    Client(Arc<ClientEntry>),
 }
 
 /// A client as calls see it.

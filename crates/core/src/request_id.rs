@@ -46,3 +46,17 @@ impl RequestId {
         self.0.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_in_hex_and_shared_without_a_copy() {
+        let id = RequestId::from_random(*b"\x00\x01\x0f\x10 portcullis!");
+        assert_eq!(id.as_str(), "00010f1020706f727463756c6c697321");
+        let (one, other) = (id.header(), id.header());
+        assert_eq!((one.as_bytes(), id.size()), (id.as_str().as_bytes(), 32));
+        assert!(std::ptr::eq(one.as_bytes(), other.as_bytes()));
+    }
+}

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::call::{Response, UserFacts};
+use crate::body::Response;
+use crate::caller::UserFacts;
 use crate::directory::ClientEntry;
 use crate::refusal::Refusal;
 

@@ -8,7 +8,7 @@ use super::files::without_tests;
 const POLICIES: &str = "crates/policies/src/";
 
 /// The only files that may turn a refusal into an answer: the walk, and the writing it calls.
-const WRITERS: [&str; 2] = ["crates/core/src/policy.rs", "crates/core/src/call.rs"];
+const WRITERS: [&str; 3] = ["crates/core/src/policy.rs", "crates/core/src/call.rs", "crates/core/src/dialect.rs"];
 
 /// The names of the policies: the folders of their crate.
 pub(super) fn policies<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<String> {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::BodyError;
-use crate::call::Dialect;
+use crate::dialect::Dialect;
 use crate::record::Record;
 
 pub use code::Code;

@@ -1,0 +1,89 @@
+//! Who calls, as far as credentials have shown it, and what was shown for it.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::directory::{ClientEntry, KeyHolder};
+use crate::ties::Ties;
+
+/// The user behind a token, as backends are told.
+#[derive(Debug, Clone)]
+pub struct UserFacts {
+    /// The user name.
+    pub name: Arc<str>,
+    /// base64 of the compact JSON of the user's information: `X-User-Json`.
+    pub user_json: HeaderValue,
+}
+
+/// A client of another issuer, as a verified token names it. None of this gateway's own has such a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignClient {
+    /// Issuer and id, written `issuer#id`; two that differ in either have different names.
+    pub name: Arc<str>,
+    /// The same as `X-App-Id` carries it.
+    pub app_id: HeaderValue,
+}
+
+/// Who is calling, as far as credentials have shown it.
+#[derive(Debug, Default)]
+pub struct Caller {
+    /// Who the API key speaks for.
+    pub key: Option<KeyHolder>,
+    /// The client a verified token was issued to, where this gateway knows it.
+    pub token_client: Option<Arc<ClientEntry>>,
+    /// The client a verified token of a foreign issuer was issued to.
+    pub foreign_client: Option<ForeignClient>,
+    /// Issuer and `sub` of a verified token of a foreign issuer.
+    pub token_subject: Option<Arc<str>>,
+    /// The user a verified token speaks for.
+    pub user: Option<UserFacts>,
+    /// What stands for the caller as long as the call goes on.
+    pub ties: Ties,
+    /// Which credentials were used up here and do not travel on.
+    pub consumed: Consumed,
+}
+
+/// Credentials that a policy has used.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Consumed {
+    /// `Authorization`.
+    pub authorization: bool,
+}
+
+impl Caller {
+    /// Notes whom a key or a certificate speaks for. False if another one speaks for somebody else.
+    pub fn speaks_for(&mut self, holder: KeyHolder) -> bool {
+        let same = match (&self.key, &holder) {
+            (None, _) => true,
+            (Some(KeyHolder::Client(one)), KeyHolder::Client(other)) => one.name == other.name,
+            (Some(KeyHolder::Service(one)), KeyHolder::Service(other)) => one == other,
+            _ => false,
+        };
+        if same {
+            self.key = Some(holder);
+        }
+        same
+    }
+
+    /// The client of another issuer that calls, where none of this gateway's own does.
+    pub fn foreign(&self) -> Option<&ForeignClient> {
+        if self.client().is_some() { None } else { self.foreign_client.as_ref() }
+    }
+
+    /// What stands for the calling client in the record.
+    pub fn client_name(&self) -> Option<Arc<str>> {
+        match self.client() {
+            Some(client) => Some(client.name.shared()),
+            None => self.foreign_client.as_ref().map(|client| Arc::clone(&client.name)),
+        }
+    }
+
+    /// The client of this gateway that calls: that of the API key, else of the token.
+    pub fn client(&self) -> Option<&Arc<ClientEntry>> {
+        match &self.key {
+            Some(KeyHolder::Client(client)) => Some(client),
+            _ => self.token_client.as_ref(),
+        }
+    }
+}

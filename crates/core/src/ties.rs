@@ -1,0 +1,28 @@
+//! What a caller was let in by, as far as it can be taken back.
+
+use crate::directory::KeyHash;
+use crate::model::Label;
+use crate::ports::SessionId;
+
+/// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
+pub struct Ties {
+    /// The API key.
+    pub key: Option<KeyHash>,
+    /// The session behind a token.
+    pub session: Option<SessionId>,
+    /// The client a token was issued to.
+    pub client: Option<Label>,
+    /// The client a certificate stands for.
+    pub certified: Option<Label>,
+    /// When a token ends that no session stands behind, in Unix seconds.
+    pub until: Option<u64>,
+}
+
+impl Ties {
+    /// Whether there are none: the caller has shown nothing that can be taken back.
+    pub fn are_none(&self) -> bool {
+        let Self { key, session, client, certified, until } = self;
+        key.is_none() && session.is_none() && client.is_none() && certified.is_none() && until.is_none()
+    }
+}
