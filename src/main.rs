@@ -4,7 +4,6 @@ mod acme;
 mod app;
 mod cli;
 mod config;
-mod demo;
 mod process;
 mod reference;
 mod security;

@@ -29,31 +29,7 @@ pub(crate) use renewer::{Parts, Renewer};
 pub(crate) use report::Report;
 pub(crate) use settings::Settings;
 
-/// A way to show a certificate authority that a name is this gateway's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChallengeKind {
-    /// By a certificate in a handshake (RFC 8737).
-    TlsAlpn01,
-    /// By an answer in clear (RFC 8555 section 8.3).
-    Http01,
-}
-
-impl ChallengeKind {
-    /// Its name in ACME.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::TlsAlpn01 => "tls-alpn-01",
-            Self::Http01 => "http-01",
-        }
-    }
-}
-
-impl std::str::FromStr for ChallengeKind {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::TlsAlpn01, Self::Http01].into_iter().find(|kind| kind.as_str() == text).ok_or(())
-    }
-}
+pub(crate) use crate::config::ChallengeKind;
 
 /// A certificate that is wanted.
 pub(crate) struct Wanted<'a> {

@@ -1,30 +1,4 @@
-//! The command line: reads it, brings the configuration together, does the one thing it asks for, and tells how
-//! that went. The only room that writes to stdout.
-
-mod admin;
-mod args;
-mod audit;
-mod captures;
-mod certificates;
-mod client;
-mod completions;
-mod declarations;
-mod enrolment;
-mod exchange;
-mod explain;
-mod failure;
-mod json;
-mod logs;
-mod output;
-mod route;
-mod security;
-mod service;
-mod setting_flags;
-mod stdin;
-mod table;
-mod token;
-mod trust;
-mod user;
+//! Reads the command line, brings the configuration together, does the one thing it asks for, and tells how that went.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,18 +11,17 @@ use portcullis_proxy::inherit::{Inherited, inherited};
 use portcullis_telemetry::Target;
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use admin::Admin;
-pub(crate) use exchange::{Peer, exchange};
-pub(crate) use failure::Failure;
-pub(crate) use output::Output;
-#[cfg(test)]
-pub(crate) use output::tests;
-
+use super::admin::Admin;
+use super::args::{AuditCommand, Cli, Command, Global, VerifyCommand};
+use super::failure::Failure;
+use super::output::Output;
+use super::{
+    audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, logs, route, security,
+    service, token, user,
+};
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
-use crate::demo;
 use crate::process::{Diagnostics, Process};
-use args::{AuditCommand, Cli, Command, Global, VerifyCommand};
 
 /// Does what the process was started for.
 pub(crate) fn main(process: &Process) -> ExitCode {

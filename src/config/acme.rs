@@ -5,8 +5,33 @@ use std::net::IpAddr;
 use portcullis_core::canonical::Host;
 use portcullis_core::model::Problem;
 
-use super::Config;
-use crate::acme::ChallengeKind;
+use super::settings::Config;
+
+/// A way to show a certificate authority that a name is this gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChallengeKind {
+    /// By a certificate in a handshake (RFC 8737).
+    TlsAlpn01,
+    /// By an answer in clear (RFC 8555 section 8.3).
+    Http01,
+}
+
+impl ChallengeKind {
+    /// Its name in ACME.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Http01 => "http-01",
+        }
+    }
+}
+
+impl std::str::FromStr for ChallengeKind {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::TlsAlpn01, Self::Http01].into_iter().find(|kind| kind.as_str() == text).ok_or(())
+    }
+}
 
 /// Hosts that certificates are obtained for at most.
 const MOST_HOSTS: usize = 100;

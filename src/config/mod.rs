@@ -18,14 +18,13 @@ use portcullis_core::model::Problem;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates};
 
+pub(crate) use acme::ChallengeKind;
 pub(crate) use read::{AllowTarget, duration};
 pub(crate) use reference::reference;
 pub(crate) use settings::*;
 
 use read::Raw;
 
-/// What the names of all environment variables of this program begin with.
-pub(crate) const ENV_PREFIX: &str = "PORTCULLIS_";
 /// The data directory, where `--data-dir` is not given.
 pub(crate) const ENV_DATA_DIR: &str = "PORTCULLIS_DATA_DIR";
 /// The file, where `--config` is not given.

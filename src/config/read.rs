@@ -13,7 +13,7 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 use portcullis_telemetry::Target;
 
-use crate::acme::ChallengeKind;
+use super::acme::ChallengeKind;
 
 /// A value as it was written.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::SETTINGS;
-use super::settings::Setting;
+use super::settings::{SETTINGS, Setting};
 
 /// Every setting with its meaning, its environment variable, its flag and its default, as a commented TOML file.
 pub(crate) fn reference() -> String {

@@ -12,8 +12,11 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
 use portcullis_telemetry::Target;
 
+use super::acme::ChallengeKind;
 use super::read::{self, AllowTarget, Raw};
-use crate::acme::ChallengeKind;
+
+/// What the names of all environment variables of this program begin with.
+pub(crate) const ENV_PREFIX: &str = "PORTCULLIS_";
 
 /// One row of the table.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(crate) struct Setting {
 impl Setting {
     /// The environment variable: `PORTCULLIS_LIMITS_BODY_BYTES`.
     pub(crate) fn env(&self) -> String {
-        format!("{}{}", super::ENV_PREFIX, self.key.replace('.', "_").to_ascii_uppercase())
+        format!("{}{}", ENV_PREFIX, self.key.replace('.', "_").to_ascii_uppercase())
     }
 
     /// The flag without its dashes: `limits-body-bytes`.

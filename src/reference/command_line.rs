@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command};
 
-use super::cell;
+use super::table::cell;
 
 pub(super) fn page(mut command: Command) -> String {
     command.build();

@@ -3,6 +3,7 @@
 mod command_line;
 mod policies;
 mod settings;
+mod table;
 
 use clap::{Command, ValueEnum};
 
@@ -27,9 +28,4 @@ pub(crate) fn page(page: Page, command_line: Command) -> String {
         Page::SecurityFindings => crate::security::reference(),
         Page::Settings => settings::page(),
     }
-}
-
-/// A text as it stands in the cell of a table.
-fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

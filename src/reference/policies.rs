@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use portcullis_policies::{Build, KINDS};
 use serde_json::{Map, Value};
 
-use super::cell;
+use super::table::cell;
 
 pub(super) fn page() -> String {
     let mut text = String::from(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::cell;
+use super::table::cell;
 use crate::config::SETTINGS;
 
 pub(super) fn page() -> String {

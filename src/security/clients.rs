@@ -3,8 +3,8 @@
 use portcullis_identity::DEFAULT_CLIENT;
 use serde_json::Value;
 
+use super::finding::{Place, Subject};
 use super::sites::objects;
-use super::{Place, Subject};
 
 /// The places of grants for everything, of living clients.
 fn wide(subject: &Subject<'_>, is_meant: impl Fn(&str) -> bool) -> Vec<Place> {

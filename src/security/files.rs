@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_telemetry::Target;
 
-use super::{Place, Subject};
+use super::finding::{Place, Subject};
 use crate::config::Config;
 
 /// The files that are the gateway's secrets.

@@ -5,6 +5,7 @@
 
 mod clients;
 mod files;
+mod finding;
 mod places;
 mod policies;
 mod reference;
@@ -15,115 +16,12 @@ mod sites;
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use serde::Serialize;
-use serde_json::Value;
-
 use crate::config::Config;
 
+pub(crate) use finding::{About, Finding, Severity, Subject};
 pub(crate) use places::locate;
 pub(crate) use reference::reference;
 use rules::RULES;
-
-/// How much a finding matters, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
-    /// Good to know; often meant so.
-    Low,
-    /// Takes away a line of defence.
-    Medium,
-    /// Lets in, or shows, what should not be.
-    High,
-    /// Gives the gateway away.
-    Critical,
-}
-
-impl Severity {
-    /// The word for it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// What a rule looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum About {
-    /// Services, routes and clients.
-    Declarations,
-    /// Enrolment tokens, which only a running gateway can tell of.
-    Enrolments,
-    /// Settings: the file, the environment, the defaults.
-    Settings,
-    /// The files in the data directory.
-    Files,
-}
-
-/// One row of the table of rules.
-struct Rule {
-    /// A stable code.
-    id: &'static str,
-    severity: Severity,
-    about: About,
-    /// What is wrong, and why that matters, in a sentence without its full stop.
-    wrong: &'static str,
-    /// What to do about it, in a sentence without its full stop.
-    remedy: &'static str,
-    /// Finds the places.
-    look: fn(&Subject<'_>) -> Vec<Place>,
-}
-
-/// What is looked at.
-pub(crate) struct Subject<'a> {
-    /// The settings.
-    pub(crate) config: &'a Config,
-    /// The file they are read from, whether or not it is there.
-    pub(crate) config_file: PathBuf,
-    /// The declarations, as JSON; none if they are not known.
-    pub(crate) declared: Option<&'a Value>,
-    /// The services, as the admin API lists them; none if they are not known.
-    pub(crate) services: Option<&'a [Value]>,
-    /// The enrolment tokens, as the admin API lists them; none if they are not known.
-    pub(crate) enrolments: Option<&'a [Value]>,
-}
-
-/// Where a rule found what it looks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    /// A path into the declarations, the key of a setting, or the name of a file.
-    path: String,
-    /// What stands there.
-    detail: String,
-}
-
-impl Place {
-    fn new(path: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { path: path.into(), detail: detail.into() }
-    }
-}
-
-/// One thing an auditor would object to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
-    /// The rule's code.
-    pub(crate) id: &'static str,
-    /// How much it matters.
-    pub(crate) severity: Severity,
-    /// What it is about.
-    pub(crate) about: About,
-    /// A path into the declarations, the key of a setting, or the name of a file.
-    pub(crate) path: String,
-    /// What is wrong.
-    pub(crate) message: String,
-    /// What to do.
-    pub(crate) remedy: &'static str,
-}
 
 /// Everything an auditor would object to, the worst first.
 pub(crate) fn audit(subject: &Subject<'_>) -> Vec<Finding> {

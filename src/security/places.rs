@@ -7,7 +7,7 @@ use portcullis_admin::declaration::with_lines;
 use portcullis_core::model::Problem;
 use toml::de::{DeTable, DeValue};
 
-use super::{About, Finding};
+use super::finding::{About, Finding};
 use crate::config::SETTINGS;
 
 /// What was read: its name and its text.

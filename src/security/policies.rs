@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
+use super::finding::{Place, Subject};
 use super::sites::sites;
-use super::{Place, Subject};
 
 /// Bits an RSA key should have that is to be trusted for years.
 const RSA_BITS: usize = 3_072;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::About;
+use super::finding::About;
 use super::rules::RULES;
 
 /// The page as Markdown.

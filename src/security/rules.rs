@@ -1,8 +1,9 @@
 //! The table of rules. A new rule is a row here, its `look`, and a line in each of the two examples of the tests.
 
-use super::About::{Declarations, Enrolments, Files, Settings};
-use super::Severity::{Critical, High, Low, Medium};
-use super::{Rule, clients, files, policies, services, settings};
+use super::finding::About::{Declarations, Enrolments, Files, Settings};
+use super::finding::Rule;
+use super::finding::Severity::{Critical, High, Low, Medium};
+use super::{clients, files, policies, services, settings};
 
 /// Writes one row on a few lines.
 macro_rules! rules {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use serde_json::Value;
 
+use super::finding::{Place, Subject};
 use super::sites::{Site, objects, sites};
-use super::{Place, Subject};
 
 fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Place>) -> Vec<Place> {
     sites(subject).iter().flat_map(look).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_core::address::{METADATA, Network};
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
-use super::{Place, Subject};
+use super::finding::{Place, Subject};
 use crate::config::AllowTarget;
 
 const MINUTE: Duration = Duration::from_secs(60);

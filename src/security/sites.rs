@@ -3,7 +3,7 @@
 use portcullis_core::model::default_require;
 use serde_json::{Map, Value};
 
-use super::Subject;
+use super::finding::Subject;
 
 /// One way to a service.
 pub(super) struct Site<'a> {

@@ -1,20 +1,4 @@
-//! The endpoints of the control plane, one file per noun, and the table that says where each of them is.
-
-pub(crate) mod api_keys;
-pub(crate) mod audit;
-pub(crate) mod captures;
-pub(crate) mod certificates;
-pub(crate) mod clients;
-pub(crate) mod declarations;
-pub(crate) mod enrolments;
-pub(crate) mod explain;
-pub(crate) mod logs;
-pub(crate) mod registrations;
-pub(crate) mod routes;
-pub(crate) mod services;
-pub(crate) mod status;
-pub(crate) mod user_sessions;
-pub(crate) mod users;
+//! The table that says where each endpoint of the control plane is.
 
 use std::sync::Arc;
 
@@ -23,7 +7,12 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
+use crate::api::{
+    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, registrations, routes,
+    services, status, user_sessions, users,
+};
 use crate::auth::{DOCUMENT, HEALTH, door};
+use crate::openapi;
 use crate::problem::ApiError;
 use crate::state::AdminState;
 
@@ -31,7 +20,7 @@ use crate::state::AdminState;
 pub fn router(state: Arc<AdminState>) -> Router {
     Router::new()
         .route(HEALTH, get(status::health))
-        .route(DOCUMENT, get(status::document))
+        .route(DOCUMENT, get(openapi::served))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/explain", post(explain::explain))
         .route("/api/v1/logs", get(logs::search))

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::actor::PeerAddress;
-use crate::api::router;
 use crate::places::{Place, Places};
+use crate::router::router;
 use crate::state::AdminState;
 
 /// From accepting a connection to its first byte, and from there to the end of a request's head.

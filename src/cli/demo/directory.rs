@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::random_hex;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 
 /// A data directory for as long as the demo runs.
 #[derive(Debug)]

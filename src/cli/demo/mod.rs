@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::Gateway;
-use crate::cli::{Admin, Failure, Output, Peer, exchange};
+use crate::cli::admin::Admin;
+use crate::cli::exchange::{Peer, exchange};
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
 use crate::config::{Config, ConfigError, reachable};
 use directory::DemoDirectory;
 use sample::{Catalogue, INVENTORY, ORDERS, Sample};
@@ -223,7 +226,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::cli::tests::output;
+    use crate::cli::output::tests::output;
 
     #[test]
     fn a_port_that_is_taken_is_named_and_replaced() {

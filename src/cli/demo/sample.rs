@@ -158,7 +158,7 @@ fn received(headers: &HeaderMap) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Peer, exchange};
+    use crate::cli::exchange::{Peer, exchange};
 
     async fn call(method: Method, path: &str, body: &'static str) -> (StatusCode, Value) {
         let sample = Sample::start(ORDERS).await.expect("a free port");

@@ -19,9 +19,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::actor::By;
+use crate::bounds::MAX_TARGETS;
 use crate::conditions::{Conditions, etag};
 use crate::declaration;
-use crate::operations::services::{self, MAX_TARGETS, too_many_targets};
+use crate::operations::services::{self, too_many_targets};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params};

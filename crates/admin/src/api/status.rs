@@ -1,18 +1,14 @@
-//! What the node says of itself: whether it lives, how it does, and what its API can do.
+//! What the node says of itself: whether it lives, and how it does.
 
 use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use portcullis_identity::LockoutReport;
 use portcullis_telemetry::Snapshot;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::openapi_json;
 use crate::state::AdminState;
 
 /// How the node does.
@@ -63,11 +59,4 @@ pub(crate) async fn status(State(state): State<Arc<AdminState>>) -> Body<Status>
         counters: state.counters.snapshot(),
         logins: state.lockout.report(),
     })
-}
-
-/// This document. Wants no token.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "node", operation_id = "openapi", security(()),
-    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
-pub(crate) async fn document() -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
 }

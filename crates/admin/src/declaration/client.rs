@@ -4,7 +4,7 @@ use portcullis_core::model::{Client, Grant, Problem};
 use serde_json::Value;
 
 use super::fields::{expected, text, unknown_fields};
-use crate::operations::clients::MAX_GRANTS;
+use crate::bounds::MAX_GRANTS;
 
 const FIELDS: [&str; 3] = ["services", "access_key", "enabled"];
 const MAX_ACCESS_KEY: usize = 256;

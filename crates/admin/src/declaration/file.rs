@@ -76,9 +76,8 @@ fn read_value(body: &Value) -> Reading {
         let read = service::read(body);
         let place = format!("services.{name}");
         problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
-        if read.targets > crate::operations::services::MAX_TARGETS {
-            let message =
-                format!("expected at most {}, found {}", crate::operations::services::MAX_TARGETS, read.targets);
+        if read.targets > crate::bounds::MAX_TARGETS {
+            let message = format!("expected at most {}, found {}", crate::bounds::MAX_TARGETS, read.targets);
             problems.push(Problem::new(format!("{place}.targets"), message));
         }
         if let Some(id) = named(name, &place, problems) {

@@ -3,6 +3,9 @@
 mod data_plane;
 mod policies;
 
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -33,7 +36,7 @@ const DATA: &str = "http://127.0.0.1:6500";
         user_sessions::list, user_sessions::end_all, user_sessions::end,
         logs::search, captures::list, captures::show, captures::clear, audit::list, audit::verify,
         certificates::list,
-        explain::explain, status::status, status::document, status::health,
+        explain::explain, status::status, served, status::health,
         data_plane::register, data_plane::token, data_plane::refresh, data_plane::revoke,
     ),
     components(schemas(ProblemDetails)),
@@ -46,6 +49,13 @@ struct Api;
 /// The document as indented JSON.
 pub fn openapi_json() -> String {
     serde_json::to_string_pretty(&document()).expect("a value with texts for keys is JSON")
+}
+
+/// This document. Wants no token.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "node", operation_id = "openapi", security(()),
+    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
+pub(crate) async fn served() -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
 }
 
 fn document() -> Value {

@@ -9,13 +9,12 @@ use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::{check_brought_key, missing, submit};
+use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::handle::handle;
 
 /// The purpose under which secrets of clients are sealed.
 pub const SECRET_PURPOSE: &str = "client-secret";
-/// Permissions of one client.
-pub const MAX_GRANTS: usize = 1_000;
 const ACCESS_KEY_DIGITS: usize = 20;
 const HANDLE_DIGITS: usize = 16;
 

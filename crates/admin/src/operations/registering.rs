@@ -20,8 +20,9 @@ use subtle::ConstantTimeEq;
 
 use super::names::check_new;
 use super::registrations::versions;
-use super::services::{MAX_TARGETS, check_versions, too_many_targets};
+use super::services::{check_versions, too_many_targets};
 use super::{api_keys, submit};
+use crate::bounds::MAX_TARGETS;
 use crate::registrar::{LimitReached, Permit, Registrar, RegistrationBounds};
 
 /// What a microservice says of itself.

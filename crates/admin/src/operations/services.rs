@@ -7,10 +7,9 @@ use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 use super::names::check_new;
 use super::registrations::versions;
 use super::{missing, submit};
+use crate::bounds::MAX_TARGETS;
 use crate::conditions::Conditions;
 
-/// Targets of one service.
-pub const MAX_TARGETS: usize = 1_000;
 /// Versions of one service name.
 pub const MAX_VERSIONS: usize = 1_000;
 

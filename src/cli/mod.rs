@@ -1,0 +1,30 @@
+//! The command line: what can be asked of the process, and the demo. The only room that writes to stdout.
+
+mod admin;
+mod args;
+mod audit;
+mod captures;
+mod certificates;
+mod client;
+mod completions;
+mod declarations;
+mod demo;
+mod enrolment;
+mod exchange;
+mod explain;
+mod failure;
+mod json;
+mod logs;
+mod output;
+mod route;
+mod run;
+mod security;
+mod service;
+mod setting_flags;
+mod stdin;
+mod table;
+mod token;
+mod trust;
+mod user;
+
+pub(crate) use run::main;
