@@ -1,8 +1,10 @@
 //! The wiring: the only room that knows every other. Opens what lasts, starts the workers and the control
 //! plane, and brings everything down in order.
 
+mod builtin;
 mod certificates;
 mod files;
+mod identity;
 mod jobs;
 mod listening;
 mod obtaining;
@@ -10,6 +12,7 @@ mod offline;
 mod settings;
 mod stopping;
 mod supervisor;
+mod upkeep;
 
 pub(crate) use offline::dry_run;
 
@@ -17,38 +20,30 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use http::HeaderValue;
-use portcullis_admin::{AdminState, RegisterEndpoint, Registrar};
+use portcullis_admin::{AdminState, Registrar};
 use portcullis_core::audit::Link;
 use portcullis_core::call::hex;
-use portcullis_core::directory::Directory;
 use portcullis_core::jobs::Jobs;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::policy::Step;
 use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, SystemClock, Write};
 use portcullis_core::secret::Secret;
 use portcullis_core::vital;
-use portcullis_identity::endpoints::{JwksEndpoint, PemEndpoint, RefreshEndpoint, RevokeEndpoint, TokenEndpoint};
-use portcullis_identity::login::LoginParts;
-use portcullis_identity::{
-    AccessTokens, Cost, DEFAULT_CLIENT, Lockout, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions,
-    SigningKeys, Standing, Users, hash_key,
-};
+use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Standing, hash_key};
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::admission::Admission;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
 use portcullis_proxy::node::Node;
-use portcullis_proxy::probes::{Health, Ready};
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::worker;
 use portcullis_routing::change::{Changes, DryRun, Edit, Transaction, Workshop};
-use portcullis_routing::routes::Meets;
-use portcullis_routing::snapshot::{Builtin, Publisher, Snapshot};
+use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use portcullis_upstream::Upstreams;
@@ -58,24 +53,15 @@ use crate::acme;
 use crate::config::{Config, ConfigError};
 use crate::process::{Descriptors, Shares, open_descriptors};
 use files::{DATABASE, DataDir};
+use identity::Identity;
 use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 pub(crate) use settings::default_routes;
-use settings::{
-    capture_settings, limits, lockout_settings, log_settings, registration_bounds, timeouts, upstream_settings,
-};
+use settings::{capture_settings, limits, log_settings, registration_bounds, timeouts, upstream_settings};
 
-/// Memory for sessions that were seen on this node.
-const SESSION_BYTES: u64 = 64 << 20;
-/// The most sessions one user has.
-const SESSIONS_PER_USER: u32 = 100;
 /// The largest body a built-in endpoint is sent.
 const BUILTIN_BODY: u64 = 64 << 10;
-/// How often expired sessions are forgotten.
-const PRUNE: Duration = Duration::from_secs(600);
-/// How often the files of client certificates are looked at.
-const REFRESH: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -205,7 +191,7 @@ impl Gateway {
         let explainer = Explainer::new(&node, publisher.clone());
         let (changes, pending) = Changes::prepare();
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
-        let builtin = identity.builtin(&jobs, &clock, (&changes, &registrar), stage_seen);
+        let builtin = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
         let steps: Vec<(&'static str, Step)> =
             request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
         let workshop = Workshop {
@@ -253,8 +239,8 @@ impl Gateway {
         let renewing = obtaining.map(|obtaining| {
             tokio::spawn(vital::task("the renewal of certificates", obtaining.renewer.run(stage.subscribe())))
         });
-        tokio::spawn(vital::task("the forgetting of sessions", prune(identity.sessions)));
-        tokio::spawn(vital::task("the reading of client certificates", refresh(certificates)));
+        tokio::spawn(vital::task("the forgetting of sessions", upkeep::prune(identity.sessions)));
+        tokio::spawn(vital::task("the reading of client certificates", upkeep::refresh(certificates)));
         Ok(Self {
             data_addr,
             tls_addr,
@@ -289,97 +275,6 @@ fn shares(descriptors: &Descriptors, config: &Config) -> Shares {
         );
     }
     shares
-}
-
-/// The rooms of `identity`, put together.
-struct Identity {
-    directory: Arc<Directory>,
-    keys: Arc<SigningKeys>,
-    tokens: Arc<AccessTokens>,
-    sessions: Arc<Sessions>,
-    users: Arc<Users>,
-    lockout: Arc<Lockout>,
-    login: Arc<Login>,
-}
-
-impl Identity {
-    async fn build(
-        config: &Config,
-        registry: &Arc<dyn Registry>,
-        master: &Arc<MasterKey>,
-        clock: &Arc<dyn Clock>,
-        issuer: Arc<str>,
-    ) -> anyhow::Result<Self> {
-        let directory = Arc::new(Directory::default());
-        let keys = Arc::new(SigningKeys::load_or_create(registry.as_ref(), master, clock.as_ref()).await?);
-        let tokens = Arc::new(AccessTokens::new(Arc::clone(&keys), issuer, Arc::clone(clock)));
-        let lasting = config.tokens.session_ttl;
-        let sessions = Arc::new(Sessions::new(Arc::clone(registry), Arc::clone(clock), lasting, SESSION_BYTES));
-        let limits = PasswordLimits {
-            cost: Cost::default(),
-            at_a_time: config.passwords.parallel,
-            queue: config.passwords.queue,
-            per_address: (config.passwords.queue / 4).max(1),
-        };
-        let passwords = Arc::new(tokio::task::spawn_blocking(move || Passwords::new(limits)).await??);
-        let users = Arc::new(Users::new(
-            Arc::clone(registry),
-            Arc::clone(&passwords),
-            Arc::clone(&sessions),
-            Arc::clone(clock),
-        ));
-        let lockout = Arc::new(Lockout::new(&lockout_settings(config), Arc::clone(clock)));
-        let parts = LoginParts {
-            registry: Arc::clone(registry),
-            users: Arc::clone(&users),
-            passwords,
-            lockout: Arc::clone(&lockout),
-            tokens: Arc::clone(&tokens),
-            sessions: Arc::clone(&sessions),
-            master: Arc::clone(master),
-            directory: Arc::clone(&directory),
-            clock: Arc::clone(clock),
-        };
-        let settings = LoginSettings {
-            access_ttl: config.tokens.access_ttl,
-            refresh_ttl: config.tokens.refresh_ttl,
-            session_ttl: config.tokens.session_ttl,
-            refresh_grace: config.tokens.refresh_grace,
-            sessions_per_user: SESSIONS_PER_USER,
-        };
-        let login = Arc::new(Login::new(parts, settings));
-        Ok(Self { directory, keys, tokens, sessions, users, lockout, login })
-    }
-
-    /// The routes that are there without having been declared.
-    fn builtin(
-        &self,
-        jobs: &Arc<dyn Jobs>,
-        clock: &Arc<dyn Clock>,
-        (changes, registrar): (&Changes, &Arc<Registrar>),
-        stage: watch::Receiver<Stage>,
-    ) -> Vec<Builtin> {
-        let (login, keys) = (&self.login, &self.keys);
-        let token = TokenEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
-        let refresh = RefreshEndpoint::new(Arc::clone(login), Arc::clone(&self.directory), Arc::clone(jobs));
-        let (registrar, changes) = (Arc::clone(registrar), changes.clone());
-        let register = RegisterEndpoint::new(registrar, changes, Arc::clone(jobs), Arc::clone(clock));
-        let whole = |path, endpoint| Builtin { path, meets: Meets::Whole, endpoint };
-        vec![
-            whole("/-/token", Arc::new(token)),
-            whole("/-/token/refresh", Arc::new(refresh)),
-            whole("/-/token/revoke", Arc::new(RevokeEndpoint::new(Arc::clone(login), Arc::clone(jobs)))),
-            whole("/.well-known/jwks.json", Arc::new(JwksEndpoint::new(Arc::clone(keys)))),
-            Builtin {
-                path: "/.well-known/keys",
-                meets: Meets::Below,
-                endpoint: Arc::new(PemEndpoint::new(Arc::clone(keys))),
-            },
-            whole("/-/register", Arc::new(register)),
-            whole("/-/health", Arc::new(Health)),
-            whole("/-/ready", Arc::new(Ready(stage))),
-        ]
-    }
 }
 
 /// The audit trail is chained under a key that is not in the file.
@@ -446,24 +341,4 @@ async fn ensure_default_client(changes: &Changes) -> anyhow::Result<()> {
     });
     made.await?;
     Ok(())
-}
-
-/// Takes up certificates that are shown to services when their files have changed.
-async fn refresh(upstreams: Upstreams) {
-    loop {
-        tokio::time::sleep(REFRESH).await;
-        let upstreams = upstreams.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || upstreams.refresh()).await {
-            tracing::error!(%error, "the client certificates could not be looked at");
-        }
-    }
-}
-
-async fn prune(sessions: Arc<Sessions>) {
-    loop {
-        tokio::time::sleep(PRUNE).await;
-        if let Err(error) = sessions.prune().await {
-            tracing::warn!(%error, "expired sessions could not be forgotten");
-        }
-    }
 }

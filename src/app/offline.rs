@@ -12,9 +12,10 @@ use portcullis_proxy::tls::ClientCertificates;
 use portcullis_routing::change::DryRun;
 use portcullis_upstream::Upstreams;
 
+use super::identity::SESSION_BYTES;
 use super::jobs::ControlJobs;
 use super::listening::own_url;
-use super::{SESSION_BYTES, upstream_settings};
+use super::upstream_settings;
 use crate::config::Config;
 
 /// A trial as the gateway with this configuration would make it.
