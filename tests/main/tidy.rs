@@ -4,11 +4,14 @@
 //! which prove that it catches a violation. The tests in this file put the whole tree before the rules.
 
 mod arrows;
+mod circles;
 mod files;
 mod papers;
 mod spawns;
+mod walk;
 mod walls;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,6 +57,26 @@ fn none(objections: &[String]) {
 #[test]
 fn crates_depend_only_downwards() {
     none(&arrows::check(&arrows::workspace(ROOT)));
+}
+
+#[test]
+fn what_imports_one_another_is_one_subject() {
+    let objections: Objections = circles::crates(&tree()).iter().flat_map(circles::Crate::circles).collect();
+    none(&objections);
+}
+
+#[test]
+fn a_newcomer_walks_straight_through_the_page() {
+    let tree = tree();
+    let crates = circles::crates(&tree);
+    let imports = crates.iter().flat_map(circles::Crate::imports).collect();
+    let texts: BTreeMap<_, _> = tree
+        .iter()
+        .filter(|(path, _)| path.ends_with(".rs"))
+        .filter_map(|(path, bytes)| Some((path.as_str(), std::str::from_utf8(bytes).ok()?)))
+        .collect();
+    let page = std::fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).expect("the page");
+    none(&walk::is_straight(&page, &imports, &texts));
 }
 
 #[test]

@@ -18,8 +18,8 @@ const ALONE: [(&str, usize, &str); 15] = [
     ("crates/proxy/src/worker.rs", 1, "a connection of a caller"),
     ("src/app/jobs.rs", 1, "a job of one call"),
     ("src/cli/exchange.rs", 1, "the connection of a command"),
-    ("src/cli/mod.rs", 1, "the line that says that the gateway is ready"),
-    ("src/demo/sample.rs", 2, "the services of the demo"),
+    ("src/cli/run.rs", 1, "the line that says that the gateway is ready"),
+    ("src/cli/demo/sample.rs", 2, "the services of the demo"),
 ];
 
 /// The only files that write to stderr: before there are diagnostics, by way of them, and what the operator wants to have there.
