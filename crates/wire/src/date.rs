@@ -22,6 +22,7 @@ thread_local! {
 }
 
 /// The time of day, looked at anew when the worker's time has moved on, and written as it is then: later or earlier.
+#[inline]
 pub fn now(clock: &dyn Clock) -> HeaderValue {
     let tick = clock::tick();
     WRITTEN.with_borrow_mut(|(written, date)| {

@@ -215,6 +215,7 @@ pub fn lists_token(list: &HeaderValue, token: &str) -> bool {
 }
 
 /// Which of those it is that speak about one connection. Most fields are none by their length alone.
+#[inline]
 pub fn hop_by_hop(name: &HeaderName) -> Option<usize> {
     match name.as_str().len() {
         2 | 7 | 10 | 16..=19 => HOP_BY_HOP.iter().position(|known| known == name),

@@ -57,6 +57,7 @@ impl FromStream {
     }
 
     /// As [`http_body::Body::is_end_stream`].
+    #[inline]
     pub fn is_end_stream(&self) -> bool {
         self.stream.is_end_stream()
     }

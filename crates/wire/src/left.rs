@@ -16,6 +16,7 @@ impl Left {
 
     /// So many have come. False if they are more than were to come.
     #[must_use]
+    #[inline]
     pub fn came(&mut self, bytes: usize) -> bool {
         let Some(left) = &mut self.0 else { return true };
         let is_announced = bytes as u64 <= *left;
@@ -24,16 +25,19 @@ impl Left {
     }
 
     /// Whether nothing is left.
+    #[inline]
     pub fn is_nothing(self) -> bool {
         self.0 == Some(0)
     }
 
     /// Whether something is.
+    #[inline]
     pub fn is_something(self) -> bool {
         self.0.is_some_and(|left| left > 0)
     }
 
     /// What a body says of its length that has so much of it here already.
+    #[inline]
     pub fn hint(self, held: usize) -> SizeHint {
         self.0.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + held as u64))
     }

@@ -114,6 +114,7 @@ impl Tie {
 
     /// Ready when it was cut a while ago and the answer goes on nevertheless: it waits for a caller who takes little of it,
     /// or nothing, and whoever writes it does not look at its body.
+    #[inline]
     pub fn poll_overdue(&self, context: &Context<'_>) -> Poll<()> {
         self.wakers[Side::Answer as usize].register(context.waker());
         if self.state.load(Relaxed) == OVERDUE { Poll::Ready(()) } else { Poll::Pending }
@@ -198,6 +199,7 @@ impl Waiting {
     }
 
     /// Whether the caller is not to get an answer any more.
+    #[inline]
     pub fn is_cut(&mut self, context: &Context<'_>) -> bool {
         let Some(Shown { ties, certificate, since, tie }) = &mut self.0 else { return false };
         if tie.is_none() && !has_lasted(*since) {

@@ -16,6 +16,7 @@ pub fn keep_one(headers: &mut HeaderMap) {
 }
 
 /// `00-` 32 hex digits `-` 16 hex digits `-` 2 hex digits, neither id all zeros.
+#[inline]
 pub fn is_trace_parent(text: &[u8]) -> bool {
     let hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
     text.len() == 55
