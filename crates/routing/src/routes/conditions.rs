@@ -285,7 +285,7 @@ mod tests {
     fn is_seen(name: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_static("1"));
-        crate::fields::strip_request(&mut headers, true);
+        portcullis_wire::fields::strip_request(&mut headers, true);
         !headers.is_empty()
     }
 
