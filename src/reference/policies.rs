@@ -14,7 +14,7 @@ pub(super) fn page() -> String {
          Every kind of policy in the order in which a call meets them, with the form of its settings. What they do is in\n\
          [policies](policies.md).\n",
     );
-    for kind in &KINDS {
+    for kind in KINDS {
         let _ = write!(text, "\n## `{}`\n\nIts place: {}.\n", kind.name, kind.reason);
         if matches!(kind.build, Build::Require(_)) {
             text.push_str("\nA field of the service or route itself, not one of its `policies`.\n");

@@ -12,12 +12,9 @@ use crate::Part;
 
 /// The record of a call with a user's token and a client's key.
 pub(crate) fn record(path: &str) -> Record {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_860_800_123_456);
+    let id = RequestId::from_random([0xab; 16]);
     Record {
-        time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_860_800_123_456),
-        request_id: RequestId::from_random([0xab; 16]),
-        client_ip: [192, 0, 2, 47].into(),
-        method: Method::GET,
-        path: path.into(),
         status: 200,
         service: Some("orders".into()),
         version: Some("v1".into()),
@@ -25,12 +22,9 @@ pub(crate) fn record(path: &str) -> Record {
         user: Some("ada".into()),
         duration: Duration::from_micros(1_234),
         upstream_duration: Some(Duration::from_micros(987)),
-        bytes_in: 0,
         bytes_out: 10_240,
-        refusal: None,
-        reason: None,
-        grpc_status: None,
         target: Some("10.0.0.7:8080".into()),
+        ..Record::begun(time, id, [192, 0, 2, 47].into(), Method::GET, path.into())
     }
 }
 

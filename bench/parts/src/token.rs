@@ -9,28 +9,20 @@ use http::{HeaderMap, HeaderValue, Uri, Version};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request};
 use portcullis_core::canonical::{Host, Path};
-use portcullis_core::directory::Directory;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
+use portcullis_core::memory::ManualClock;
 use portcullis_core::model::{Client, Label, Service, ServiceId};
 use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
-use portcullis_identity::{AccessTokens, LiveSession, MasterKey, Sessions, SigningKeys};
+use portcullis_identity::LiveSession;
 use portcullis_policies::credential::Verdict;
-use portcullis_policies::{Limiters, Parts, Site, bearer};
+use portcullis_policies::{Parts, Site, bearer};
 
 use crate::{Part, log};
 
 const SESSION: SessionId = SessionId([1; 16]);
 
-/// Takes no work and no records.
+/// Takes no records.
 struct Nobody;
-
-impl Jobs for Nobody {
-    fn submit(&self, _: Job) -> Result<(), QueueFull> {
-        Err(QueueFull)
-    }
-}
 
 impl AccessLog for Nobody {
     fn write(&self, _: &Record) {}
@@ -55,16 +47,12 @@ pub(crate) fn verify() -> Part {
 }
 
 fn parts(user: &Label, client: &Label) -> Arc<Parts> {
-    let registry = Arc::new(MemoryRegistry::default());
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1_700_000_000));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let master = MasterKey::generate().0;
-    let keys = runtime.block_on(SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref())).expect("keys");
-    let directory = Directory::default();
-    let mut entries = directory.copy();
+    let parts = runtime.block_on(Parts::for_dry_run("http://gate", clock)).expect("keys");
+    let mut entries = parts.directory.copy();
     entries.set_client(client, Some(Client { services: Vec::new(), access_key: None, enabled: true }));
-    directory.publish(entries);
-    let sessions = Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, 1 << 20);
+    parts.directory.publish(entries);
     let session = LiveSession {
         id: SESSION,
         user: user.shared(),
@@ -73,20 +61,8 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
         expires_at: u64::MAX,
         user_json: HeaderValue::from_static("e30="),
     };
-    sessions.remember(&Arc::new(session), sessions.epoch(SESSION));
-    Arc::new(Parts {
-        directory: Arc::new(directory),
-        tokens: Arc::new(AccessTokens::new(Arc::new(keys), "http://gate", Arc::clone(&clock))),
-        issuer: "http://gate".into(),
-        sessions: Arc::new(sessions),
-        jobs: Arc::new(Nobody),
-        limiters: Arc::new(Limiters::default()),
-        captures: Arc::new(MemoryCaptures::new(0)),
-        clock,
-        token_memory: 1 << 20,
-        client_certificates: false,
-        body_limit: 0,
-    })
+    parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));
+    Arc::new(Parts { token_memory: 1 << 20, ..parts })
 }
 
 fn call(authorization: &str) -> Call {

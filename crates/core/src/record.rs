@@ -51,5 +51,32 @@ pub struct Record {
     pub target: Option<Arc<str>>,
 }
 
+impl Record {
+    /// The record of a call that has just arrived: without an answer, and nothing known yet of who calls and where it goes.
+    #[inline]
+    pub fn begun(time: SystemTime, request_id: RequestId, client_ip: IpAddr, method: Method, path: Arc<str>) -> Self {
+        Self {
+            time,
+            request_id,
+            client_ip,
+            method,
+            path,
+            status: 0,
+            service: None,
+            version: None,
+            client: None,
+            user: None,
+            duration: Duration::ZERO,
+            upstream_duration: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            refusal: None,
+            reason: None,
+            grpc_status: None,
+            target: None,
+        }
+    }
+}
+
 /// The status written for a caller that left before it had an answer.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -25,6 +25,8 @@ mod settings;
 mod site;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod throttle;
 
 use std::collections::BTreeMap;
@@ -40,7 +42,7 @@ pub use limiters::Limiters;
 pub use site::{Parts, Site};
 
 /// Every kind of policy in the order in which a call meets them.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: &[Kind] = &[
     Kind {
         name: "capture",
         reason: "outermost: it copies what the caller sends and gets, preflights and every refusal too",
@@ -134,7 +136,7 @@ pub fn compile(
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
-    for kind in &KINDS {
+    for kind in KINDS {
         let settings = service.policies.get(kind.name);
         let built = match kind.build {
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),

@@ -1,7 +1,7 @@
 //! Calls for unit tests, and a walk through a single step.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, Method, Uri, Version};
@@ -33,26 +33,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
     let path = Path::parse(path).expect("a path");
     let id = RequestId::from_random([7; 16]);
     let client_ip = "192.0.2.1".parse().expect("an address");
-    let record = Record {
-        time: SystemTime::UNIX_EPOCH,
-        request_id: id.clone(),
-        client_ip,
-        method: method.clone(),
-        path: path.shared(),
-        status: 0,
-        service: None,
-        version: None,
-        client: None,
-        user: None,
-        duration: Duration::ZERO,
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        refusal: None,
-        reason: None,
-        grpc_status: None,
-        target: None,
-    };
+    let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), client_ip, method.clone(), path.shared());
     Call::new(
         id,
         Peer {

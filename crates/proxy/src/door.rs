@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
@@ -81,26 +81,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let refusal = if is_certified(node, certificate.as_deref(), time) { refusal } else { Some(no_longer_certified()) };
     let certificate = certificate.map(|certified| Arc::clone(certified.facts()));
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
-    let record = Record {
-        time,
-        request_id: id.clone(),
-        client_ip,
-        method: method.clone(),
-        path: shown,
-        status: 0,
-        service: None,
-        version: None,
-        client: None,
-        user: None,
-        duration: Duration::ZERO,
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        refusal: None,
-        reason: None,
-        grpc_status: None,
-        target: None,
-    };
+    let record = Record::begun(time, id.clone(), client_ip, method.clone(), shown);
     let path = path.unwrap_or_else(Path::root);
     let dialect = dialect.unwrap_or_else(|| Dialect::of(path.decision()));
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };

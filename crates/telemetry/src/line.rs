@@ -206,12 +206,9 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn record(time: SystemTime) -> Record {
+        let address = "192.0.2.7".parse().expect("an address");
+        let id = RequestId::from_random([0xab; 16]);
         Record {
-            time,
-            request_id: RequestId::from_random([0xab; 16]),
-            client_ip: "192.0.2.7".parse().expect("an address"),
-            method: Method::GET,
-            path: "/orders/v1/7".into(),
             status: 200,
             service: Some("orders".into()),
             version: Some("v1".into()),
@@ -219,12 +216,9 @@ pub(crate) mod tests {
             user: Some("ann".into()),
             duration: Duration::from_nanos(1_234_999),
             upstream_duration: Some(Duration::from_micros(1_000)),
-            bytes_in: 0,
             bytes_out: u64::MAX,
-            refusal: None,
-            reason: None,
-            grpc_status: None,
             target: Some("10.0.0.7:8080".into()),
+            ..Record::begun(time, id, address, Method::GET, "/orders/v1/7".into())
         }
     }
 

@@ -27,15 +27,14 @@ use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequ
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
+use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
-    AccessTokens, Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys,
-    Standing, Users, hash_key,
+    Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, Standing, Users, hash_key,
 };
-use portcullis_policies::{Limiters, Parts};
+use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_routing::change::{Changes, DryRun, Workshop};
@@ -116,7 +115,6 @@ impl House {
         let clock = Arc::new(ManualClock::at(NOW));
         let registry = Arc::new(MemoryRegistry::default());
         let master = Arc::new(MasterKey::from_bytes(&[7; 32]));
-        let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
         let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), Duration::ZERO, 1 << 20));
         let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
         let limits = PasswordLimits { cost, at_a_time: 2, queue: 64, per_address: 64 };
@@ -125,16 +123,9 @@ impl House {
         let directory = Arc::new(Directory::default());
         let parts = Arc::new(Parts {
             directory: directory.clone(),
-            tokens: Arc::new(AccessTokens::new(Arc::new(keys), "http://gate", clock.clone())),
-            issuer: "http://gate".into(),
             sessions: sessions.clone(),
             jobs: Arc::new(Control),
-            limiters: Arc::new(Limiters::default()),
-            captures: Arc::new(MemoryCaptures::new(0)),
-            clock: clock.clone(),
-            token_memory: 0,
-            client_certificates: false,
-            body_limit: 0,
+            ..Parts::for_dry_run("http://gate", clock.clone()).await.expect("keys")
         });
         let upstreams = upstreams(&clock);
         let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
@@ -295,26 +286,8 @@ impl AccessLog for NoLog {
 }
 
 fn record(path: &str, status: u16) -> Record {
-    Record {
-        time: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
-        request_id: RequestId::from_random([1; 16]),
-        client_ip: HERE,
-        method: Method::POST,
-        path: path.into(),
-        status,
-        service: None,
-        version: None,
-        client: None,
-        user: None,
-        duration: Duration::ZERO,
-        upstream_duration: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        refusal: None,
-        reason: None,
-        grpc_status: None,
-        target: None,
-    }
+    let (time, id) = (SystemTime::UNIX_EPOCH + Duration::from_secs(NOW), RequestId::from_random([1; 16]));
+    Record { status, ..Record::begun(time, id, HERE, Method::POST, path.into()) }
 }
 
 /// A call to `/-/register`.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
@@ -70,28 +70,10 @@ impl Desk {
     fn call(&self, method: Method, path: &str, body: Body) -> Call {
         let socket = SocketAddr::from(([127, 0, 0, 1], 1));
         let path = Path::parse(path).expect("a path");
-        let record = Record {
-            time: SystemTime::UNIX_EPOCH,
-            request_id: RequestId::from_random([1; 16]),
-            client_ip: HERE,
-            method: method.clone(),
-            path: path.shared(),
-            status: 200,
-            service: None,
-            version: None,
-            client: None,
-            user: None,
-            duration: Duration::ZERO,
-            upstream_duration: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            refusal: None,
-            reason: None,
-            grpc_status: None,
-            target: None,
-        };
+        let id = RequestId::from_random([1; 16]);
+        let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), HERE, method.clone(), path.shared());
         Call::new(
-            RequestId::from_random([1; 16]),
+            id,
             Peer { socket, client_ip: HERE, shared: false, scheme: "http", certificate: None },
             Request {
                 method,

@@ -277,5 +277,11 @@ fn token_of(value: &HeaderValue) -> Option<&str> {
     is_token.then(|| std::str::from_utf8(token.trim_ascii()).ok()).flatten()
 }
 
+/// How many tokens this thread remembers.
+#[cfg(test)]
+pub(crate) fn remembered_tokens() -> usize {
+    remembered::count()
+}
+
 #[cfg(test)]
 mod tests;

@@ -140,6 +140,12 @@ pub(super) fn remember(budget: u64, hash: KeyHash, token: &Rc<Token>) {
     });
 }
 
+/// How many tokens this thread remembers.
+#[cfg(test)]
+pub(super) fn count() -> usize {
+    REMEMBERED.with_borrow(|remembered| remembered.as_ref().map_or(0, Cache::len))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,43 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portcullis_core::directory::Directory;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryCaptures, MemoryRegistry};
+use portcullis_core::memory::ManualClock;
 use portcullis_core::model::{Label, Service};
-use portcullis_core::ports::Clock;
-use portcullis_identity::{AccessTokens, MasterKey, Sessions, SigningKeys};
 
 use super::*;
-use crate::Limiters;
 
 const NOW: u64 = 1_700_000_000;
 
-struct Nobody;
-
-impl Jobs for Nobody {
-    fn submit(&self, _: Job) -> Result<(), QueueFull> {
-        Err(QueueFull)
-    }
-}
-
 async fn parts(clock: &Arc<ManualClock>) -> Arc<Parts> {
-    let registry = Arc::new(MemoryRegistry::default());
-    let keys = SigningKeys::load_or_create(registry.as_ref(), &MasterKey::generate().0, clock.as_ref()).await;
-    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
-    Arc::new(Parts {
-        directory: Arc::new(Directory::default()),
-        tokens: Arc::new(AccessTokens::new(Arc::new(keys.expect("keys")), "http://gate", Arc::clone(&clock))),
-        issuer: "http://gate".into(),
-        sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, 1 << 20)),
-        jobs: Arc::new(Nobody),
-        limiters: Arc::new(Limiters::default()),
-        captures: Arc::new(MemoryCaptures::new(0)),
-        clock,
-        token_memory: 1 << 20,
-        client_certificates: false,
-        body_limit: 0,
-    })
+    let parts = Parts::for_dry_run("http://gate", Arc::<ManualClock>::clone(clock)).await.expect("keys");
+    Arc::new(Parts { token_memory: 1 << 20, ..parts })
 }
 
 fn bearer(parts: &Arc<Parts>) -> Bearer {

@@ -19,25 +19,17 @@ use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, Counters, Recent, S
 
 /// A record that can be told from others by its number.
 fn record(number: u64) -> Record {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number);
+    let id = RequestId::from_random(u128::from(number).to_be_bytes());
+    let address = "192.0.2.7".parse().expect("an address");
     Record {
-        time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number),
-        request_id: RequestId::from_random(u128::from(number).to_be_bytes()),
-        client_ip: "192.0.2.7".parse().expect("an address"),
-        method: Method::GET,
-        path: "/orders/v1/7".into(),
         status: 200,
         service: Some("orders".into()),
         version: Some("v1".into()),
         client: Some("web".into()),
-        user: None,
         duration: Duration::from_micros(5),
-        upstream_duration: None,
         bytes_in: number,
-        bytes_out: 0,
-        refusal: None,
-        reason: None,
-        grpc_status: None,
-        target: None,
+        ..Record::begun(time, id, address, Method::GET, "/orders/v1/7".into())
     }
 }
 

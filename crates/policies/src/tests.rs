@@ -1,0 +1,254 @@
+//! What holds of every kind of policy. A new row in `KINDS` fails here until the kind has an example below, stands in the
+//! reference, keeps trials free of traces and, if it is a credential, says what takes back what it has let in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, ClientCertificate, Response, RouteFacts, Ties, UserFacts};
+use portcullis_core::directory::{ClientEntry, KeyOwner};
+use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::memory::{ManualClock, MemoryCaptures};
+use portcullis_core::model::{Client, Label, Service, ServiceId};
+use portcullis_core::policy::{Endpoint, Pipeline};
+use portcullis_core::ports::{Captures, SessionId};
+use portcullis_core::refusal::Refusal;
+use portcullis_core::trial::Trial;
+use portcullis_identity::{LiveSession, hash_key};
+use serde_json::{Value, json};
+
+use crate::{Build, KINDS, Kind, Limiters, Parts, bearer, compile, testing};
+
+const REFERENCE: &str = include_str!("../../../docs/reference/policies.md");
+const SETTINGS: &str = include_str!("../../../docs/reference/policy-settings.md");
+
+/// The key that the client `shop` shows.
+const KEY: &str = "a key";
+const SESSION: SessionId = SessionId([1; 16]);
+
+/// One kind in use.
+struct Example {
+    /// Settings that give it something to do.
+    settings: Value,
+    /// What a call has to show so that it reaches the kind, or is let in by it.
+    shows: Shows,
+    /// Whether a real call leaves something behind in what the node remembers.
+    leaves_traces: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Shows {
+    Nothing,
+    Token,
+    Key,
+    Certificate,
+}
+
+fn example(kind: &str) -> Example {
+    let whole = json!({"headers": true, "body": true});
+    let (settings, shows, leaves_traces) = match kind {
+        "capture" => (json!({"request": whole, "response": whole}), Shows::Nothing, true),
+        "cors" => (json!({"origins": ["https://app.example.com"]}), Shows::Nothing, false),
+        "ip_filter" => (json!({"allow": ["192.0.2.0/24"]}), Shows::Nothing, false),
+        "throttle" => (json!({"rate": 1, "per": "1m"}), Shows::Nothing, true),
+        "grpc_web" => (json!({}), Shows::Nothing, false),
+        "request_limits" => (json!({"body_bytes": 10}), Shows::Nothing, false),
+        "bearer" => (json!({}), Shows::Token, true),
+        "api_key" => (json!({}), Shows::Key, false),
+        "client_certificate" => {
+            (json!({"clients": [{"san_dns": "shop.example.com", "client": "shop"}]}), Shows::Certificate, false)
+        }
+        // A field of the service, with no settings among its policies.
+        "require" => (Value::Null, Shows::Key, false),
+        "acl" => (json!({"rules": [{"effect": "allow", "path": "/"}]}), Shows::Key, false),
+        "rate_limit" => (json!({"rate": 1, "per": "1m"}), Shows::Key, true),
+        "headers" => (json!({"request": {"set": {"x-tenant": "a"}}}), Shows::Nothing, false),
+        _ => panic!("'{kind}' is new: give it an example, so that the rules of this file hold for it too"),
+    };
+    Example { settings, shows, leaves_traces }
+}
+
+/// Counts what it is asked to do, and does nothing of it.
+#[derive(Default)]
+struct CountedJobs(AtomicUsize);
+
+impl Jobs for CountedJobs {
+    fn submit(&self, _: Job) -> Result<(), QueueFull> {
+        self.0.fetch_add(1, Relaxed);
+        Err(QueueFull)
+    }
+}
+
+struct Fine;
+
+#[async_trait]
+impl Endpoint for Fine {
+    async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+        Ok(Response::new(Body::full("fine")))
+    }
+}
+
+/// A node with one service behind one kind of policy.
+struct Bench {
+    parts: Arc<Parts>,
+    jobs: Arc<CountedJobs>,
+    captures: Arc<MemoryCaptures>,
+    client: Arc<ClientEntry>,
+    token: String,
+    shows: Shows,
+    pipeline: Pipeline,
+}
+
+/// What a node remembers of calls. Whatever a new kind remembers gets a row here.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    limits: usize,
+    captured: usize,
+    captures_lost: u64,
+    capture_bytes: usize,
+    jobs: usize,
+    tokens: usize,
+}
+
+impl Bench {
+    async fn of(kind: &Kind) -> Self {
+        let example = example(kind.name);
+        let (jobs, captures) = (Arc::new(CountedJobs::default()), Arc::new(MemoryCaptures::new(1 << 20)));
+        let clock = Arc::new(ManualClock::at(1_700_000_000));
+        let parts = Arc::new(Parts {
+            jobs: Arc::clone(&jobs) as _,
+            captures: Arc::clone(&captures) as _,
+            limiters: Arc::new(Limiters::default()),
+            token_memory: 1 << 20,
+            client_certificates: true,
+            ..Parts::for_dry_run("http://gate", clock).await.expect("keys")
+        });
+        let (user, shop): (Label, Label) = ("ada".parse().expect("a label"), "shop".parse().expect("a label"));
+        let id: ServiceId = "orders/v1".parse().expect("a service");
+        let client = Client { services: vec!["*".parse().expect("all")], access_key: None, enabled: true };
+        let mut entries = parts.directory.copy();
+        entries.set_client(&shop, Some(client));
+        entries.set_key(hash_key(KEY), Some(KeyOwner::Client(shop.clone())));
+        parts.directory.publish(entries);
+        let client = parts.directory.read(|entries| entries.client(&shop).cloned()).expect("a client");
+        let session = LiveSession {
+            id: SESSION,
+            user: user.shared(),
+            client: shop.clone(),
+            created_at: 0,
+            expires_at: u64::MAX,
+            user_json: HeaderValue::from_static("e30="),
+        };
+        parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));
+        let claims = parts.tokens.claims_for(&user, &shop, SESSION, Duration::from_secs(300));
+        let token = parts.tokens.issue(&claims).expect("issued");
+
+        let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
+        if !example.settings.is_null() {
+            service.policies.insert(kind.name.to_owned(), example.settings);
+        }
+        service.require = match example.shows {
+            Shows::Nothing => Vec::new(),
+            Shows::Token => vec![vec!["bearer".to_owned()]],
+            Shows::Key => vec![vec!["api_key".to_owned()]],
+            Shows::Certificate => vec![vec!["client_certificate".to_owned()]],
+        };
+        let steps = compile("orders", &BTreeMap::new(), &id, &service, &parts).expect("good settings");
+        let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
+        let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
+        Self { parts, jobs, captures, client, token, shows: example.shows, pipeline }
+    }
+
+    /// A call that shows what it has to.
+    fn call(&self) -> Call {
+        let token = format!("Bearer {}", self.token);
+        let field = match self.shows {
+            Shows::Token => Some(("authorization", token.as_str())),
+            Shows::Key => Some(("x-api-key", KEY)),
+            _ => None,
+        };
+        let mut call = testing::call("GET", "/orders/v1/7", field.as_slice());
+        if self.shows == Shows::Certificate {
+            let dns_names = vec!["shop.example.com".into()];
+            call.peer.certificate = Some(Arc::new(ClientCertificate { dns_names, ..ClientCertificate::default() }));
+        }
+        call
+    }
+
+    /// Status of the answer, what stands for the caller, and what was learnt if it was a trial. The answer is gone then.
+    async fn walk(&self, mut call: Call) -> (u16, Ties, Option<Box<Trial>>) {
+        let response = self.pipeline.run(&mut call).await;
+        (response.status().as_u16(), call.caller.ties.clone(), call.trial.take())
+    }
+
+    /// What was captured since the last time, and what else is remembered.
+    fn traces(&self) -> Traces {
+        let (captured, captures_lost) = self.captures.take();
+        Traces {
+            limits: self.parts.limiters.keys(),
+            captured: captured.len(),
+            captures_lost,
+            capture_bytes: self.captures.budget().taken(),
+            jobs: self.jobs.0.load(Relaxed),
+            tokens: bearer::remembered_tokens(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_of_any_kind_leaves_no_trace() {
+    for kind in KINDS {
+        let bench = Bench::of(kind).await;
+        let before = bench.traces();
+        let user = UserFacts { name: "ada".into(), user_json: HeaderValue::from_static("e30=") };
+        let believed = Trial::of(Some(Arc::clone(&bench.client)), Some(user), Some(Arc::clone(&bench.client)));
+        for (trial, shown) in [(Trial::default(), true), (Trial::default(), true), (believed, false)] {
+            let mut call = if shown { bench.call() } else { testing::call("GET", "/orders/v1/7", &[]) };
+            call.trial = Some(Box::new(trial));
+            let (status, _, trial) = bench.walk(call).await;
+            let steps: Vec<_> = trial.expect("a trial").steps.iter().map(|step| step.name).collect();
+            assert_eq!(status, 200, "{}: {steps:?}", kind.name);
+            let step = if matches!(kind.build, Build::Credential(_)) { "require" } else { kind.name };
+            assert!(steps.contains(&step), "{}: {steps:?}", kind.name);
+            assert_eq!(bench.traces(), before, "{}", kind.name);
+        }
+        // And the real one may be first.
+        assert_eq!(bench.walk(bench.call()).await.0, 200, "{}: nothing is used up", kind.name);
+        assert_eq!(bench.traces() != before, example(kind.name).leaves_traces, "{}", kind.name);
+    }
+}
+
+#[tokio::test]
+async fn every_credential_says_what_takes_it_back() {
+    for kind in KINDS.iter().filter(|kind| matches!(kind.build, Build::Credential(_))) {
+        let bench = Bench::of(kind).await;
+        let (status, ties, _) = bench.walk(bench.call()).await;
+        assert_eq!(status, 200, "{}", kind.name);
+        assert!(!ties.are_none(), "'{}' lets long calls in and says in no row of `Ties` what ends them", kind.name);
+    }
+}
+
+/// The kinds in the first column of the table that gives their order.
+fn in_the_table() -> Vec<&'static str> {
+    let rows = REFERENCE.lines().skip_while(|line| !line.starts_with("| in order |")).skip(2);
+    let first = rows.map_while(|row| row.strip_prefix("| ")?.split(" |").next());
+    first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_kind_stands_in_the_reference_in_its_place() {
+    let declared = KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_)));
+    let names: Vec<_> = declared.map(|kind| kind.name).collect();
+    assert_eq!(in_the_table(), names, "the table at the top of docs/reference/policies.md");
+    for kind in KINDS {
+        let name = format!("`{}`", kind.name);
+        let heads = |page: &str| page.lines().any(|line| line.starts_with("## ") && line.contains(&name));
+        assert!(heads(SETTINGS), "{name} has no section in docs/reference/policy-settings.md");
+        let is_field = matches!(kind.build, Build::Require(_));
+        assert!(is_field || heads(REFERENCE), "{name} has no section in docs/reference/policies.md");
+    }
+}
