@@ -8,6 +8,7 @@
 //! - `<!-- exit: CODE -->`: what its last command ends with, if not 0
 //! - `<!-- shows: TEXT -->`: what stands in its output
 //! - `<!-- file: NAME -->`: a block that is no commands is saved under this name
+//! - `<!-- from: PATH -->`: a block of Rust is quoted from this file of the project
 //!
 //! Each page has an address of its own out of 127.0.0.0/8 in place of 127.0.0.1, so that the ports it names are free.
 
@@ -68,6 +69,20 @@ fn what_the_papers_say_to_type_works() {
     for page in ["README.md", "docs/tutorial.md", "docs/how-to/declare-everything-in-a-file.md"] {
         assert!(run.iter().any(|(name, count)| name == page && *count >= 4), "{page}: {run:?}");
     }
+}
+
+#[test]
+fn code_the_papers_quote_stands_in_its_file() {
+    let mut quoted = 0;
+    for page in pages() {
+        for block in read(&page).iter().filter(|block| block.language == "rust") {
+            let from = block.from.as_ref().unwrap_or_else(|| panic!("{page}:{}: from which file?", block.line));
+            let code = std::fs::read_to_string(Path::new(ROOT).join(from)).expect(from);
+            assert!(code.contains(&block.text), "{page}:{}: {from} does not say this any more", block.line);
+            quoted += 1;
+        }
+    }
+    assert!(quoted > 3, "{quoted}");
 }
 
 #[test]

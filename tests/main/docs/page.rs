@@ -19,6 +19,8 @@ pub(crate) struct Block {
     pub(crate) shows: Vec<String>,
     /// What it is saved as.
     pub(crate) file: Option<String>,
+    /// The file of the project it is quoted from.
+    pub(crate) from: Option<String>,
 }
 
 impl Block {
@@ -96,6 +98,10 @@ fn note(block: &mut Block, comment: &str) -> Result<(), String> {
         }
         "file" => {
             block.file = Some(said);
+            Ok(())
+        }
+        "from" => {
+            block.from = Some(said);
             Ok(())
         }
         _ => Ok(()),

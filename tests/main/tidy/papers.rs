@@ -4,7 +4,7 @@ use super::Objections;
 use crate::docs::blocks;
 
 /// What a block may be called. Commands are `sh`, and nothing else.
-const LANGUAGES: [&str; 8] = ["ini", "json", "nginx", "sh", "text", "toml", "yaml", "http"];
+const LANGUAGES: [&str; 9] = ["ini", "json", "nginx", "rust", "sh", "text", "toml", "yaml", "http"];
 
 /// A page whose commands all go through the shell of the tests, or say why not.
 pub(super) fn runs_its_commands(path: &str, text: &str) -> Objections {
