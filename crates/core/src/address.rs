@@ -23,6 +23,16 @@ pub struct NoNetwork;
 
 impl Network {
     /// Whether an address is in it, in whatever form.
+    ///
+    /// ```
+    /// use portcullis_core::address::Network;
+    ///
+    /// let network: Network = "10.0.0.0/8".parse()?;
+    /// assert!(network.contains("10.1.2.3".parse().expect("an address")));
+    /// assert!(network.contains("::ffff:10.1.2.3".parse().expect("the same in IPv6 form")));
+    /// assert!("10.0.0.0/33".parse::<Network>().is_err());
+    /// # Ok::<(), portcullis_core::address::NoNetwork>(())
+    /// ```
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
@@ -169,6 +179,15 @@ fn is_link_local(address: IpAddr) -> bool {
 
 /// The address that a host is, as those read it who connect: also an IPv4 address of fewer than four parts, or of parts in
 /// octal or hexadecimal (`inet_aton(3)`), and one with the dot of the root or a zone behind it. None is a name.
+///
+/// ```
+/// use portcullis_core::address::literal;
+///
+/// let metadata = literal("169.254.169.254");
+/// assert_eq!(literal("0xa9fea9fe"), metadata);
+/// assert_eq!(literal("0251.254.43518"), metadata);
+/// assert_eq!(literal("example.com"), None);
+/// ```
 pub fn literal(host: &str) -> Option<IpAddr> {
     let host = host.strip_suffix('.').unwrap_or(host);
     // A zone says by which way an address is reached, not which it is.

@@ -208,6 +208,17 @@ impl Body {
     }
 
     /// Runs once when the body has ended, however it ends; hooks run in the order they were added.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use portcullis_core::body::{Body, Outcome};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let body = Body::full("seven b").on_end(move |end| tell.send(end.clone()).expect("somebody listens"));
+    /// drop(body); // The peer has gone before anybody took a byte.
+    /// let end = told.recv().expect("it runs exactly once");
+    /// assert_eq!((end.outcome, end.bytes), (Outcome::Dropped, 0));
+    /// ```
     #[must_use]
     pub fn on_end(mut self, hook: impl FnOnce(&End) + Send + 'static) -> Self {
         let hook = Box::new(hook);

@@ -170,6 +170,18 @@ impl Directory {
     }
 
     /// Replaces the state, at once and for everybody.
+    ///
+    /// ```
+    /// use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
+    ///
+    /// let directory = Directory::default();
+    /// let (key, service) = (KeyHash([1; 32]), "orders".parse().expect("a name"));
+    /// let mut entries = directory.copy();
+    /// entries.set_key(key, Some(KeyOwner::Service(service)));
+    /// assert!(directory.read(|entries| entries.holder(&key).is_none())); // Calls still read the former state.
+    /// directory.publish(entries);
+    /// assert!(directory.read(|entries| entries.holder(&key).is_some()));
+    /// ```
     pub fn publish(&self, entries: Entries) {
         self.published.store(Arc::new(Published { now: Arc::new(entries), before: None }));
     }

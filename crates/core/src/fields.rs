@@ -68,6 +68,18 @@ use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
 ///
 /// Every field of every call comes by here. Two letters tell which few names it could have, and of those nearly all differ
 /// in length or in the letter that is compared first.
+///
+/// ```
+/// use portcullis_core::fields::{Kind, known};
+///
+/// let known_exactly = known("X-User-Json").expect("backends believe it");
+/// assert_eq!((known_exactly.kind, known_exactly.is_exact), (Kind::Gateway, true));
+/// // A CGI application would read this as the same field, so it is taken for it.
+/// let misspelled = known("x_user.json").expect("in any spelling");
+/// assert_eq!((misspelled.kind, misspelled.is_exact), (Kind::Gateway, false));
+/// assert_eq!(known("X-Api-Key").map(|known| known.kind), Some(Kind::Key));
+/// assert_eq!(known("X-Tenant"), None);
+/// ```
 pub fn known(name: &str) -> Option<Known> {
     let name = name.as_bytes();
     let (candidates, tells) = match name {

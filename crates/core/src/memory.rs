@@ -278,6 +278,18 @@ where
 }
 
 /// A clock that stands still until it is moved.
+///
+/// ```
+/// use std::time::Duration;
+/// use portcullis_core::memory::ManualClock;
+/// use portcullis_core::ports::Clock;
+///
+/// let clock = ManualClock::at(1_700_000_000);
+/// clock.advance(Duration::from_millis(1_500));
+/// assert_eq!((clock.unix_millis(), clock.monotonic()), (1_700_000_001_500, Duration::from_millis(1_500)));
+/// clock.set(1); // An operator sets the time of day; the other one never goes back.
+/// assert_eq!((clock.unix_millis(), clock.monotonic()), (1_000, Duration::from_millis(1_500)));
+/// ```
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Hands>);
 

@@ -6,6 +6,15 @@ use std::net::{IpAddr, Ipv6Addr};
 /// 2.5.5.2); of any other IPv6 address its /64, because whoever has one address of that has all of them.
 ///
 /// Every count, bound and limit by address goes by this. What is recorded and what is filtered goes by the address.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use portcullis_core::network;
+///
+/// let of = |address: &str| network::of(address.parse::<IpAddr>().expect("an address")).to_string();
+/// assert_eq!(of("192.0.2.7"), "192.0.2.7");
+/// assert_eq!(of("2001:db8:1:2::7"), "2001:db8:1:2::"); // One customer has all of them.
+/// ```
 pub fn of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

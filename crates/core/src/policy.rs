@@ -4,6 +4,81 @@
 //! Pipeline  =  [ step, step, step … ]  endpoint
 //! step      =  a Check (looks, refuses or lets pass)  or  a Policy (wraps what comes after it)
 //! ```
+//!
+//! A check that refuses, behind a policy that sees the refusal as the answer it has become:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use async_trait::async_trait;
+//! use http::HeaderValue;
+//! use portcullis_core::body::Body;
+//! use portcullis_core::call::{Call, Response, RouteFacts};
+//! use portcullis_core::policy::{Check, Endpoint, Next, Pipeline, Policy, Step};
+//! use portcullis_core::refusal::Refusal;
+//!
+//! struct OnlyGet;
+//!
+//! impl Check for OnlyGet {
+//!     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
+//!         if call.request.method == http::Method::GET { Ok(()) } else { Err(Refusal::MethodNotAllowed { allow: "GET" }) }
+//!     }
+//! }
+//!
+//! struct Signed;
+//!
+//! #[async_trait]
+//! impl Policy for Signed {
+//!     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+//!         let mut response = next.run(call).await;
+//!         response.headers_mut().insert("x-signed", HeaderValue::from_static("yes"));
+//!         Ok(response)
+//!     }
+//! }
+//!
+//! struct Hello;
+//!
+//! #[async_trait]
+//! impl Endpoint for Hello {
+//!     async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+//!         Ok(Response::new(Body::full("hello")))
+//!     }
+//! }
+//!
+//! let steps = vec![("signed", Step::Policy(Arc::new(Signed))), ("only_get", Step::Check(Arc::new(OnlyGet)))];
+//! let pipeline = Pipeline::new(Arc::new(RouteFacts::default()), steps, Arc::new(Hello));
+//! # use std::pin::pin;
+//! # use std::task::{Context, Poll, Waker};
+//! # use std::time::{Instant, SystemTime};
+//! # use http::{HeaderMap, Method, Uri, Version};
+//! # use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
+//! # use portcullis_core::canonical::{Host, Path};
+//! # use portcullis_core::ports::AccessLog;
+//! # use portcullis_core::record::{OpenRecord, Record};
+//! # struct NoLog;
+//! # impl AccessLog for NoLog { fn write(&self, _: &Record) {} }
+//! # fn call(method: Method) -> Call {
+//! #     let (id, client_ip) = (RequestId::from_random([7; 16]), [192, 0, 2, 7].into());
+//! #     let path = Path::root();
+//! #     let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), client_ip, method.clone(), path.shared());
+//! #     let peer = Peer { socket: (client_ip, 4711).into(), client_ip, shared: false, scheme: "http", certificate: None };
+//! #     let (version, headers, body) = (Version::HTTP_11, HeaderMap::new(), Body::empty());
+//! #     let request = Request { method, path, query: None, host: Host::unnamed(), version, headers, body };
+//! #     let raw = RawRequest { target: Uri::from_static("/"), removed: Vec::new() };
+//! #     Call::new(id, peer, request, raw, Dialect::Http, OpenRecord::new(record, Instant::now(), Arc::new(NoLog)))
+//! # }
+//! # fn run(pipeline: &Pipeline, method: Method) -> Response {
+//! #     let mut call = call(method);
+//! #     match pin!(pipeline.run(&mut call)).poll(&mut Context::from_waker(Waker::noop())) {
+//! #         Poll::Ready(response) => response,
+//! #         Poll::Pending => panic!("nothing here waits"),
+//! #     }
+//! # }
+//!
+//! let response = run(&pipeline, Method::GET);
+//! assert_eq!((response.status().as_u16(), &response.headers()["x-signed"]), (200, &HeaderValue::from_static("yes")));
+//! let response = run(&pipeline, Method::POST);
+//! assert_eq!((response.status().as_u16(), &response.headers()["x-signed"]), (405, &HeaderValue::from_static("yes")));
+//! ```
 
 use std::fmt;
 use std::sync::Arc;

@@ -53,6 +53,18 @@ pub struct Record {
 
 impl Record {
     /// The record of a call that has just arrived: without an answer, and nothing known yet of who calls and where it goes.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use http::Method;
+    /// use portcullis_core::call::RequestId;
+    /// use portcullis_core::record::Record;
+    ///
+    /// let id = RequestId::from_random([7; 16]);
+    /// let from = "192.0.2.7".parse().expect("an address");
+    /// let record = Record { status: 404, ..Record::begun(SystemTime::UNIX_EPOCH, id, from, Method::GET, "/orders/v1".into()) };
+    /// assert_eq!((record.status, record.service), (404, None));
+    /// ```
     #[inline]
     pub fn begun(time: SystemTime, request_id: RequestId, client_ip: IpAddr, method: Method, path: Arc<str>) -> Self {
         Self {

@@ -216,6 +216,17 @@ impl Refusal {
     }
 
     /// Status, code and public words.
+    ///
+    /// ```
+    /// use portcullis_core::refusal::{Credential, Refusal};
+    ///
+    /// let refusal = Refusal::invalid(Credential::ApiKey, "the key was revoked on Monday");
+    /// let facts = refusal.facts();
+    /// assert_eq!((facts.status.as_u16(), facts.code), (401, "invalid_credential"));
+    /// assert!(facts.challenge.is_some_and(|challenge| challenge.starts_with("ApiKey")));
+    /// assert!(!facts.detail.contains("Monday")); // The caller does not learn the reason,
+    /// assert_eq!(refusal.private(), Some("the key was revoked on Monday")); // the operator does.
+    /// ```
     pub fn facts(&self) -> Facts<'_> {
         let (status, code, title, detail): (u16, &'static str, &'static str, Cow<'_, str>) = match self {
             Self::Malformed { code, detail } => (400, code, "Bad request", Cow::Borrowed(detail)),

@@ -7,6 +7,14 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A password, key or token in clear. Prints as `[secret]`, compares in constant time.
+///
+/// ```
+/// use portcullis_core::secret::Secret;
+///
+/// let password = Secret::from("open sesame");
+/// assert_eq!(format!("{password:?}"), "[secret]");
+/// assert_eq!(password.expose(), "open sesame");
+/// ```
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Zeroizing<String>);

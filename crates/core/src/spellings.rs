@@ -56,6 +56,20 @@ impl Spellings {
     }
 
     /// Takes the fields away in all their spellings.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderName, HeaderValue};
+    /// use portcullis_core::spellings::{Spellings, is_same};
+    ///
+    /// assert!(is_same("X-Tenant", "x_tenant") && !is_same("X-Tenant", "xtenant"));
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// for name in ["x-tenant", "x_tenant", "x.tenant", "x-other"] {
+    ///     headers.insert(HeaderName::from_static(name), HeaderValue::from_static("a"));
+    /// }
+    /// Spellings::new(vec![HeaderName::from_static("x-tenant")]).take_away(&mut headers);
+    /// assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+    /// ```
     pub fn take_away(&self, headers: &mut HeaderMap) {
         for name in &self.names {
             headers.remove(name);

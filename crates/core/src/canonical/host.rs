@@ -25,6 +25,17 @@ thread_local! {
 
 impl Host {
     /// Reads a `Host` field or the authority of an absolute target; 400 if it is none.
+    ///
+    /// ```
+    /// use portcullis_core::canonical::Host;
+    ///
+    /// let host = Host::parse(b"API.Example.com.:8443")?;
+    /// assert_eq!(host.as_str(), "api.example.com:8443");
+    /// assert_eq!(host.name(), "api.example.com");
+    /// assert_eq!(Host::parse(b"[2001:DB8:0:0::1]")?.as_str(), "[2001:db8::1]");
+    /// assert_eq!(Host::parse(b"a..b").unwrap_err().code(), "bad_host");
+    /// # Ok::<(), portcullis_core::refusal::Refusal>(())
+    /// ```
     pub fn parse(raw: &[u8]) -> Result<Self, Refusal> {
         LATEST.with_borrow_mut(|latest| {
             if latest.0.as_bytes() == raw {

@@ -27,6 +27,22 @@ struct Forms {
 impl Path {
     /// Brings the path of a request target into canonical form, or says with 400 why it cannot be. What only some routes
     /// take (parameters, encoded slashes) is marked, and theirs to refuse.
+    ///
+    /// ```
+    /// use portcullis_core::canonical::Path;
+    ///
+    /// let path = Path::parse("/orders//v1/./%7Eann/%40me")?;
+    /// assert_eq!(path.forwarded(), "/orders/v1/~ann/%40me"); // What the service gets.
+    /// assert_eq!(path.decision().as_str(), "/orders/v1/~ann/@me"); // What routes and rules see.
+    ///
+    /// // Some servers cut parameters off, others do not: the route says whether it takes such a path.
+    /// let path = Path::parse("/admin;v=1/users")?;
+    /// assert!(path.has_parameters());
+    /// assert!(path.readings().any(|reading| reading.as_str() == "/admin/users"));
+    ///
+    /// assert_eq!(Path::parse("/a%00b").unwrap_err().facts().status, 400);
+    /// # Ok::<(), portcullis_core::refusal::Refusal>(())
+    /// ```
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         if is_canonical(raw) { Ok(Self { forwarded: raw.into(), forms: None }) } else { Self::resolve(raw) }
     }

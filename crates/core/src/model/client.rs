@@ -21,6 +21,16 @@ pub enum Grant {
 
 impl Grant {
     /// Whether this permission covers the service.
+    ///
+    /// ```
+    /// use portcullis_core::model::{Grant, ServiceId};
+    ///
+    /// let orders: ServiceId = "orders/v1".parse()?;
+    /// for (grant, covers) in [("*", true), ("orders", true), ("orders/v1", true), ("orders/v2", false), ("bills", false)] {
+    ///     assert_eq!(grant.parse::<Grant>()?.covers(&orders), covers, "{grant}");
+    /// }
+    /// # Ok::<(), portcullis_core::model::NameError>(())
+    /// ```
     pub fn covers(&self, service: &ServiceId) -> bool {
         match self {
             Self::All => true,

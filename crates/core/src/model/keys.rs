@@ -89,6 +89,13 @@ pub struct ClientSecret {
 
 /// Whether a text matches a pattern in which `*` stands for any run of characters, also none.
 /// Takes time in the order of the product of both lengths at most.
+///
+/// ```
+/// use portcullis_core::model::matches_pattern;
+///
+/// assert!(matches_pattern("orders-*", "orders-eu") && matches_pattern("*", ""));
+/// assert!(!matches_pattern("orders-*", "orders"));
+/// ```
 pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut seen) = (0, 0);
