@@ -4,6 +4,9 @@ mod acme;
 mod app;
 mod cli;
 mod config;
+#[cfg(test)]
+#[path = "../fuzz/engine.rs"]
+mod fuzzing;
 mod process;
 mod reference;
 mod security;

@@ -608,4 +608,35 @@ mod tests {
         let message = BYTES.read(&Raw::Text("lots")).expect_err("no size");
         assert_eq!(message, "expected a size in bytes like 65536 or '64KiB', found 'lots'");
     }
+
+    #[test]
+    fn fuzz_durations_and_sizes() {
+        crate::fuzzing::run(
+            "durations_and_sizes",
+            &["500ms", "10s", "1h", "36500d", "64KiB", "2 GiB", "16777216GiB", "07"],
+            |input| {
+                let Ok(text) = std::str::from_utf8(input) else { return None };
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, unit) = (text[..digits].parse::<u128>().ok(), text[digits..].trim_start());
+                // Another reader, in larger numbers.
+                let expected = |units: &[(&str, u128)]| {
+                    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+                    number?.checked_mul(*factor)
+                };
+                let millis = expected(&[
+                    ("ms", 1),
+                    ("", 1_000),
+                    ("s", 1_000),
+                    ("m", 60_000),
+                    ("h", 3_600_000),
+                    ("d", 86_400_000),
+                ]);
+                let millis = millis.filter(|millis| *millis <= REACH.as_millis());
+                assert_eq!(duration(text).map(|time| time.as_millis()), millis, "{text}");
+                let size = expected(&[("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)]);
+                assert_eq!(bytes(text).map(u128::from), size.filter(|size| *size <= u128::from(u64::MAX)), "{text}");
+                Some((millis.is_some(), size.is_some(), unit.len().min(4)))
+            },
+        );
+    }
 }

@@ -231,3 +231,38 @@ fn no_two_settings_share_a_name() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn fuzz_config() {
+    let seeds = [
+        "workers = 3\n[limits]\nheader_count = 3\nbody_bytes = \"1MiB\"",
+        "listen = \"127.0.0.1:0\"\npublic_url = \"https://a\"\n[tokens]\naccess_ttl = \"5m\"",
+        "trusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = \"require\"\nworkers = \"x\"",
+        "[tls]\ncertificates = [{certificate = \"a\", key = \"b\"}]\n[acme]\nhosts = [\"a.b\"]",
+    ];
+    crate::fuzzing::run("config", &seeds, |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return None };
+        let mut problems = Vec::new();
+        let mut config = Config::with_data_dir("data".into());
+        config.apply_file(Path::new("portcullis.toml"), text, &mut problems);
+        config.check_addresses(&mut problems);
+        config.check_tls(&mut problems);
+        config.check_acme(&mut problems);
+        // Everything that is wrong has its place, and a key that is not known is never passed over.
+        for problem in &problems {
+            assert!(!problem.path.is_empty() && !problem.message.is_empty(), "{problem:?}");
+        }
+        if let Ok(table) = text.parse::<toml::Table>() {
+            for key in
+                table.keys().filter(|key| !SETTINGS.iter().any(|setting| setting.key.split('.').next() == Some(key)))
+            {
+                let named = problems.iter().any(|problem| problem.path.ends_with(&format!(": {key}")));
+                assert!(named, "{key}: {problems:?}");
+            }
+        }
+        Some((
+            problems.len().min(10),
+            problems.first().map(|problem| problem.message.chars().take(16).collect::<String>()),
+        ))
+    });
+}

@@ -81,7 +81,8 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError
             }
         }
     }
-    Ok(found)
+    // A list of nothing is no condition that holds, and must not be taken for none: whoever sent it meant one.
+    if found.is_none() && headers.contains_key(name) { Err(malformed(name)) } else { Ok(found) }
 }
 
 /// The revision in a tag: the outer `None` is no tag at all, the inner one a tag that none of our objects has.
@@ -127,10 +128,34 @@ mod tests {
 
     #[test]
     fn what_is_no_tag_is_refused() {
-        for value in ["3", "\"3", "x"] {
+        for value in ["3", "\"3", "x", "", ",", " , "] {
             let mut headers = HeaderMap::new();
             headers.insert(IF_MATCH, HeaderValue::from_static(value));
             assert!(Conditions::read(&headers).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn fuzz_conditions() {
+        let seeds = ["\"3\"", "*", "W/\"3\", \"4\"", "\"03\",\"x\"", "\"18446744073709551615\"", ",,\"\""];
+        crate::fuzzing::run("conditions", &seeds, |input| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_MATCH, HeaderValue::from_bytes(input).ok()?);
+            let read = Conditions::read(&headers);
+            let Ok(conditions) = read else { return Some((false, 0, false)) };
+            let matched: Vec<_> = (0..10).filter(|revision| conditions.check(Some(*revision)).is_ok()).collect();
+            // The tag that was given out, as it was given out, and no other way of writing it.
+            for revision in &matched {
+                let tag = etag(*revision);
+                let tag = tag.to_str().expect("text");
+                let text = std::str::from_utf8(input).expect("read");
+                assert!(text.split(',').map(str::trim).any(|item| item == tag || item == "*"), "{text}");
+            }
+            headers.insert(IF_NONE_MATCH, headers[IF_MATCH].clone());
+            headers.remove(IF_MATCH);
+            let none = Conditions::read(&headers).expect("read alike");
+            assert!((0..10).all(|revision| none.check(Some(revision)).is_ok() != matched.contains(&revision)));
+            Some((true, matched.len(), conditions.check(None).is_ok()))
+        });
     }
 }

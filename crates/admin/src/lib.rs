@@ -9,6 +9,9 @@ mod auth;
 pub mod bounds;
 mod conditions;
 pub mod declaration;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 mod handle;
 mod moment;
 pub mod openapi;

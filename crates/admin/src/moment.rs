@@ -110,4 +110,40 @@ mod tests {
     fn moments_are_written_in_utc_with_milliseconds() {
         assert_eq!(rfc3339(1_700_000_000_007), "2023-11-14T22:13:20.007Z");
     }
+
+    #[test]
+    fn fuzz_spans() {
+        crate::fuzzing::run(
+            "spans",
+            &["90s", "24h", "1h30m", "2w3d", "0s", "18446744073709551615w", "1m1m"],
+            |input| {
+                let Ok(text) = std::str::from_utf8(input) else { return None };
+                let span = Span::read(text)?;
+                // Another reader, in larger numbers.
+                let (mut sum, mut number) = (0_u128, 0_u128);
+                for letter in text.chars() {
+                    match letter.to_digit(10) {
+                        Some(digit) => number = number * 10 + u128::from(digit),
+                        None => {
+                            let unit = match letter {
+                                's' => 1,
+                                'm' => 60,
+                                'h' => 3_600,
+                                'd' => 86_400,
+                                'w' => 604_800,
+                                _ => panic!("{letter}"),
+                            };
+                            sum += number * unit;
+                            number = 0;
+                        }
+                    }
+                }
+                assert_eq!((u128::from(span.millis), number), (sum * 1_000, 0));
+                assert!((1..=LONGEST * 1_000).contains(&span.millis));
+                assert_eq!(Span::read(&format!("{}s", span.millis / 1_000)), Some(span));
+                assert!(rfc3339(span.millis).ends_with('Z'));
+                Some(text.len())
+            },
+        );
+    }
 }

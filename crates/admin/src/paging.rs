@@ -132,4 +132,17 @@ mod tests {
             assert!(query.cut([(1_u32, ())].into_iter()).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn fuzz_cursor() {
+        let good = cursor("orders/v1");
+        crate::fuzzing::run("cursor", &[&good, "b3JkZXJz", "", "=", "_-"], |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return None };
+            assert_eq!(read_cursor::<String>(&cursor(text)).as_deref(), Some(text), "a key comes back");
+            // A cursor is read in the one form it is given out in.
+            let read = read_cursor::<String>(text)?;
+            assert_eq!(cursor(&read), text);
+            Some(read.len())
+        });
+    }
 }

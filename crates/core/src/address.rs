@@ -449,4 +449,43 @@ mod tests {
             literal(&text);
         }
     }
+
+    #[test]
+    fn fuzz_address() {
+        let seeds = [
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "0251.254.43518",
+            "::ffff:10.1.2.3",
+            "10.0.0.0/8",
+            "2001:db8::/32",
+            "1.2",
+            "017.1",
+            "0x.1",
+        ];
+        crate::fuzzing::run("address", &seeds, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return None };
+            let found = literal(text);
+            if let Ok(plain) = text.parse::<IpAddr>() {
+                assert_eq!(found, Some(plain), "what everybody reads is read here alike");
+            }
+            if let Some(address) = found {
+                assert_eq!(literal(&address.to_string()), Some(address));
+                // It counts as something, and as itself if it is of IPv4.
+                let readings = Readings::of(address);
+                assert!(readings.iter().next().is_some());
+                assert!(!address.is_ipv4() || readings.iter().eq([address]));
+                assert_eq!(Readings::of(address.to_canonical()), readings);
+            }
+            let network = text.parse::<Network>().ok();
+            if let Some(network) = network {
+                assert_eq!(network.to_string().parse(), Ok(network), "{network}");
+                assert!(network.covers(&network));
+            }
+            Some((
+                found.map(|address| class(address) as usize),
+                network.map(|network| (network.is_ipv4(), network.prefix_len() / 8)),
+            ))
+        });
+    }
 }

@@ -15,6 +15,9 @@ pub mod digits;
 pub mod directory;
 pub mod fields;
 pub mod fresh;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 pub mod grpc;
 pub mod jobs;
 pub mod memory;

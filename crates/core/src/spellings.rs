@@ -137,4 +137,40 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, ["1", "2", "3", "4"]);
     }
+
+    #[test]
+    fn fuzz_names() {
+        use crate::fields::known;
+
+        let seeds = [
+            "x-user-json",
+            "X_Forwarded.For",
+            "connection",
+            "x-api-key",
+            "x-client-cert-chain",
+            "traceparent",
+            "te",
+            "x-tenant",
+        ];
+        crate::fuzzing::run("names", &seeds, |input| {
+            let Ok(name) = std::str::from_utf8(input) else { return None };
+            let plain: String = name
+                .bytes()
+                .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte.to_ascii_lowercase()) } else { '-' })
+                .collect();
+            // Every spelling of a field is the same field.
+            let (found, expected) = (known(name), known(&plain));
+            assert_eq!(found.map(|found| found.kind), expected.map(|found| found.kind));
+            assert_eq!(found.is_some_and(|found| found.is_exact), found.is_some() && name.eq_ignore_ascii_case(&plain));
+            assert!(is_same(name, &plain) && is_same(&plain, name));
+            // And what is taken away goes in every spelling.
+            if let (Ok(odd), Ok(wanted)) = (name.parse::<HeaderName>(), plain.parse::<HeaderName>()) {
+                let mut headers = HeaderMap::new();
+                headers.insert(odd, HeaderValue::from_static("a"));
+                Spellings::new(vec![wanted.clone()]).take_away(&mut headers);
+                assert!(headers.is_empty() && values(&headers, &wanted).next().is_none());
+            }
+            found.map(|found| (format!("{:?}", found.kind), found.is_exact))
+        });
+    }
 }

@@ -321,4 +321,26 @@ mod tests {
         assert_eq!(fixture.tokens.verify(&long), Err(TokenError::TooLong));
         assert!(!fixture.tokens.is_ours(&long));
     }
+
+    #[tokio::test]
+    async fn fuzz_token() {
+        let it = fixture().await;
+        let good = it.tokens.issue(&it.claims()).expect("signed");
+        let claims = it.tokens.verify(&good).expect("good");
+        let header = good.split('.').next().expect("a header").to_owned();
+        let none = format!("{}..", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#));
+        crate::fuzzing::run("token", &[&good, &header, &none, "a.b.c", "..", "eyJ9.e30."], |input| {
+            let Ok(token) = std::str::from_utf8(input) else { return None };
+            let read = unverified_header(token).is_ok();
+            // Whatever is done to a token: it says what it said when it was signed, or nothing.
+            match it.tokens.verify(token) {
+                Ok(found) => {
+                    assert_eq!(serde_json::to_value(&found).ok(), serde_json::to_value(&claims).ok(), "{token}");
+                    assert!(it.tokens.is_ours(token), "{token}");
+                    Some((read, true, String::new()))
+                }
+                Err(error) => Some((read, it.tokens.is_ours(token), error.to_string())),
+            }
+        });
+    }
 }

@@ -8,6 +8,9 @@ pub mod claims;
 pub mod endpoints;
 pub mod error;
 pub mod foreign;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 pub mod keys;
 pub mod lockout;
 pub mod login;

@@ -10,6 +10,9 @@ pub mod capture;
 pub mod client_certificate;
 pub mod cors;
 pub mod credential;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 mod gcra;
 pub mod grpc_web;
 pub mod headers;

@@ -21,7 +21,7 @@ use portcullis_core::trial::Trial;
 use portcullis_identity::{LiveSession, hash_key};
 use serde_json::{Value, json};
 
-use crate::{Build, KINDS, Kind, Limiters, Parts, bearer, compile, testing};
+use crate::{Build, KINDS, Kind, Limiters, Parts, Site, bearer, compile, testing};
 
 const REFERENCE: &str = include_str!("../../../docs/reference/policies.md");
 const SETTINGS: &str = include_str!("../../../docs/reference/policy-settings.md");
@@ -251,4 +251,42 @@ fn every_kind_stands_in_the_reference_in_its_place() {
         let is_field = matches!(kind.build, Build::Require(_));
         assert!(is_field || heads(REFERENCE), "{name} has no section in docs/reference/policies.md");
     }
+}
+
+#[tokio::test]
+async fn fuzz_settings_of_policies() {
+    let parts = Arc::new(Parts::for_dry_run("http://gate", Arc::new(ManualClock::at(1))).await.expect("keys"));
+    let id: ServiceId = "orders/v1".parse().expect("a service");
+    let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
+    let own = BTreeMap::new();
+    let site = Site { route: "orders", own: &own, id: &id, service: &service, parts: &parts };
+    let examples: Vec<_> = KINDS.iter().map(|kind| example(kind.name).settings.to_string()).collect();
+    let more = [
+        r#"{"rules":[{"effect":"deny","path":"^/users/[0-9]+$","methods":["GET"],"clients":["shop"]}],"default":"deny"}"#,
+        r#"{"limits":[{"name":"a","rate":2,"per":"1m","burst":3,"cost":1,"key":["address","header:x-a"]}]}"#,
+        r#"{"keys":[{"issuer":"https://a","algorithm":"ES256","jwk":{"kty":"EC"}}],"subject":"any","query":true}"#,
+        r#"{"response":{"remove":["x-a"],"set":{"x-b":"c"},"add":{"x-d":"e"}},"method_override":"allow"}"#,
+        "null",
+        "[]",
+        "[[[[0]]]]",
+    ];
+    let seeds: Vec<_> = examples.iter().map(String::as_str).chain(more).collect();
+    crate::fuzzing::run("settings_of_policies", &seeds, |input| {
+        let value: Value = serde_json::from_slice(input).ok()?;
+        let answers = KINDS.iter().map(|kind| {
+            let problems = match kind.build {
+                Build::Step(build) => build(&site, Some(&value)).err(),
+                Build::Credential(build) => build(&site, Some(&value)).err(),
+                Build::Require(_) => None,
+            };
+            // What is wrong is told, each mistake with its place among the settings of the kind.
+            for problem in problems.iter().flatten() {
+                let place = format!("policies.{}", kind.name);
+                assert!(problem.path.starts_with(&place) && !problem.message.is_empty(), "{problem:?}");
+            }
+            assert!(problems.as_ref().is_none_or(|problems| !problems.is_empty()), "{}", kind.name);
+            problems.map(|problems| problems.len().min(4))
+        });
+        Some(answers.collect::<Vec<_>>())
+    });
 }

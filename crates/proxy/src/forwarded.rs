@@ -460,4 +460,46 @@ mod tests {
             prop_assert_eq!(told(&[("x-forwarded-for", node.as_bytes())]).client, address.to_canonical());
         }
     }
+
+    #[test]
+    fn fuzz_forwarded() {
+        let seeds = [
+            "for=6.6.6.6;proto=http",
+            "for=\"[2001:db8::1]:7\";by=_x;host=a.example",
+            "1.2.3.4, 10.0.0.2",
+            "for=unknown",
+            "for=\"a\\\"b,c\\\\\"",
+            "[::1]:80,_hidden",
+            "For = 1",
+            ";;,,=\"",
+        ];
+        crate::fuzzing::run("forwarded", &seeds, |input| {
+            HeaderValue::from_bytes(input).ok()?;
+            // Whatever a caller writes: whom the nearest proxy has named is who calls.
+            for own in ["for=203.0.113.9", "by=_x;for=\"203.0.113.9:7\";x=\"a\\\"b,c\""] {
+                let chained = [input, b", ", own.as_bytes()].concat();
+                assert_eq!(told(&[("forwarded", input), ("forwarded", &chained)]).client.to_string(), "203.0.113.9");
+            }
+            let chained = [input, b", 203.0.113.9"].concat();
+            assert_eq!(
+                told(&[("x-forwarded-for", input), ("x-forwarded-for", &chained)]).client.to_string(),
+                "203.0.113.9"
+            );
+            let (one, other) = (told(&[("forwarded", input)]), told(&[("x-forwarded-for", input)]));
+            for (name, origin) in [
+                ("x-forwarded-proto", told(&[("x-forwarded-proto", input)])),
+                ("x-forwarded-host", told(&[("x-forwarded-host", input)])),
+            ] {
+                assert_eq!(origin.client, told(&[]).client, "{name} says nothing of addresses");
+            }
+            Some((
+                one.client.is_ipv4(),
+                one.scheme.is_some(),
+                one.host.is_some(),
+                one.cut,
+                other.cut,
+                other.client.to_string().len(),
+            ))
+        });
+    }
 }

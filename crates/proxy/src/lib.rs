@@ -13,6 +13,9 @@ pub mod exchange;
 pub mod expansion;
 pub mod explain;
 pub mod forwarded;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 pub mod grpc;
 pub mod http1;
 pub mod http2;

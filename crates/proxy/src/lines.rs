@@ -90,4 +90,33 @@ mod tests {
         assert!(!scan(&[b"POST / HTTP/1.1\nContent-Length: 0\nTransfer-Encoding: chunked\n\n"]));
         assert!(!scan(&[b"A: Transfer-Encoding:\nB: Content-Length:\n\n"]));
     }
+
+    #[test]
+    fn fuzz_lines() {
+        let seeds = [
+            "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+            "transfer-encoding:x\n\ncontent-length:1\n",
+            "Content-Length: 1\r\n\r\n",
+            "T\nC\n\r",
+        ];
+        crate::fuzzing::run("lines", &seeds, |input| {
+            let whole = scan(&[input]);
+            for size in [1, 2, 7] {
+                assert_eq!(scan(&input.chunks(size).collect::<Vec<_>>()), whole, "however it is cut");
+            }
+            // Another reader, line by line.
+            let (mut coding, mut found) = (false, false);
+            for line in input.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+                let line = line[..line.len() - 1].to_ascii_lowercase();
+                match line.as_slice() {
+                    b"" | b"\r" => coding = false,
+                    line if line.starts_with(CODING) => coding = true,
+                    line if line.starts_with(LENGTH) => found |= coding,
+                    _ => {}
+                }
+            }
+            assert_eq!(whole, found);
+            (whole, coding)
+        });
+    }
 }

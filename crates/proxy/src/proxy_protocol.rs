@@ -329,4 +329,41 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_proxy_protocol() {
+        let seeds = [
+            "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET /",
+            "PROXY TCP6 2001:db8::1 ::1 1 2\r\n",
+            "PROXY UNKNOWN x\r\n",
+            "\r\n\r\n\0\r\nQUIT\n!\u{11}\0\u{c}abcdABCD\u{1}\u{2}\u{3}\u{4}rest",
+            "\r\n\r\n\0\r\nQUIT\n \0\0\0",
+            "GET / HTTP/1.1\r\n",
+        ];
+        crate::fuzzing::run("proxy_protocol", &seeds, |input| {
+            let whole = parse(input);
+            // However it comes in: what has been told once holds, and until then more is waited for.
+            for end in 0..input.len() {
+                match parse(&input[..end]) {
+                    Ok(Beginning::Partial) => assert!(end < LONGEST, "what is waited for has a bound"),
+                    told => {
+                        assert_eq!(told, whole);
+                        break;
+                    }
+                }
+            }
+            if let Ok(Beginning::Header { length, source }) = whole {
+                assert!(length <= input.len() && length <= LONGEST);
+                assert_eq!(parse(&input[..length]), Ok(Beginning::Header { length, source }));
+            }
+            match whole {
+                Ok(Beginning::Header { source: Source::Address(address), length }) => {
+                    (3, address.is_ipv4(), length / 16)
+                }
+                Ok(Beginning::Header { length, .. }) => (2, false, length / 16),
+                Ok(other) => (usize::from(other == Beginning::Other), false, 0),
+                Err(Malformed) => (4, false, input.len() / 16),
+            }
+        });
+    }
 }

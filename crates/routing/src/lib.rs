@@ -8,6 +8,9 @@ pub mod answers;
 pub mod change;
 pub mod choose;
 pub mod compile;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 pub mod refusing;
 pub mod routes;
 pub mod snapshot;

@@ -22,7 +22,11 @@ impl Template {
     pub fn parse(text: &str, parameters: &[(String, usize)], field: &str) -> Result<Self, Problem> {
         let mut parts = Vec::new();
         let mut left = text;
+        let unopened = || Problem::new(field, "expected '{' before '}'");
         while let Some((before, after)) = left.split_once('{') {
+            if before.contains('}') {
+                return Err(unopened());
+            }
             let Some((name, behind)) = after.split_once('}') else {
                 return Err(Problem::new(field, "expected '}' behind '{'"));
             };
@@ -35,7 +39,7 @@ impl Template {
             left = behind;
         }
         if left.contains('}') {
-            return Err(Problem::new(field, "expected '{' before '}'"));
+            return Err(unopened());
         }
         parts.push(Part::Text(left.to_owned()));
         parts.retain(|part| *part != Part::Text(String::new()));

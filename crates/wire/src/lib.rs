@@ -6,6 +6,9 @@ pub mod clock;
 pub mod date;
 pub mod fields;
 pub mod from_stream;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 pub mod incoming;
 pub mod left;
 pub mod pause;

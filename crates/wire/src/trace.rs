@@ -69,4 +69,28 @@ mod tests {
             assert_eq!(headers.len(), if is_kept { 3 } else { 0 }, "{parents:?}");
         }
     }
+
+    #[test]
+    fn fuzz_trace() {
+        let seeds = [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ];
+        crate::fuzzing::run("trace", &seeds, |input| {
+            let is_one = is_trace_parent(input);
+            if is_one {
+                // Another reader: four fields of these lengths at least, in lower-case hex, and no id of zeros.
+                let fields: Vec<_> = input.split(|byte| *byte == b'-').collect();
+                assert!(
+                    fields.len() >= 4
+                        && [2, 32, 16, 2].iter().zip(&fields).all(|(length, field)| field.len() == *length)
+                );
+                assert!(
+                    fields[..4].iter().all(|field| field.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+                );
+                assert!(fields[1..3].iter().all(|field| field.iter().any(|byte| *byte != b'0')));
+            }
+            (is_one, input.len().min(60))
+        });
+    }
 }

@@ -223,4 +223,41 @@ clients:
         assert!(shadowed("services.a/v1.targets") && shadowed("routes.x"));
         assert!(!shadowed("services.a/v1.require[0]") && !shadowed("services.b/v1.targets"));
     }
+
+    #[test]
+    fn fuzz_declarations() {
+        let good = "version: 1\nservices:\n  orders/v1:\n    targets: [{url: http://a, weight: 2}]\n    require: [[bearer]]\n    policies: {cors: {origins: ['*']}}\n\
+                    routes:\n  users:\n    match: {hosts: ['*.b'], path: {prefix: /api}, methods: [GET], headers: {x-a: '*'}}\n    service: orders/v1\n    strip: true\n\
+                    clients:\n  shop: {services: ['*'], enabled: true}\n";
+        let json = "{\"version\": 1, \"services\": {\"a/v1\": {\"targets\": [{\"url\": \"http://a\"}], \"tls\": {\"ca\": \"x\"}}}, \"routes\": {}}";
+        crate::fuzzing::run(
+            "declarations",
+            &[good, FILE, json, "version: 1", "&a [*a]", "? [x]\n: !!int 1"],
+            |input| {
+                let answer = |syntax| {
+                    let reading = match read(input, syntax) {
+                        Ok(reading) => reading,
+                        Err(problem) => {
+                            assert!(!problem.message.is_empty());
+                            return (false, 0, 0);
+                        }
+                    };
+                    let (count, declared) = (reading.problems.len(), &reading.declarations);
+                    // What was read without a problem is written, and read again as the same.
+                    if reading.problems.is_empty() {
+                        let written = to_yaml(declared).expect("written");
+                        let again = read(written.as_bytes(), Syntax::Yaml).expect("YAML");
+                        assert_eq!((&again.declarations, again.problems), (declared, Vec::new()), "{written}");
+                    }
+                    assert_eq!(with_lines(reading.problems, input).len(), count);
+                    (
+                        true,
+                        count.min(20),
+                        declared.services.len() + 4 * declared.routes.len() + 16 * declared.clients.len(),
+                    )
+                };
+                (answer(Syntax::Yaml), answer(Syntax::Json))
+            },
+        );
+    }
 }

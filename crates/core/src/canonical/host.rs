@@ -281,4 +281,37 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_host() {
+        let seeds = [
+            "api.example.com",
+            "A.b.:8443",
+            "[2001:DB8::1]:443",
+            "127.0.0.1:80",
+            "a_b-c.d",
+            "[::ffff:1.2.3.4]",
+            "x:065535",
+        ];
+        crate::fuzzing::run("host", &seeds, |input| {
+            let (read, slowly) = (Host::parse(input), Host::read(input));
+            let Ok(host) = read.as_ref() else {
+                assert_eq!(read.as_ref().err(), slowly.as_ref().err());
+                return None;
+            };
+            assert_eq!(host.as_str(), slowly.expect("the long way reads it too").as_str());
+            assert_eq!(Host::parse(host.as_str().as_bytes()).expect("canonical").as_str(), host.as_str());
+            assert!(
+                !host.as_str().is_empty() && !host.as_str().bytes().any(|byte| byte.is_ascii_uppercase()),
+                "{host:?}"
+            );
+            let port = host.as_str().strip_prefix(host.name()).expect("the name comes first");
+            assert_eq!(host.has_port(), !port.is_empty());
+            assert!(
+                port.is_empty() || port[1..].parse::<u16>().is_ok_and(|number| format!(":{number}") == port),
+                "{port}"
+            );
+            Some((host.has_port(), host.name().starts_with('['), host.name().matches('.').count().min(5)))
+        });
+    }
 }

@@ -184,4 +184,38 @@ mod tests {
         }
         assert!(read_pattern("^/(?-i)A", true).is_err() && read_pattern("^/(?-i)A", false).is_ok());
     }
+
+    #[test]
+    fn fuzz_pattern() {
+        let seeds = [
+            "^/users/[0-9]+$",
+            "^/(?i)a|b$",
+            "^/é/[a-z_~]*",
+            "^/%40me/\\x41\\/",
+            "^/a{2,3}(?P<x>.)",
+            "[^]a[b]&&[c]]",
+            "(?x) a",
+        ];
+        crate::fuzzing::run("pattern", &seeds, |input| {
+            let Ok(pattern) = std::str::from_utf8(input) else { return None };
+            let read = read_pattern(pattern, false);
+            // Where case makes no difference, less is taken, and only letters beyond ASCII are read differently.
+            let ignoring = read_pattern(pattern, true);
+            if let (true, Ok(read), Ok(ignoring)) = (pattern.is_ascii(), &read, &ignoring) {
+                assert_eq!(read.to_ascii_lowercase(), ignoring.to_ascii_lowercase());
+            }
+            // Paths are ASCII, and so is what is matched against them; what stands behind a backslash no expression may have.
+            let mut before = ' ';
+            for letter in read.iter().flat_map(|read| read.chars()) {
+                assert!(letter.is_ascii() || before == '\\', "{read:?}");
+                before = letter;
+            }
+            Some((
+                read.as_ref()
+                    .map(|read| read.len().min(40))
+                    .map_err(|message| message.chars().take(12).collect::<String>()),
+                ignoring.is_ok(),
+            ))
+        });
+    }
 }

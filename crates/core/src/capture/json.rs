@@ -336,4 +336,37 @@ mod tests {
             prop_assert!(shown.broken_at.is_none_or(|at| at <= input.len()));
         }
     }
+
+    #[test]
+    fn fuzz_redacted_json() {
+        const SECRET: &str = "Zx7Zq9Zw3";
+
+        let seeds = [
+            "{\"a\":[1,true,null,\"b\"]}",
+            "[{\"password\":\"x\"},-1.5e3]",
+            "{\"a\\u0022\":\"\\n\"}",
+            "[[[[{}]]]]",
+            "\"x\"",
+        ];
+        crate::fuzzing::run("redacted_json", &seeds, |input| {
+            let (text, stopped) = shown(&String::from_utf8_lossy(input));
+            // As deep as the document goes, and wherever it ends.
+            let document = String::from_utf8_lossy(input);
+            for planted in [
+                format!("{{\"password\":\"{SECRET}\",\"b\":{document}}}"),
+                format!("[{document},{{\"pass\\u0077ord\":{{\"a\":[\"{SECRET}\"]}}}}]"),
+            ] {
+                let at = planted.find(SECRET).expect("planted");
+                for end in [planted.len(), at + 6, at + SECRET.len()] {
+                    let mut end = end.min(planted.len());
+                    while !planted.is_char_boundary(end) {
+                        end -= 1;
+                    }
+                    let (shown, _) = shown(&planted[..end]);
+                    assert!(!shown.contains("Zx7Zq9"), "{shown}");
+                }
+            }
+            (text.len().min(50), stopped.is_some())
+        });
+    }
 }

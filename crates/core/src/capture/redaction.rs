@@ -261,4 +261,43 @@ mod tests {
             assert_eq!(redaction().scrub(given), expected);
         }
     }
+
+    #[test]
+    fn fuzz_redaction() {
+        const SECRET: &str = "Zx7Zq9Zw3";
+
+        let seeds = [
+            "a=1&password=x&b=2",
+            "user[pin]=1;token=2",
+            "Authorization: Basic eA==",
+            "\"api_key\" : \"x\"",
+            "<secret>x</secret>",
+            "https://ann:x@example.com/",
+            "password%3Dx",
+            "näme=é&iban=1",
+            "pass\u{212a}ey=1",
+        ];
+        let redaction = redaction();
+        crate::fuzzing::run("redaction", &seeds, |input| {
+            // Whatever stands before and behind it, and wherever the text ends: no piece of a secret is shown.
+            let text = String::from_utf8_lossy(input);
+            let middle = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let (before, behind) = text.split_at(middle);
+            for form in
+                [format!("{before}&password={SECRET}&{behind}"), format!("{before}&pass%77ord={SECRET}&{behind}")]
+            {
+                for end in [form.len(), form.len() - behind.len() - 3] {
+                    let shown = redaction.pairs(&form.as_bytes()[..end]);
+                    assert!(!shown.contains("Zx7Zq9"), "{shown}");
+                }
+            }
+            let lines = format!("{before}\npassword: {SECRET}\n{behind}");
+            let shown = redaction.scrub(&lines);
+            assert!(!shown.contains("Zx7Zq9"), "{shown}");
+            // What has been redacted says no more when it is redacted again.
+            let twice = redaction.pairs(redaction.pairs(input).as_bytes());
+            assert!(!twice.contains("Zx7Zq9"));
+            (redaction.is_telling(&text), redaction.pairs(input).matches("[redacted]").count().min(8))
+        });
+    }
 }

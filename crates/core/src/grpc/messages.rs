@@ -87,4 +87,29 @@ mod tests {
         assert!(messages.is_within());
         assert_eq!(messages.pass(b"\0\x03", |length| length < 3), Err(3));
     }
+
+    #[test]
+    fn fuzz_grpc_messages() {
+        let seeds =
+            ["\0\0\0\0\u{3}abc", "\0\0\0\0\0\0\0\0\0\u{1}a", "\u{1}\0\0\u{1}\0", "\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}"];
+        crate::fuzzing::run("grpc_messages", &seeds, |input| {
+            let look = |size: usize| {
+                let (mut messages, mut found) = (Messages::default(), Vec::new());
+                let passed = input.chunks(size).try_for_each(|piece| {
+                    messages.pass(piece, |length| {
+                        found.push(length);
+                        length < 1 << 20
+                    })
+                });
+                (passed, found, messages.is_within())
+            };
+            let whole = look(usize::MAX);
+            assert_eq!(look(1), whole, "however it is cut");
+            assert_eq!(look(3), whole, "however it is cut");
+            // Another reader: lengths add up to what there is.
+            let taken: usize = whole.1.iter().map(|length| HEAD + *length as usize).sum();
+            assert!(whole.0.is_err() || whole.2 == (taken != input.len()), "{whole:?}");
+            (whole.0.is_ok(), whole.1.len().min(5), whole.2)
+        });
+    }
 }

@@ -85,4 +85,15 @@ mod tests {
             prop_assert!(timeout > longest || read >= timeout - timeout / 1_000_000);
         }
     }
+
+    #[test]
+    fn fuzz_grpc_timeout() {
+        crate::fuzzing::run("grpc_timeout", &["1n", "99999999H", "100m", "20S", "3u", "0M"], |input| {
+            let read = parse(&HeaderValue::from_bytes(input).ok()?)?;
+            let again = parse(&write(read)).expect("what is written is read");
+            assert!(again <= read && input.len() <= 9, "{read:?}");
+            assert!(read - again < Duration::from_secs(3_600) || read > Duration::from_secs(99_999_999 * 3_600));
+            Some((input.last().copied(), read == again))
+        });
+    }
 }

@@ -198,4 +198,19 @@ mod tests {
             assert_eq!(decode(&[bad]), None, "{}", String::from_utf8_lossy(bad));
         }
     }
+
+    #[test]
+    fn fuzz_grpc_web_text() {
+        let seeds = ["AAAAAAMxMjM=", "QQ==QUI=QUJD", "QQ=", "====", "QUJD\nQUJD"];
+        crate::fuzzing::run("grpc_web_text", &seeds, |input| {
+            let whole = decode(&[input]);
+            for size in [1, 3, 5] {
+                assert_eq!(decode(&input.chunks(size).collect::<Vec<_>>()), whole, "however it is cut");
+            }
+            // Another reader, group by group.
+            let groups = input.chunks(QUAD).map(|group| STANDARD.decode(group).ok().filter(|_| group.len() == QUAD));
+            assert_eq!(groups.collect::<Option<Vec<_>>>().map(|groups| groups.concat()), whole);
+            whole.map(|bytes| bytes.len().min(30))
+        });
+    }
 }

@@ -375,4 +375,52 @@ mod tests {
         }
         assert!(!has_parameter(None, "debug", None));
     }
+
+    #[test]
+    fn fuzz_conditions_of_queries() {
+        let seeds = ["debug=1", "a=1&debug=", "%64ebug=1&b", "a+b=c%20d", "debu%67=%31", "%zz=1", "a%"];
+        crate::fuzzing::run("conditions_of_queries", &seeds, |input| {
+            // What a form would hold: a condition is met exactly where one of its pairs meets it.
+            let decoded = |text: &[u8]| {
+                let (mut plain, mut at) = (Vec::new(), 0);
+                while at < text.len() {
+                    let digits = text.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+                    let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+                    match (text[at], digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+                        (b'%', Some(byte)) => {
+                            plain.push(byte);
+                            at += 2;
+                        }
+                        (b'+', _) => plain.push(b' '),
+                        (byte, _) => plain.push(byte),
+                    }
+                    at += 1;
+                }
+                plain
+            };
+            let pairs: Vec<(Vec<u8>, Vec<u8>)> = input
+                .split(|byte| *byte == b'&')
+                .map(|pair| {
+                    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+                    (decoded(halves.next().unwrap_or_default()), decoded(halves.next().unwrap_or_default()))
+                })
+                .collect();
+            for (name, value) in &pairs {
+                let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else { continue };
+                // An empty piece between two `&` is no parameter.
+                if !name.is_empty() {
+                    assert!(
+                        has_parameter(Some(input), name, None) && has_parameter(Some(input), name, Some(value)),
+                        "{name}={value}"
+                    );
+                }
+            }
+            let wanted = ["debug", "a b", "a"].map(|name| {
+                let expected = pairs.iter().any(|(found, value)| found == name.as_bytes() && value == b"1");
+                assert_eq!(has_parameter(Some(input), name, Some("1")), expected, "{name}");
+                expected
+            });
+            (wanted, pairs.len().min(6))
+        });
+    }
 }

@@ -229,4 +229,37 @@ mod tests {
             assert!(parse(declared.clone()).is_err(), "{declared:?}");
         }
     }
+
+    #[test]
+    fn fuzz_templates_and_declared_paths() {
+        use crate::template::Template;
+
+        let seeds = ["/users/{id}/orders", "/a/{x}/{y}/*", "/%2A/é", "/v2/{id}/{rest}", "{{}}", "/{id}{id}", "/}{"];
+        crate::fuzzing::run("templates_and_declared_paths", &seeds, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return None };
+            let read = |declared: PathMatch| DeclaredPath::parse(&declared, PathOptions::default());
+            let pattern = read(PathMatch::Pattern(text.to_owned()));
+            for (declared, plain) in [
+                (PathMatch::Exact(text.to_owned()), true),
+                (PathMatch::Prefix(text.to_owned()), true),
+                (PathMatch::Pattern(text.to_owned()), false),
+            ] {
+                match DeclaredPath::parse(&declared, PathOptions::default()) {
+                    // What is taken today has its place, and stays where it is.
+                    Ok(path) => {
+                        assert_eq!(DeclaredPath::place(&declared, PathOptions::default()).as_ref(), Some(&path));
+                        assert!(path.key.is_ascii() && (!plain || path.parameters.is_empty()));
+                    }
+                    Err(problem) => assert!(problem.path.starts_with("match.path") && !problem.message.is_empty()),
+                }
+            }
+            let path = read(PathMatch::Pattern("/a/{id}/{x}".to_owned())).expect("good");
+            let template = Template::parse(text, &path, "rewrite");
+            // Braces come in pairs around what is known, or the template is a problem.
+            let is_fine = template.is_ok();
+            let known = ["{id}", "{x}", "{rest}"].iter().fold(text.to_owned(), |text, name| text.replace(name, "-"));
+            assert_eq!(is_fine, !known.contains(['{', '}']), "{text}");
+            Some((pattern.is_ok(), pattern.map(|path| path.parameters.len()).unwrap_or(0), is_fine))
+        });
+    }
 }

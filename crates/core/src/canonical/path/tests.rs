@@ -232,3 +232,69 @@ proptest! {
         }
     }
 }
+
+/// Escapes undone once, as a server does that decodes what it gets.
+fn unescaped(path: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), path.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| *first == b'%');
+        let byte = digits.and_then(|digits| Some(hex_digit(digits[0])? << 4 | hex_digit(digits[1])?));
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    bytes
+}
+
+#[test]
+fn fuzz_path() {
+    let seeds = [
+        "/orders/v1/7",
+        "/a//b/./c/../d",
+        "/%7Eann/%40me",
+        "/a%2Fb",
+        "/a;v=1/b",
+        "/%e2%84%aa",
+        "/a%3Bb=2;c/..;/d",
+        "/.%2e/",
+        "/a%5Cb",
+    ];
+    crate::fuzzing::run("path", &seeds, |input| {
+        let Ok(raw) = std::str::from_utf8(input) else { return None };
+        let (read, slowly) = (Path::parse(raw), Path::resolve(raw));
+        // The short way for plain paths says the same as the long one.
+        let path = match (read, slowly) {
+            (Ok(read), Ok(slowly)) => {
+                assert_eq!(read.forwarded(), slowly.forwarded());
+                assert_eq!((read.decision(), read.has_parameters()), (slowly.decision(), slowly.has_parameters()));
+                read
+            }
+            (Err(read), Err(slowly)) => {
+                assert_eq!(read, slowly);
+                return Some((read.code(), 0, false, false, 0));
+            }
+            (read, slowly) => panic!("{read:?} {slowly:?}"),
+        };
+        let (forwarded, decision) = (path.forwarded(), path.decision().as_str());
+        for form in [forwarded, decision] {
+            assert!(form.starts_with('/') && form.is_ascii() && !form.contains("//") && !form.contains('\\'), "{form}");
+            assert!(form.bytes().all(|byte| byte.is_ascii_graphic()), "{form}");
+            assert!(form.split('/').all(|segment| segment != "." && segment != ".."), "{form}");
+        }
+        // What is forwarded is canonical itself, is decided alike when it comes again, and means the same to a server.
+        let again = Path::parse(forwarded).expect("canonical");
+        assert_eq!((again.forwarded(), again.decision()), (forwarded, path.decision()));
+        // What stood in a segment that a dot segment took away is marked all the same: some server may not take it away.
+        assert!(path.has_parameters() || !again.has_parameters());
+        assert!(path.has_encoded_slash() || !again.has_encoded_slash());
+        assert_eq!(unescaped(forwarded), unescaped(decision));
+        let slashes = |text: &str| text.matches('/').count();
+        assert_eq!(slashes(forwarded), slashes(decision));
+        for (at, _) in decision.match_indices('/') {
+            assert_eq!(slashes(path.forwarded_behind(at)), slashes(&decision[at..]));
+        }
+        let folded = path.decision().folded();
+        assert_eq!(folded.decision().folded().decision(), folded.decision());
+        let readings = path.readings().count();
+        Some(("", slashes(decision).min(6), path.has_parameters(), path.has_encoded_slash(), readings))
+    });
+}
