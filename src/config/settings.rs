@@ -59,7 +59,7 @@ macro_rules! settings {
         /// The static configuration: what a process is told when it starts, each setting in its final value.
         #[derive(Debug, Clone, PartialEq)]
         pub(crate) struct Config {
-            /// Where everything that lasts is kept. From `--data-dir` or `PORTCULLIS_DATA_DIR`, never from the file.
+            /// The directory for all persistent state. From `--data-dir` or `PORTCULLIS_DATA_DIR`, never from the file.
             pub(crate) data_dir: PathBuf,
             $( $(#[doc = $doc])+ pub(crate) $field: $kind, )*
             $( $(#[doc = $group_doc])+ pub(crate) $group: $Group, )*
@@ -108,11 +108,11 @@ macro_rules! settings {
 
 settings! {
     {
-        /// The address of the data plane, where apps call services in clear; "off": nowhere.
+        /// The address of the data plane for plain HTTP; "off": none.
         listen: Option<SocketAddr> = ADDRESS_OR_OFF("127.0.0.1:6500"),
         /// The address of the data plane over TLS. Needs `tls.certificates` or `acme.hosts`.
         tls_listen: Option<SocketAddr> = ADDRESS_OR_OFF("off"),
-        /// Whether calls in clear are sent to TLS (308) instead of being served.
+        /// Whether plain HTTP is redirected to TLS (308) instead of being served.
         http_redirect: bool = SWITCH("false"),
         /// The address of the admin API. Off loopback it needs `admin_tls`.
         admin_listen: SocketAddr = ADDRESS("127.0.0.1:6501"),
@@ -166,14 +166,14 @@ settings! {
         /// What a client sees that asks for a name no certificate has, or for none: "first", the first certificate;
         /// "refuse", none.
         unknown_names: UnknownName = UNKNOWN_NAME("first"),
-        /// Whether HTTP/3 is spoken too, over UDP on the port of `tls_listen`. Experimental: the gateway must be built with
+        /// Whether the gateway speaks HTTP/3 too, over UDP on the port of `tls_listen`. Experimental: the gateway must be built with
         /// the feature "http3".
         http3: bool = SWITCH("false"),
-        /// How long browsers are told to come over TLS only (`Strict-Transport-Security`, on answers over TLS). 0: not.
+        /// How long browsers must use TLS only (`Strict-Transport-Security`, on answers over TLS). 0: no such field.
         hsts_max_age: Duration = TIME("0s"),
-        /// Whether that goes for all subdomains too.
+        /// Whether that includes all subdomains.
         hsts_include_subdomains: bool = SWITCH("false"),
-        /// Whether browsers may have it built in. Needs a year and the subdomains.
+        /// Whether browsers may preload it. Needs `hsts_max_age` of a year and `hsts_include_subdomains`.
         hsts_preload: bool = SWITCH("false"),
         /// Whether clients are asked for a certificate: "off", "optional", "required".
         client_certificates: ClientCertificates = CLIENT_CERTIFICATES("off"),
@@ -196,7 +196,7 @@ settings! {
         /// How the authority is convinced that a name is this gateway's: "tls-alpn-01" on `tls_listen`, which it must reach
         /// on port 443; "http-01" on `listen`, which it must reach on port 80. After a failure the next is tried.
         challenges: Vec<ChallengeKind> = CHALLENGES("tls-alpn-01,http-01"),
-        /// A PEM file with the roots by which the authority's own server is trusted. Empty: those of the system.
+        /// A PEM file with the root certificates for the authority's own server. Empty: those of the system.
         ca_file: Option<PathBuf> = FILE(""),
         /// The id of the key that binds the account to another one you have at the authority (external account binding).
         eab_kid: Option<String> = TEXT(""),
@@ -205,7 +205,7 @@ settings! {
     }
     /// TLS on the admin API.
     admin_tls: AdminTls {
-        /// A PEM file with the certificate of the admin API and what leads to its root.
+        /// A PEM file with the certificate of the admin API and its chain.
         certificate: Option<PathBuf> = FILE(""),
         /// A PEM file with its key.
         key: Option<PathBuf> = FILE(""),
@@ -232,7 +232,7 @@ settings! {
         /// How long they are kept.
         max_age: Duration = TIME("24h"),
     }
-    /// What one caller, and all together, may take.
+    /// Limits on what one caller, and all callers together, may use.
     limits: Limits {
         /// The longest request line; a longer one is 414.
         request_line_bytes: u64 = POSITIVE_BYTES("16KiB"),
@@ -280,9 +280,9 @@ settings! {
         upstream_keep_alive: Duration = POSITIVE_TIME("4s"),
         /// For a free connection to a target; then 503.
         upstream_queue_wait: Duration = TIME("1s"),
-        /// How long connections are still accepted after the order to stop, while `/-/ready` says 503.
+        /// How long connections are still accepted after SIGTERM, while `/-/ready` says 503.
         drain_delay: Duration = TIME("0s"),
-        /// How long calls in flight may take after that.
+        /// How long calls in flight may take after `drain_delay`.
         drain_limit: Duration = TIME("30s"),
     }
     /// The tokens the gateway issues.
@@ -303,7 +303,7 @@ settings! {
         /// Hashes that wait for their turn; beyond it, 503.
         queue: usize = POSITIVE("128"),
     }
-    /// How guessing passwords is made slow.
+    /// How password guessing is throttled.
     lockout: Lockout {
         /// Wrong passwords of one user from one address (of IPv6, its /64) at which the first wait begins.
         failures: usize = POSITIVE("10"),

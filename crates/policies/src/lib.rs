@@ -60,7 +60,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "ip_filter",
-        reason: "whoever may not call from where they are costs nothing more, and uses up nobody's limit",
+        reason: "before the limits: requests it rejects cost nothing more and do not count against them",
         schema: ip_filter::schema,
         build: Build::Step(ip_filter::build),
     },

@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The directory with everything that lasts [env: PORTCULLIS_DATA_DIR] [default: ./data]
+    /// Directory for all persistent state [env: PORTCULLIS_DATA_DIR] [default: ./data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// The configuration file [env: PORTCULLIS_CONFIG] [default: portcullis.toml in the data directory]
@@ -36,16 +36,16 @@ pub(crate) struct Global {
     /// The admin API to talk to [env: PORTCULLIS_ADMIN_URL] [default: the local gateway's]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) admin: Option<String>,
-    /// A PEM file with the roots to trust an admin API on https by [env: PORTCULLIS_ADMIN_CA] [default: the system's]
+    /// PEM file with the root certificates for an admin API on https [env: PORTCULLIS_ADMIN_CA] [default: the system's]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) admin_ca: Option<PathBuf>,
-    /// Send the admin token in clear to an admin API on http on another machine, where everybody on the way can read it
+    /// Send the admin token over plain http to another machine; anybody on the network can read it
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
     /// Write results as JSON, as the admin API gives them
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// How much to tell on stderr: error, warn, info, debug, trace, or a filter by module [env: PORTCULLIS_LOG]
+    /// Log level on stderr: error, warn, info, debug, trace, or a filter by module [env: PORTCULLIS_LOG]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
 }
@@ -62,16 +62,16 @@ pub(crate) enum Command {
     /// Services: the backends that calls go to
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Routes: which requests lead to which service, place or answer
+    /// Routes: which requests go to which service, redirect or fixed answer
     #[command(subcommand)]
     Route(RouteCommand),
-    /// Make the gateway's declarations what a file says, all at once or not at all
+    /// Apply a file of declarations: all of it at once, or nothing
     Apply(Apply),
-    /// Say what a file would change: exit code 0 for nothing, 1 for something, 2 for trouble
+    /// Show what a file would change: exit code 0 if nothing, 1 if something, 2 on errors
     Diff {
         #[command(flatten)]
         file: DeclarationFile,
-        /// Take over objects of other owners that the file declares otherwise
+        /// Take over objects that other owners made and that differ from the file
         #[arg(long)]
         adopt: bool,
     },
@@ -89,15 +89,15 @@ pub(crate) enum Command {
     /// Enrolment tokens: what a service shows when it registers itself
     #[command(subcommand)]
     Enrolment(EnrolmentCommand),
-    /// List the certificates of the data plane, and how it goes with those that are obtained by ACME
+    /// List the certificates of the data plane, and the renewal status of ACME certificates
     Certificates,
-    /// Say where the admin token is
+    /// Show where the admin token is
     Token {
         /// Print the token itself
         #[arg(long)]
         show: bool,
     },
-    /// Say what would become of a call and why: its route, each policy's verdict, its target. Nothing is sent or spent
+    /// Explain what would happen to a call and why: its route, the verdict of each policy, its target. Nothing is sent or spent
     Explain(Explain),
     /// Read the access log
     Logs(LogsCommand),
@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Print the OpenAPI document of the admin API
     Openapi,
-    /// Print what a shell needs to complete commands, options and their values
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
@@ -164,7 +164,7 @@ pub(crate) struct Explain {
 /// `portcullis route`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RouteCommand {
-    /// List every route, the default ones of services too, with what it leads to
+    /// List every route, including the default routes of services, with its destination
     List,
     /// Show a declared route
     Get {
@@ -200,13 +200,13 @@ pub(crate) struct Check {
     /// The declarations as YAML or JSON; '-' is stdin
     #[arg(short, long, value_name = "FILE", required_unless_present = "security")]
     pub(crate) file: Option<PathBuf>,
-    /// Look at settings, files and declarations as an auditor would
+    /// Audit settings, files and declarations for security problems
     #[arg(long)]
     pub(crate) security: bool,
-    /// Look at the declarations of the running gateway instead of a file's
+    /// Check the declarations of the running gateway instead of a file
     #[arg(long, requires = "security", conflicts_with = "file")]
     pub(crate) live: bool,
-    /// From which severity on findings are a failure [default: high]
+    /// Fail if a finding has this severity or a higher one [default: high]
     #[arg(long, value_name = "SEVERITY", requires = "security")]
     pub(crate) fail_on: Option<Severity>,
 }
@@ -219,7 +219,7 @@ pub(crate) struct Apply {
     /// Do not ask, not even on a terminal
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Take over objects of other owners that the file declares otherwise
+    /// Take over objects that other owners made and that differ from the file
     #[arg(long)]
     pub(crate) adopt: bool,
 }
@@ -227,7 +227,7 @@ pub(crate) struct Apply {
 /// `portcullis export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// How they are written [default: yaml, or json with --json]
+    /// Format [default: yaml, or json with --json]
     #[arg(short, long, value_name = "FORM", value_parser = ["yaml", "json"])]
     pub(crate) output: Option<String>,
     /// Only those of this owner [default: of all]
@@ -252,7 +252,7 @@ pub(crate) enum ClientCommand {
         /// The client's name
         name: String,
     },
-    /// Let a client call further services
+    /// Allow a client to call more services
     Grant {
         /// The client's name
         name: String,
@@ -305,11 +305,11 @@ pub(crate) enum UserCommand {
         /// Read the password from the first line of stdin
         #[arg(long)]
         password_stdin: bool,
-        /// What backends are told of the user: a JSON object
+        /// User information that backends receive: a JSON object
         #[arg(long, value_name = "JSON")]
         user_info: Option<String>,
     },
-    /// Let a user log in no more, and end their sessions
+    /// Disable a user: end their sessions and refuse new logins
     Disable {
         /// The user name
         name: String,
@@ -368,7 +368,7 @@ pub(crate) enum EnrolmentCommand {
 /// `portcullis logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsCommand {
-    /// Go on and print each call when it has ended
+    /// Keep running and print each call when it has ended
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only calls of this service: NAME or NAME/VERSION
@@ -443,9 +443,9 @@ pub(crate) struct AuditCommand {
 /// `portcullis audit verify`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VerifyCommand {
-    /// Say whether the audit trail, and every object that it tells of, is what was written; exit code 1 if it is not
+    /// Verify that nobody has altered the audit trail or the objects it describes; exit code 1 if somebody has
     Verify {
-        /// Read the data directory itself, while no gateway runs on it
+        /// Read the data directory directly; no gateway may run on it
         #[arg(long)]
         offline: bool,
     },

@@ -24,7 +24,7 @@ pub(crate) enum ServiceCommand {
         /// NAME
         name: String,
     },
-    /// Registrations: what a service that registered itself may change, and the key to it
+    /// Registrations: services that registered themselves, and their registration keys
     #[command(subcommand)]
     Registration(RegistrationCommand),
 }
@@ -37,12 +37,12 @@ pub(crate) enum RegistrationCommand {
         /// NAME
         name: String,
     },
-    /// Revoke a registration: its key changes nothing any more; the service goes on being called until it is deleted
+    /// Revoke a registration: its key stops working; calls still reach the service until it is deleted
     Revoke {
         /// NAME
         name: String,
     },
-    /// Exchange the registration key for a new one and print it; the former is good for nothing from then on
+    /// Replace the registration key and print the new one; the old one stops working at once
     Rotate {
         /// NAME
         name: String,
@@ -69,7 +69,7 @@ pub(crate) struct PutService {
     /// An audience that bearer tokens may name, beside the usual ones; once for each
     #[arg(long = "audience", value_name = "TEXT")]
     pub(crate) audiences: Vec<String>,
-    /// What is spoken to its instances: auto, http1, h2 (over TLS) or h2c (HTTP/2 in clear) [default: auto]
+    /// Protocol to its instances: auto, http1, h2 (over TLS) or h2c (HTTP/2 in clear) [default: auto]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) protocol: Option<String>,
     /// Whether calls reach it under /NAME/VERSION, beside the routes that lead to it [default: as the gateway's settings

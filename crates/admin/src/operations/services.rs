@@ -59,9 +59,7 @@ pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) ->
         if let [first, ..] = view.routes_to(&id) {
             let routes = view.routes_to(&id).len();
             let others = if routes > 1 { format!(" and {} more", routes - 1) } else { String::new() };
-            return Err(ChangeError::Conflict(format!(
-                "route '{first}'{others} leads to service '{id}'; delete it first"
-            )));
+            return Err(ChangeError::Conflict(format!("delete route '{first}'{others} first")));
         }
         let mut edits = Vec::new();
         let mut others = view.versions(&id.name).iter().filter(|version| **version != id.version);

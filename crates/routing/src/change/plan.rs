@@ -158,7 +158,8 @@ impl Plan {
                 Owner::Api => "api",
                 Owner::Registration => "registration",
             };
-            let message = format!("belongs to '{owner}' and is otherwise there; adopting takes it over");
+            let message =
+                format!("exists, is owned by '{owner}' and differs from the file; run with --adopt to take it over");
             self.problems.push(Problem::new(object.to_string(), message));
         } else {
             self.step(Action::Change, &object, fields, vec![edit]);

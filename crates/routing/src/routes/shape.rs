@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn fuzz_templates_and_declared_paths() {
-        use crate::template::Template;
+        use portcullis_upstream::template::Template;
 
         let seeds = ["/users/{id}/orders", "/a/{x}/{y}/*", "/%2A/é", "/v2/{id}/{rest}", "{{}}", "/{id}{id}", "/}{"];
         crate::fuzzing::run("templates_and_declared_paths", &seeds, |input| {
