@@ -1,4 +1,4 @@
-//! What certificate authorities are to find: posted by the node that orders, looked up in the registry by the others.
+//! ACME challenge store, what certificate authorities are to find: posted by the node that orders, looked up in the registry by the others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};

@@ -1,5 +1,5 @@
-//! Certificates that were obtained, as the registry keeps them: sealed, one row for each host, with how it goes with the
-//! next. A row changes by comparing and setting alone.
+//! Certificate store: certificates that ACME obtained, as the registry keeps them: sealed, one row for each host, with the
+//! renewal status. A row changes by comparing and setting alone.
 
 use std::sync::Arc;
 

@@ -205,7 +205,7 @@ pub struct Session {
     pub rotated_at: u64,
 }
 
-/// A wish to exchange a refresh token for its successor. Times are Unix milliseconds.
+/// A request to exchange a refresh token for its successor. Times are Unix milliseconds.
 #[derive(Debug, Clone)]
 pub struct Rotate {
     /// The session the token belongs to.

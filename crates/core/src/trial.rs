@@ -1,4 +1,4 @@
-//! A call that is only tried: it walks its pipeline to learn what each step says of it. Nothing is sent, taken,
+//! Dry run of a call, for `explain`: it walks its pipeline to learn what each step says of it. Nothing is sent, taken,
 //! spent or recorded.
 
 use std::sync::Arc;

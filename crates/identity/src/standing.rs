@@ -1,4 +1,4 @@
-//! Whether those who were let in are still welcome: asked again and again for calls that go on for long.
+//! Revocation: whether those who were let in are still welcome, asked again and again for calls that go on for long.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the limits of this node remember: for each key the moment up to which it has used its limit.
+//! Rate limiter state, what the limits of this node remember: for each key the moment up to which it has used its limit.
 //!
 //! A key is a keyed hash of the limit's identity (site, kind, name) and of what it counts by, so state outlives every
 //! exchange of a snapshot and every change of a limit's numbers, and nothing needs to be told when a limit goes. The

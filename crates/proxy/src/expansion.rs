@@ -1,4 +1,5 @@
-//! How much the fields that come over one connection may be larger than the bytes they come in.
+//! Header compression bombs (HPACK, QPACK): how much larger the fields that come over one connection may be than the bytes
+//! they come in.
 //!
 //! HPACK and QPACK let a caller name in a byte what it has said before, or what stands in a table that everybody has. So a
 //! few kilobytes could become megabytes towards a service and in the log. Callers are told to remember nothing (the

@@ -1,4 +1,4 @@
-//! What a caller is told before its answer: that it may send its body (RFC 9110 section 15.2.1), and what the service
+//! Interim responses (1xx), what a caller is told before its answer: that it may send its body (RFC 9110 section 15.2.1), and what the service
 //! hints at (RFC 8297).
 
 use std::collections::VecDeque;

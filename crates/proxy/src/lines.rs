@@ -1,4 +1,5 @@
-//! The lines of what a caller says, looked at before a parser sees them: for a length that hyper hides behind a coding.
+//! Request smuggling: looks at raw lines before a parser sees them, for a `Content-Length` that hyper hides behind a
+//! `Transfer-Encoding`.
 
 use memchr::memchr;
 

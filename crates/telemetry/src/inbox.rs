@@ -1,4 +1,4 @@
-//! What waits for the log's thread: the lanes of the workers, and what it is asked for.
+//! The queue of the log's thread, what waits for it: the lanes of the workers, and what it is asked for.
 //!
 //! How nothing is missed, with the thread asleep and awake. The thread says that it sleeps, *then* looks into every
 //! lane under its lock, then sleeps. A worker leaves its record under the lock, *then* reads whether the thread sleeps.

@@ -63,7 +63,7 @@ pub struct Page {
 
 /// A cursor that no page has given out.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("the cursor is none that was given out")]
+#[error("the cursor does not come from an earlier answer")]
 pub struct CursorError;
 
 /// The newest records. Written by the log's thread, read by the admin API.

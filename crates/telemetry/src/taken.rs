@@ -1,4 +1,4 @@
-//! What was taken out of all lanes at one time, and the order in which it is written: that in which the calls ended.
+//! A merged batch: what was taken out of all lanes at one time, and the order in which it is written: that in which the calls ended.
 //!
 //! Each lane has its records in that order, so the lanes are merged. What ended while the thread went from one lane to
 //! the next may come before what ended in a lane that it had just left; that is a matter of microseconds.

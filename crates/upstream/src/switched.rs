@@ -1,4 +1,4 @@
-//! The service's side of a tunnel: a connection to a target that goes on in another protocol than HTTP.
+//! An upgraded connection, the service's side of a tunnel: it goes on in another protocol than HTTP.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What the gateway says of itself and of the caller's way, as the values of fields.
+//! Forwarding fields (`X-Forwarded-*`, `Via`): what the gateway says of itself and of the caller's way.
 
 use std::fmt;
 use std::net::IpAddr;

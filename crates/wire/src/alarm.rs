@@ -1,4 +1,4 @@
-//! Time limits on a call's way, kept by its worker: setting one costs no timer and no look at the clock.
+//! Timeouts on a call's way, kept by its worker: setting one costs no timer and no look at the clock.
 //!
 //! A worker looks around a few times a second anyway, and then wakes whoever has waited for too long. So a limit ends
 //! what it bounds a little late, by up to two looks. Time in which a worker could not look around counts for nobody.

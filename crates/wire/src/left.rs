@@ -1,4 +1,4 @@
-//! How much of a body is still to come, where its head has said so.
+//! `Content-Length`: how much of a body is still to come, where its head has said so.
 
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;

@@ -1,4 +1,4 @@
-//! How long nothing has moved in a body.
+//! Idle timeout of a body: how long nothing has moved in it.
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A file descriptor kept for the moment when there are no more: whoever waits to be let in then is sent away at once, and
+//! Running out of file descriptors (`EMFILE`): one is kept for the moment when there are no more: whoever waits to be let in then is sent away at once, and
 //! does not wait for others to go.
 
 use std::fs::File;

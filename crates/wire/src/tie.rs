@@ -1,5 +1,5 @@
-//! Calls that go on for long end when what their caller was let in by is taken back: whatever streams either way, and a
-//! wait for an answer.
+//! Revocation of calls under way: they end when what their caller was let in by is taken back, whatever streams either way,
+//! and in a wait for an answer.
 //!
 //! Nothing is asked about a call before it has lasted a while, which few do. From then on the worker asks once a second, for
 //! all calls with the same credentials at once.

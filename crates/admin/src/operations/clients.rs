@@ -85,7 +85,7 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
     let client = Client { services: new.services, access_key: Some(access_key.clone()), enabled: true };
     let decide = move |view: &View| {
         if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
-            return Err(ChangeError::Conflict(format!("client '{}' is there already", new.name)));
+            return Err(ChangeError::Conflict(format!("client '{}' already exists", new.name)));
         }
         let taken = client.access_key.as_deref().is_some_and(|access_key| {
             // A client without an access key goes by its name, and only the built-in one has none.

@@ -33,7 +33,7 @@ pub async fn create(changes: &Changes, now: u64, new: NewEnrolment) -> Result<Se
     let name = new.name;
     let decide = move |view: &View| {
         if view.enrolment(&name).is_some() {
-            return Err(ChangeError::Conflict(format!("enrolment token '{name}' is there already")));
+            return Err(ChangeError::Conflict(format!("enrolment token '{name}' already exists")));
         }
         Ok(Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name, Some(enrolment))] })
     };

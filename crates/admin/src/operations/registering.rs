@@ -246,7 +246,7 @@ impl Ask<'_> {
         let service = Service::with_target(said.url.clone(), said.instance.clone());
         let path = self.view.default_routes().of(self.id, &service, Owner::Registration);
         if let Some(path) = path.as_deref().filter(|path| self.view.is_taken(path)) {
-            return Err(ChangeError::Conflict(format!("the path '{path}' is taken by what an operator has declared")));
+            return Err(ChangeError::Conflict(format!("a declared route already uses the path '{path}'")));
         }
         Ok((Edit::Service(self.id.clone(), Some(service)), path))
     }

@@ -1,4 +1,4 @@
-//! Why a request went to the route it went to, and not to the others. Asked by operators; calls never come here.
+//! Match report for `explain`: why a request went to the route it went to, and not to the others. Asked by operators; calls never come here.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
