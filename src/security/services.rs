@@ -199,3 +199,19 @@ pub(super) fn plain_redirect(subject: &Subject<'_>) -> Vec<Place> {
     let found = routes.filter_map(|(name, route)| Some((name, to(route).filter(|to| to.starts_with("http://"))?)));
     found.map(|(name, to)| Place::new(format!("routes.{name}.redirect.to"), to)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policies::KINDS;
+
+    use super::FENCES;
+
+    #[test]
+    fn every_kind_of_policy_is_a_fence_or_known_to_be_none() {
+        // They decide nothing about who may call what; `require` is looked at beside the fences.
+        let none = ["capture", "cors", "grpc_web", "headers", "require"];
+        for kind in KINDS.iter().map(|kind| kind.name) {
+            assert!(FENCES.contains(&kind) != none.contains(&kind), "'{kind}' is new: is it a fence?");
+        }
+    }
+}

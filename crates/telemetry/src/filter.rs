@@ -130,14 +130,14 @@ impl Filter {
 
 /// RFC 3339, or seconds since 1970 with an optional fraction.
 fn moment(text: &str) -> Result<SystemTime, FilterError> {
-    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        text.parse::<f64>().map_err(|_| FilterError::Since)?
+    let since = if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        let seconds = text.parse::<f64>().map_err(|_| FilterError::Since)?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| FilterError::Since)?
     } else {
-        let nanos = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| FilterError::Since)?.unix_timestamp_nanos();
-        let nanos = u64::try_from(nanos.max(0)).map_err(|_| FilterError::Since)?;
-        return Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| FilterError::Since)?;
+        // What is before 1970 is before every call.
+        Duration::try_from(moment - OffsetDateTime::UNIX_EPOCH).unwrap_or_default()
     };
-    let since = Duration::try_from_secs_f64(seconds).map_err(|_| FilterError::Since)?;
     SystemTime::UNIX_EPOCH.checked_add(since).ok_or(FilterError::Since)
 }
 
@@ -189,5 +189,38 @@ mod tests {
         ] {
             assert_eq!(read("since", text).map(|filter| filter.since), Ok(at(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn fuzz_filters() {
+        let seeds = [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00.123456789+01:00",
+            "1769860800.5",
+            "0",
+            "1960-01-01T00:00:00Z",
+            "4xx",
+            "404",
+            "orders/v1",
+            "9999-12-31T23:59:60Z",
+        ];
+        crate::fuzzing::run("filters", &seeds, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return None };
+            let answers = ["service", "status", "since", "path"].map(|name| read(name, text).is_ok());
+            if let Ok(time) = moment(text) {
+                // What is told in another form is the same moment, and whole numbers are seconds.
+                let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("not before 1970");
+                let whole = text.parse::<u64>().ok().filter(|seconds| *seconds < 1 << 53);
+                assert!(whole.is_none_or(|seconds| since == Duration::from_secs(seconds)), "{text}");
+                let again = OffsetDateTime::from_unix_timestamp_nanos(i128::try_from(since.as_nanos()).unwrap_or(0));
+                if let Some(written) = again.ok().and_then(|again| again.format(&Rfc3339).ok()) {
+                    assert_eq!(moment(&written), Ok(time), "{written}");
+                }
+            }
+            if let Ok(StatusMatch::Exact(status)) = text.parse() {
+                assert!((100..=999).contains(&status));
+            }
+            Some((answers, text.len().min(30)))
+        });
     }
 }

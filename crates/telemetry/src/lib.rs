@@ -16,6 +16,9 @@ mod captures;
 mod counters;
 mod file;
 mod filter;
+#[cfg(test)]
+#[path = "../../../fuzz/engine.rs"]
+mod fuzzing;
 mod inbox;
 mod lane;
 mod line;

@@ -263,3 +263,29 @@ fn the_number_of_keys_is_bounded() {
     assert!(keys(MAX_STATIC_KEYS).is_ok() && keys(MAX_STATIC_KEYS + 1).is_err());
     assert!(StaticKeys::new(Vec::new()).expect("none").is_empty());
 }
+
+#[test]
+fn fuzz_foreign_token() {
+    // EC alone: each of thousands of inputs may be verified.
+    let issuer = ec();
+    let (keys, strict) = (issuer.keys(|_| {}), issuer.keys(|trust| trust.types = TokenTypes::Strict));
+    let good = issuer.token(Some("k"), &claims());
+    let machine = issuer
+        .token(None, &json!({"iss": "https://id", "sub": "app", "aud": ["orders"], "exp": NOW + 60, "nonce": "n"}));
+    let none = format!("{}.{}.", base64url(br#"{"alg":"none"}"#), base64url(claims().to_string().as_bytes()));
+    let told = keys.verify(&good, NOW).expect("good");
+    crate::fuzzing::run("foreign_token", &[&good, &machine, &none, "eyJhbGciOiJIUzI1NiJ9.e30.", "a.b.c"], |input| {
+        let Ok(token) = std::str::from_utf8(input) else { return None };
+        // Whatever is done to a token: it says what its issuer signed, or nothing; and the strict take no more than others.
+        match (keys.verify(token, NOW), strict.verify(token, NOW)) {
+            (Ok(found), _) => {
+                assert_eq!(found, told, "{token}");
+                Some("good".to_owned())
+            }
+            (Err(error), strict) => {
+                assert!(strict.is_err(), "{token}");
+                Some(error.to_string())
+            }
+        }
+    });
+}

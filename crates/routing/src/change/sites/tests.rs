@@ -230,3 +230,25 @@ fn registered_services_at_guarded_targets_are_told() {
     let stored = view.service(&id("evil/v1")).expect("there");
     assert_eq!(SharedTargets::of_service(&view, &id("evil/v1"), &stored.value, stored.owner), ["pay/v1"]);
 }
+
+/// Each kind with settings by which it refuses calls; a new one fails here until somebody has asked whether it does.
+#[test]
+fn every_kind_of_policy_is_a_rule_or_known_to_be_none() {
+    // These refuse nothing that a caller past them would get: `require` is looked at by itself, a credential by that.
+    let never = ["capture", "cors", "grpc_web", "api_key", "client_certificate", "require", "headers"];
+    let refusing = [
+        ("acl", json!({"default": "deny"})),
+        ("ip_filter", json!({"deny": ["10.0.0.0/8"]})),
+        ("throttle", json!({"rate": 1, "per": "1h"})),
+        ("rate_limit", json!({"rate": 1, "per": "1h"})),
+        ("request_limits", json!({"body_bytes": 1})),
+        ("bearer", json!({"subject": "client"})),
+    ];
+    for kind in portcullis_policies::KINDS.iter().map(|kind| kind.name) {
+        if let Some((_, settings)) = refusing.iter().find(|(name, _)| *name == kind) {
+            assert!(refuses(kind, settings), "{kind}");
+        } else {
+            assert!(never.contains(&kind), "'{kind}' is new: does it refuse calls? Then `refuses` must know it");
+        }
+    }
+}
