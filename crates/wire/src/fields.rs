@@ -233,6 +233,8 @@ fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> 
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::fields::is_never_seen;
+
     use super::*;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -323,6 +325,20 @@ mod tests {
         }
         for name in NOT_THE_CALLERS.into_iter().filter(|name| *name != "true-client-ip") {
             assert!(spellings(name).all(|spelling| !stays(&spelling)), "{name}");
+        }
+    }
+
+    /// What declarations may ask for is what may be there.
+    #[test]
+    fn a_field_that_is_never_seen_is_one_that_is_taken_away_from_every_call() {
+        let more = ["host", "expect", "te", "forwarded", "x-forwarded-proto", "x-method-override", "proxy"];
+        let kept = ["x-api-key", "true-client-ip", "traceparent", "authorization", "cookie", "x-tenant", "hosts"];
+        for name in NOT_THE_CALLERS.into_iter().chain(more).chain(kept) {
+            for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {
+                let mut map = headers(&[(&spelling, "1")]);
+                strip_request(&mut map, true);
+                assert_eq!(map.is_empty(), is_never_seen(&spelling), "{spelling}");
+            }
         }
     }
 

@@ -254,7 +254,7 @@ mod tests {
                 }
             }
             let path = read(PathMatch::Pattern("/a/{id}/{x}".to_owned())).expect("good");
-            let template = Template::parse(text, &path, "rewrite");
+            let template = Template::parse(text, &path.parameters, "rewrite");
             // Braces come in pairs around what is known, or the template is a problem.
             let is_fine = template.is_ok();
             let known = ["{id}", "{x}", "{rest}"].iter().fold(text.to_owned(), |text, name| text.replace(name, "-"));
