@@ -2,6 +2,7 @@
 
 use super::*;
 use async_trait::async_trait;
+use http::{HeaderMap, Method};
 use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::Path;
 use portcullis_core::model::{Match, PathMatch, PathOptions};
