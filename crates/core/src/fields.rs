@@ -150,13 +150,17 @@ pub(crate) fn normal(byte: u8) -> u8 {
     NORMAL[usize::from(byte)]
 }
 
+/// Names by their first two letters.
+type Group = ([u8; 2], &'static [(Entry, Kind)]);
+
 /// Fields by their first two letters.
-fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
-    match &letters {
-        b"al" => &[(Is("ali-cdn-real-ip"), Address)],
-        b"au" => &[(Is("auth-user"), Believed), (Is("auth-type"), Believed)],
-        b"cd" => &[(Is("cdn-real-ip"), Address), (Is("cdn-src-ip"), Address)],
-        b"cf" => &[
+const PLAIN: &[Group] = &[
+    (*b"al", &[(Is("ali-cdn-real-ip"), Address)]),
+    (*b"au", &[(Is("auth-user"), Believed), (Is("auth-type"), Believed)]),
+    (*b"cd", &[(Is("cdn-real-ip"), Address), (Is("cdn-src-ip"), Address)]),
+    (
+        *b"cf",
+        &[
             (Is("cf-connecting-ip"), Address),
             (Is("cf-connecting-ipv6"), Address),
             (Is("cf-pseudo-ipv4"), Address),
@@ -164,43 +168,55 @@ fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("cf-access-authenticated-user-email"), Believed),
             (Begins("cf-client-cert"), Believed),
         ],
-        b"cl" => &[
+    ),
+    (
+        *b"cl",
+        &[
             (Is("client-ip"), Address),
             (Is("clientip"), Address),
             // RFC 9440.
             (Begins("client-cert"), Believed),
         ],
-        b"co" => &[(Is("connection"), Connection), (Is("content-length"), Connection), (Is("coming-from"), Address)],
-        b"do" => &[(Is("do-connecting-ip"), Address)],
-        b"ex" => &[(Is("expect"), Connection)],
-        b"fa" => &[(Is("fastly-client-ip"), Address), (Is("fastly-ssl"), Believed)],
-        b"fl" => &[(Is("fly-client-ip"), Address)],
-        b"fo" => &[(Is("forwarded"), Gateway), (Is("forwarded-for"), Address), (Is("forwarded-for-ip"), Address)],
-        b"fr" => &[(Is("front-end-https"), Believed)],
-        b"ho" => &[(Is("host"), Connection)],
-        b"ht" => &[
+    ),
+    (*b"co", &[(Is("connection"), Connection), (Is("content-length"), Connection), (Is("coming-from"), Address)]),
+    (*b"do", &[(Is("do-connecting-ip"), Address)]),
+    (*b"ex", &[(Is("expect"), Connection)]),
+    (*b"fa", &[(Is("fastly-client-ip"), Address), (Is("fastly-ssl"), Believed)]),
+    (*b"fl", &[(Is("fly-client-ip"), Address)]),
+    (*b"fo", &[(Is("forwarded"), Gateway), (Is("forwarded-for"), Address), (Is("forwarded-for-ip"), Address)]),
+    (*b"fr", &[(Is("front-end-https"), Believed)]),
+    (*b"ho", &[(Is("host"), Connection)]),
+    (
+        *b"ht",
+        &[
             (Is("http2-settings"), Connection),
             (Is("http-client-ip"), Address),
             (Is("http-host"), Believed),
             (Is("http-proxy"), Believed),
             (Begins("http-x-forwarded"), Believed),
         ],
-        b"im" => &[(Is("impersonate-user"), Believed), (Is("impersonate-group"), Believed)],
-        b"in" => &[(Is("incap-client-ip"), Address)],
-        b"iv" => &[
+    ),
+    (*b"im", &[(Is("impersonate-user"), Believed), (Is("impersonate-group"), Believed)]),
+    (*b"in", &[(Is("incap-client-ip"), Address)]),
+    (
+        *b"iv",
+        &[
             (Is("iv-user"), Believed),
             (Is("iv-user-l"), Believed),
             (Is("iv-groups"), Believed),
             (Is("iv-creds"), Believed),
         ],
-        b"ke" => &[(Is("keep-alive"), Connection)],
-        b"lo" => &[(Is("logon-user"), Believed)],
-        b"me" => &[(Begins("mellon-"), Believed)],
-        b"oa" => &[(Is("oam-remote-user"), Believed)],
-        b"oi" => &[(Begins("oidc-"), Believed)],
-        b"or" => &[(Is("orig-path-info"), Believed), (Is("original-url"), Believed), (Is("origin-url"), Believed)],
-        b"pa" => &[(Is("path-info"), Believed), (Is("path-translated"), Believed)],
-        b"pr" => &[
+    ),
+    (*b"ke", &[(Is("keep-alive"), Connection)]),
+    (*b"lo", &[(Is("logon-user"), Believed)]),
+    (*b"me", &[(Begins("mellon-"), Believed)]),
+    (*b"oa", &[(Is("oam-remote-user"), Believed)]),
+    (*b"oi", &[(Begins("oidc-"), Believed)]),
+    (*b"or", &[(Is("orig-path-info"), Believed), (Is("original-url"), Believed), (Is("origin-url"), Believed)]),
+    (*b"pa", &[(Is("path-info"), Believed), (Is("path-translated"), Believed)]),
+    (
+        *b"pr",
+        &[
             (Is("proxy-connection"), Connection),
             (Is("proxy-authenticate"), Connection),
             (Is("proxy-authorization"), Connection),
@@ -211,7 +227,10 @@ fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("proxy-user"), Believed),
             (Is("proxy-client-ip"), Address),
         ],
-        b"re" => &[
+    ),
+    (
+        *b"re",
+        &[
             (Begins("remote-user"), Believed),
             (Begins("remote-group"), Believed),
             (Is("remote-name"), Believed),
@@ -226,38 +245,40 @@ fn plain(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("request-method"), Believed),
             (Is("rewrite-url"), Believed),
         ],
-        b"sc" => &[(Is("script-name"), Believed), (Is("script-url"), Believed), (Is("script-filename"), Believed)],
-        b"se" => &[(Is("server-name"), Believed), (Is("server-port"), Believed)],
-        b"sh" => &[(Begins("shib-"), Believed)],
-        b"sm" => &[(Begins("sm-user"), Believed), (Is("sm-universalid"), Believed)],
-        b"ss" => &[(Begins("ssl-"), Believed)],
-        b"ta" => &[(Begins("tailscale-user-"), Believed)],
-        b"te" => &[(Is("te"), Connection)],
-        b"tr" => &[
+    ),
+    (*b"sc", &[(Is("script-name"), Believed), (Is("script-url"), Believed), (Is("script-filename"), Believed)]),
+    (*b"se", &[(Is("server-name"), Believed), (Is("server-port"), Believed)]),
+    (*b"sh", &[(Begins("shib-"), Believed)]),
+    (*b"sm", &[(Begins("sm-user"), Believed), (Is("sm-universalid"), Believed)]),
+    (*b"ss", &[(Begins("ssl-"), Believed)]),
+    (*b"ta", &[(Begins("tailscale-user-"), Believed)]),
+    (*b"te", &[(Is("te"), Connection)]),
+    (
+        *b"tr",
+        &[
             (Is("transfer-encoding"), Connection),
             (Is("traceparent"), Trace),
             (Is("tracestate"), Trace),
             (Is("true-client-ip"), Address),
         ],
-        b"un" => &[(Is("unencoded-url"), Believed)],
-        b"up" => &[(Is("upgrade"), Connection)],
-        b"wl" => &[
-            (Is("wl-proxy-client-ip"), Address),
-            (Is("wl-proxy-ssl"), Believed),
-            (Is("wl-proxy-client-cert"), Believed),
-        ],
-        b"x5" => &[(Begins("x509-"), Believed)],
-        _ => &[],
-    }
-}
+    ),
+    (*b"un", &[(Is("unencoded-url"), Believed)]),
+    (*b"up", &[(Is("upgrade"), Connection)]),
+    (
+        *b"wl",
+        &[(Is("wl-proxy-client-ip"), Address), (Is("wl-proxy-ssl"), Believed), (Is("wl-proxy-client-cert"), Believed)],
+    ),
+    (*b"x5", &[(Begins("x509-"), Believed)]),
+];
 
 /// Fields that begin with `x-`, by the two letters behind it.
-fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
-    match &letters {
-        b"ac" => &[(Is("x-accel-mapping"), Believed)],
-        b"am" => &[(Begins("x-amzn-oidc-"), Believed), (Begins("x-amzn-mtls-"), Believed)],
-        b"an" => &[(Is("x-anonymous-consumer"), Believed)],
-        b"ap" => &[
+const EXTENSIONS: &[Group] = &[
+    (*b"ac", &[(Is("x-accel-mapping"), Believed)]),
+    (*b"am", &[(Begins("x-amzn-oidc-"), Believed), (Begins("x-amzn-mtls-"), Believed)]),
+    (*b"an", &[(Is("x-anonymous-consumer"), Believed)]),
+    (
+        *b"ap",
+        &[
             (Is("x-api-key"), Key),
             (Is("x-app-id"), Gateway),
             (Begins("x-apigateway-api-userinfo"), Believed),
@@ -265,18 +286,24 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-appengine-remote-addr"), Address),
             (Begins("x-appengine-user-"), Believed),
         ],
-        b"ar" => &[(Begins("x-arr-"), Believed)],
-        b"au" => &[
+    ),
+    (*b"ar", &[(Begins("x-arr-"), Believed)]),
+    (
+        *b"au",
+        &[
             (Begins("x-auth-request-"), Believed),
             (Is("x-auth-user"), Believed),
             (Is("x-auth-username"), Believed),
             (Begins("x-authenticated"), Believed),
             (Begins("x-authentik-"), Believed),
         ],
-        b"az" => &[(Is("x-azure-clientip"), Address), (Is("x-azure-socketip"), Address)],
-        b"ba" => &[(Is("x-backend-host"), Believed)],
-        b"cd" => &[(Is("x-cdn-src-ip"), Address)],
-        b"cl" => &[
+    ),
+    (*b"az", &[(Is("x-azure-clientip"), Address), (Is("x-azure-socketip"), Address)]),
+    (*b"ba", &[(Is("x-backend-host"), Believed)]),
+    (*b"cd", &[(Is("x-cdn-src-ip"), Address)]),
+    (
+        *b"cl",
+        &[
             (Is("x-client-ip"), Address),
             (Is("x-clientip"), Address),
             (Is("x-client-addr"), Address),
@@ -299,18 +326,24 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Begins("x-client-tls"), Believed),
             (Begins("x-client-ssl"), Believed),
         ],
-        b"co" => &[(Is("x-coming-from"), Address), (Is("x-connecting-ip"), Address), (Begins("x-consumer-"), Believed)],
-        b"cr" => &[(Is("x-credential-identifier"), Believed)],
-        b"en" => &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)],
-        b"fo" => &[
+    ),
+    (*b"co", &[(Is("x-coming-from"), Address), (Is("x-connecting-ip"), Address), (Begins("x-consumer-"), Believed)]),
+    (*b"cr", &[(Is("x-credential-identifier"), Believed)]),
+    (*b"en", &[(Begins("x-envoy-"), Believed), (Begins("x-endpoint-api-userinfo"), Believed)]),
+    (
+        *b"fo",
+        &[
             (Begins("x-forwarded"), Gateway),
             (Is("x-forward-for"), Address),
             (Is("x-forward-proto"), Believed),
             (Is("x-forward-host"), Believed),
         ],
-        b"go" => &[(Begins("x-goog-authenticated-user-"), Believed)],
-        b"ho" => &[(Is("x-host"), Believed), (Is("x-host-override"), Believed)],
-        b"ht" => &[
+    ),
+    (*b"go", &[(Begins("x-goog-authenticated-user-"), Believed)]),
+    (*b"ho", &[(Is("x-host"), Believed), (Is("x-host-override"), Believed)]),
+    (
+        *b"ht",
+        &[
             (Is("x-http-host-override"), Believed),
             (Is("x-http-method-override"), Method),
             (Is("x-http-method"), Method),
@@ -319,16 +352,18 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-http-client-ip"), Address),
             (Is("x-https"), Believed),
         ],
-        b"me" => &[(Is("x-method-override"), Method)],
-        b"ms" => &[
-            (Begins("x-ms-client-principal"), Believed),
-            (Begins("x-ms-token-"), Believed),
-            (Is("x-ms-proxy"), Believed),
-        ],
-        b"mi" => &[(Is("x-middleware-subrequest"), Believed)],
-        b"mt" => &[(Begins("x-mtls-"), Believed)],
-        b"nf" => &[(Is("x-nf-client-connection-ip"), Address)],
-        b"or" => &[
+    ),
+    (*b"me", &[(Is("x-method-override"), Method)]),
+    (
+        *b"ms",
+        &[(Begins("x-ms-client-principal"), Believed), (Begins("x-ms-token-"), Believed), (Is("x-ms-proxy"), Believed)],
+    ),
+    (*b"mi", &[(Is("x-middleware-subrequest"), Believed)]),
+    (*b"mt", &[(Begins("x-mtls-"), Believed)]),
+    (*b"nf", &[(Is("x-nf-client-connection-ip"), Address)]),
+    (
+        *b"or",
+        &[
             (Is("x-original-url"), Believed),
             (Is("x-original-uri"), Believed),
             (Is("x-original-path"), Believed),
@@ -346,10 +381,13 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-originating-ip"), Address),
             (Is("x-orig-client-ip"), Address),
         ],
-        b"ov" => &[(Is("x-override-url"), Believed)],
-        b"pa" => &[(Is("x-path-info"), Believed), (Is("x-path-override"), Believed)],
-        b"po" => &[(Begins("x-pomerium-claim-"), Believed)],
-        b"pr" => &[
+    ),
+    (*b"ov", &[(Is("x-override-url"), Believed)]),
+    (*b"pa", &[(Is("x-path-info"), Believed), (Is("x-path-override"), Believed)]),
+    (*b"po", &[(Begins("x-pomerium-claim-"), Believed)]),
+    (
+        *b"pr",
+        &[
             (Is("x-proxy-url"), Believed),
             (Is("x-proxy-host"), Believed),
             (Is("x-proxy-user"), Believed),
@@ -357,7 +395,10 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-proxyuser-ip"), Address),
             (Is("x-proxy-client-ip"), Address),
         ],
-        b"re" => &[
+    ),
+    (
+        *b"re",
+        &[
             (Is("x-request-id"), Gateway),
             (Begins("x-real-ip"), Gateway),
             (Begins("x-remote-user"), Believed),
@@ -374,20 +415,60 @@ fn extension(letters: [u8; 2]) -> &'static [(Entry, Kind)] {
             (Is("x-rewrite-url"), Believed),
             (Is("x-rewrite-uri"), Believed),
         ],
-        b"sc" => &[(Is("x-scheme"), Believed), (Is("x-script-name"), Believed)],
-        b"so" => &[(Is("x-source-ip"), Address)],
-        b"ss" => &[(Begins("x-ssl"), Believed)],
-        b"su" => &[(Is("x-sucuri-clientip"), Address)],
-        b"tl" => &[(Begins("x-tls-"), Believed)],
-        b"tr" => &[(Is("x-true-client-ip"), Address), (Is("x-true-ip"), Address)],
-        b"ur" => &[(Is("x-url-scheme"), Believed), (Is("x-url-rewrite"), Believed)],
-        b"us" => &[(Is("x-user-json"), Gateway), (Is("x-userinfo"), Believed)],
-        b"ve" => &[(Is("x-vercel-forwarded-for"), Address), (Is("x-vercel-proxied-for"), Address)],
-        b"vo" => &[(Begins("x-vouch-"), Believed)],
-        b"wa" => &[(Is("x-waws-unencoded-url"), Believed)],
-        b"we" => &[(Begins("x-webauth-"), Believed)],
-        _ => &[],
+    ),
+    (*b"sc", &[(Is("x-scheme"), Believed), (Is("x-script-name"), Believed)]),
+    (*b"so", &[(Is("x-source-ip"), Address)]),
+    (*b"ss", &[(Begins("x-ssl"), Believed)]),
+    (*b"su", &[(Is("x-sucuri-clientip"), Address)]),
+    (*b"tl", &[(Begins("x-tls-"), Believed)]),
+    (*b"tr", &[(Is("x-true-client-ip"), Address), (Is("x-true-ip"), Address)]),
+    (*b"ur", &[(Is("x-url-scheme"), Believed), (Is("x-url-rewrite"), Believed)]),
+    (*b"us", &[(Is("x-user-json"), Gateway), (Is("x-userinfo"), Believed)]),
+    (*b"ve", &[(Is("x-vercel-forwarded-for"), Address), (Is("x-vercel-proxied-for"), Address)]),
+    (*b"vo", &[(Begins("x-vouch-"), Believed)]),
+    (*b"wa", &[(Is("x-waws-unencoded-url"), Believed)]),
+    (*b"we", &[(Begins("x-webauth-"), Believed)]),
+];
+
+/// Letters, digits, and whatever is neither.
+const LETTERS: usize = 37;
+
+/// At two letters: one more than the number of their group, or nothing.
+type Index = [[u8; LETTERS]; LETTERS];
+
+static PLAIN_AT: Index = index(PLAIN);
+static EXTENSIONS_AT: Index = index(EXTENSIONS);
+
+const fn index(groups: &[Group]) -> Index {
+    let mut index = [[0; LETTERS]; LETTERS];
+    let mut number = 0;
+    while number < groups.len() {
+        let [one, other] = groups[number].0;
+        index[place(one)][place(other)] = number as u8 + 1;
+        number += 1;
     }
+    index
+}
+
+/// Where a letter in normal form stands.
+const fn place(letter: u8) -> usize {
+    match letter {
+        b'a'..=b'z' => 1 + (letter - b'a') as usize,
+        b'0'..=b'9' => 27 + (letter - b'0') as usize,
+        _ => 0,
+    }
+}
+
+fn plain([one, other]: [u8; 2]) -> &'static [(Entry, Kind)] {
+    of_group(PLAIN, PLAIN_AT[place(one)][place(other)])
+}
+
+fn extension([one, other]: [u8; 2]) -> &'static [(Entry, Kind)] {
+    of_group(EXTENSIONS, EXTENSIONS_AT[place(one)][place(other)])
+}
+
+fn of_group(groups: &'static [Group], number: u8) -> &'static [(Entry, Kind)] {
+    usize::from(number).checked_sub(1).and_then(|at| groups.get(at)).map_or(&[], |(_, entries)| entries)
 }
 
 #[cfg(test)]

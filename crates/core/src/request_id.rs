@@ -7,14 +7,18 @@ use crate::digits::put_hex;
 
 /// The id of a call: 16 random bytes, written as 32 hex digits, or what a trusted caller sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId {
+    text: HeaderValue,
+    /// Whether it is 32 hex digits in lower case for certain.
+    is_hex: bool,
+}
 
 impl RequestId {
     /// Takes over an id, if it is one of 1 to 128 printable ASCII characters without spaces.
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
         let text = value.as_bytes();
         let fine = (1..=128).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
-        fine.then(|| Self(value.clone()))
+        fine.then(|| Self { text: value.clone(), is_hex: false })
     }
 
     /// Makes an id out of 16 random bytes.
@@ -23,27 +27,33 @@ impl RequestId {
         put_hex(&mut text, &random);
         // One piece of memory for the text and for those who share it.
         let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
-        Self(shared.unwrap_or(HeaderValue::from_static("-")))
+        let is_hex = shared.is_ok();
+        Self { text: shared.unwrap_or(HeaderValue::from_static("-")), is_hex }
     }
 
     /// The id as a header value.
     pub fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.text.clone()
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("-")
+        self.text.to_str().unwrap_or("-")
     }
 
-    /// The same as bytes, which nobody looks at to know that they are text.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+    /// The id as the trace of a call is named after it (W3C Trace Context): 32 hex digits in lower case. None if it is none.
+    pub fn trace_id(&self) -> Option<[u8; 32]> {
+        let mut own: [u8; 32] = self.text.as_bytes().try_into().ok()?;
+        if !self.is_hex {
+            own.make_ascii_lowercase();
+            own.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+        }
+        Some(own)
     }
 
     /// Bytes of its text.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 }
 

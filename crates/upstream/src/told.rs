@@ -54,14 +54,7 @@ pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<Header
             text[3..35].copy_from_slice(&parent[3..35]);
             text[53..].copy_from_slice(&parent[53..]);
         }
-        None => {
-            let own: [u8; 32] = id.as_bytes().try_into().unwrap_or(NAMELESS);
-            // All are looked at, so that many are at once.
-            let lower = own.map(|digit| digit | 0x20);
-            let is_digit = |(own, lower): (u8, u8)| (own.wrapping_sub(b'0') < 10) | (lower.wrapping_sub(b'a') < 6);
-            let is_hex = own.into_iter().zip(lower).fold(true, |all, digit| all & is_digit(digit));
-            text[3..35].copy_from_slice(if is_hex { &lower } else { &NAMELESS });
-        }
+        None => text[3..35].copy_from_slice(&id.trace_id().unwrap_or(NAMELESS)),
     }
     let fresh = fresh::bytes();
     put_hex(&mut text[36..52], &fresh[8..]);
