@@ -338,3 +338,20 @@ fn a_websocket_passes_nginx_and_the_gateway() {
     let record = scene.gateway.record("status=101", |_| true);
     assert_eq!(record["client_ip"], CALLER, "{record}");
 }
+
+/// nginx before 1.29 takes a hint for the answer, or waits for ever.
+#[test]
+fn a_service_that_gives_hints_is_answered_through_nginx() {
+    let hinting = Backend::answering(|request| {
+        let body = request.target.clone();
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+        format!("{hint}HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    });
+    let (_scene, nginx) = scene(hinting);
+    for number in 0..3 {
+        for version in ["--http2", "--http1.1"] {
+            let (status, _, body) = nginx.call(&format!("/orders/v1/{number}"), &[version]);
+            assert_eq!((status, body), (200, format!("/{number}").into_bytes()), "{version}");
+        }
+    }
+}

@@ -157,8 +157,9 @@ fn call(
     });
     let (wish, upgrade) = wished.unzip();
     let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
-    // In HTTP/1.0 nothing may come before the answer.
-    let hints = (request.version() == Version::HTTP_11).then(|| {
+    // In HTTP/1.0 nothing may come before the answer, and proxies in front that speak HTTP/1.1 (nginx before 1.29) take a
+    // hint for the answer.
+    let hints = (request.version() == Version::HTTP_11 && !sender.is_proxy).then(|| {
         watch.tell_through();
         Arc::clone(watch) as Arc<dyn Hints>
     });
