@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
-use portcullis_core::ports::{Kind, Registry, Row, Write};
+use portcullis_core::ports::{Expect, Kind, Row, Upkeep, Write};
 use portcullis_identity::MasterKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -29,7 +29,7 @@ struct Stored {
 /// Where accounts are kept.
 pub(super) struct Accounts {
     pub(super) settings: Settings,
-    pub(super) registry: Arc<dyn Registry>,
+    pub(super) registry: Arc<dyn Upkeep>,
     pub(super) master: Arc<MasterKey>,
     pub(super) transport: Transport,
 }
@@ -37,7 +37,7 @@ pub(super) struct Accounts {
 impl Accounts {
     /// The account that is kept, or a new one.
     pub(super) async fn open(&self) -> Result<Account, Failure> {
-        let row = self.registry.get(Kind::AcmeAccount, &self.settings.directory).await.map_err(unkept)?;
+        let row = self.registry.kept(Kind::AcmeAccount, &self.settings.directory).await.map_err(unkept)?;
         let revision = row.as_ref().map(|row| row.revision);
         match row.as_ref().and_then(|row| self.unseal(row)) {
             Some((contact, credentials)) => self.restore(contact, credentials, revision).await,
@@ -49,7 +49,10 @@ impl Accounts {
     pub(super) async fn forget(&self) -> Result<(), Failure> {
         tracing::warn!("the certificate authority does not know our ACME account any more; another one is made");
         let key = self.settings.directory.clone();
-        self.registry.commit(vec![Write::Delete { kind: Kind::AcmeAccount, key }]).await.map_err(unkept)
+        self.registry
+            .keep(vec![Write::Delete { kind: Kind::AcmeAccount, key, expect: Expect::Any }])
+            .await
+            .map_err(unkept)
     }
 
     async fn restore(
@@ -162,7 +165,7 @@ mod tests {
             Ok(answer.body(body.to_string().into()).expect("an answer"))
         });
         let transport = Transport::new(Arc::new(outbound), Arc::new(ManualClock::at(0)));
-        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let registry: Arc<dyn Upkeep> = Arc::new(MemoryRegistry::default());
         let accounts = |contact: &str| Accounts {
             settings: Settings {
                 hosts: vec!["a.example".to_owned()],

@@ -9,7 +9,7 @@ use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
     OrderStatus, RetryPolicy,
 };
-use portcullis_core::ports::{Clock, Outbound, Registry};
+use portcullis_core::ports::{Clock, Outbound, Upkeep};
 use portcullis_identity::MasterKey;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -43,7 +43,7 @@ impl Authority {
     /// The one the settings name. What it is to find goes onto the board.
     pub(crate) fn new(
         settings: Settings,
-        registry: Arc<dyn Registry>,
+        registry: Arc<dyn Upkeep>,
         master: Arc<MasterKey>,
         clock: Arc<dyn Clock>,
         outbound: Arc<dyn Outbound>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Clock, Expect, Kind, RegistryError, Row, Upkeep, Write};
 use portcullis_proxy::challenges::Challenges;
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ struct Stored {
 /// The board: at most one order for each host.
 pub(crate) struct Board {
     hosts: Vec<String>,
-    registry: Arc<dyn Registry>,
+    registry: Arc<dyn Upkeep>,
     jobs: Arc<dyn Jobs>,
     clock: Arc<dyn Clock>,
     posted: RwLock<HashMap<Box<str>, Posted>>,
@@ -73,7 +73,7 @@ impl Board {
     /// An empty board for these hosts. The registry is read by jobs.
     pub(crate) fn new(
         hosts: Vec<String>,
-        registry: Arc<dyn Registry>,
+        registry: Arc<dyn Upkeep>,
         jobs: Arc<dyn Jobs>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -125,7 +125,7 @@ impl Board {
         let row = Row { kind: Kind::Challenge, key: key.clone(), revision: 1, owner: Owner::Api, body };
         let mut writes = self.lapsed().await.map_err(|error| error.to_string())?;
         writes.push(Write::Put { row, expect: Expect::Any });
-        self.registry.commit(writes).await.map_err(|error| error.to_string())?;
+        self.registry.keep(writes).await.map_err(|error| error.to_string())?;
         self.change(|board| {
             board.insert(host.into(), posted);
         });
@@ -134,10 +134,10 @@ impl Board {
 
     /// Forgets what nodes that have died did not take down.
     async fn lapsed(&self) -> Result<Vec<Write>, RegistryError> {
-        let (rows, now) = (self.registry.all(Kind::Challenge).await?, self.clock.unix_millis());
+        let (rows, now) = (self.registry.all_kept(Kind::Challenge).await?, self.clock.unix_millis());
         let is_good = |row: &Row| serde_json::from_str::<Stored>(&row.body).is_ok_and(|stored| stored.until > now);
         let lapsed = rows.into_iter().filter(|row| !is_good(row));
-        Ok(lapsed.map(|row| Write::Delete { kind: Kind::Challenge, key: row.key }).collect())
+        Ok(lapsed.map(|row| Write::Delete { kind: Kind::Challenge, key: row.key, expect: Expect::Any }).collect())
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<Box<str>, Posted>)) {
@@ -178,7 +178,7 @@ impl Board {
     }
 
     async fn read(&self) -> Result<(), RegistryError> {
-        let rows = self.registry.all(Kind::Challenge).await?;
+        let rows = self.registry.all_kept(Kind::Challenge).await?;
         let read = |row: Row| {
             let host = row.key.split_once('/').map_or("", |(host, _)| host);
             let known = self.hosts.iter().find(|known| *known == host)?;
@@ -208,7 +208,9 @@ impl Posting<'_> {
     /// Takes it down everywhere.
     pub(super) async fn take_down(self) {
         let key = self.key.clone();
-        if let Err(error) = self.board.registry.commit(vec![Write::Delete { kind: Kind::Challenge, key }]).await {
+        if let Err(error) =
+            self.board.registry.keep(vec![Write::Delete { kind: Kind::Challenge, key, expect: Expect::Any }]).await
+        {
             tracing::warn!(host = %self.host, %error, "what a certificate authority was to find is still in the registry");
         }
     }

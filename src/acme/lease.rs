@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::call::hex;
-use portcullis_core::ports::{Clock, Kind, Registry, RegistryError};
+use portcullis_core::ports::{Clock, Kind, RegistryError, Upkeep};
 use serde::{Deserialize, Serialize};
 
 use super::row::put_over;
@@ -26,7 +26,7 @@ struct Stored {
 
 /// A lease that nodes compete for.
 pub(super) struct Lease {
-    registry: Arc<dyn Registry>,
+    registry: Arc<dyn Upkeep>,
     clock: Arc<dyn Clock>,
     name: &'static str,
     holder: String,
@@ -40,7 +40,7 @@ pub(super) struct Held<'a> {
 
 impl Lease {
     /// One that this process competes for under a name of its own.
-    pub(super) fn new(name: &'static str, registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(name: &'static str, registry: Arc<dyn Upkeep>, clock: Arc<dyn Clock>) -> Self {
         let mut id = [0; 8];
         aws_lc_rs::rand::fill(&mut id).expect("the generator aborts the process rather than return an error");
         Self { registry, clock, name, holder: hex(&id) }
@@ -48,7 +48,7 @@ impl Lease {
 
     /// Takes it, if nobody else has it.
     pub(super) async fn take(&self) -> Result<Option<Held<'_>>, RegistryError> {
-        let found = self.registry.get(Kind::Lease, self.name).await?;
+        let found = self.registry.kept(Kind::Lease, self.name).await?;
         let stored = found.as_ref().and_then(|row| serde_json::from_str::<Stored>(&row.body).ok());
         let now = self.clock.unix_millis();
         // Further away than the clocks of nodes may differ, it was written by a clock that was ahead, and says nothing.
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn two() -> (Lease, Lease, Arc<ManualClock>) {
-        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let registry: Arc<dyn Upkeep> = Arc::new(MemoryRegistry::default());
         let clock = Arc::new(ManualClock::at(1_000_000));
         let lease = || Lease::new("work", Arc::clone(&registry), Arc::clone(&clock) as Arc<dyn Clock>);
         (lease(), lease(), clock)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use portcullis_core::ports::{Clock, Registry, RegistryError};
+use portcullis_core::ports::{Clock, RegistryError, Upkeep};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::{Obtained, Termination};
@@ -38,7 +38,7 @@ pub(crate) struct Parts {
     /// How the authority is convinced, the best first; at least one.
     pub(crate) challenges: Vec<ChallengeKind>,
     /// Where certificates are kept.
-    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) registry: Arc<dyn Upkeep>,
     /// Seals them.
     pub(crate) master: Arc<MasterKey>,
     /// The time of day.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_core::ports::{Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Expect, Kind, RegistryError, Row, Upkeep, Write};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::tls::Obtained;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl Entry {
 
 /// The certificates of this gateway's hosts, as this node has seen them last.
 pub(super) struct Shelf {
-    registry: Arc<dyn Registry>,
+    registry: Arc<dyn Upkeep>,
     master: Arc<MasterKey>,
     /// In the order of the settings.
     pub(super) entries: Vec<Entry>,
@@ -112,14 +112,14 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// Nothing has been seen yet.
-    pub(super) fn new(hosts: &[String], registry: Arc<dyn Registry>, master: Arc<MasterKey>) -> Self {
+    pub(super) fn new(hosts: &[String], registry: Arc<dyn Upkeep>, master: Arc<MasterKey>) -> Self {
         let empty = |host: &String| Entry { host: host.clone(), kept: Kept::default(), obtained: None, revision: None };
         Self { registry, master, entries: hosts.iter().map(empty).collect() }
     }
 
     /// Looks at what is there now. Whether any certificate is another than before.
     pub(super) async fn refresh(&mut self) -> Result<bool, RegistryError> {
-        let rows = self.registry.all(Kind::Certificate).await?;
+        let rows = self.registry.all_kept(Kind::Certificate).await?;
         let mut has_changed = false;
         for entry in &mut self.entries {
             let row = rows.iter().find(|row| row.key == entry.host);
@@ -167,15 +167,16 @@ impl Shelf {
 
     /// Forgets certificates of hosts that nobody wants any more, long after their end.
     pub(super) async fn forget_old(&self, now: u64) -> Result<(), RegistryError> {
-        let rows = self.registry.all(Kind::Certificate).await?;
+        let rows = self.registry.all_kept(Kind::Certificate).await?;
         let is_wanted = |row: &Row| self.entries.iter().any(|entry| entry.host == row.key);
         let is_old = |row: &Row| {
             let kept: Kept = serde_json::from_str(&row.body).unwrap_or_default();
             kept.renew_at.max(kept.not_before).saturating_add(FORGET) < now
         };
         let old = rows.into_iter().filter(|row| !is_wanted(row) && is_old(row));
-        let gone: Vec<Write> = old.map(|row| Write::Delete { kind: Kind::Certificate, key: row.key }).collect();
-        if gone.is_empty() { Ok(()) } else { self.registry.commit(gone).await }
+        let gone: Vec<Write> =
+            old.map(|row| Write::Delete { kind: Kind::Certificate, key: row.key, expect: Expect::Any }).collect();
+        if gone.is_empty() { Ok(()) } else { self.registry.keep(gone).await }
     }
 
     async fn put(&mut self, position: usize, kept: Kept) -> Result<bool, RegistryError> {

@@ -8,7 +8,7 @@ use portcullis_admin::Renewals as _;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, Write};
+use portcullis_core::ports::{Clock, Expect, Kind, Row, Upkeep, Write};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::challenges::Challenges as _;
 use portcullis_proxy::stage::Stage;
@@ -84,7 +84,7 @@ impl Jobs for Here {
 
 /// What nodes have in common.
 struct Nodes {
-    registry: Arc<dyn Registry>,
+    registry: Arc<dyn Upkeep>,
     master: Arc<MasterKey>,
     clock: Arc<ManualClock>,
     signer: Arc<Signer>,
@@ -221,7 +221,7 @@ async fn what_one_posts_the_other_can_show() {
     assert!(asked.certificate("a.example").await.is_some());
     assert!(asked.certificate("b.example").await.is_none());
     posting.take_down().await;
-    assert!(nodes.registry.all(Kind::Challenge).await.expect("rows").is_empty());
+    assert!(nodes.registry.all_kept(Kind::Challenge).await.expect("rows").is_empty());
     assert_eq!(asked.answer("c.example", "token").await, None, "a host of nobody is not looked up");
     assert_eq!(asked.answer("a.example", "new").await, None);
     assert_eq!(asked.known("a.example", "token"), None, "what was taken down is gone here too");
@@ -256,7 +256,7 @@ async fn a_node_that_was_paused_takes_nothing_of_anothers_down() {
     nodes.clock.advance(Duration::from_secs(601));
     let _next = other.board.post("b.example", "next", "next.print", false).await.expect("posted");
     let keys: Vec<_> =
-        nodes.registry.all(Kind::Challenge).await.expect("rows").into_iter().map(|row| row.key).collect();
+        nodes.registry.all_kept(Kind::Challenge).await.expect("rows").into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["b.example/next"]);
 }
 
@@ -417,9 +417,9 @@ async fn what_nobody_wants_any_more_is_forgotten_in_the_end() {
     };
     let days_ago = |days: u64| (NOW - days * DAY) * 1_000;
     let rows = vec![old("gone.example", days_ago(181)), old("new.example", days_ago(179))];
-    nodes.registry.commit(rows).await.expect("a registry");
+    nodes.registry.keep(rows).await.expect("a registry");
     nodes.step(&mut node).await;
-    let rows = nodes.registry.all(Kind::Certificate).await.expect("rows");
+    let rows = nodes.registry.all_kept(Kind::Certificate).await.expect("rows");
     let keys: Vec<_> = rows.iter().map(|row| row.key.as_str()).collect();
     assert_eq!(keys, ["a.example", "b.example", "new.example"]);
 }
@@ -456,7 +456,7 @@ async fn what_is_kept_is_sealed_and_what_cannot_be_opened_is_ordered_again() {
     let mut node = nodes.node().await;
     nodes.step(&mut node).await;
     nodes.orders();
-    for row in nodes.registry.all(Kind::Certificate).await.expect("rows") {
+    for row in nodes.registry.all_kept(Kind::Certificate).await.expect("rows") {
         assert!(!row.body.contains("CERTIFICATE") && !row.body.contains("PRIVATE"), "{}", row.body);
     }
     nodes.clock.advance(Duration::from_secs(5));

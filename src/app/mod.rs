@@ -30,7 +30,7 @@ use portcullis_core::call::hex;
 use portcullis_core::jobs::Jobs;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::policy::Step;
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, Row, SystemClock, Write};
+use portcullis_core::ports::{Clock, Expect, Kind, Objects, Registry, Row, SystemClock, Upkeep, Write};
 use portcullis_core::secret::Secret;
 use portcullis_core::vital;
 use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Standing, hash_key};
@@ -152,7 +152,10 @@ impl Gateway {
         let obtaining = match (acme, &tls) {
             (Some(acme), Some(tls)) => {
                 let tls = Arc::clone(tls);
-                Some(Obtaining::start(acme, &registry, &master, &clock, &jobs, &upstreams, tls).await?)
+                Some(
+                    Obtaining::start(acme, &(Arc::clone(&registry) as _), &master, &clock, &jobs, &upstreams, tls)
+                        .await?,
+                )
             }
             _ => None,
         };
@@ -195,7 +198,7 @@ impl Gateway {
         let steps: Vec<(&'static str, Step)> =
             request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
         let workshop = Workshop {
-            registry: Arc::clone(&registry),
+            registry: Arc::clone(&registry) as _,
             directory: Arc::clone(&identity.directory),
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
@@ -312,10 +315,10 @@ pub(crate) async fn verify_audit(directory: &Path) -> anyhow::Result<serde_json:
 }
 
 /// The registry belongs to one master key: what it holds sealed could not be opened with another.
-async fn check_master(registry: &dyn Registry, master: &MasterKey, directory: &Path) -> anyhow::Result<()> {
+async fn check_master(registry: &dyn Upkeep, master: &MasterKey, directory: &Path) -> anyhow::Result<()> {
     const KEY: &str = "master_key";
     let body = serde_json::to_string(&master.id())?;
-    match registry.get(Kind::Meta, KEY).await? {
+    match registry.kept(Kind::Meta, KEY).await? {
         Some(row) if row.body == body => Ok(()),
         Some(_) => bail!(
             "the registry in {} belongs to another master key than master.key holds; put the right key back",
@@ -323,7 +326,7 @@ async fn check_master(registry: &dyn Registry, master: &MasterKey, directory: &P
         ),
         None => {
             let row = Row { kind: Kind::Meta, key: KEY.to_owned(), revision: 1, owner: Owner::Api, body };
-            Ok(registry.commit(vec![Write::Put { row, expect: Expect::Absent }]).await?)
+            Ok(registry.keep(vec![Write::Put { row, expect: Expect::Absent }]).await?)
         }
     }
 }
@@ -334,10 +337,8 @@ async fn ensure_default_client(changes: &Changes) -> anyhow::Result<()> {
     let made = changes.submit(move |view| {
         let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
         let missing = view.client(&name).is_none();
-        Ok(Transaction {
-            owner: Owner::Api,
-            edits: missing.then_some(Edit::Client(name, Some(client))).into_iter().collect(),
-        })
+        let edits = missing.then_some(Edit::Client(name.clone(), Some(client))).into_iter().collect();
+        Ok((Transaction { owner: Owner::Api, edits }, ()))
     });
     made.await?;
     Ok(())

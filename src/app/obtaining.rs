@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::jobs::Jobs;
-use portcullis_core::ports::{Clock, Registry};
+use portcullis_core::ports::{Clock, Upkeep};
 use portcullis_identity::MasterKey;
 use portcullis_proxy::challenges::Challenges;
 use portcullis_proxy::tls::Termination;
@@ -27,7 +27,7 @@ impl Obtaining {
     /// Takes up what is kept.
     pub(super) async fn start(
         settings: Settings,
-        registry: &Arc<dyn Registry>,
+        registry: &Arc<dyn Upkeep>,
         master: &Arc<MasterKey>,
         clock: &Arc<dyn Clock>,
         jobs: &Arc<dyn Jobs>,

@@ -153,6 +153,11 @@ impl From<ChangeError> for ApiError {
                     .with_challenge("Bearer realm=\"portcullis\"")
             }
             ChangeError::Registry(error) => Self::from(error),
+            ChangeError::Contended => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "contended",
+                "others change the same objects all the time; nothing was changed",
+            ),
             ChangeError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping"),
         }
     }
@@ -161,9 +166,8 @@ impl From<ChangeError> for ApiError {
 impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Conflict { .. } => Self::conflict("the object has been changed by somebody else"),
-            RegistryError::Full(reason) => Self::from(Refusal::StorageFull { private: reason.into() }),
             RegistryError::Storage(reason) => Self::internal(reason),
+            error => Self::from(Refusal::from(error)),
         }
     }
 }
@@ -250,6 +254,7 @@ mod tests {
         check(ChangeError::Forbidden("x".into()), 403, "forbidden").await;
         check(ChangeError::Unauthenticated("x"), 401, "invalid_credential").await;
         check(ChangeError::Stopping, 503, "stopping").await;
+        check(ChangeError::Contended, 503, "contended").await;
         let conflict = RegistryError::Conflict { kind: "client", key: "x".into() };
         check(conflict.into(), 409, "conflict").await;
     }
@@ -258,6 +263,13 @@ mod tests {
     async fn a_full_disk_is_told_as_one_and_not_where_it_is() {
         let text = check(RegistryError::Full("/var/lib/private is full".into()).into(), 507, "storage_full").await;
         assert!(text.contains("no room on its disk") && !text.contains("private"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_is_away_is_told_as_one_that_may_come_back() {
+        let away = RegistryError::Unavailable("/var/lib/private is locked".into());
+        let text = check(away.into(), 503, "registry_unavailable").await;
+        assert!(text.contains("cannot reach its registry") && !text.contains("private"), "{text}");
     }
 
     #[tokio::test]

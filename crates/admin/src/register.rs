@@ -18,7 +18,7 @@ use portcullis_core::directory::KeyHash;
 use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::model::{Name, ServiceId};
 use portcullis_core::policy::Endpoint;
-use portcullis_core::ports::{Clock, RegistryError};
+use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{Credential, LimitFields, Refusal};
 use portcullis_identity::hash_key;
 use portcullis_routing::change::{ChangeError, Changes};
@@ -145,6 +145,9 @@ fn read<T: FromStr<Err: std::fmt::Display>>(text: &str, field: &str, code: &'sta
     text.parse().map_err(|error: T::Err| Refusal::malformed(code, format!("{field}: {error}")))
 }
 
+/// For the log of a registration that others got in the way of.
+const CONTENDED: &str = "others change the same objects all the time";
+
 fn refuse(error: ChangeError) -> Refusal {
     match error {
         ChangeError::Unauthenticated(private) => Refusal::invalid(Credential::Enrolment, private),
@@ -162,10 +165,9 @@ fn refuse(error: ChangeError) -> Refusal {
         ChangeError::Stopping => {
             Refusal::Overloaded { private: "the gateway is stopping", retry_after: Duration::from_secs(1) }
         }
-        ChangeError::Registry(RegistryError::Full(reason)) => Refusal::StorageFull { private: reason.into() },
-        error @ (ChangeError::NotFound(_) | ChangeError::Stale(_) | ChangeError::Registry(_)) => {
-            Refusal::internal(error.to_string())
-        }
+        ChangeError::Registry(error) => error.into(),
+        ChangeError::Contended => Refusal::Overloaded { private: CONTENDED, retry_after: Duration::from_secs(1) },
+        error @ (ChangeError::NotFound(_) | ChangeError::Stale(_)) => Refusal::internal(error.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ports in memory: a registry that forgets everything with the process, somebody to send requests to, and a clock
 //! that is set by hand.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,8 +14,8 @@ use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum,
 use crate::capture::{Budget, Capture, Exchange};
 use crate::model::Label;
 use crate::ports::{
-    Bounds, Captures, Clock, Expect, Kind, Outbound, OutboundError, Registry, RegistryError, Rotate, Rotation, Row,
-    Session, SessionId, Write,
+    Bounds, Captures, Changed, Clock, Commit, Expect, Kind, News, Objects, Outbound, OutboundError, RegistryError,
+    Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf, TOLD_CHANGES, Upkeep, Version, Write,
 };
 
 #[derive(Debug, Default)]
@@ -25,9 +25,27 @@ struct State {
     trail: Vec<ChainedEntry>,
     /// The objects as the trail leaves them.
     told: Sum,
+    /// What was changed last, up to [`TOLD_CHANGES`].
+    changes: VecDeque<(Version, Kind, String)>,
+    /// What somebody else commits just before each of the next commits.
+    rivals: VecDeque<Vec<Write>>,
+    is_away: bool,
 }
 
 impl State {
+    fn version(&self) -> Version {
+        self.changes.back().map_or(Version::default(), |(version, ..)| *version)
+    }
+
+    /// Notes that an object has been changed.
+    fn note(&mut self, kind: Kind, key: String) {
+        let Version(version) = self.version();
+        self.changes.push_back((Version(version + 1), kind, key));
+        if self.changes.len() as u64 > TOLD_CHANGES {
+            self.changes.pop_front();
+        }
+    }
+
     /// Whether objects are there as they were read.
     fn stand(&self, objects: &[Row]) -> Result<(), RegistryError> {
         let changed = |row: &&Row| self.rows.get(&(row.kind, row.key.clone())) != Some(*row);
@@ -36,38 +54,11 @@ impl State {
             .find(changed)
             .map_or(Ok(()), |row| Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key.clone() }))
     }
-}
 
-/// A registry in memory, for tests and for looking at the rules of the port.
-#[derive(Debug, Default)]
-pub struct MemoryRegistry(Mutex<State>);
-
-impl MemoryRegistry {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Registry for MemoryRegistry {
-    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
-        self.page(kind, "", u32::MAX).await
-    }
-
-    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError> {
-        let state = self.state();
-        let rows = state.rows.range((kind, after.to_owned())..).take_while(|((found, _), _)| *found == kind);
-        Ok(rows.filter(|((_, key), _)| key.as_str() > after).map(|(_, row)| row.clone()).take(limit as usize).collect())
-    }
-
-    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
-        Ok(self.state().rows.get(&(kind, key.to_owned())).cloned())
-    }
-
-    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state();
-        let (mut rows, mut sessions) = (state.rows.clone(), state.sessions.clone());
-        let mut touched = Vec::new();
+    /// Does the writes, or none of them.
+    fn commit(&mut self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
+        let (mut rows, mut sessions) = (self.rows.clone(), self.sessions.clone());
+        let (mut ended, mut changed) = (Vec::new(), Vec::new());
         let mut added: Vec<ChainedEntry> = Vec::new();
         let mut difference = Sum::NONE;
         let mut toggle = |row: Option<&Row>| {
@@ -78,53 +69,162 @@ impl Registry for MemoryRegistry {
             match write {
                 Write::Put { row, expect } => {
                     let key = (row.kind, row.key.clone());
-                    let found = rows.get(&key).map(|row| row.revision);
-                    let met = match expect {
-                        Expect::Any => true,
-                        Expect::Absent => found.is_none(),
-                        Expect::Revision(revision) => found == Some(revision),
-                    };
-                    if !met {
-                        return Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key });
-                    }
+                    met(expect, row.kind, &row.key, rows.get(&key))?;
+                    changed.push(key.clone());
                     toggle(Some(&row));
                     toggle(rows.insert(key, row).as_ref());
                 }
-                Write::Delete { kind, key } => {
-                    toggle(rows.remove(&(kind, key)).as_ref());
+                Write::Delete { kind, key, expect } => {
+                    let key = (kind, key);
+                    met(expect, kind, &key.1, rows.get(&key))?;
+                    if let Some(former) = rows.remove(&key) {
+                        changed.push(key);
+                        toggle(Some(&former));
+                    }
                 }
                 Write::Audit(entry) => {
-                    let head = added.last().or(state.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
+                    let head = added.last().or(self.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
                     added.push(Link::unkeyed().chain(&head, *entry));
                 }
                 Write::EndSessions(of) => {
-                    touched.extend(sessions.values().filter(|session| of.includes(session)).map(|session| session.id));
+                    ended.extend(sessions.values().filter(|session| of.includes(session)).map(|session| session.id));
                     sessions.retain(|_, session| !of.includes(session));
                 }
                 Write::UserInfo { user, user_info } => {
                     for session in sessions.values_mut().filter(|session| session.user == user) {
                         session.user_info = Arc::clone(&user_info);
-                        touched.push(session.id);
+                        ended.push(session.id);
                     }
                 }
             }
         }
-        state.rows = rows;
-        state.sessions = sessions;
+        self.rows = rows;
+        self.sessions = sessions;
         if !added.is_empty() {
-            state.told.toggle(difference);
+            self.told.toggle(difference);
         }
-        state.trail.extend(added);
-        Ok(touched)
+        self.trail.extend(added);
+        let since = self.version();
+        changed.into_iter().filter(|(kind, _)| kind.is_audited()).for_each(|(kind, key)| self.note(kind, key));
+        Ok(Commit { since, version: self.version(), ended })
+    }
+}
+
+/// Whether what is there is what a write expects.
+fn met(expect: Expect, kind: Kind, key: &str, found: Option<&Row>) -> Result<(), RegistryError> {
+    let met = match expect {
+        Expect::Any => true,
+        Expect::Absent => found.is_none(),
+        Expect::Revision(revision) => found.is_some_and(|row| row.revision == revision),
+    };
+    if met { Ok(()) } else { Err(RegistryError::Conflict { kind: kind.as_str(), key: key.to_owned() }) }
+}
+
+/// A registry in memory, for tests and for looking at the rules of the port.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry(Mutex<State>);
+
+impl MemoryRegistry {
+    /// Cannot be reached from now on, or again.
+    pub fn set_away(&self, is_away: bool) {
+        self.held().is_away = is_away;
     }
 
+    /// Has somebody else commit this just before the next commit; called again, just before the one after it.
+    pub fn rival(&self, writes: Vec<Write>) {
+        self.held().rivals.push_back(writes);
+    }
+
+    fn held(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, RegistryError> {
+        let state = self.held();
+        if state.is_away {
+            return Err(RegistryError::Unavailable("it was sent away".to_owned()));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Objects for MemoryRegistry {
+    async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        self.page(kind, "", u32::MAX).await
+    }
+
+    async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError> {
+        let state = self.state()?;
+        let rows = state.rows.range((kind, after.to_owned())..).take_while(|((found, _), _)| *found == kind);
+        Ok(rows.filter(|((_, key), _)| key.as_str() > after).map(|(_, row)| row.clone()).take(limit as usize).collect())
+    }
+
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        Ok(self.state()?.rows.get(&(kind, key.to_owned())).cloned())
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
+        let mut state = self.state()?;
+        if let Some(rival) = state.rivals.pop_front() {
+            state.commit(rival)?;
+        }
+        state.commit(writes)
+    }
+
+    async fn version(&self) -> Result<Version, RegistryError> {
+        Ok(self.state()?.version())
+    }
+
+    async fn changes(&self, after: Version) -> Result<News, RegistryError> {
+        let state = self.state()?;
+        let oldest = state.changes.front().map_or(Version(1), |(version, ..)| *version);
+        if after > state.version() || after.0 + 1 < oldest.0 {
+            return Ok(News::Unknown);
+        }
+        let mut told = BTreeSet::new();
+        let newest_first = state.changes.iter().rev().take_while(|(version, ..)| *version > after);
+        let mut changed: Vec<_> = newest_first
+            .filter(|(_, kind, key)| told.insert((*kind, key.clone())))
+            .map(|(_, kind, key)| Changed {
+                kind: *kind,
+                key: key.clone(),
+                row: state.rows.get(&(*kind, key.clone())).cloned(),
+            })
+            .collect();
+        changed.reverse();
+        Ok(News::Changed(state.version(), changed))
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        let state = self.state()?;
+        let wanted = state.trail.iter().filter(|found| query.wants(&found.entry));
+        let limit = query.limit as usize;
+        Ok(match query.from {
+            AuditFrom::After(seq) => wanted.filter(|found| found.seq > seq).take(limit).cloned().collect(),
+            AuditFrom::Before(seq) => wanted.rev().filter(|found| found.seq < seq).take(limit).cloned().collect(),
+        })
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        let state = self.state()?;
+        let mut walk = Walk::new(Link::unkeyed());
+        state.trail.iter().for_each(|found| walk.step(Some(found.clone())));
+        state.rows.values().for_each(|row| walk.object(&Object::from(row)));
+        let kept = state.trail.last().map(ChainedEntry::head);
+        Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &state.told)))))
+    }
+}
+
+#[async_trait]
+impl Sessions for MemoryRegistry {
     async fn open_session(
         &self,
         session: Session,
         limit: u32,
         stands_on: Vec<Row>,
     ) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         state.stand(&stands_on)?;
         let mut of_user: Vec<_> = state
             .sessions
@@ -143,18 +243,18 @@ impl Registry for MemoryRegistry {
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
-        Ok(self.state().sessions.get(&id).cloned())
+        Ok(self.state()?.sessions.get(&id).cloned())
     }
 
     async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
-        let state = self.state();
+        let state = self.state()?;
         let mut found: Vec<_> = state.sessions.values().filter(|session| session.user == *user).cloned().collect();
         found.sort_by_key(|session| (session.created_at, session.id.0));
         Ok(found)
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let stands = state.stand(&rotate.stands_on);
         let Some(session) = state.sessions.get_mut(&rotate.id).filter(|held| held.expires_at > rotate.now) else {
             return Ok(Rotation::Gone);
@@ -178,11 +278,11 @@ impl Registry for MemoryRegistry {
     }
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
-        Ok(self.state().sessions.remove(&id).is_some())
+        Ok(self.state()?.sessions.remove(&id).is_some())
     }
 
     async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let over = state.sessions.values().filter(|session| session.expires_at <= now).map(|session| session.id);
         let gone: Vec<_> = over.take(limit as usize).collect();
         for id in &gone {
@@ -191,23 +291,27 @@ impl Registry for MemoryRegistry {
         Ok(gone)
     }
 
-    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
-        let state = self.state();
-        let wanted = state.trail.iter().filter(|found| query.wants(&found.entry));
-        let limit = query.limit as usize;
-        Ok(match query.from {
-            AuditFrom::After(seq) => wanted.filter(|found| found.seq > seq).take(limit).cloned().collect(),
-            AuditFrom::Before(seq) => wanted.rev().filter(|found| found.seq < seq).take(limit).cloned().collect(),
-        })
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        let mut state = self.state()?;
+        let ended = state.sessions.values().filter(|session| of.includes(session)).map(|session| session.id).collect();
+        state.sessions.retain(|_, session| !of.includes(session));
+        Ok(ended)
+    }
+}
+
+#[async_trait]
+impl Upkeep for MemoryRegistry {
+    async fn all_kept(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        self.all(kind).await
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
-        let state = self.state();
-        let mut walk = Walk::new(Link::unkeyed());
-        state.trail.iter().for_each(|found| walk.step(Some(found.clone())));
-        state.rows.values().for_each(|row| walk.object(&Object::from(row)));
-        let kept = state.trail.last().map(ChainedEntry::head);
-        Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &state.told)))))
+    async fn kept(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        self.get(kind, key).await
+    }
+
+    async fn keep(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        Write::all_upkeep(&writes)?;
+        self.commit(writes).await.map(drop)
     }
 }
 

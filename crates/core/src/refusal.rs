@@ -147,6 +147,11 @@ pub enum Refusal {
         /// Where, for the operator only.
         private: Cow<'static, str>,
     },
+    /// What the call asks for has to be looked up or kept, and where it is kept cannot be reached at the moment.
+    RegistryAway {
+        /// Why, for the operator only.
+        private: Cow<'static, str>,
+    },
     /// A fault of the gateway itself.
     Internal {
         /// What happened, for the operator only.
@@ -314,6 +319,12 @@ impl Refusal {
             Self::StorageFull { .. } => {
                 (507, "storage_full", "Insufficient storage", "the gateway has no room on its disk to keep this".into())
             }
+            Self::RegistryAway { .. } => (
+                503,
+                "registry_unavailable",
+                "Registry unavailable",
+                "the gateway cannot reach its registry at the moment".into(),
+            ),
             Self::Internal { .. } => (500, "internal", "Internal error", "the gateway failed on this call".into()),
         };
         Facts {
@@ -332,7 +343,7 @@ impl Refusal {
                 Self::TooManyRequests { retry_after, .. } | Self::LoginLocked { retry_after, .. } => {
                     Some((retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)).max(1))
                 }
-                Self::UpstreamBusy | Self::NoTarget => Some(1),
+                Self::UpstreamBusy | Self::NoTarget | Self::RegistryAway { .. } => Some(1),
                 _ => None,
             },
             allow: match self {
@@ -355,6 +366,7 @@ impl Refusal {
             | Self::UpstreamBroken { private }
             | Self::UpstreamForbidden { private }
             | Self::StorageFull { private }
+            | Self::RegistryAway { private }
             | Self::Internal { private } => Some(private),
             Self::Overloaded { private, .. } | Self::LoginLocked { private, .. } => Some(private),
             Self::TooManyRequests { limit, .. } => Some(limit),

@@ -30,21 +30,10 @@ pub enum IdentityError {
     Crypto(&'static str),
 }
 
-/// A failed registry as a call sees it.
-pub(crate) fn refuse_registry(error: RegistryError) -> Refusal {
-    match error {
-        RegistryError::Conflict { .. } => {
-            Refusal::Conflict { detail: "the object has been changed by somebody else".into() }
-        }
-        RegistryError::Full(reason) => Refusal::StorageFull { private: reason.into() },
-        RegistryError::Storage(reason) => Refusal::internal(format!("the registry failed: {reason}")),
-    }
-}
-
 /// A fault of this crate as a call sees it.
 pub(crate) fn refuse_fault(error: IdentityError) -> Refusal {
     match error {
-        IdentityError::Registry(error) => refuse_registry(error),
+        IdentityError::Registry(error) => error.into(),
         other => Refusal::internal(other.to_string()),
     }
 }

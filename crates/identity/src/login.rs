@@ -16,7 +16,7 @@ use portcullis_core::secret::Secret;
 use serde::{Serialize, Serializer};
 
 use crate::access_tokens::AccessTokens;
-use crate::error::{refuse_fault, refuse_registry};
+use crate::error::refuse_fault;
 use crate::lockout::{Lockout, Whence};
 use crate::master::MasterKey;
 use crate::passwords::Passwords;
@@ -190,7 +190,7 @@ impl Login {
         }
         let mut stands_on = vec![row, self.client_row(&through.client).await?];
         if let Some(key) = &through.key {
-            let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(refuse_registry)?;
+            let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(Refusal::from)?;
             stands_on.push(row.ok_or_else(|| refused("the API key was taken back during the login"))?);
         }
         let now = parts.clock.unix_millis();
@@ -233,7 +233,7 @@ impl Login {
         let Login { parts, settings } = self;
         let successor = shown.successor().ok_or_else(|| refused("the session has run out of refresh tokens"))?;
         // Everything is looked at first, so that a refused refresh uses nothing up.
-        let session = parts.registry.session(shown.session).await.map_err(refuse_registry)?;
+        let session = parts.registry.session(shown.session).await.map_err(Refusal::from)?;
         let Some(session) = session else {
             parts.sessions.forget(shown.session);
             return Err(refused("the session has ended"));
@@ -287,7 +287,7 @@ impl Login {
 
     /// A client as it stands in the registry, which knows of a change before the directory does.
     async fn client_row(&self, client: &Label) -> Result<Row, Refusal> {
-        let row = self.parts.registry.get(Kind::Client, client.as_str()).await.map_err(refuse_registry)?;
+        let row = self.parts.registry.get(Kind::Client, client.as_str()).await.map_err(Refusal::from)?;
         let is_enabled = |row: &Row| serde_json::from_str::<Client>(&row.body).is_ok_and(|client| client.enabled);
         row.filter(is_enabled).ok_or_else(|| unknown_client(client))
     }
@@ -301,7 +301,7 @@ impl Login {
     }
 
     async fn end(&self, session: SessionId) -> Result<(), Refusal> {
-        self.parts.registry.end_session(session).await.map_err(refuse_registry)?;
+        self.parts.registry.end_session(session).await.map_err(Refusal::from)?;
         self.parts.sessions.forget(session);
         Ok(())
     }
@@ -341,7 +341,7 @@ fn unknown_client(client: &Label) -> Refusal {
 }
 
 fn changing() -> Refusal {
-    refuse_registry(RegistryError::Storage("a user or client changes all the time".to_owned()))
+    Refusal::Overloaded { private: "a user or client changes all the time", retry_after: Duration::from_secs(1) }
 }
 
 /// What the registry did; none if something it would stand on was changed meanwhile.
@@ -349,7 +349,7 @@ fn unless_changed<T>(done: Result<T, RegistryError>) -> Result<Option<T>, Refusa
     match done {
         Ok(done) => Ok(Some(done)),
         Err(RegistryError::Conflict { .. }) => Ok(None),
-        Err(error) => Err(refuse_registry(error)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use portcullis_core::model::Label;
-use portcullis_core::ports::{Clock, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
+use portcullis_core::ports::{Clock, Commit, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -245,21 +245,21 @@ impl Sessions {
     }
 
     /// Commits writes, and forgets what is remembered of every session they are about, whatever the registry had of them.
-    /// Returns how many it had. It is done to its end, also where nobody waits for it any more.
-    pub async fn write(self: &Arc<Self>, writes: Vec<Write>) -> Result<usize, RegistryError> {
+    /// It is done to its end, also where nobody waits for it any more.
+    pub async fn write(self: &Arc<Self>, writes: Vec<Write>) -> Result<Commit, RegistryError> {
         let sessions = Arc::clone(self);
         let done = tokio::spawn(async move { sessions.write_and_forget(writes).await }).await;
         done.unwrap_or_else(|error| Err(RegistryError::Storage(format!("a write was cut off: {error}"))))
     }
 
-    async fn write_and_forget(&self, writes: Vec<Write>) -> Result<usize, RegistryError> {
+    async fn write_and_forget(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
         let whose: Vec<_> = writes.iter().filter_map(about).collect();
-        let written = self.registry.write(writes).await;
+        let written = self.registry.commit(writes).await;
         // Also where it failed: it may be on disk all the same.
         whose.iter().for_each(|of| self.forget_all_of(of));
-        let touched = written?;
-        touched.iter().for_each(|session| self.forget(*session));
-        Ok(touched.len())
+        let done = written?;
+        done.ended.iter().for_each(|session| self.forget(*session));
+        Ok(done)
     }
 
     /// Takes sessions whose time is over out of the registry and out of what is remembered; returns how many.
@@ -275,7 +275,8 @@ impl Sessions {
         }
     }
 
-    fn forget_all_of(&self, of: &SessionsOf) {
+    /// Forgets what was read of these sessions before, for they may have ended or changed without this node.
+    pub fn forget_all_of(&self, of: &SessionsOf) {
         let Ends { users, clients, .. } = &self.ends;
         match of {
             SessionsOf::User(name) => self.ends.end(&users[usize::from(self.ends.place(name.as_str()))]),
@@ -319,6 +320,7 @@ mod tests {
     use super::*;
     use crate::testing::{Gate, GatedRegistry, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
+    use portcullis_core::ports::Sessions as _;
 
     fn id(number: u8) -> SessionId {
         SessionId([number; 16])
@@ -471,7 +473,8 @@ mod tests {
             let live = Arc::new(LiveSession::from(&session(id(1), "ada", "{}")));
             let before = sessions.epoch(id(1));
             assert!(sessions.remember(&live, before));
-            assert_eq!(sessions.write(vec![write.clone()]).await.expect("written"), 0, "the registry has none");
+            let done = sessions.write(vec![write.clone()]).await.expect("written");
+            assert!(done.ended.is_empty(), "the registry has none");
             assert_eq!(sessions.cached(id(1)).is_none(), ends, "{write:?}");
             assert_eq!(sessions.remember(&live, before), !ends, "{write:?}: read before, remembered after");
             assert!(sessions.remember(&live, sessions.epoch(id(1))) && sessions.cached(id(1)).is_some(), "a new one");

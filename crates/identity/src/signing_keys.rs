@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Clock, Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Clock, Expect, Kind, RegistryError, Row, Upkeep, Write};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -103,14 +103,14 @@ impl SigningKeys {
     /// Loads the keys, making the first one where there is none yet. Another master key than the one they were
     /// sealed with is [`IdentityError::Sealed`].
     pub async fn load_or_create(
-        registry: &dyn Registry,
+        registry: &dyn Upkeep,
         master: &MasterKey,
         clock: &dyn Clock,
     ) -> Result<Self, IdentityError> {
         if let Some(keys) = Self::load(registry, master).await? {
             return Ok(keys);
         }
-        match registry.commit(first_key(registry, master, clock).await?).await {
+        match registry.keep(first_key(registry, master, clock).await?).await {
             // Another node was faster; its key is ours as well.
             Ok(()) | Err(RegistryError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -119,14 +119,14 @@ impl SigningKeys {
         keys.ok_or_else(|| IdentityError::Corrupt { what: "the set of signing keys".to_owned() })
     }
 
-    async fn load(registry: &dyn Registry, master: &MasterKey) -> Result<Option<Self>, IdentityError> {
-        let rows = registry.all(Kind::SigningKey).await?;
+    async fn load(registry: &dyn Upkeep, master: &MasterKey) -> Result<Option<Self>, IdentityError> {
+        let rows = registry.all_kept(Kind::SigningKey).await?;
         if rows.is_empty() {
             return Ok(None);
         }
         let mut keys = rows.iter().map(|row| SigningKey::open(row, master)).collect::<Result<Vec<_>, _>>()?;
         keys.sort_by_key(|key| key.created_at);
-        let row = registry.get(Kind::Meta, ACTIVE_KEY_ROW).await?;
+        let row = registry.kept(Kind::Meta, ACTIVE_KEY_ROW).await?;
         let named: Option<ActiveKey> = row.and_then(|row| serde_json::from_str(&row.body).ok());
         let active = named.and_then(|named| keys.iter().position(|key| *key.kid == *named.kid));
         let active = active.unwrap_or(keys.len() - 1);
@@ -207,11 +207,7 @@ impl SigningKey {
     }
 }
 
-async fn first_key(
-    registry: &dyn Registry,
-    master: &MasterKey,
-    clock: &dyn Clock,
-) -> Result<Vec<Write>, IdentityError> {
+async fn first_key(registry: &dyn Upkeep, master: &MasterKey, clock: &dyn Clock) -> Result<Vec<Write>, IdentityError> {
     let fault = |_| IdentityError::Crypto("a signing key could not be made");
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(fault)?;
     let private = Zeroizing::new(pair.to_pkcs8v1().map_err(fault)?.as_ref().to_vec());
@@ -222,7 +218,7 @@ async fn first_key(
         .map_err(|_| IdentityError::Crypto("a signing key could not be sealed"))?;
     let stored =
         StoredKey { alg: ALG.to_owned(), created_at: clock.unix_millis(), public, private: STANDARD.encode(sealed) };
-    let former = registry.get(Kind::Meta, ACTIVE_KEY_ROW).await?.map(|row| row.revision);
+    let former = registry.kept(Kind::Meta, ACTIVE_KEY_ROW).await?.map(|row| row.revision);
     let active = row(Kind::Meta, ACTIVE_KEY_ROW, former.unwrap_or(0) + 1, &ActiveKey { kid: kid.clone() })?;
     Ok(vec![
         Write::Put { row: active, expect: former.map_or(Expect::Absent, Expect::Revision) },
@@ -279,8 +275,8 @@ mod tests {
         let first = keys(&registry, &master).await.expect("made");
         let again = keys(&registry, &master).await.expect("found");
         assert_eq!(first.jwks(), again.jwks());
-        assert_eq!(registry.all(Kind::SigningKey).await.expect("rows").len(), 1);
-        let row = registry.all(Kind::SigningKey).await.expect("rows").remove(0);
+        assert_eq!(registry.all_kept(Kind::SigningKey).await.expect("rows").len(), 1);
+        let row = registry.all_kept(Kind::SigningKey).await.expect("rows").remove(0);
         assert_eq!(row.key, first.active_kid());
         let stored: Value = serde_json::from_str(&row.body).expect("JSON");
         assert_eq!((&stored["alg"], &stored["created_at"]), (&Value::from("ES256"), &Value::from(1_000_000)));
@@ -321,12 +317,12 @@ mod tests {
         let other = keys(&registry, &MasterKey::generate().0).await;
         assert!(matches!(other, Err(IdentityError::Sealed { .. })));
         // The same sealed key under another id.
-        let mut row = registry.all(Kind::SigningKey).await.expect("rows").remove(0);
+        let mut row = registry.all_kept(Kind::SigningKey).await.expect("rows").remove(0);
         row.key = "renamed".to_owned();
-        registry.commit(vec![Write::Put { row: row.clone(), expect: Expect::Absent }]).await.expect("written");
+        registry.keep(vec![Write::Put { row: row.clone(), expect: Expect::Absent }]).await.expect("written");
         assert!(matches!(keys(&registry, &master).await, Err(IdentityError::Sealed { .. })));
         row.body = "{}".to_owned();
-        registry.commit(vec![Write::Put { row, expect: Expect::Any }]).await.expect("written");
+        registry.keep(vec![Write::Put { row, expect: Expect::Any }]).await.expect("written");
         assert!(matches!(keys(&registry, &master).await, Err(IdentityError::Corrupt { .. })));
     }
 
@@ -334,7 +330,7 @@ mod tests {
     async fn a_key_stands_under_its_own_thumbprint_only() {
         let (registry, master) = (MemoryRegistry::default(), MasterKey::generate().0);
         keys(&registry, &master).await.expect("made");
-        let mut row = registry.all(Kind::SigningKey).await.expect("rows").remove(0);
+        let mut row = registry.all_kept(Kind::SigningKey).await.expect("rows").remove(0);
         let mut stored: StoredKey = serde_json::from_str(&row.body).expect("a key");
         let sealed = STANDARD.decode(&stored.private).expect("base64");
         let private = master.open(&purpose(&row.key), &sealed).expect("opens");
@@ -342,7 +338,7 @@ mod tests {
         row.key = "another".to_owned();
         stored.private = STANDARD.encode(master.seal(&purpose("another"), &private).expect("seals"));
         row.body = serde_json::to_string(&stored).expect("JSON");
-        registry.commit(vec![Write::Put { row, expect: Expect::Absent }]).await.expect("written");
+        registry.keep(vec![Write::Put { row, expect: Expect::Absent }]).await.expect("written");
         assert!(matches!(keys(&registry, &master).await, Err(IdentityError::Corrupt { .. })));
     }
 
@@ -353,8 +349,8 @@ mod tests {
         // Both have looked and found nothing.
         let one = first_key(&registry, &master, &clock).await.expect("made");
         let other = first_key(&registry, &master, &clock).await.expect("made");
-        registry.commit(one).await.expect("written");
-        assert!(matches!(registry.commit(other).await, Err(RegistryError::Conflict { .. })));
+        registry.keep(one).await.expect("written");
+        assert!(matches!(registry.keep(other).await, Err(RegistryError::Conflict { .. })));
         let (one, other) = (keys(&registry, &master).await, keys(&registry, &master).await);
         assert_eq!(one.expect("loaded").active_kid(), other.expect("loaded").active_kid());
     }

@@ -108,7 +108,7 @@ mod tests {
             let registry = Arc::new(MemoryRegistry::default());
             let opened = Session { expires_at, ..session(SessionId([1; 16]), "ada", "{}") };
             let (id, live) = (opened.id, Arc::new(LiveSession::from(&opened)));
-            portcullis_core::ports::Registry::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
+            portcullis_core::ports::Sessions::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
             let (clock, lasts) = (Arc::new(ManualClock::at(99)), Duration::from_secs(ttl));
             let sessions = Arc::new(Sessions::new(registry, clock.clone(), lasts, 1 << 20));
             if remembered {

@@ -11,7 +11,8 @@ use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
-    Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+    self, Commit, Expect, Kind, News, Objects, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf,
+    Upkeep, Version, Write,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -133,7 +134,7 @@ impl House {
 
     /// Takes a client out, with its sessions.
     pub(crate) async fn delete_client(&self, client: &str) {
-        let delete = Write::Delete { kind: Kind::Client, key: client.to_owned() };
+        let delete = Write::Delete { kind: Kind::Client, key: client.to_owned(), expect: Expect::Any };
         self.write(vec![delete, Write::EndSessions(SessionsOf::Client(label(client)))]).await;
         self.publish(client, None);
     }
@@ -153,7 +154,7 @@ impl House {
     }
 }
 
-/// Holds the answer of [`Registry::session`], or the start of [`Registry::open_session`] and [`Registry::rotate`], until it
+/// Holds the answer of [`ports::Sessions::session`], or the start of [`ports::Sessions::open_session`] and [`ports::Sessions::rotate`], until it
 /// is opened.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<GateState>);
@@ -228,7 +229,7 @@ impl GatedRegistry {
 }
 
 #[async_trait]
-impl Registry for GatedRegistry {
+impl Objects for GatedRegistry {
     async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
         self.inner.all(kind).await
     }
@@ -241,10 +242,29 @@ impl Registry for GatedRegistry {
         self.inner.get(kind, key).await
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
-        self.inner.write(writes).await
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
+        self.inner.commit(writes).await
     }
 
+    async fn version(&self) -> Result<Version, RegistryError> {
+        self.inner.version().await
+    }
+
+    async fn changes(&self, after: Version) -> Result<News, RegistryError> {
+        self.inner.changes(after).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        self.inner.audit(query).await
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        self.inner.verify_audit().await
+    }
+}
+
+#[async_trait]
+impl ports::Sessions for GatedRegistry {
     async fn open_session(
         &self,
         session: Session,
@@ -279,11 +299,22 @@ impl Registry for GatedRegistry {
         self.inner.prune_sessions(now, limit).await
     }
 
-    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
-        self.inner.audit(query).await
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        self.inner.end_sessions(of).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for GatedRegistry {
+    async fn all_kept(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        self.inner.all_kept(kind).await
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
-        self.inner.verify_audit().await
+    async fn kept(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        self.inner.kept(kind, key).await
+    }
+
+    async fn keep(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        self.inner.keep(writes).await
     }
 }

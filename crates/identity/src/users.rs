@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use crate::error::refuse_registry;
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
 
@@ -82,7 +81,7 @@ pub enum UserError {
 
 impl From<RegistryError> for UserError {
     fn from(error: RegistryError) -> Self {
-        Self::Refused(refuse_registry(error))
+        Self::Refused(error.into())
     }
 }
 
@@ -205,11 +204,15 @@ impl Users {
         let changing = self.changing.lock().await;
         let row = self.expected(username, expected).await?;
         let told = self.told(actor, username, row.revision, StoredUser::read(&row).ok().as_ref(), None, false);
-        let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned() };
+        let expect = Expect::Revision(row.revision);
+        let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned(), expect };
         let end = Write::EndSessions(SessionsOf::User(username.clone()));
-        self.sessions.write(vec![delete, end, told]).await?;
+        let done = self.sessions.write(vec![delete, end, told]).await;
         drop(changing);
-        Ok(())
+        match done {
+            Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
+            other => Ok(other.map(drop)?),
+        }
     }
 
     /// The sessions of a user that have not expired, the oldest first.
@@ -243,14 +246,14 @@ impl Users {
             before: Some(json!({"sessions": which}).to_string()),
             after: Some(json!({"sessions": "[ended]"}).to_string()),
         }));
-        let ended = self.sessions.write(vec![Write::EndSessions(of), told]).await?;
+        let done = self.sessions.write(vec![Write::EndSessions(of), told]).await?;
         drop(changing);
-        Ok(ended)
+        Ok(done.ended.len())
     }
 
     /// A user with its password hash, for login.
     pub(crate) async fn stored(&self, username: &Label) -> Result<Option<(Row, StoredUser)>, Refusal> {
-        let row = self.registry.get(Kind::User, username.as_str()).await.map_err(refuse_registry)?;
+        let row = self.registry.get(Kind::User, username.as_str()).await.map_err(Refusal::from)?;
         let Some(row) = row else { return Ok(None) };
         match StoredUser::read(&row) {
             Ok(stored) => Ok(Some((row, stored))),
@@ -376,6 +379,7 @@ mod tests {
     use crate::sessions::LiveSession;
     use crate::testing::{HERE, actor, label, limits, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
+    use portcullis_core::ports::{Objects as _, Sessions as _};
     use serde_json::json;
     use std::time::Duration;
 

@@ -237,5 +237,6 @@ async fn tell(
 ) -> Result<(), ApiError> {
     let time = state.clock.unix_millis();
     let entry = AuditEntry { time, actor, action, kind: "capture".to_owned(), key, revision: 0, before, after: None };
-    Ok(state.registry.commit(vec![Write::Audit(Box::new(entry))]).await?)
+    state.registry.commit(vec![Write::Audit(Box::new(entry))]).await?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
-use super::{check_brought_key, missing, submit};
+use super::{check_brought_key, missing};
 use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::handle::handle;
@@ -95,12 +95,12 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
             return Err(ChangeError::Conflict("the access key belongs to a client already".into()));
         }
         let edits = vec![
-            Edit::Client(new.name.clone(), Some(client)),
-            Edit::ClientSecret(new.name, handle(HANDLE_DIGITS), Some(secret)),
+            Edit::Client(new.name.clone(), Some(client.clone())),
+            Edit::ClientSecret(new.name.clone(), handle(HANDLE_DIGITS), Some(secret.clone())),
         ];
-        Ok(Transaction { owner: Owner::Api, edits })
+        Ok((Transaction { owner: Owner::Api, edits }, ()))
     };
-    let committed = changes.submit(decide).await?;
+    let (committed, ()) = changes.submit(decide).await?;
     let revision = committed.revisions.first().copied().unwrap_or_default();
     Ok(Issued { access_key, secret_key, revision })
 }
@@ -113,20 +113,21 @@ pub async fn change(
     conditions: Conditions,
 ) -> Result<Changed, ChangeError> {
     check_grants(&change.services)?;
-    let (committed, (client, owner)) = submit(changes, move |view| {
-        let Some(stored) = view.client(&name).cloned() else {
-            return Err(missing(format!("client '{name}'"), &conditions));
-        };
-        conditions.check(Some(stored.revision))?;
-        let client = Client {
-            services: change.services,
-            enabled: change.enabled.unwrap_or(stored.value.enabled),
-            access_key: stored.value.access_key.clone(),
-        };
-        let edits = vec![Edit::Client(name, Some(client.clone()))];
-        Ok((Transaction { owner: Owner::Api, edits }, (client, stored.owner)))
-    })
-    .await?;
+    let (committed, (client, owner)) = changes
+        .submit(move |view| {
+            let Some(stored) = view.client(&name).cloned() else {
+                return Err(missing(format!("client '{name}'"), &conditions));
+            };
+            conditions.check(Some(stored.revision))?;
+            let client = Client {
+                services: change.services.clone(),
+                enabled: change.enabled.unwrap_or(stored.value.enabled),
+                access_key: stored.value.access_key.clone(),
+            };
+            let edits = vec![Edit::Client(name.clone(), Some(client.clone()))];
+            Ok((Transaction { owner: Owner::Api, edits }, (client, stored.owner)))
+        })
+        .await?;
     let revision = committed.revisions.first().copied().unwrap_or_default();
     Ok(Changed { client, revision, owner })
 }
@@ -143,10 +144,10 @@ pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> R
         let keys = view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None));
         let secrets = view.secrets(&name).map(|(id, _)| Edit::ClientSecret(name.clone(), id.to_owned(), None));
         let mut edits: Vec<_> = keys.chain(secrets).collect();
-        edits.push(Edit::Client(name, None));
-        Ok(Transaction { owner: Owner::Api, edits })
+        edits.push(Edit::Client(name.clone(), None));
+        Ok((Transaction { owner: Owner::Api, edits }, ()))
     };
-    changes.submit(decide).await.map(|_| ())
+    changes.submit(decide).await.map(drop)
 }
 
 /// A random access key.

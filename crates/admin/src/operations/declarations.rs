@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::clients::fresh_access_key;
 use super::names;
 use super::services::MAX_VERSIONS;
-use super::submit;
 use crate::conditions::Conditions;
 use crate::declaration::{Reading, unshadowed};
 
@@ -92,18 +91,19 @@ pub async fn apply(
         // What cannot be read does not keep other changes waiting.
         return Err(ChangeError::Invalid(planned(&changes.view(), &reading, adopt, &dry_run).problems));
     }
-    let (_, plan) = submit(changes, move |view| {
-        if !conditions.is_empty() {
-            conditions.check(Some(fingerprint(view)))?;
-        }
-        let mut plan = decide(view, &reading.declarations, adopt);
-        if !plan.problems.is_empty() {
-            return Err(ChangeError::Invalid(planned(view, &reading, adopt, &dry_run).problems));
-        }
-        let edits = std::mem::take(&mut plan.edits);
-        Ok((Transaction { owner: Owner::File, edits }, plan))
-    })
-    .await?;
+    let (_, plan) = changes
+        .submit(move |view| {
+            if !conditions.is_empty() {
+                conditions.check(Some(fingerprint(view)))?;
+            }
+            let mut plan = decide(view, &reading.declarations, adopt);
+            if !plan.problems.is_empty() {
+                return Err(ChangeError::Invalid(planned(view, &reading, adopt, &dry_run).problems));
+            }
+            let edits = std::mem::take(&mut plan.edits);
+            Ok((Transaction { owner: Owner::File, edits }, plan))
+        })
+        .await?;
     Ok(plan)
 }
 

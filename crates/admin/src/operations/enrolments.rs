@@ -35,7 +35,7 @@ pub async fn create(changes: &Changes, now: u64, new: NewEnrolment) -> Result<Se
         if view.enrolment(&name).is_some() {
             return Err(ChangeError::Conflict(format!("enrolment token '{name}' already exists")));
         }
-        Ok(Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name, Some(enrolment))] })
+        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name.clone(), Some(enrolment.clone()))] }, ()))
     };
     changes.submit(decide).await?;
     Ok(token)
@@ -47,9 +47,9 @@ pub async fn delete(changes: &Changes, name: Label) -> Result<(), ChangeError> {
         if view.enrolment(&name).is_none() {
             return Err(ChangeError::NotFound(format!("enrolment token '{name}'")));
         }
-        Ok(Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name, None)] })
+        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name.clone(), None)] }, ()))
     };
-    changes.submit(decide).await.map(|_| ())
+    changes.submit(decide).await.map(drop)
 }
 
 fn check(new: &NewEnrolment) -> Result<(), ChangeError> {

@@ -1,7 +1,8 @@
 //! What can be done to the gateway's declarations and keys, whoever asks for it.
 //!
-//! Each operation is a function over [`Changes`]: it decides on the newest declarations, inside the one task
-//! that changes them, so that two callers never decide on the same state.
+//! Each operation is a function over [`Changes`](portcullis_routing::change::Changes): it decides on the newest declarations,
+//! inside the one task that changes them, so that two callers never decide on the same state. It may have to decide again,
+//! so a decision takes nothing along that it does not copy.
 
 pub mod api_keys;
 pub mod clients;
@@ -14,28 +15,9 @@ pub mod routes;
 pub mod services;
 
 use portcullis_core::model::Problem;
-use portcullis_routing::change::{ChangeError, Changes, Committed, Transaction, View};
-use tokio::sync::oneshot;
+use portcullis_routing::change::ChangeError;
 
 use crate::conditions::Conditions;
-
-/// Makes a change and hands on what was found out while it was decided.
-async fn submit<T: Send + 'static>(
-    changes: &Changes,
-    decide: impl FnOnce(&View) -> Result<(Transaction, T), ChangeError> + Send + 'static,
-) -> Result<(Committed, T), ChangeError> {
-    let (tell, told) = oneshot::channel();
-    let committed = changes
-        .submit(move |view| {
-            let (transaction, found) = decide(view)?;
-            // The receiver waits below, unless the caller has left.
-            let _ = tell.send(found);
-            Ok(transaction)
-        })
-        .await?;
-    let found = told.await.map_err(|_| ChangeError::Stopping)?;
-    Ok((committed, found))
-}
 
 /// Why an object that is not there cannot be changed: its absence, unless a condition already says no.
 fn missing(what: String, conditions: &Conditions) -> ChangeError {

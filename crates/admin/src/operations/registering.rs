@@ -18,10 +18,10 @@ use portcullis_identity::{KeyKind, hash_key, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 use subtle::ConstantTimeEq;
 
+use super::api_keys;
 use super::names::check_new;
 use super::registrations::versions;
 use super::services::{check_versions, too_many_targets};
-use super::{api_keys, submit};
 use crate::bounds::MAX_TARGETS;
 use crate::registrar::{LimitReached, Permit, Registrar, RegistrationBounds};
 
@@ -100,43 +100,56 @@ pub async fn register(
     let name = said.id.name.clone();
     let (held, permit) = (Arc::clone(registrar), Arc::new(OnceLock::new()));
     let admitted = Arc::clone(&permit);
-    let done = submit(changes, move |view| {
-        let ask = Ask { view, bounds: &held.bounds, id: &said.id };
-        let (edits, enrolment, decided) = match entitled(view, now, &bearer, &said.id.name)? {
-            Right::Owner(registration) => {
-                let (edits, path) = ask.update(&said)?;
-                (edits, registration.enrolment.clone(), Decided::Updated(path))
+    let done = changes
+        .submit(move |view| {
+            let ask = Ask { view, bounds: &held.bounds, id: &said.id };
+            let (edits, enrolment, decided) = match entitled(view, now, &bearer, &said.id.name)? {
+                Right::Owner(registration) => {
+                    let (edits, path) = ask.update(&said)?;
+                    (edits, registration.enrolment.clone(), Decided::Updated(path))
+                }
+                Right::Newcomer(label, enrolment) => {
+                    let (service, path) = ask.newcomer(&said, &label)?;
+                    let used = Enrolment { uses: enrolment.uses + 1, ..enrolment.clone() };
+                    let registration = Registration {
+                        key_hash: key_hash.clone(),
+                        enrolment: label.clone(),
+                        created_at: now,
+                        rotated_at: None,
+                    };
+                    let edits = vec![
+                        Edit::Enrolment(label.clone(), Some(used)),
+                        Edit::Registration(said.id.name.clone(), Some(registration)),
+                        key_edit.clone(),
+                        service,
+                    ];
+                    (edits, label, Decided::Taken(path))
+                }
+            };
+            // What says again what is known is free.
+            // One that is decided again was admitted before.
+            let is_free = edits.is_empty() || admitted.get().is_some();
+            let permit = if is_free { Ok(None) } else { held.admit(&said.id.name, &enrolment).map(Some) };
+            match permit {
+                Ok(permit) => {
+                    permit.into_iter().for_each(|permit: Permit| _ = admitted.set(permit));
+                    Ok((Transaction { owner: Owner::Registration, edits }, decided))
+                }
+                Err(limited) => {
+                    let nothing = Transaction { owner: Owner::Registration, edits: Vec::new() };
+                    Ok((nothing, Decided::Limited(limited)))
+                }
             }
-            Right::Newcomer(label, enrolment) => {
-                let (service, path) = ask.newcomer(&said, &label)?;
-                let used = Enrolment { uses: enrolment.uses + 1, ..enrolment.clone() };
-                let registration =
-                    Registration { key_hash, enrolment: label.clone(), created_at: now, rotated_at: None };
-                let edits = vec![
-                    Edit::Enrolment(label.clone(), Some(used)),
-                    Edit::Registration(said.id.name.clone(), Some(registration)),
-                    key_edit,
-                    service,
-                ];
-                (edits, label, Decided::Taken(path))
-            }
-        };
-        // What says again what is known is free.
-        let permit = if edits.is_empty() { Ok(None) } else { held.admit(&said.id.name, &enrolment).map(Some) };
-        match permit {
-            Ok(permit) => {
-                permit.into_iter().for_each(|permit: Permit| _ = admitted.set(permit));
-                Ok((Transaction { owner: Owner::Registration, edits }, decided))
-            }
-            Err(limited) => {
-                let nothing = Transaction { owner: Owner::Registration, edits: Vec::new() };
-                Ok((nothing, Decided::Limited(limited)))
-            }
-        }
-    })
-    .await;
+        })
+        .await;
     let decided = match done {
-        Ok((_, decided)) => decided,
+        Ok((committed, decided)) => {
+            if committed.revisions.is_empty() {
+                // Admitted when it was decided first, and found done by somebody else when it was decided again.
+                permit.get().into_iter().for_each(|permit| registrar.give_back(permit));
+            }
+            decided
+        }
         Err(error) => {
             permit.get().into_iter().for_each(|permit| registrar.give_back(permit));
             return Err(error);

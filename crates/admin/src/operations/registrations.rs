@@ -9,9 +9,9 @@ use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 pub async fn revoke(changes: &Changes, name: Name) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         find(view, &name)?;
-        Ok(Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name, None)] })
+        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name.clone(), None)] }, ()))
     };
-    changes.submit(decide).await.map(|_| ())
+    changes.submit(decide).await.map(drop)
 }
 
 /// Gives a registration another key, which is returned this once; the former is none any more. `now` in Unix
@@ -21,8 +21,8 @@ pub async fn rotate(changes: &Changes, name: Name, now: u64) -> Result<Secret, C
     let key_hash = hash_key(key.expose()).to_hex();
     let decide = move |view: &View| {
         let held = find(view, &name)?.value.clone();
-        let rotated = Registration { key_hash, rotated_at: Some(now), ..held };
-        Ok(Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name, Some(rotated))] })
+        let rotated = Registration { key_hash: key_hash.clone(), rotated_at: Some(now), ..held };
+        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name.clone(), Some(rotated))] }, ()))
     };
     changes.submit(decide).await?;
     Ok(key)

@@ -4,9 +4,9 @@ use portcullis_core::directory::KeyOwner;
 use portcullis_core::model::{Name, Owner, Service, ServiceId};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
+use super::missing;
 use super::names::check_new;
 use super::registrations::versions;
-use super::{missing, submit};
 use crate::bounds::MAX_TARGETS;
 use crate::conditions::Conditions;
 
@@ -35,17 +35,18 @@ pub async fn put(
     if service.targets.len() > MAX_TARGETS {
         return Err(too_many_targets());
     }
-    let (committed, (owner, created)) = submit(changes, move |view| {
-        let former = view.service(&id);
-        conditions.check(former.map(|former| former.revision))?;
-        let found = (former.map_or(owner, |former| former.owner), former.is_none());
-        if former.is_none() {
-            check_new(view, &id)?;
-            check_versions(view, &id.name)?;
-        }
-        Ok((Transaction { owner, edits: vec![Edit::Service(id, Some(service))] }, found))
-    })
-    .await?;
+    let (committed, (owner, created)) = changes
+        .submit(move |view| {
+            let former = view.service(&id);
+            conditions.check(former.map(|former| former.revision))?;
+            let found = (former.map_or(owner, |former| former.owner), former.is_none());
+            if former.is_none() {
+                check_new(view, &id)?;
+                check_versions(view, &id.name)?;
+            }
+            Ok((Transaction { owner, edits: vec![Edit::Service(id.clone(), Some(service.clone()))] }, found))
+        })
+        .await?;
     let revision = committed.revisions.first().copied().unwrap_or_default();
     Ok(Put { revision, owner, created })
 }
@@ -71,10 +72,10 @@ pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) ->
             let own = KeyOwner::Service(id.name.clone());
             edits.extend(view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None)));
         }
-        edits.push(Edit::Service(id, None));
-        Ok(Transaction { owner: Owner::Api, edits })
+        edits.push(Edit::Service(id.clone(), None));
+        Ok((Transaction { owner: Owner::Api, edits }, ()))
     };
-    changes.submit(decide).await.map(|_| ())
+    changes.submit(decide).await.map(drop)
 }
 
 /// Refuses one more version of a name that has as many as it may have.

@@ -2,7 +2,7 @@
 
 use portcullis_core::audit::Actor;
 use portcullis_core::model::{Client, Owner};
-use portcullis_core::ports::{Kind, Registry};
+use portcullis_core::ports::{Kind, Objects};
 use portcullis_identity::hash_key;
 use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
@@ -196,12 +196,14 @@ async fn what_nobody_asked_for_is_the_gateways_own() {
         owner: Owner::Api,
         edits: vec![Edit::Client("default".parse().expect("a label"), Some(client(enabled)))],
     };
-    house.state.changes.submit(move |_| Ok(edit(true))).await.expect("made");
+    house.state.changes.submit(move |_| Ok((edit(true), ()))).await.expect("made");
     let file = house.state.changes.by(Actor::file_apply(None));
-    file.submit(move |_| Ok(edit(false))).await.expect("changed");
+    file.submit(move |_| Ok((edit(false), ()))).await.expect("changed");
     // Taking out what is not there is no change.
     let nothing = |name: &str| Edit::Client(name.parse().expect("a label"), None);
     let edits = vec![nothing("nobody")];
-    file.submit(move |_| Ok(Transaction { owner: Owner::Api, edits })).await.expect("nothing to do");
+    file.submit(move |_| Ok((Transaction { owner: Owner::Api, edits: edits.clone() }, ())))
+        .await
+        .expect("nothing to do");
     assert_eq!(told(&house).await, ["gateway created client default r1", "file apply changed client default r2"]);
 }

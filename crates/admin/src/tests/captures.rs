@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::audit::{AuditFrom, AuditQuery};
 use portcullis_core::capture::{Copied, Exchange, Lease, Message};
-use portcullis_core::ports::{Captures, Clock, Registry};
+use portcullis_core::ports::{Captures, Clock, Objects};
 use serde_json::{Value, json};
 
 use super::House;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{Client, Grant, Label, Owner};
-use portcullis_core::ports::{Kind, Registry, Session, SessionId};
+use portcullis_core::ports::{Kind, Objects, Session, SessionId, Sessions};
 use portcullis_identity::{LiveSession, checksum_ok, hash_key};
 use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
@@ -23,7 +23,12 @@ async fn with_default() -> House {
     let house = House::new().await;
     let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
     let edits = vec![Edit::Client(label("default"), Some(client))];
-    house.state.changes.submit(|_| Ok(Transaction { owner: Owner::Api, edits })).await.expect("made");
+    house
+        .state
+        .changes
+        .submit(move |_| Ok((Transaction { owner: Owner::Api, edits: edits.clone() }, ())))
+        .await
+        .expect("made");
     house
 }
 

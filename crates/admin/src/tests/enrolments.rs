@@ -1,6 +1,6 @@
 //! `/api/v1/enrolment-tokens`.
 
-use portcullis_core::ports::{Kind, Registry};
+use portcullis_core::ports::{Kind, Objects};
 use serde_json::json;
 
 use super::House;

@@ -12,6 +12,7 @@ mod routes;
 mod server;
 mod services;
 mod users;
+mod writers;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use portcullis_core::body::Body;
 use portcullis_core::call::KeyHolder;
-use portcullis_core::ports::{Kind, Registry};
+use portcullis_core::ports::{Kind, Objects};
 use portcullis_identity::{checksum_ok, hash_key};
 use serde_json::{Value, json};
 

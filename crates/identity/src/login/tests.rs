@@ -1,6 +1,6 @@
 //! Logins, rotation, grace and reuse over the registry in memory.
 
-use portcullis_core::ports::{Kind, Write};
+use portcullis_core::ports::{Expect, Kind, Write};
 use serde_json::json;
 
 use super::*;
@@ -205,7 +205,7 @@ async fn a_user_has_so_many_sessions_and_the_oldest_ends() {
 async fn a_session_that_outlived_its_user_ends_at_the_next_refresh() {
     let house = house().await;
     let reply = house.ada().await;
-    let gone = Write::Delete { kind: Kind::User, key: "ada".into() };
+    let gone = Write::Delete { kind: Kind::User, key: "ada".into(), expect: Expect::Any };
     house.parts.registry.commit(vec![gone]).await.expect("deleted");
     assert!(refused(house.refresh(&reply.refresh_token).await).is_some());
     assert!(!house.lives(house.session(&reply)).await);
@@ -250,7 +250,7 @@ async fn a_user_that_cannot_be_read_is_a_fault_and_no_wrong_password() {
     let house = house().await;
     let mut row = house.parts.registry.get(Kind::User, "ada").await.expect("read").expect("there");
     row.body = "{}".to_owned();
-    let write = Write::Put { row, expect: portcullis_core::ports::Expect::Any };
+    let write = Write::Put { row, expect: Expect::Any };
     house.parts.registry.commit(vec![write]).await.expect("written");
     let found = house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await;
     assert_eq!(found.expect_err("a fault").code(), "internal");
@@ -278,7 +278,11 @@ async fn change(house: &House, what: &str) {
         "the client is disabled" => house.enable("shop", false).await,
         "the client is deleted and made anew" => {
             house.delete_client("shop").await;
-            let gone = Write::Delete { kind: Kind::ApiKey, key: crate::keys::hash_key(CLIENT_KEY).to_hex() };
+            let gone = Write::Delete {
+                kind: Kind::ApiKey,
+                key: crate::keys::hash_key(CLIENT_KEY).to_hex(),
+                expect: Expect::Any,
+            };
             house.write(vec![gone]).await;
             house.enable("shop", true).await;
         }
@@ -293,7 +297,7 @@ async fn change(house: &House, what: &str) {
         _ => {
             let row = house.parts.registry.get(Kind::Client, "shop").await.expect("read").expect("there");
             let row = Row { revision: 2, ..row };
-            house.write(vec![Write::Put { row, expect: portcullis_core::ports::Expect::Any }]).await;
+            house.write(vec![Write::Put { row, expect: Expect::Any }]).await;
         }
     }
 }
@@ -357,7 +361,7 @@ async fn a_refresh_reads_the_user_anew() {
     // Written past everything that would tell the sessions.
     let mut row = house.parts.registry.get(Kind::User, "ada").await.expect("read").expect("there");
     row.body = row.body.replace("Ada", "Eve");
-    let write = Write::Put { row, expect: portcullis_core::ports::Expect::Any };
+    let write = Write::Put { row, expect: Expect::Any };
     house.parts.registry.commit(vec![write]).await.expect("written");
     house.refresh(&reply.refresh_token).await.expect("refreshed");
     let live = house.parts.sessions.fetch(id).await.expect("read").expect("alive");

@@ -178,9 +178,7 @@ impl Bearer {
         Ok(Verdict::Ask(Box::pin(async move {
             let sessions = Arc::clone(&parts.sessions);
             let fetched = jobs::run(&parts.jobs, async move { sessions.fetch(id).await }).await?;
-            let session = fetched
-                .map_err(|error| Refusal::internal(error.to_string()))?
-                .ok_or_else(|| invalid("the session has ended"))?;
+            let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
             let spoken = speak_for(&parts, &session)?;
             Ok(Box::new(move |call: &mut Call| spoken.to(call)) as Finding)
         })))

@@ -8,7 +8,7 @@ use portcullis_core::ports::{SessionsOf, Write};
 use portcullis_core::table::Table;
 
 use super::touched::{Problems, Touched, misplaced};
-use super::{ChangeError, Committed, Decide, Edit, View, Workshop, trail};
+use super::{Change, ChangeError, Committed, Edit, View, Workshop, trail};
 use crate::compile::{CompiledRoute, closed_route, closed_service, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
 use crate::snapshot::{DefaultRoute, Snapshot};
@@ -25,30 +25,47 @@ impl Compiled {
     /// gone there are refused, and fall to nothing that is more open.
     pub(super) fn of(workshop: &Workshop, view: &View) -> Self {
         let mut compiled = Self { snapshot: workshop.builtin.clone(), routes: Table::default() };
-        for (id, stored) in view.services() {
-            if let Err(problems) = compiled.compile_service(workshop, view, id) {
-                tell(&problems);
-                let path = view.default_routes().place(id, stored.owner);
-                let pipeline = closed_service(&path, id, &stored.value);
-                let closed = DefaultRoute { pipeline, is_registered: stored.owner == Owner::Registration };
-                let has_way = view.default_path(id).is_some();
-                compiled.snapshot.set_service(id, view.default_routes(), has_way.then_some(&closed));
-            }
-        }
-        for (name, stored) in view.routes() {
-            if let Err(problems) = compiled.compile_route(workshop, view, name) {
-                tell(&problems);
-                let service = stored.value.service.as_ref().and_then(|id| view.service(id));
-                match closed_route(name, &stored.value, service.map(|stored| &stored.value)) {
-                    Some(closed) => {
-                        compiled.snapshot.set_route(&closed);
-                        compiled.routes.insert(name.clone(), Arc::new(closed));
-                    }
-                    None => tracing::error!(route = %name, "its place is not known, so it is left out"),
-                }
-            }
-        }
+        view.services().for_each(|(id, _)| compiled.place_service(workshop, view, id));
+        view.routes().for_each(|(name, _)| compiled.place_route(workshop, view, name));
         compiled
+    }
+
+    /// Compiles what edits touch that are on disk already, so that nothing about them can be refused any more.
+    pub(super) fn follow(&mut self, workshop: &Workshop, view: &View, edits: &[Edit]) {
+        let touched = Touched::by(view, edits);
+        touched.services.into_iter().for_each(|id| self.place_service(workshop, view, id));
+        touched.routes.into_iter().for_each(|name| self.place_route(workshop, view, name));
+    }
+
+    /// Compiles the default route of a service, or closes its place.
+    fn place_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) {
+        let Err(problems) = self.compile_service(workshop, view, id) else { return };
+        tell(&problems);
+        let Some(stored) = view.service(id) else { return };
+        let path = view.default_routes().place(id, stored.owner);
+        let pipeline = closed_service(&path, id, &stored.value);
+        let closed = DefaultRoute { pipeline, is_registered: stored.owner == Owner::Registration };
+        let has_way = view.default_path(id).is_some();
+        self.snapshot.set_service(id, view.default_routes(), has_way.then_some(&closed));
+    }
+
+    /// Compiles a declared route, or closes its place.
+    fn place_route(&mut self, workshop: &Workshop, view: &View, name: &Name) {
+        let Err(problems) = self.compile_route(workshop, view, name) else { return };
+        tell(&problems);
+        // One that was there before is the same no more.
+        if let Some(former) = self.routes.remove(name) {
+            self.snapshot.remove_route(&former);
+        }
+        let Some(stored) = view.route(name) else { return };
+        let service = stored.value.service.as_ref().and_then(|id| view.service(id));
+        match closed_route(name, &stored.value, service.map(|stored| &stored.value)) {
+            Some(closed) => {
+                self.snapshot.set_route(&closed);
+                self.routes.insert(name.clone(), Arc::new(closed));
+            }
+            None => tracing::error!(route = %name, "its place is not known, so it is left out"),
+        }
     }
 
     /// Compiles the default route of a service as it stands in the view, or takes it out.
@@ -120,9 +137,9 @@ impl Batch {
         &mut self,
         workshop: &Workshop,
         actor: &Actor,
-        decide: Decide,
+        change: &mut dyn Change,
     ) -> Result<Committed, ChangeError> {
-        let transaction = decide(&self.next)?;
+        let transaction = change.decide(&self.next)?;
         let mut next = self.next.clone();
         let now = workshop.parts.clock.unix_millis();
         let mut writes = Vec::with_capacity(transaction.edits.len() * 2);

@@ -102,6 +102,9 @@ pub enum ChangeError {
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Others changed the same objects each time it was about to be written.
+    #[error("others change the same objects all the time")]
+    Contended,
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Stopping,

@@ -2,16 +2,21 @@
 //!
 //! A change is a function that looks at the [`View`] and says which [`Edit`]s shall happen. One task takes the
 //! changes in order, so that each decides on what the former left; those that are waiting together share one
-//! commit. When [`Changes::submit`] returns, the change is on disk and every worker routes by it. The commit holds,
-//! beside the objects, what the audit trail says of each: who changed it ([`Changes::by`]), and from what into what.
+//! commit. Where somebody else has changed the registry meanwhile, the task takes that up first and has the changes
+//! decided again, so a decision may be asked for more than once.
+//!
+//! When [`Changes::submit`] returns, the change is on disk and every worker routes by it. The commit holds, beside
+//! the objects, what the audit trail says of each: who changed it ([`Changes::by`]), and from what into what.
 
 mod batch;
 mod edit;
+mod follow;
 pub mod plan;
 pub mod shadows;
 pub mod sharing;
 mod sites;
 mod taken;
+mod task;
 mod touched;
 mod trail;
 mod view;
@@ -22,11 +27,11 @@ use arc_swap::ArcSwap;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::model::DefaultRoutes;
-use portcullis_core::ports::{Registry, RegistryError};
+use portcullis_core::ports::{Objects, RegistryError};
 use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
 
-use batch::{Batch, Compiled};
+use batch::Compiled;
 pub use edit::{ChangeError, Declared, Edit, Transaction};
 pub use touched::DryRun;
 pub use view::View;
@@ -37,15 +42,43 @@ use portcullis_upstream::Upstreams;
 
 /// Changes that may wait for the changing task.
 const QUEUE: usize = 1_024;
-/// Changes that share one commit at most.
-const BATCH: usize = 256;
 
-type Decide = Box<dyn FnOnce(&View) -> Result<Transaction, ChangeError> + Send>;
+/// A change that waits, whatever is found out while it is decided.
+trait Change: Send {
+    /// Says what shall happen, or why not. It may be asked again, on other declarations; the last answer counts.
+    fn decide(&mut self, view: &View) -> Result<Transaction, ChangeError>;
+    /// Tells whoever waits for it what became of it.
+    fn answer(self: Box<Self>, outcome: Result<Committed, ChangeError>);
+}
+
+struct Asked<F, T> {
+    decide: F,
+    found: Option<T>,
+    done: oneshot::Sender<Result<(Committed, T), ChangeError>>,
+}
+
+impl<F, T> Change for Asked<F, T>
+where
+    F: Fn(&View) -> Result<(Transaction, T), ChangeError> + Send,
+    T: Send,
+{
+    fn decide(&mut self, view: &View) -> Result<Transaction, ChangeError> {
+        let (transaction, found) = (self.decide)(view)?;
+        self.found = Some(found);
+        Ok(transaction)
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Committed, ChangeError>) {
+        let Self { found, done, .. } = *self;
+        let found = |committed| found.map(|found| (committed, found)).ok_or(ChangeError::Stopping);
+        // Whoever asked may have gone.
+        let _ = done.send(outcome.and_then(found));
+    }
+}
 
 struct Request {
     actor: Actor,
-    decide: Decide,
-    done: oneshot::Sender<Result<Committed, ChangeError>>,
+    change: Box<dyn Change>,
 }
 
 /// What a change led to: for each edit, the revision its object has now; 0 if it is gone.
@@ -66,7 +99,7 @@ pub struct Changes {
 /// What the changing task works with.
 pub struct Workshop {
     /// Where changes are kept.
-    pub registry: Arc<dyn Registry>,
+    pub registry: Arc<dyn Objects>,
     /// Who may show which key.
     pub directory: Arc<Directory>,
     /// What policies are built from.
@@ -91,6 +124,8 @@ impl Pending {
     /// Reads the registry, compiles and publishes what is there, and starts the changing task on this runtime.
     /// What does not compile is told in the log and answers 503 at its place; it stays in the registry.
     pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
+        // Asked before the declarations are read: what is changed meanwhile is taken up with the next change.
+        let version = workshop.registry.version().await?;
         let view = View::load(workshop.registry.as_ref(), Arc::clone(&workshop.default_routes)).await?;
         shadows::warn(&view);
         sharing::warn(&view);
@@ -105,8 +140,8 @@ impl Pending {
         workshop.directory.publish(entries);
         workshop.publisher.publish(compiled.snapshot.clone(), workshop.directory.step()).await;
         self.view.store(Arc::new(view));
-        let work = work(workshop, compiled, self.view, self.requests);
-        tokio::spawn(vital::task("the task of changes", work));
+        let task = task::Task::new(workshop, compiled, self.view, version);
+        tokio::spawn(vital::task("the task of changes", task.run(self.requests)));
         Ok(())
     }
 }
@@ -132,13 +167,14 @@ impl Changes {
         Self { actor, ..self.clone() }
     }
 
-    /// Makes a change. `decide` sees the newest declarations and says what shall happen, or why not.
-    pub async fn submit(
+    /// Makes a change. `decide` sees the newest declarations and says what shall happen, or why not, and what it has found
+    /// out. It is asked again where somebody else has changed them before the change was written.
+    pub async fn submit<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&View) -> Result<Transaction, ChangeError> + Send + 'static,
-    ) -> Result<Committed, ChangeError> {
+        decide: impl Fn(&View) -> Result<(Transaction, T), ChangeError> + Send + 'static,
+    ) -> Result<(Committed, T), ChangeError> {
         let (done, result) = oneshot::channel();
-        let request = Request { actor: self.actor.clone(), decide: Box::new(decide), done };
+        let request = Request { actor: self.actor.clone(), change: Box::new(Asked { decide, found: None, done }) };
         self.queue.send(request).await.map_err(|_| ChangeError::Stopping)?;
         result.await.map_err(|_| ChangeError::Stopping)?
     }
@@ -146,74 +182,5 @@ impl Changes {
     /// The declarations as they were last committed.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
-    }
-}
-
-async fn work(
-    workshop: Workshop,
-    mut compiled: Compiled,
-    view: Arc<ArcSwap<View>>,
-    mut requests: mpsc::Receiver<Request>,
-) {
-    let mut waiting = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut waiting, BATCH).await > 0 {
-        let mut batch = Batch::on(View::clone(&view.load()), compiled.clone());
-        let mut done = Vec::with_capacity(waiting.len());
-        for request in waiting.drain(..) {
-            match batch.take(&workshop, &request.actor, request.decide) {
-                Ok(committed) => done.push((request.done, committed)),
-                Err(error) => {
-                    // Whoever asked may have gone; nothing was changed.
-                    let _ = request.done.send(Err(error));
-                }
-            }
-        }
-        let written = match std::mem::take(&mut batch.writes) {
-            writes if writes.is_empty() => Ok(0),
-            writes => workshop.parts.sessions.write(writes).await,
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "a change could not be written");
-            for (done, _) in done {
-                let _ = done.send(Err(error.clone().into()));
-            }
-            continue;
-        }
-        publish(&workshop, &batch).await;
-        view.store(Arc::new(batch.next));
-        compiled = batch.compiled;
-        for (done, committed) in done {
-            let _ = done.send(Ok(committed));
-        }
-    }
-}
-
-/// Makes what was committed visible to calls. Keys and clients count at once where they change alone; where routes change
-/// with them, each worker takes up both in one moment, so that no call meets the one without the other.
-async fn publish(workshop: &Workshop, batch: &Batch) {
-    let mut entries = workshop.directory.copy();
-    let (mut directory_changed, mut routes_changed) = (false, false);
-    for edit in &batch.edits {
-        match edit {
-            Edit::Client(name, client) => entries.set_client(name, client.clone()),
-            Edit::ApiKey(hash, key) => entries.set_key(*hash, key.as_ref().map(|key| key.owner.clone())),
-            Edit::Service(..) | Edit::Route(..) => {
-                routes_changed = true;
-                continue;
-            }
-            _ => continue,
-        }
-        directory_changed = true;
-    }
-    if routes_changed {
-        let step = match directory_changed {
-            true => workshop.directory.prepare(entries.clone()),
-            false => workshop.directory.step(),
-        };
-        workshop.publisher.publish(batch.compiled.snapshot.clone(), step).await;
-    }
-    if directory_changed {
-        // Also for a worker that is slow: what was taken back is gone when the change is answered.
-        workshop.directory.publish(entries);
     }
 }

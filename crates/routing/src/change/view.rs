@@ -7,11 +7,11 @@ use portcullis_core::model::{
     ApiKey, Client, ClientSecret, DefaultRoutes, Enrolment, Label, Name, Owner, Registration, Route, Service,
     ServiceId, Stored,
 };
-use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Row, Write};
 use portcullis_core::table::Table;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::follow::{KINDS, emptied, read};
 use super::sites::Guarded;
 use super::taken::taken_by;
 use super::{Declared, Edit};
@@ -19,13 +19,13 @@ use super::{Declared, Edit};
 /// Everything that was declared or handed out, at one moment. Cheap to copy.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    services: Objects<ServiceId, Service>,
-    routes: Objects<Name, Route>,
-    clients: Objects<Label, Client>,
-    secrets: Objects<(Label, String), ClientSecret>,
-    keys: Objects<KeyHash, ApiKey>,
-    registrations: Objects<Name, Registration>,
-    enrolments: Objects<Label, Enrolment>,
+    services: Held<ServiceId, Service>,
+    routes: Held<Name, Route>,
+    clients: Held<Label, Client>,
+    secrets: Held<(Label, String), ClientSecret>,
+    keys: Held<KeyHash, ApiKey>,
+    registrations: Held<Name, Registration>,
+    enrolments: Held<Label, Enrolment>,
     /// The keys of an owner, so that none has to be searched for.
     keys_of: Table<KeyOwner, Arc<Vec<KeyHash>>>,
     /// The routes that lead to a service, likewise.
@@ -48,7 +48,7 @@ pub struct View {
     default_routes: Arc<DefaultRoutes>,
 }
 
-type Objects<K, V> = Table<K, Arc<Stored<V>>>;
+type Held<K, V> = Table<K, Arc<Stored<V>>>;
 
 impl View {
     /// Nothing, where default routes stand like this.
@@ -57,31 +57,12 @@ impl View {
     }
 
     /// Reads everything from the registry.
-    pub async fn load(registry: &dyn Registry, default_routes: Arc<DefaultRoutes>) -> Result<Self, RegistryError> {
+    pub async fn load(registry: &dyn Objects, default_routes: Arc<DefaultRoutes>) -> Result<Self, RegistryError> {
         let mut view = Self::with(default_routes);
-        for row in registry.all(Kind::Service).await? {
-            view.place(Edit::Service(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::Route).await? {
-            view.place(Edit::Route(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::Client).await? {
-            view.place(Edit::Client(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::ClientSecret).await? {
-            let (client, id) = row.key.split_once('/').ok_or_else(|| unreadable(&row, "its key"))?;
-            let client = client.parse().map_err(|error| unreadable(&row, error))?;
-            view.place(Edit::ClientSecret(client, id.to_owned(), Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::ApiKey).await? {
-            let hash = KeyHash::from_hex(&row.key).ok_or_else(|| unreadable(&row, "its key"))?;
-            view.place(Edit::ApiKey(hash, Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::Registration).await? {
-            view.place(Edit::Registration(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
-        }
-        for row in registry.all(Kind::Enrolment).await? {
-            view.place(Edit::Enrolment(key(&row)?, Some(body(&row)?)), row.owner, Some(row.revision));
+        for kind in KINDS {
+            for row in registry.all(kind).await? {
+                view.place(read(&row)?, row.owner, Some(row.revision));
+            }
         }
         Ok(view)
     }
@@ -221,21 +202,58 @@ impl View {
             return Ok((None, self.adopt(object, owner)));
         }
         let (kind, key) = address(edit);
+        let held = self.row(edit)?.map(|row| row.revision);
         let Some((before, revision, owner)) = self.place(edit.clone(), owner, None) else {
-            return Ok((Some(Write::Delete { kind, key }), 0));
+            // One that is not there stays away, if nobody else has made it meanwhile.
+            return Ok((Some(Write::Delete { kind, key, expect: held.map_or(Expect::Absent, Expect::Revision) }), 0));
         };
         let expect = if before == 0 { Expect::Absent } else { Expect::Revision(before) };
-        let body = match edit {
-            Edit::Service(_, value) => json(value),
-            Edit::Route(_, value) => json(value),
-            Edit::Client(_, value) => json(value),
-            Edit::ClientSecret(_, _, value) => json(value),
-            Edit::ApiKey(_, value) => json(value),
-            Edit::Registration(_, value) => json(value),
-            Edit::Enrolment(_, value) => json(value),
-            Edit::Adopt(_) => return Ok((None, revision)),
-        }?;
+        let Some(Row { body, .. }) = self.row(edit)? else { return Ok((None, revision)) };
         Ok((Some(Write::Put { row: Row { kind, key, revision, owner, body }, expect }), revision))
+    }
+
+    /// The object an edit is about, as the registry keeps it; none if it is not there.
+    pub(super) fn row(&self, edit: &Edit) -> Result<Option<Row>, RegistryError> {
+        match edit {
+            Edit::Service(id, _) => row(edit, self.services.get(id)),
+            Edit::Route(name, _) => row(edit, self.routes.get(name)),
+            Edit::Client(name, _) => row(edit, self.clients.get(name)),
+            Edit::ClientSecret(client, id, _) => row(edit, self.secret(client, id)),
+            Edit::ApiKey(hash, _) => row(edit, self.keys.get(hash)),
+            Edit::Registration(name, _) => row(edit, self.registrations.get(name)),
+            Edit::Enrolment(name, _) => row(edit, self.enrolments.get(name)),
+            Edit::Adopt(Declared::Service(id)) => row(edit, self.services.get(id)),
+            Edit::Adopt(Declared::Route(name)) => row(edit, self.routes.get(name)),
+            Edit::Adopt(Declared::Client(name)) => row(edit, self.clients.get(name)),
+        }
+    }
+
+    /// Takes up an object as somebody else has left it, with its owner and revision; none if it is gone.
+    pub(super) fn take_up(&mut self, edit: Edit, left: Option<(Owner, u64)>) {
+        // An object that is there keeps its owner in this node's own changes, so it goes first.
+        self.place(emptied(&edit), Owner::Api, None);
+        if let Some((owner, revision)) = left {
+            self.place(edit, owner, Some(revision));
+        }
+    }
+
+    /// Where everything is that is there.
+    pub(super) fn addresses(&self) -> Vec<(Kind, String)> {
+        let services = self.services.iter().map(|(id, _)| (Kind::Service, id.to_string()));
+        let routes = self.routes.iter().map(|(name, _)| (Kind::Route, name.to_string()));
+        let clients = self.clients.iter().map(|(name, _)| (Kind::Client, name.to_string()));
+        let secrets = self.secrets.iter().map(|((client, id), _)| (Kind::ClientSecret, format!("{client}/{id}")));
+        let keys = self.keys.iter().map(|(hash, _)| (Kind::ApiKey, hash.to_hex()));
+        let registrations = self.registrations.iter().map(|(name, _)| (Kind::Registration, name.to_string()));
+        let enrolments = self.enrolments.iter().map(|(name, _)| (Kind::Enrolment, name.to_string()));
+        services
+            .chain(routes)
+            .chain(clients)
+            .chain(secrets)
+            .chain(keys)
+            .chain(registrations)
+            .chain(enrolments)
+            .collect()
     }
 
     /// Gives an object to an owner; returns its revision, 0 if it is not there.
@@ -327,7 +345,7 @@ impl View {
 }
 
 fn set<K, V>(
-    table: &mut Objects<K, V>,
+    table: &mut Held<K, V>,
     key: K,
     value: Option<V>,
     owner: Owner,
@@ -346,7 +364,7 @@ where
     Some((before, revision, owner))
 }
 
-fn give<K, V>(table: &mut Objects<K, V>, key: &K, owner: Owner) -> u64
+fn give<K, V>(table: &mut Held<K, V>, key: &K, owner: Owner) -> u64
 where
     K: std::hash::Hash + Eq + Clone,
     V: Clone,
@@ -402,14 +420,8 @@ fn json<T: Serialize>(value: &T) -> Result<String, RegistryError> {
     serde_json::to_string(value).map_err(|error| RegistryError::Storage(error.to_string()))
 }
 
-fn key<K: std::str::FromStr<Err: std::fmt::Display>>(row: &Row) -> Result<K, RegistryError> {
-    row.key.parse().map_err(|error: K::Err| unreadable(row, error))
-}
-
-fn body<V: DeserializeOwned>(row: &Row) -> Result<V, RegistryError> {
-    serde_json::from_str(&row.body).map_err(|error| unreadable(row, error))
-}
-
-fn unreadable(row: &Row, reason: impl std::fmt::Display) -> RegistryError {
-    RegistryError::Storage(format!("{} '{}' cannot be read: {reason}", row.kind.as_str(), row.key))
+fn row<T: Serialize>(edit: &Edit, stored: Option<&Arc<Stored<T>>>) -> Result<Option<Row>, RegistryError> {
+    let Some(stored) = stored else { return Ok(None) };
+    let ((kind, key), body) = (address(edit), json(&stored.value)?);
+    Ok(Some(Row { kind, key, revision: stored.revision, owner: stored.owner, body }))
 }

@@ -2,12 +2,13 @@
 
 use portcullis_core::ports::RegistryError;
 
-use super::room;
+use super::{away, room};
 
 #[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`, which passes values")]
 pub(crate) fn storage(error: sqlx::Error) -> RegistryError {
     match room::is_full(&error) {
         true => RegistryError::Full(error.to_string()),
+        false if away::is_away(&error) => RegistryError::Unavailable(error.to_string()),
         false => RegistryError::Storage(error.to_string()),
     }
 }

@@ -1,6 +1,7 @@
 //! SQLite: the registry in one file of the data directory.
 
 mod audit;
+mod away;
 mod column;
 mod objects;
 mod open;

@@ -2,7 +2,7 @@
 
 use portcullis_core::audit::{Object, Sum};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, RegistryError, Row, SessionId, Write};
+use portcullis_core::ports::{Changed, Commit, Expect, Kind, News, RegistryError, Row, Version, Write};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::audit::{End, Trail};
@@ -81,40 +81,82 @@ pub(crate) async fn get(readers: &SqlitePool, kind: Kind, key: &str) -> Result<O
     found.map(|columns| row(kind, columns)).transpose()
 }
 
+const NEWEST: &str = "SELECT coalesce(max(version), 0) FROM object_changes";
+
+/// Where the objects stand.
+pub(crate) async fn version(readers: &SqlitePool) -> Result<Version, RegistryError> {
+    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(readers).await.map_err(storage)?;
+    to_unsigned(newest).map(Version)
+}
+
+async fn version_within(connection: &mut SqliteConnection) -> Result<Version, RegistryError> {
+    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(connection).await.map_err(storage)?;
+    to_unsigned(newest).map(Version)
+}
+
+/// What was changed after a version, as one moment shows it.
+pub(crate) async fn changes(readers: &SqlitePool, after: Version) -> Result<News, RegistryError> {
+    if version(readers).await? == after {
+        return Ok(News::Changed(after, Vec::new()));
+    }
+    let mut transaction = readers.begin().await.map_err(storage)?;
+    let newest = version_within(&mut transaction).await?;
+    let oldest: Option<i64> = sqlx::query_scalar("SELECT min(version) FROM object_changes")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(storage)?;
+    let oldest = oldest.map_or(Ok(1), to_unsigned)?;
+    if after > newest || after.0 + 1 < oldest {
+        return Ok(News::Unknown);
+    }
+    type Found = (i64, String, String, Option<i64>, Option<String>, Option<String>);
+    let found: Vec<Found> = sqlx::query_as(
+        "SELECT max(told.version) AS version, told.kind, told.key, objects.revision, objects.owner, objects.body \
+         FROM object_changes AS told LEFT JOIN objects ON objects.kind = told.kind AND objects.key = told.key \
+         WHERE told.version > ? GROUP BY told.kind, told.key ORDER BY version",
+    )
+    .bind(to_integer(after.0)?)
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(storage)?;
+    let mut changed = Vec::with_capacity(found.len());
+    for (_, word, key, revision, owner, body) in found {
+        // What another release keeps is none of this one's.
+        let Some(kind) = Kind::audited(&word) else { continue };
+        let columns = revision.zip(owner).zip(body);
+        let row =
+            columns.map(|((revision, owner), body)| row(kind, (key.clone(), revision, owner, body))).transpose()?;
+        changed.push(Changed { kind, key, row });
+    }
+    Ok(News::Changed(newest, changed))
+}
+
 /// Does the writes in their order, each seeing those before it. What an error leaves is for the caller to undo.
 /// `end` is that of the audit trail within this transaction, if it has grown already; the new one is returned
-/// if it has grown, with the sessions that ended or changed.
+/// if it has grown, with what was done.
 pub(crate) async fn apply(
     connection: &mut SqliteConnection,
     writes: Vec<Write>,
     trail: &Trail,
     end: Option<End>,
-) -> Result<(Option<End>, Vec<SessionId>), RegistryError> {
-    let (mut entries, mut touched, mut difference) = (Vec::new(), Vec::new(), Sum::NONE);
+) -> Result<(Option<End>, Commit), RegistryError> {
+    let (mut entries, mut ended, mut difference) = (Vec::new(), Vec::new(), Sum::NONE);
+    let since = version_within(connection).await?;
     for write in writes {
         match write {
             Write::Put { row, expect } => difference.toggle(put(connection, row, expect, trail).await?),
-            Write::Delete { kind, key } => {
-                if kind.is_audited()
-                    && let Some(former) = find(connection, kind, &key).await?
-                {
-                    difference.toggle(trail.sum(&object(kind, &former)));
-                }
-                sqlx::query("DELETE FROM objects WHERE kind = ? AND key = ?")
-                    .bind(kind.as_str())
-                    .bind(key)
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(storage)?;
+            Write::Delete { kind, key, expect } => {
+                difference.toggle(delete(connection, kind, &key, expect, trail).await?);
             }
             Write::Audit(entry) => entries.push(*entry),
-            Write::EndSessions(of) => touched.extend(sessions::end_all(connection, &of).await?),
+            Write::EndSessions(of) => ended.extend(sessions::end_all(connection, &of).await?),
             Write::UserInfo { user, user_info } => {
-                touched.extend(sessions::tell(connection, &user, &user_info).await?);
+                ended.extend(sessions::tell(connection, &user, &user_info).await?);
             }
         }
     }
-    Ok((trail.append(connection, entries, difference, end).await?, touched))
+    let end = trail.append(connection, entries, difference, end).await?;
+    Ok((end, Commit { since, version: version_within(connection).await?, ended }))
 }
 
 /// Whether objects are there as they were read.
@@ -128,20 +170,46 @@ pub(crate) async fn stand(connection: &mut SqliteConnection, objects: &[Row]) ->
     Ok(())
 }
 
+/// Whether what is there is what a write expects.
+fn met(expect: Expect, kind: Kind, key: &str, former: Option<&Columns>) -> Result<(), RegistryError> {
+    let found = former.map(|(_, revision, ..)| to_unsigned(*revision)).transpose();
+    let met = match expect {
+        Expect::Any => true,
+        Expect::Absent => found?.is_none(),
+        Expect::Revision(revision) => found? == Some(revision),
+    };
+    if met { Ok(()) } else { Err(RegistryError::Conflict { kind: kind.as_str(), key: key.to_owned() }) }
+}
+
+/// Takes an object out; returns what that changes in the sum of those that the audit trail tells of.
+async fn delete(
+    connection: &mut SqliteConnection,
+    kind: Kind,
+    key: &str,
+    expect: Expect,
+    trail: &Trail,
+) -> Result<Sum, RegistryError> {
+    let mut difference = Sum::NONE;
+    if expect != Expect::Any || kind.is_audited() {
+        let former = find(connection, kind, key).await?;
+        met(expect, kind, key, former.as_ref())?;
+        former.iter().for_each(|former| difference.toggle(trail.sum(&object(kind, former))));
+    }
+    sqlx::query("DELETE FROM objects WHERE kind = ? AND key = ?")
+        .bind(kind.as_str())
+        .bind(key)
+        .execute(connection)
+        .await
+        .map_err(storage)?;
+    Ok(difference)
+}
+
 /// Makes or replaces an object; returns what that changes in the sum of those that the audit trail tells of.
 async fn put(connection: &mut SqliteConnection, row: Row, expect: Expect, trail: &Trail) -> Result<Sum, RegistryError> {
     let mut difference = trail.sum(&Object::from(&row));
     if expect != Expect::Any || row.kind.is_audited() {
         let former = find(connection, row.kind, &row.key).await?;
-        let found = former.as_ref().map(|(_, revision, ..)| to_unsigned(*revision)).transpose();
-        let met = match expect {
-            Expect::Any => true,
-            Expect::Absent => found?.is_none(),
-            Expect::Revision(revision) => found? == Some(revision),
-        };
-        if !met {
-            return Err(RegistryError::Conflict { kind: row.kind.as_str(), key: row.key });
-        }
+        met(expect, row.kind, &row.key, former.as_ref())?;
         former.iter().for_each(|former| difference.toggle(trail.sum(&object(row.kind, former))));
     }
     sqlx::query(

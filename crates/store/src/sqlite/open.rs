@@ -11,6 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoo
 use sqlx::{ConnectOptions, Connection};
 use thiserror::Error;
 
+use super::away::Inode;
+
 /// Connections that read, at most.
 const READERS: u32 = 4;
 /// How long a connection waits for a lock that another process holds.
@@ -69,6 +71,7 @@ pub enum OpenError {
 /// An opened file: the connection that writes and those that read.
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
+    pub(crate) file: Inode,
     pub(crate) writer: SqliteConnection,
     pub(crate) readers: SqlitePool,
 }
@@ -79,6 +82,7 @@ pub(crate) async fn open(path: &Path) -> Result<Opened, OpenError> {
     let path = std::path::absolute(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     prepare_files(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
 
+    let file = Inode::at(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
     let failed = |error: sqlx::Error| failure(&path, &error);
     let mut writer = connect_writer(&path).await.map_err(failed)?;
     if !is_ours(&mut writer).await.map_err(failed)? {
@@ -99,7 +103,7 @@ pub(crate) async fn open(path: &Path) -> Result<Opened, OpenError> {
         .connect_with(options(&path).read_only(true))
         .await
         .map_err(failed)?;
-    Ok(Opened { path, writer, readers })
+    Ok(Opened { path, file, writer, readers })
 }
 
 /// Connects for writing to a file that is there.

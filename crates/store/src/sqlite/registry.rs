@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, Verdict};
 use portcullis_core::model::Label;
-use portcullis_core::ports::{Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
+use portcullis_core::ports::{
+    Commit, Kind, News, Objects, RegistryError, Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf,
+    Upkeep, Version, Write,
+};
 use portcullis_core::vital;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
@@ -40,7 +43,7 @@ impl SqliteRegistry {
         let trail = Trail::open(link, &mut opened.writer).await;
         let trail =
             trail.map_err(|error| OpenError::Storage { path: opened.path.clone(), message: error.to_string() })?;
-        let writer = Writer::new(opened.path, opened.writer, Arc::clone(&transactions), trail.clone());
+        let writer = Writer::new((opened.path, opened.file), opened.writer, Arc::clone(&transactions), trail.clone());
         tokio::spawn(vital::task("the writer of the registry", writer.run(jobs)));
         Ok(Self { readers: opened.readers, queue, transactions, trail })
     }
@@ -55,13 +58,13 @@ impl SqliteRegistry {
     pub async fn close(&self) -> Result<(), RegistryError> {
         let readers = self.readers.clone();
         match self.ask(|answer| Job::Close { readers, answer }).await {
-            Err(RegistryError::Storage(message)) if message == CLOSED => Ok(()),
+            Err(RegistryError::Unavailable(message)) if message == CLOSED => Ok(()),
             other => other,
         }
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, RegistryError> {
-        let closed = || RegistryError::Storage(CLOSED.to_owned());
+        let closed = || RegistryError::Unavailable(CLOSED.to_owned());
         let (answer, answered) = oneshot::channel();
         self.queue.send(job(answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
@@ -71,7 +74,7 @@ impl SqliteRegistry {
 const CLOSED: &str = "it has been closed";
 
 #[async_trait]
-impl Registry for SqliteRegistry {
+impl Objects for SqliteRegistry {
     async fn all(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
         objects::page(&self.readers, kind, "", u32::MAX).await
     }
@@ -84,10 +87,29 @@ impl Registry for SqliteRegistry {
         objects::get(&self.readers, kind, key).await
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Result<Vec<SessionId>, RegistryError> {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
         self.ask(|answer| Job::Commit { writes, answer }).await
     }
 
+    async fn version(&self) -> Result<Version, RegistryError> {
+        objects::version(&self.readers).await
+    }
+
+    async fn changes(&self, after: Version) -> Result<News, RegistryError> {
+        objects::changes(&self.readers, after).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
+        audit::page(&self.readers, query).await
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+        self.trail.verify(&self.readers).await
+    }
+}
+
+#[async_trait]
+impl Sessions for SqliteRegistry {
     async fn open_session(
         &self,
         session: Session,
@@ -117,11 +139,23 @@ impl Registry for SqliteRegistry {
         self.ask(|answer| Job::Prune { now, limit, answer }).await
     }
 
-    async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError> {
-        audit::page(&self.readers, query).await
+    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
+        self.commit(vec![Write::EndSessions(of)]).await.map(|done| done.ended)
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqliteRegistry {
+    async fn all_kept(&self, kind: Kind) -> Result<Vec<Row>, RegistryError> {
+        objects::page(&self.readers, kind, "", u32::MAX).await
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
-        self.trail.verify(&self.readers).await
+    async fn kept(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError> {
+        objects::get(&self.readers, kind, key).await
+    }
+
+    async fn keep(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
+        Write::all_upkeep(&writes)?;
+        self.commit(writes).await.map(drop)
     }
 }

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
+use portcullis_core::ports::{Commit, RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{End, Trail};
+use super::away::Inode;
 use super::column::storage;
 use super::open::connect_writer;
 use super::{objects, room, sessions};
@@ -32,7 +33,7 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
 
 /// One change, to be done wholly or not at all.
 pub(crate) enum Job {
-    Commit { writes: Vec<Write>, answer: Answer<Vec<SessionId>> },
+    Commit { writes: Vec<Write>, answer: Answer<Commit> },
     Open { session: Session, limit: u32, stands_on: Vec<Row>, answer: Answer<Vec<SessionId>> },
     Rotate { rotate: Rotate, answer: Answer<Rotation> },
     End { id: SessionId, answer: Answer<bool> },
@@ -49,6 +50,8 @@ enum Lost {
     Database(sqlx::Error),
     /// A change that has failed took it along.
     Change(RegistryError),
+    /// The file is not where it was.
+    Gone(String),
 }
 
 impl From<sqlx::Error> for Lost {
@@ -60,14 +63,20 @@ impl From<sqlx::Error> for Lost {
 /// Owner of the writing connection.
 pub(crate) struct Writer {
     path: PathBuf,
+    file: Inode,
     connection: SqliteConnection,
     transactions: Arc<AtomicU64>,
     trail: Trail,
 }
 
 impl Writer {
-    pub(crate) fn new(path: PathBuf, connection: SqliteConnection, transactions: Arc<AtomicU64>, trail: Trail) -> Self {
-        Self { path, connection, transactions, trail }
+    pub(crate) fn new(
+        (path, file): (PathBuf, Inode),
+        connection: SqliteConnection,
+        transactions: Arc<AtomicU64>,
+        trail: Trail,
+    ) -> Self {
+        Self { path, file, connection, transactions, trail }
     }
 
     /// Works until it is told to close or until the registry is gone; what is in the queue by then is done.
@@ -98,7 +107,8 @@ impl Writer {
             Err(Lost::Database(error)) if room::is_lacking(&error, &self.path) => {
                 Some(RegistryError::Full(error.to_string()))
             }
-            Err(Lost::Database(error)) => Some(RegistryError::Storage(error.to_string())),
+            Err(Lost::Database(error)) => Some(storage(error)),
+            Err(Lost::Gone(reason)) => Some(RegistryError::Unavailable(reason)),
         };
         if let Some(error) = &failure {
             tracing::warn!(%error, "the registry could not commit a transaction");
@@ -124,6 +134,9 @@ impl Writer {
             done = done.and(settled);
         }
         done?;
+        if let Some(reason) = self.file.missed_at(&self.path) {
+            return Err(Lost::Gone(reason));
+        }
         execute(&mut self.connection, "COMMIT").await?;
         self.transactions.fetch_add(1, Ordering::Relaxed);
         if let Some(end) = end {
@@ -162,9 +175,9 @@ async fn perform(
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
             let outcome = objects::apply(connection, writes, trail, *end).await;
-            let outcome = outcome.map(|(grown, touched)| {
+            let outcome = outcome.map(|(grown, done)| {
                 *end = grown.or(*end);
-                touched
+                done
             });
             settle(connection, answer, outcome).await
         }
@@ -185,7 +198,8 @@ async fn perform(
             settle(connection, answer, outcome).await
         }
         (Job::Close { answer, .. }, _) => (failing(answer), Ok(())),
-        (Job::Commit { answer, .. } | Job::Open { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Commit { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Open { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Rotate { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::End { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Prune { answer, .. }, None) => (failing(answer), Ok(())),

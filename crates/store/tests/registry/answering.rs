@@ -7,7 +7,7 @@ use std::path::Path;
 
 use portcullis_core::audit::{Action, AuditEntry, Fault, Verdict};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, Row, Write};
+use portcullis_core::ports::{Expect, Kind, Objects, Row, Write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn writes(there: &mut BTreeMap<(Kind, &'static str), u64>, (kind, name, value): 
     };
     if let (Some(revision), None) = (before, value) {
         there.remove(&(kind, name));
-        return vec![Write::Delete { kind, key }, told(Action::Deleted, revision)];
+        return vec![Write::Delete { kind, key, expect: Expect::Any }, told(Action::Deleted, revision)];
     }
     let revision = before.unwrap_or(0) + 1;
     let created_at = value.unwrap_or(9);
@@ -191,7 +191,10 @@ async fn an_object_that_was_changed_put_in_or_taken_out_is_told() {
 async fn delete(directory: &Path, key: &str) {
     let registry = open(directory).await;
     let told = Write::Audit(Box::new(AuditEntry { action: Action::Deleted, ..entry(key) }));
-    registry.commit(vec![Write::Delete { kind: Kind::Client, key: key.into() }, told]).await.expect("writes");
+    registry
+        .commit(vec![Write::Delete { kind: Kind::Client, key: key.into(), expect: Expect::Any }, told])
+        .await
+        .expect("writes");
     registry.close().await.expect("closes");
 }
 
@@ -223,7 +226,7 @@ async fn what_was_put_in_stays_told_when_the_gateway_changes_or_deletes_it() {
         let registry = open(directory.path()).await;
         let told = Write::Audit(Box::new(AuditEntry { action, revision: 2, ..entry("eve") }));
         let write = match action {
-            Action::Deleted => Write::Delete { kind: Kind::Client, key: "eve".into() },
+            Action::Deleted => Write::Delete { kind: Kind::Client, key: "eve".into(), expect: Expect::Any },
             _ => put(Kind::Client, "eve", 2, Expect::Revision(1)),
         };
         registry.commit(vec![write, told]).await.expect("writes");

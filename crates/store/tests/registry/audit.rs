@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainedEntry, Link, Verdict};
-use portcullis_core::ports::{Expect, Kind, Registry, Write};
+use portcullis_core::ports::{Expect, Kind, Objects, Registry, Write};
 use portcullis_store::SqliteRegistry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};

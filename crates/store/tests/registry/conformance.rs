@@ -58,7 +58,7 @@ async fn keys(registry: &dyn Registry, kind: Kind, after: &str, limit: u32) -> V
     registry.page(kind, after, limit).await.expect("reads").into_iter().map(|row| row.key).collect()
 }
 
-fn conflict(outcome: Result<(), RegistryError>) -> (&'static str, String) {
+fn conflict<T: std::fmt::Debug>(outcome: Result<T, RegistryError>) -> (&'static str, String) {
     match outcome {
         Err(RegistryError::Conflict { kind, key }) => (kind, key),
         other => panic!("expected a conflict, found {other:?}"),
@@ -73,7 +73,7 @@ async fn objects_come_back_as_they_went_in(registry: &dyn Registry) {
         registry.commit(vec![Write::Put { row: row.clone(), expect: Expect::Absent }]).await.expect("writes");
         assert_eq!(registry.get(kind, odd).await.expect("reads"), Some(row.clone()));
         assert_eq!(registry.all(kind).await.expect("reads"), vec![row]);
-        registry.commit(vec![Write::Delete { kind, key: odd.to_owned() }]).await.expect("deletes");
+        registry.commit(vec![Write::Delete { kind, key: odd.to_owned(), expect: Expect::Any }]).await.expect("deletes");
         assert_eq!(registry.get(kind, odd).await.expect("reads"), None);
     }
     registry.commit(Vec::new()).await.expect("nothing to do is fine");
@@ -114,7 +114,10 @@ async fn what_is_expected_must_be_true(registry: &dyn Registry) {
     registry.commit(vec![put(kind, "k", 2, Expect::Revision(1))]).await.expect("the right revision");
     registry.commit(vec![put(kind, "k", 5, Expect::Any)]).await.expect("anything goes");
     assert_eq!(registry.get(kind, "k").await.expect("reads"), Some(row(kind, "k", 5)));
-    registry.commit(vec![Write::Delete { kind, key: "nothing".to_owned() }]).await.expect("stays away");
+    registry
+        .commit(vec![Write::Delete { kind, key: "nothing".to_owned(), expect: Expect::Any }])
+        .await
+        .expect("stays away");
 }
 
 async fn a_commit_is_done_wholly_or_not_at_all(registry: &dyn Registry) {
@@ -123,7 +126,7 @@ async fn a_commit_is_done_wholly_or_not_at_all(registry: &dyn Registry) {
     let writes = vec![
         put(kind, "new", 1, Expect::Absent),
         put(kind, "kept", 2, Expect::Revision(1)),
-        Write::Delete { kind, key: "kept".to_owned() },
+        Write::Delete { kind, key: "kept".to_owned(), expect: Expect::Any },
         put(kind, "other", 2, Expect::Revision(1)),
         put(kind, "later", 1, Expect::Absent),
     ];
@@ -136,7 +139,7 @@ async fn writes_of_a_commit_see_each_other(registry: &dyn Registry) {
     let writes = vec![
         put(kind, "c/1", 1, Expect::Absent),
         put(kind, "c/1", 2, Expect::Revision(1)),
-        Write::Delete { kind, key: "c/1".to_owned() },
+        Write::Delete { kind, key: "c/1".to_owned(), expect: Expect::Any },
         put(kind, "c/1", 3, Expect::Absent),
     ];
     registry.commit(writes).await.expect("writes");
@@ -269,27 +272,28 @@ async fn sessions_end_with_what_ends_them(registry: &dyn Registry) {
     assert_eq!(all().await.len(), 4);
     assert!(all().await.iter().all(|session| !session.user_info.contains("new")));
     // One that is done tells which sessions it was about.
-    let written = registry.write(vec![put(kind, "ann", 1, Expect::Absent), info("ann"), info("eve")]).await;
-    assert_eq!(ids(written.expect("writes")), [60, 61]);
+    let written = registry.commit(vec![put(kind, "ann", 1, Expect::Absent), info("ann"), info("eve")]).await;
+    assert_eq!(ids(written.expect("writes").ended), [60, 61]);
     let told: Vec<_> = all().await.iter().map(|session| session.user_info.contains("new")).collect();
     assert_eq!(told, [true, true, false, false]);
     let writes = vec![end(SessionsOf::One(label("bob"), SessionId([60; 16]))), end(SessionsOf::Client(label("web")))];
     assert_eq!(
-        ids(registry.write(writes).await.expect("writes")),
+        ids(registry.commit(writes).await.expect("writes").ended),
         [60, 62],
         "of another user there is none of this id"
     );
     let one = vec![end(SessionsOf::One(label("ann"), SessionId([61; 16])))];
-    assert_eq!(ids(registry.write(one).await.expect("writes")), [61]);
-    let gone = vec![Write::Delete { kind, key: "ann".to_owned() }, end(SessionsOf::User(label("bob")))];
-    assert_eq!(ids(registry.write(gone).await.expect("writes")), [63]);
+    assert_eq!(ids(registry.commit(one).await.expect("writes").ended), [61]);
+    let gone =
+        vec![Write::Delete { kind, key: "ann".to_owned(), expect: Expect::Any }, end(SessionsOf::User(label("bob")))];
+    assert_eq!(ids(registry.commit(gone).await.expect("writes").ended), [63]);
     assert_eq!(all().await, []);
 }
 
 async fn sessions_stand_on_objects(registry: &dyn Registry) {
     let (user, client) = (row(Kind::User, "ann", 3), row(Kind::Client, "web-app", 1));
     let write = |row: &Row| Write::Put { row: row.clone(), expect: Expect::Any };
-    let gone = |row: &Row| Write::Delete { kind: row.kind, key: row.key.clone() };
+    let gone = |row: &Row| Write::Delete { kind: row.kind, key: row.key.clone(), expect: Expect::Any };
     let stands_on = || vec![user.clone(), client.clone()];
     let same_revision = Row { body: "{}".to_owned(), ..user.clone() };
     for (number, (change, met)) in [
@@ -440,7 +444,7 @@ const ASTRAY: [Astray; 6] = [
         |it| *it == Fault::Seal,
     ),
     (
-        || vec![Write::Delete { kind: Kind::Client, key: "a".into() }],
+        || vec![Write::Delete { kind: Kind::Client, key: "a".into(), expect: Expect::Any }],
         |it| matches!(it, Fault::Gone("client", key) if key == "a"),
     ),
 ];
@@ -456,7 +460,7 @@ async fn the_trail_answers_for_the_objects(registry: &dyn Registry, number: usiz
     };
     let deleted = || {
         let entry = AuditEntry { action: Action::Deleted, revision: 3, ..entry("c") };
-        [Write::Delete { kind: Kind::Client, key: "c".into() }, Write::Audit(Box::new(entry))]
+        [Write::Delete { kind: Kind::Client, key: "c".into(), expect: Expect::Any }, Write::Audit(Box::new(entry))]
     };
     let writes: [Vec<Write>; 5] =
         [made("c").into(), changed(2).into(), changed(3).into(), deleted().into(), made("c").into()];

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Session};
+use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Session, Sessions};
 
 use crate::{hash, open, put, row, session};
 
@@ -18,7 +18,7 @@ async fn a_reopened_file_has_everything() {
         registry.close().await.expect("closes");
         registry.close().await.expect("closing twice is fine");
         let refused = registry.commit(vec![put(Kind::Service, "late/v1", 1, Expect::Any)]).await;
-        assert!(matches!(refused, Err(RegistryError::Storage(message)) if message.contains("closed")));
+        assert!(matches!(refused, Err(RegistryError::Unavailable(message)) if message.contains("closed")));
         assert!(registry.get(Kind::Service, "orders/v1").await.is_err());
     }
     let wal = directory.path().join("registry.db-wal");

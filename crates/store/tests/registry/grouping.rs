@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, SessionsOf};
+use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Sessions, SessionsOf};
 use portcullis_store::SqliteRegistry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
@@ -121,7 +121,7 @@ async fn changes_before_a_close_are_done_and_those_behind_it_are_refused() {
     );
     before.expect("writes");
     closed.expect("closes");
-    assert!(matches!(behind, Err(RegistryError::Storage(_))));
+    assert!(matches!(behind, Err(RegistryError::Unavailable(_))));
     let reopened = open(directory.path()).await;
     assert_eq!(reopened.all(Kind::User).await.expect("reads"), vec![row(Kind::User, "before", 1)]);
 }

@@ -2,7 +2,7 @@
 
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Write};
+use portcullis_core::ports::{Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Version, Write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -19,6 +19,7 @@ enum Operation {
     Rotate(Rotate),
     End(SessionId),
     EndAll(SessionsOf),
+    Changes(Version),
     Prune(u64),
 }
 
@@ -45,7 +46,7 @@ fn write() -> impl Strategy<Value = Write> {
     let label = || name().prop_map(|name| name.parse().expect("a label"));
     prop_oneof![
         8 => put,
-        2 => (kind(), key()).prop_map(|(kind, key)| Write::Delete { kind, key }),
+        2 => (kind(), key(), expect()).prop_map(|(kind, key, expect)| Write::Delete { kind, key, expect }),
         1 => label().prop_map(|user| Write::EndSessions(SessionsOf::User(user))),
         1 => label().prop_map(|client| Write::EndSessions(SessionsOf::Client(client))),
         1 => (label(), 0_u8..6).prop_map(|(user, id)| Write::EndSessions(SessionsOf::One(user, SessionId([id; 16])))),
@@ -85,6 +86,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0_u8..6).prop_map(|id| Operation::End(SessionId([id; 16]))),
         1 => name().prop_map(|name| Operation::EndAll(SessionsOf::User(name.parse().expect("a label")))),
         1 => name().prop_map(|name| Operation::EndAll(SessionsOf::Client(name.parse().expect("a label")))),
+        1 => (0_u64..12).prop_map(|version| Operation::Changes(Version(version))),
         1 => (0_u64..100).prop_map(Operation::Prune),
     ]
 }
@@ -93,9 +95,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
     match operation {
         Operation::Commit(writes) => {
-            let done = registry.write(writes).await.map(|mut touched| {
-                touched.sort_by_key(|id| id.0);
-                touched
+            let done = registry.commit(writes).await.map(|mut done| {
+                done.ended.sort_by_key(|id| id.0);
+                done
             });
             format!("{done:?}")
         }
@@ -109,6 +111,7 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
             ended.sort_by_key(|id| id.0);
             format!("{ended:?}")
         }
+        Operation::Changes(after) => format!("{:?} {:?}", registry.version().await, registry.changes(after).await),
         Operation::Prune(now) => {
             let mut gone = registry.prune_sessions(now, u32::MAX).await.expect("prunes");
             gone.sort_by_key(|id| id.0);

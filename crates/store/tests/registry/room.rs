@@ -1,7 +1,7 @@
 //! A file that may not grow: what cannot be kept is refused as that, and once there is room again it is kept.
 
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, RegistryError, Row, Write};
+use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Row, Write};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 

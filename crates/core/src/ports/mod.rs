@@ -1,0 +1,125 @@
+//! The ports: everything the gateway needs from the world, as traits.
+//!
+//! What is durable is parted by what may have another home one day: [`Objects`] are what operators and services change,
+//! with the trail of who did it; [`Sessions`] are logins; [`Upkeep`] is what the gateway keeps for itself. A [`Registry`]
+//! is all three in one place.
+
+mod objects;
+mod outbound;
+mod sessions;
+mod upkeep;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::capture::{Budget, Exchange};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::ties::Ties;
+
+pub use objects::{Changed, Commit, Expect, Kind, News, Objects, Row, TOLD_CHANGES, Version, Write};
+pub use outbound::{Bounds, Outbound, OutboundError};
+pub use sessions::{Rotate, Rotation, Session, SessionId, Sessions, SessionsOf};
+pub use upkeep::Upkeep;
+
+/// Why the registry did not do what it was asked.
+#[derive(Debug, Clone, Error)]
+pub enum RegistryError {
+    /// An [`Expect`] was not met; nothing was written.
+    #[error("{kind} '{key}' has been changed by somebody else")]
+    Conflict {
+        /// The kind of the object.
+        kind: &'static str,
+        /// Its key.
+        key: String,
+    },
+    /// There is no room for what was to be written: the disk is full, or a quota is used up. Nothing was written.
+    #[error("the registry has no room: {0}")]
+    Full(String),
+    /// The storage cannot be reached at the moment: it is locked by somebody else, gone, or does not answer. The same may
+    /// go well later.
+    #[error("the registry is away: {0}")]
+    Unavailable(String),
+    /// The storage itself failed, or holds what cannot be read.
+    #[error("the registry failed: {0}")]
+    Storage(String),
+}
+
+impl From<RegistryError> for Refusal {
+    /// As whoever asked for what failed is told.
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Conflict { .. } => {
+                Self::Conflict { detail: "the object has been changed by somebody else".into() }
+            }
+            RegistryError::Full(reason) => Self::StorageFull { private: reason.into() },
+            RegistryError::Unavailable(reason) => Self::RegistryAway { private: reason.into() },
+            RegistryError::Storage(reason) => Self::internal(format!("the registry failed: {reason}")),
+        }
+    }
+}
+
+/// The durable store in one place.
+pub trait Registry: Objects + Sessions + Upkeep {}
+
+impl<T: Objects + Sessions + Upkeep + ?Sized> Registry for T {}
+
+/// Whether those who were let in are still welcome.
+#[async_trait]
+pub trait Welcome: Send + Sync {
+    /// Whether nothing a caller was let in by has been taken back. What cannot be told now counts as standing.
+    async fn stands(&self, ties: &Ties) -> bool;
+}
+
+/// Where records go. Writing waits for nothing that takes long, and never fails; what cannot be kept is counted.
+pub trait AccessLog: Send + Sync {
+    /// Takes a record.
+    fn write(&self, record: &Record);
+
+    /// A way into the same log for one worker alone, which shares it with nobody; none if there is only this one.
+    fn lane(&self) -> Option<Arc<dyn AccessLog>> {
+        None
+    }
+}
+
+/// Where captured exchanges go. Keeping never waits and never fails; what cannot be kept is counted.
+pub trait Captures: Send + Sync {
+    /// What exchanges on their way may take.
+    fn budget(&self) -> &Arc<Budget>;
+    /// Takes an exchange.
+    fn keep(&self, exchange: Box<Exchange>);
+    /// Counts an exchange that could not be copied, because there was no budget left.
+    fn lost(&self);
+}
+
+/// The time of day, and a time that only ever moves on.
+pub trait Clock: Send + Sync {
+    /// Now. It may be set, forward and back.
+    fn now(&self) -> SystemTime;
+
+    /// Time since a start of no meaning. It never goes back, whatever happens to the time of day.
+    fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
+
+    /// Now, in Unix milliseconds.
+    fn unix_millis(&self) -> u64 {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
