@@ -78,6 +78,7 @@ impl Jobs for Control {
 pub(crate) struct House {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) gate: Gate,
+    pub(crate) memory: Arc<MemoryRegistry>,
     pub(crate) parts: LoginParts,
     pub(crate) keys: Arc<SigningKeys>,
     pub(crate) login: Arc<Login>,
@@ -88,7 +89,8 @@ impl House {
     pub(crate) async fn new(settings: LoginSettings) -> Self {
         let clock = Arc::new(ManualClock::at(1_700_000_000));
         let gate = Gate::opened();
-        let registry = Arc::new(GatedRegistry::new(Arc::new(MemoryRegistry::default()), gate.clone()));
+        let memory = Arc::new(MemoryRegistry::default());
+        let registry = Arc::new(GatedRegistry::new(memory.clone(), gate.clone()));
         let master = Arc::new(MasterKey::generate().0);
         let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
         let keys = Arc::new(keys);
@@ -107,7 +109,7 @@ impl House {
             clock: clock.clone(),
         };
         let login = Arc::new(Login::new(parts.clone(), settings));
-        let house = Self { clock, gate, parts, keys, login };
+        let house = Self { clock, gate, memory, parts, keys, login };
         house.enable(DEFAULT_CLIENT, true).await;
         house.enable("shop", true).await;
         house.enable("disabled", false).await;

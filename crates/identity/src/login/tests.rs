@@ -529,3 +529,42 @@ async fn no_access_token_outlives_its_session_as_it_is_when_it_is_issued() {
     house.clock.advance(Duration::from_secs(1));
     assert_eq!([&first, &second, &again].map(verify), [false, false, false]);
 }
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_told_as_that_and_counts_for_nobody_as_a_guess() {
+    let house = House::new(LoginSettings::default()).await;
+    house.create_user("ada", "s3cret", json!({})).await;
+    let first = house.ada().await;
+    let id = house.session(&first);
+    house.memory.set_away(true);
+    let is_away = |refusal: &Refusal| {
+        let facts = refusal.facts();
+        let told = (facts.status.as_u16(), facts.code, facts.retry_after);
+        assert_eq!(told, (503, "registry_unavailable", Some(1)), "{refusal:?}");
+    };
+    for _ in 0..40 {
+        is_away(&house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await.expect_err("away"));
+    }
+    is_away(&house.login.refresh(&label(DEFAULT_CLIENT), first.refresh_token.expose()).await.expect_err("away"));
+    is_away(&house.login.revoke(first.refresh_token.expose()).await.expect_err("away"));
+    let users = &house.parts.users;
+    for refused in [
+        users.create(&actor(), label("eve"), "p".into(), json!({})).await.map(drop),
+        users.update(&actor(), &label("ada"), UserChange::default(), None).await.map(drop),
+        users.delete(&actor(), &label("ada"), None).await,
+        users.get(&label("ada")).await.map(drop),
+        users.page("", 9).await.map(drop),
+        users.sessions(&label("ada")).await.map(drop),
+        users.end_sessions(&actor(), &label("ada"), None).await.map(drop),
+    ] {
+        let Err(crate::users::UserError::Refused(refusal)) = refused else { panic!("not away: {refused:?}") };
+        is_away(&refusal);
+    }
+    assert!(house.parts.sessions.cached(id).is_some(), "what is remembered goes on");
+    house.parts.sessions.forget_all();
+    assert!(house.parts.sessions.fetch(id).await.is_err());
+    assert!(house.parts.sessions.prune().await.is_err());
+    house.memory.set_away(false);
+    assert!(house.refresh(&first.refresh_token).await.is_ok(), "nothing was used up");
+    house.ada().await;
+}

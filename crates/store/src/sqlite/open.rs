@@ -95,8 +95,15 @@ pub(crate) async fn open(path: &Path) -> Result<Opened, OpenError> {
     }
     MIGRATIONS.run(&mut writer).await.map_err(|error| migration_failure(&path, &error))?;
 
+    let place = path.clone();
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
+        // All from the start, and none to another file that came to this path meanwhile.
+        .min_connections(READERS)
+        .after_connect(move |_, _| {
+            let missed = file.missed_at(&place);
+            Box::pin(async move { missed.map_or(Ok(()), |reason| Err(sqlx::Error::Io(io::Error::other(reason)))) })
+        })
         .acquire_timeout(READER_TIMEOUT)
         .test_before_acquire(false)
         .max_lifetime(None)

@@ -5,6 +5,7 @@ mod answering;
 mod audit;
 mod conformance;
 mod durability;
+mod following;
 mod grouping;
 mod opening;
 mod random;
