@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::audit::{Action, Actor, AuditEntry, redacted};
 use portcullis_core::call::hex;
@@ -27,6 +28,9 @@ pub const MAX_USER_INFO_BYTES: usize = 4096;
 
 /// The most users on one page.
 pub const MAX_PAGE: u32 = 1000;
+
+/// How often a change of a user is decided because somebody else was faster.
+const TRIES: u32 = 16;
 
 /// A user as operators see one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -182,21 +186,30 @@ impl Users {
     ) -> Result<User, UserError> {
         change.user_info.as_ref().map_or(Ok(()), check_user_info)?;
         change.password.as_ref().map_or(Ok(()), check_password)?;
-        let row = self.expected(username, expected).await?;
-        let former = StoredUser::read(&row)?;
-        let mut stored = former.clone();
+        // Whoever cannot be changed costs no hash.
+        self.expected(username, expected).await?;
         let new_password = change.password.is_some();
-        if let Some(password) = change.password {
-            stored.password_hash = self.hash(actor, password).await?;
+        let password_hash = match change.password {
+            Some(password) => Some(self.hash(actor, password).await?),
+            None => None,
+        };
+        for _ in 0..TRIES {
+            let row = self.expected(username, expected).await?;
+            let former = StoredUser::read(&row)?;
+            let stored = StoredUser {
+                password_hash: password_hash.clone().unwrap_or_else(|| former.password_hash.clone()),
+                user_info: change.user_info.clone().unwrap_or_else(|| former.user_info.clone()),
+                created_at: former.created_at,
+                enabled: change.enabled.unwrap_or(former.enabled),
+            };
+            match self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await {
+                // Somebody else was faster: decided again on what that has left, unless another revision was expected.
+                Err(UserError::Stale) if expected.is_none() => {}
+                done => return done.map(|()| shown(username.clone(), row.revision + 1, stored)),
+            }
         }
-        if let Some(user_info) = change.user_info {
-            stored.user_info = user_info;
-        }
-        if let Some(enabled) = change.enabled {
-            stored.enabled = enabled;
-        }
-        self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await?;
-        Ok(shown(username.clone(), row.revision + 1, stored))
+        let retry_after = Duration::from_secs(1);
+        Err(UserError::Refused(Refusal::Overloaded { private: "others change the user all the time", retry_after }))
     }
 
     /// Deletes a user and ends its sessions.
@@ -381,7 +394,6 @@ mod tests {
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
     use portcullis_core::ports::{Objects as _, Sessions as _};
     use serde_json::json;
-    use std::time::Duration;
 
     struct Fixture {
         registry: Arc<MemoryRegistry>,
@@ -559,5 +571,32 @@ mod tests {
         let trail = fixture.registry.audit(query).await.expect("read");
         let told = trail.iter().filter(|it| it.entry.after.as_deref() == Some(r#"{"sessions":"[ended]"}"#)).count();
         assert_eq!(told, 4);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_user_is_decided_again_where_somebody_else_was_faster() {
+        let fixture = fixture();
+        fixture.create("ada", json!({"id": 7})).await.expect("created");
+        let row = fixture.registry.get(Kind::User, "ada").await.expect("read").expect("there");
+        let rival = |times: u64| {
+            let body = row.body.replace("\"id\":7", &format!("\"id\":{}", 7 + times));
+            let row = Row { revision: row.revision + times, body, ..row.clone() };
+            fixture.registry.rival(vec![Write::Put { row, expect: Expect::Any }]);
+        };
+        rival(1);
+        let disable = || UserChange { enabled: Some(false), ..UserChange::default() };
+        let user = fixture.users.update(&actor(), &label("ada"), disable(), None).await.expect("changed");
+        assert_eq!(
+            (user.revision, user.enabled, user.user_info["id"].as_u64()),
+            (3, false, Some(8)),
+            "nothing is lost"
+        );
+        rival(5);
+        let stale = fixture.users.update(&actor(), &label("ada"), disable(), Some(3)).await;
+        assert!(matches!(stale, Err(UserError::Stale)), "{stale:?}");
+        (6..100).for_each(rival);
+        let beaten = fixture.users.update(&actor(), &label("ada"), disable(), None).await;
+        let Err(UserError::Refused(refusal)) = beaten else { panic!("changed: {beaten:?}") };
+        assert_eq!((refusal.code(), refusal.facts().retry_after), ("overloaded", Some(1)));
     }
 }
