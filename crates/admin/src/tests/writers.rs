@@ -127,6 +127,18 @@ async fn what_somebody_else_has_made_or_deleted_counts() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_changes_between_a_decision_and_its_commit_is_known_when_that_is_answered() {
+    for (path, body, kind, key) in objects() {
+        let house = House::with_objects().await;
+        let row = house.row(kind, key).await;
+        house.registry.rival(put(later(&row, 1)));
+        house.send("PUT", "/services/beside/v1", at(9003)).await.fine(201);
+        assert_eq!(house.get(path).await.fine(200)["revision"], 2, "{path}");
+        house.put_if(path, ("if-match", "\"2\""), &body).await.fine(200);
+    }
+}
+
+#[tokio::test]
 async fn changes_of_other_objects_are_not_held_up_by_a_conflict() {
     let house = Arc::new(House::with_objects().await);
     let row = house.row(Kind::Service, "a/v1").await;
