@@ -102,7 +102,7 @@ fn changes_beside_those_of_another_program_are_made_whatever_it_changes() {
             times
         });
         let putting = |service: &'static str| {
-            scope.spawn(move || (0..25).map(|number| put(gateway, service, 9100 + number)).collect::<Vec<_>>())
+            scope.spawn(move || (0..12).map(|number| put(gateway, service, 9100 + number)).collect::<Vec<_>>())
         };
         let of_a: Vec<_> = (0..4).map(|_| putting("a/v1")).collect();
         let of_b: Vec<_> = (0..8).map(|_| putting("b/v1")).collect();

@@ -7,19 +7,27 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// SQLITE_PERM, _BUSY, _LOCKED, _READONLY, _IOERR, _CANTOPEN and _PROTOCOL.
-const AWAY: [i32; 7] = [3, 5, 6, 8, 10, 14, 15];
+const AWAY: [i32; 7] = [3, BUSY, 6, 8, 10, 14, 15];
+/// SQLITE_BUSY.
+const BUSY: i32 = 5;
 
 /// Whether the database or the way to it says so.
 pub(crate) fn is_away(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<i32>().ok());
-            // The low byte of an extended code is the code it extends.
-            code.is_some_and(|code| AWAY.contains(&(code & 0xff)))
-        }
+        // The low byte of an extended code is the code it extends.
+        sqlx::Error::Database(_) => code(error).is_some_and(|code| AWAY.contains(&(code & 0xff))),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
+}
+
+/// Whether another connection has the lock.
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code & 0xff == BUSY)
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// Which file it is, whatever its name.

@@ -16,7 +16,7 @@ use super::away::Inode;
 /// Connections that read, at most.
 const READERS: u32 = 4;
 /// How long a connection waits for a lock that another process holds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for one of the reading connections.
 const READER_TIMEOUT: Duration = Duration::from_secs(10);
 /// "PCLS": what the first migration writes into the file's header.

@@ -16,12 +16,13 @@ use portcullis_core::ports::{Commit, RegistryError, Rotate, Rotation, Row, Sessi
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::audit::{End, Trail};
 use super::away::Inode;
 use super::column::storage;
-use super::open::connect_writer;
-use super::{objects, room, sessions};
+use super::open::{BUSY_TIMEOUT, connect_writer};
+use super::{away, objects, room, sessions};
 
 /// Changes that wait, at most; a caller beyond them waits for its place.
 pub(crate) const QUEUE: usize = 1_024;
@@ -122,7 +123,7 @@ impl Writer {
     /// One transaction of all changes. On return `replies` has one reply for each of them.
     async fn transact(&mut self, batch: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Lost> {
         let mut end = None;
-        let mut done = execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(Lost::from);
+        let mut done = self.begin().await.map_err(Lost::from);
         for job in batch {
             if done.is_ok() {
                 done = execute(&mut self.connection, "SAVEPOINT change").await.map_err(Lost::from);
@@ -145,6 +146,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins a transaction, as soon as no other connection is in one. SQLite asks more and more seldom the longer it waits,
+    /// and another program that writes without a pause is then always faster; so it waits briefly, again and again.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let until = Instant::now() + BUSY_TIMEOUT;
+        execute(&mut self.connection, "PRAGMA busy_timeout = 20").await?;
+        loop {
+            match execute(&mut self.connection, "BEGIN IMMEDIATE").await {
+                Err(error) if away::is_locked(&error) && Instant::now() < until => {}
+                begun => return begun,
+            }
+        }
+    }
+
     /// Leaves the failed transaction. Where that fails too (some errors end the transaction by themselves), a
     /// new connection takes the place of this one.
     async fn recover(&mut self) {
@@ -159,6 +173,7 @@ impl Writer {
 
     async fn close(mut self, readers: &SqlitePool) -> Result<(), RegistryError> {
         readers.close().await;
+        execute(&mut self.connection, "PRAGMA busy_timeout = 5000").await.map_err(storage)?;
         execute(&mut self.connection, "PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(storage)?;
         self.connection.close().await.map_err(storage)
     }
