@@ -2,7 +2,7 @@
 
 use crate::directory::KeyHash;
 use crate::model::Label;
-use crate::ports::SessionId;
+use crate::session_id::SessionId;
 
 /// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]

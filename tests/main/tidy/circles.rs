@@ -11,18 +11,6 @@ use super::files::without_tests;
 /// The most files that may import one another in a circle: what is one subject in a few files.
 const MOST: usize = 3;
 
-/// Circles that are known, by a part of what is said about them, each with why it is left.
-const KNOWN: [(&str, &str); 2] = [
-    (
-        "crates/core/src/ports.rs, crates/core/src/ties.rs",
-        "ports name what they keep, and what is kept names its session",
-    ),
-    (
-        "crates/core/src/audit/, crates/core/src/capture/, crates/core/src/ports/",
-        "the trail tells of rows of the registry",
-    ),
-];
-
 /// The files of one crate by their modules, and what each of them imports.
 pub(super) struct Crate {
     /// The path of the root of the modules, `crates/core/src` or `src`.
@@ -285,7 +273,6 @@ impl Crate {
                 }
             }
         }
-        objections.retain(|objection| !KNOWN.iter().any(|(known, _)| objection.contains(known)));
         objections
     }
 

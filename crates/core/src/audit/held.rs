@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::{Action, AuditEntry, ChainHash, ChainedEntry, Head, Link};
 use crate::model::ApiKey;
-use crate::ports::{Kind, Row};
+use crate::object::{Kind, Row};
 
 /// What all objects come to that a trail tells of: the keyed hashes of all, added without carry. Adding one twice
 /// takes it out again.

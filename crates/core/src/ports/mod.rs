@@ -4,6 +4,7 @@
 //! with the trail of who did it; [`Sessions`] are logins; [`Upkeep`] is what the gateway keeps for itself. A [`Registry`]
 //! is all three in one place.
 
+mod error;
 mod objects;
 mod outbound;
 mod sessions;
@@ -13,54 +14,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use thiserror::Error;
 
 use crate::capture::{Budget, Exchange};
 use crate::record::Record;
-use crate::refusal::Refusal;
 use crate::ties::Ties;
 
-pub use objects::{Changed, Commit, Expect, Kind, News, Objects, Row, TOLD_CHANGES, Version, Write};
+pub use crate::object::{Kind, Row};
+pub use crate::session_id::SessionId;
+pub use error::RegistryError;
+pub use objects::{Changed, Commit, Expect, News, Objects, TOLD_CHANGES, Version, Write};
 pub use outbound::{Bounds, Outbound, OutboundError};
-pub use sessions::{Rotate, Rotation, Session, SessionId, Sessions, SessionsOf};
+pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
 pub use upkeep::Upkeep;
-
-/// Why the registry did not do what it was asked.
-#[derive(Debug, Clone, Error)]
-pub enum RegistryError {
-    /// An [`Expect`] was not met; nothing was written.
-    #[error("{kind} '{key}' has been changed by somebody else")]
-    Conflict {
-        /// The kind of the object.
-        kind: &'static str,
-        /// Its key.
-        key: String,
-    },
-    /// There is no room for what was to be written: the disk is full, or a quota is used up. Nothing was written.
-    #[error("the registry has no room: {0}")]
-    Full(String),
-    /// The storage cannot be reached at the moment: it is locked by somebody else, gone, or does not answer. The same may
-    /// go well later.
-    #[error("the registry is away: {0}")]
-    Unavailable(String),
-    /// The storage itself failed, or holds what cannot be read.
-    #[error("the registry failed: {0}")]
-    Storage(String),
-}
-
-impl From<RegistryError> for Refusal {
-    /// As whoever asked for what failed is told.
-    fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Conflict { .. } => {
-                Self::Conflict { detail: "the object has been changed by somebody else".into() }
-            }
-            RegistryError::Full(reason) => Self::StorageFull { private: reason.into() },
-            RegistryError::Unavailable(reason) => Self::RegistryAway { private: reason.into() },
-            RegistryError::Storage(reason) => Self::internal(format!("the registry failed: {reason}")),
-        }
-    }
-}
 
 /// The durable store in one place.
 pub trait Registry: Objects + Sessions + Upkeep {}

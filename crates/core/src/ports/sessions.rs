@@ -1,23 +1,14 @@
 //! Logins: sessions and the rotation of their refresh tokens.
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{RegistryError, Row};
+use super::RegistryError;
 use crate::directory::KeyHash;
 use crate::model::Label;
-
-/// The id of a session.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(pub [u8; 16]);
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::digits::hex(&self.0))
-    }
-}
+use crate::object::Row;
+use crate::session_id::SessionId;
 
 /// One login of a user through a client. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{Kind, RegistryError, Row, Write};
+use super::{RegistryError, Write};
+use crate::object::{Kind, Row};
 
 /// What the gateway keeps for itself: its signing keys, certificates that were obtained and the orders under way, and the
 /// leases by which one node does what is to be done once. Nodes change it by comparing and setting ([`super::Expect`]); no
