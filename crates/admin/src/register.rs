@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portcullis_core::body::{Body, BodyError};
+use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::jobs::{self, Jobs};
@@ -31,7 +29,7 @@ use crate::registrar::{LimitReached, Registrar};
 use crate::request::is_json;
 
 /// Bytes of a registration.
-const BODY_LIMIT: usize = 16 << 10;
+const BODY_LIMIT: u64 = 16 << 10;
 
 /// What a microservice sends. Fields that are not known are passed over.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -110,23 +108,14 @@ fn shown_token(call: &Call) -> Result<KeyHash, Refusal> {
     value.to_str().ok().and_then(bearer).map(hash_key).ok_or(missing)
 }
 
-async fn read_body(call: &mut Call) -> Result<Bytes, Refusal> {
+async fn read_body(call: &mut Call) -> Result<Vec<u8>, Refusal> {
     if !is_json(&call.request.headers) {
         return Err(Refusal::UnsupportedMediaType);
     }
-    let body = Limited::new(call.take_body(), BODY_LIMIT);
-    let collected = body.collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return Refusal::BodyTooLarge { limit: BODY_LIMIT as u64 };
-        }
-        match error.downcast_ref() {
-            Some(BodyError::TooLarge { limit }) => Refusal::BodyTooLarge { limit: *limit },
-            Some(BodyError::Idle) => Refusal::RequestTimeout,
-            Some(BodyError::Revoked) => Refusal::Revoked,
-            _ => Refusal::malformed("body_broken", "the body broke off"),
-        }
-    })?;
-    Ok(collected.to_bytes())
+    let mut bytes = Vec::new();
+    let read = call.take_body().read_into(&mut bytes, BODY_LIMIT).await;
+    read.map_err(|error| Refusal::of_body(&error))?;
+    Ok(bytes)
 }
 
 fn announcement(body: &[u8]) -> Result<Announcement, Refusal> {

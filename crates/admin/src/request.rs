@@ -139,7 +139,7 @@ pub(crate) async fn collect_within(body: Body, limit: usize) -> Result<Bytes, Ap
             let detail = format!("a body may have {limit} bytes");
             Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
         }
-        Err(_) => Err(ApiError::malformed("body_broken", "the body broke off")),
+        Err(_) => Err(ApiError::malformed("broken_body", "the request's body broke off")),
     }
 }
 

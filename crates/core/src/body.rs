@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -141,6 +142,21 @@ impl<S: HttpBody<Data = Bytes, Error = BodyError> + Unpin + ?Sized> Source<S> {
 }
 
 impl Body {
+    /// Reads the rest of it behind what is there, up to so many bytes; more is [`BodyError::TooLarge`], and is not waited for
+    /// where the body says so itself.
+    pub async fn read_into(&mut self, bytes: &mut Vec<u8>, limit: u64) -> Result<(), BodyError> {
+        if self.size_hint().lower() > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let mut room = limit;
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut *self).poll_frame(context)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            room = room.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge { limit })?;
+            bytes.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
     /// No body at all.
     pub fn empty() -> Self {
         Self(Kind::Empty)

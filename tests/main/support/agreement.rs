@@ -13,8 +13,7 @@ use super::client::{Answer, call};
 static GATEWAYS: Mutex<Option<HashMap<SocketAddr, (SocketAddr, String)>>> = Mutex::new(None);
 
 /// What is decided behind the pipeline, or by what is in a body: there `explain` says that the call gets so far.
-const DECIDED_LATER: [&str; 13] = [
-    "body_broken",
+const DECIDED_LATER: [&str; 12] = [
     "broken_body",
     "body_too_large",
     "conflict",

@@ -250,7 +250,7 @@ async fn a_body_has_a_bound_and_may_fail() {
         (pieces(padded(limit + 1)), Err("body_too_large")),
         (Body::stream(Pieces(vec![Ok(Bytes::from_static(b"{")), Err(BodyError::Idle)])), Err("request_timeout")),
         (Body::stream(Pieces(vec![Err(BodyError::TooLarge { limit: 9 })])), Err("body_too_large")),
-        (Body::stream(Pieces(vec![Err(BodyError::Broken("x".into()))])), Err("body_broken")),
+        (Body::stream(Pieces(vec![Err(BodyError::Broken("x".into()))])), Err("broken_body")),
     ] {
         let mut call = desk.call(Method::POST, "/-/token", body);
         let found = desk.token().answer(&mut call).await.map(drop).map_err(|refusal| refusal.code());
