@@ -135,6 +135,14 @@ impl MemoryRegistry {
         self.held().rivals.push_back(writes);
     }
 
+    fn write(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
+        let mut state = self.state()?;
+        if let Some(rival) = state.rivals.pop_front() {
+            state.commit(rival)?;
+        }
+        state.commit(writes)
+    }
+
     fn held(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,11 +173,8 @@ impl Objects for MemoryRegistry {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
-        let mut state = self.state()?;
-        if let Some(rival) = state.rivals.pop_front() {
-            state.commit(rival)?;
-        }
-        state.commit(writes)
+        Write::none_upkeep(&writes)?;
+        self.write(writes)
     }
 
     async fn version(&self) -> Result<Version, RegistryError> {
@@ -311,7 +316,7 @@ impl Upkeep for MemoryRegistry {
 
     async fn keep(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
         Write::all_upkeep(&writes)?;
-        self.commit(writes).await.map(drop)
+        self.write(writes).map(drop)
     }
 }
 

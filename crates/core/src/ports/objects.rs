@@ -103,7 +103,8 @@ pub trait Objects: Send + Sync {
     async fn page(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Row>, RegistryError>;
     /// One object.
     async fn get(&self, kind: Kind, key: &str) -> Result<Option<Row>, RegistryError>;
-    /// Does all the writes or none of them; when it returns, they are on disk.
+    /// Does all the writes or none of them; when it returns, they are on disk. Only kinds of which every change is
+    /// [audited](Kind::is_audited) are changed here.
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError>;
     /// Where the objects stand.
     async fn version(&self) -> Result<Version, RegistryError>;

@@ -20,6 +20,17 @@ pub trait Upkeep: Send + Sync {
 }
 
 impl Write {
+    /// Refuses writes of what is the gateway's own: no trail would tell of them, and nobody would be told.
+    pub fn none_upkeep(writes: &[Self]) -> Result<(), RegistryError> {
+        let own = writes.iter().find_map(|write| match write {
+            Self::Put { row: Row { kind, .. }, .. } | Self::Delete { kind, .. } => {
+                (!kind.is_audited()).then_some(kind.as_str())
+            }
+            Self::Audit(_) | Self::EndSessions(_) | Self::UserInfo { .. } => None,
+        });
+        own.map_or(Ok(()), |what| Err(RegistryError::Storage(format!("{what} is the gateway's own"))))
+    }
+
     /// Refuses writes of what is not the gateway's own.
     pub fn all_upkeep(writes: &[Self]) -> Result<(), RegistryError> {
         let foreign = writes.iter().find_map(|write| match write {

@@ -88,6 +88,7 @@ impl Objects for SqliteRegistry {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, RegistryError> {
+        Write::none_upkeep(&writes)?;
         self.ask(|answer| Job::Commit { writes, answer }).await
     }
 
@@ -156,6 +157,6 @@ impl Upkeep for SqliteRegistry {
 
     async fn keep(&self, writes: Vec<Write>) -> Result<(), RegistryError> {
         Write::all_upkeep(&writes)?;
-        self.commit(writes).await.map(drop)
+        self.ask(|answer| Job::Commit { writes, answer }).await.map(drop)
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use portcullis_core::audit::{Action, AuditEntry, Fault, Verdict};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Objects, Row, Write};
+use portcullis_core::ports::{Expect, Kind, Objects, Row, Upkeep, Write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -131,8 +131,8 @@ async fn an_emptied_trail_is_told_whatever_is_left() {
         let directory = tempfile::tempdir().expect("a directory");
         let registry = open(directory.path()).await;
         let told = Write::Audit(Box::new(AuditEntry { kind: word.into(), ..entry("a") }));
-        let writes = vec![put(Kind::Meta, "fact", 1, Expect::Absent), put(kind, "a", 1, Expect::Absent), told];
-        registry.commit(writes).await.expect("writes");
+        registry.keep(vec![put(Kind::Meta, "fact", 1, Expect::Absent)]).await.expect("keeps");
+        registry.commit(vec![put(kind, "a", 1, Expect::Absent), told]).await.expect("writes");
         registry.close().await.expect("closes");
         tamper(directory.path(), "DELETE FROM audit; DELETE FROM audit_head").await;
         let found = verdict(directory.path()).await;
@@ -149,7 +149,7 @@ async fn what_the_gateway_makes_for_itself_is_no_trail_s() {
     let kinds = [Kind::Meta, Kind::SigningKey, Kind::AcmeAccount, Kind::Certificate, Kind::Challenge, Kind::Lease];
     assert!(!kinds.iter().any(|kind| kind.is_audited()) && Kind::AUDITED.iter().all(|kind| kind.is_audited()));
     for kind in kinds {
-        registry.commit(vec![put(kind, "own", 1, Expect::Absent)]).await.expect("writes");
+        registry.keep(vec![put(kind, "own", 1, Expect::Absent)]).await.expect("keeps");
         assert_eq!(registry.verify_audit().await.expect("verifies").first_broken, None);
     }
     registry.close().await.expect("closes");

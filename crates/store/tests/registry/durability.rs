@@ -61,7 +61,7 @@ async fn only_the_owner_can_read_the_files() {
     let names = ["registry.db", "registry.db-wal", "registry.db-shm"];
     let mode = |name: &str| fs::metadata(directory.path().join(name)).expect("is there").permissions().mode() & 0o777;
     let registry = open(directory.path()).await;
-    registry.commit(vec![put(Kind::Meta, "k", 1, Expect::Any)]).await.expect("writes");
+    registry.commit(vec![put(Kind::Route, "k", 1, Expect::Any)]).await.expect("writes");
     for name in names {
         assert_eq!(mode(name), 0o600, "{name}");
     }
@@ -70,7 +70,7 @@ async fn only_the_owner_can_read_the_files() {
     // A file that was opened up (or restored that way) is closed again.
     fs::set_permissions(directory.path().join("registry.db"), fs::Permissions::from_mode(0o644)).expect("sets");
     let registry = open(directory.path()).await;
-    registry.commit(vec![put(Kind::Meta, "k", 2, Expect::Any)]).await.expect("writes");
+    registry.commit(vec![put(Kind::Route, "k", 2, Expect::Any)]).await.expect("writes");
     for name in names {
         assert_eq!(mode(name), 0o600, "{name}");
     }

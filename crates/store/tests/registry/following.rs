@@ -130,6 +130,27 @@ async fn what_is_anybodys_is_not_kept_as_the_gateways_own() {
     }
 }
 
+#[tokio::test]
+async fn what_the_gateway_keeps_for_itself_is_changed_in_no_commit() {
+    let (_directory, both) = both().await;
+    let own = [Kind::Meta, Kind::SigningKey, Kind::AcmeAccount, Kind::Certificate, Kind::Challenge, Kind::Lease];
+    for registry in both {
+        for kind in own {
+            registry.keep(vec![put(kind, "x", 1, Expect::Absent)]).await.expect("keeps");
+            let before = registry.version().await.expect("reads");
+            let delete = Write::Delete { kind, key: "x".into(), expect: Expect::Any };
+            for foreign in [put(kind, "x", 2, Expect::Any), put(kind, "y", 1, Expect::Absent), delete] {
+                let writes = vec![put(Kind::Route, "beside", 1, Expect::Absent), foreign];
+                let refused = registry.commit(writes).await.expect_err("no object of anybody");
+                assert!(refused.to_string().contains(kind.as_str()), "{refused}");
+            }
+            assert_eq!(registry.all_kept(kind).await.expect("reads"), vec![row(kind, "x", 1)]);
+            assert_eq!(registry.version().await.expect("reads"), before);
+        }
+        assert_eq!(registry.all(Kind::Route).await.expect("reads"), []);
+    }
+}
+
 async fn second(directory: &std::path::Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(directory.join("registry.db")).connect().await.expect("connects")
 }

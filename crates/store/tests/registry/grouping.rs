@@ -88,12 +88,12 @@ async fn a_number_that_does_not_fit_fails_alone() {
     let directory = tempfile::tempdir().expect("a directory");
     let registry = open(directory.path()).await;
     let (fine, bad) = tokio::join!(
-        registry.commit(vec![put(Kind::Meta, "fine", 1, Expect::Any)]),
-        registry.commit(vec![put(Kind::Meta, "bad", u64::MAX, Expect::Any)]),
+        registry.commit(vec![put(Kind::Route, "fine", 1, Expect::Any)]),
+        registry.commit(vec![put(Kind::Route, "bad", u64::MAX, Expect::Any)]),
     );
     fine.expect("writes");
     assert!(matches!(bad, Err(RegistryError::Storage(_))));
-    assert_eq!(registry.all(Kind::Meta).await.expect("reads"), vec![row(Kind::Meta, "fine", 1)]);
+    assert_eq!(registry.all(Kind::Route).await.expect("reads"), vec![row(Kind::Route, "fine", 1)]);
 }
 
 #[tokio::test]
@@ -194,8 +194,8 @@ async fn readers_see_what_was_acknowledged_while_another_program_reads() {
     let registry = open(directory.path()).await;
     let reading = meddle(directory.path(), "BEGIN; SELECT count(*) FROM objects").await;
     for revision in 1..20 {
-        registry.commit(vec![put(Kind::Meta, "k", revision, Expect::Any)]).await.expect("writes");
-        let found = registry.get(Kind::Meta, "k").await.expect("reads");
+        registry.commit(vec![put(Kind::Route, "k", revision, Expect::Any)]).await.expect("writes");
+        let found = registry.get(Kind::Route, "k").await.expect("reads");
         assert_eq!(found.map(|row| row.revision), Some(revision));
     }
     reading.close().await.expect("closes");

@@ -9,11 +9,14 @@ use proptest::prelude::*;
 use crate::{hash, open, session};
 
 const KINDS: [Kind; 3] = [Kind::Meta, Kind::Service, Kind::User];
+const OWN: &[Kind] = &[Kind::Meta];
+const AUDITED: &[Kind] = &[Kind::Service, Kind::User];
 const NAMES: [&str; 3] = ["ann", "bob", "Ann"];
 
 #[derive(Debug, Clone)]
 enum Operation {
     Commit(Vec<Write>),
+    Keep(Vec<Write>),
     Page(Kind, String, u32),
     Open(Session, u32),
     Rotate(Rotate),
@@ -23,8 +26,8 @@ enum Operation {
     Prune(u64),
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    proptest::sample::select(&KINDS[..])
+fn kind(kinds: &'static [Kind]) -> impl Strategy<Value = Kind> {
+    proptest::sample::select(kinds)
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -35,9 +38,9 @@ fn expect() -> impl Strategy<Value = Expect> {
     prop_oneof![3 => Just(Expect::Any), 2 => Just(Expect::Absent), 3 => (0_u64..4).prop_map(Expect::Revision)]
 }
 
-fn write() -> impl Strategy<Value = Write> {
+fn write(kinds: &'static [Kind]) -> impl Strategy<Value = Write> {
     let owner = proptest::sample::select(&[Owner::File, Owner::Api, Owner::Registration][..]);
-    let put = (kind(), key(), 1_u64..4, owner, "\\PC{0,6}", expect()).prop_map(
+    let put = (kind(kinds), key(), 1_u64..4, owner, "\\PC{0,6}", expect()).prop_map(
         |(kind, key, revision, owner, body, expect)| Write::Put {
             row: Row { kind, key, revision, owner, body },
             expect,
@@ -46,7 +49,7 @@ fn write() -> impl Strategy<Value = Write> {
     let label = || name().prop_map(|name| name.parse().expect("a label"));
     prop_oneof![
         8 => put,
-        2 => (kind(), key(), expect()).prop_map(|(kind, key, expect)| Write::Delete { kind, key, expect }),
+        2 => (kind(kinds), key(), expect()).prop_map(|(kind, key, expect)| Write::Delete { kind, key, expect }),
         1 => label().prop_map(|user| Write::EndSessions(SessionsOf::User(user))),
         1 => label().prop_map(|client| Write::EndSessions(SessionsOf::Client(client))),
         1 => (label(), 0_u8..6).prop_map(|(user, id)| Write::EndSessions(SessionsOf::One(user, SessionId([id; 16])))),
@@ -75,8 +78,10 @@ fn rotate() -> impl Strategy<Value = Rotate> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => vec(write(), 0..4).prop_map(Operation::Commit),
-        1 => (kind(), "[a-bB/ü]{0,2}", 0_u32..5).prop_map(|(kind, after, limit)| Operation::Page(kind, after, limit)),
+        4 => vec(write(AUDITED), 0..4).prop_map(Operation::Commit),
+        1 => vec(write(&KINDS), 0..4).prop_map(Operation::Commit),
+        2 => vec(write(OWN), 0..2).prop_map(Operation::Keep),
+        1 => (kind(&KINDS), "[a-bB/ü]{0,2}", 0_u32..5).prop_map(|(kind, after, limit)| Operation::Page(kind, after, limit)),
         4 => (0_u8..6, name(), name(), 0_u64..100, 0_u64..100, 0_u32..4).prop_map(
             |(id, user, client, created_at, expires_at, limit)| {
                 Operation::Open(Session { expires_at, ..session(id, user, client, created_at) }, limit)
@@ -101,6 +106,7 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
             });
             format!("{done:?}")
         }
+        Operation::Keep(writes) => format!("{:?}", registry.keep(writes).await),
         Operation::Page(kind, after, limit) => format!("{:?}", registry.page(kind, &after, limit).await),
         Operation::Open(session, limit) => format!("{:?}", registry.open_session(session, limit, Vec::new()).await),
         Operation::Rotate(rotate) => format!("{:?}", registry.rotate(rotate).await),
