@@ -1,6 +1,8 @@
 //! Every signal, at every moment: none but an order to stop ends the gateway, and that one ends it always.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ const GO_ON: [&str; 5] = ["HUP", "USR1", "USR2", "PIPE", "XFSZ"];
 
 /// Those signals that end nothing, by the bits of `SigCgt` in `/proc`: 1, 2, 10, 12, 15 and 25.
 const TAKEN: u64 = 1 | 1 << 1 | 1 << 9 | 1 << 11 | 1 << 14 | 1 << 24;
+
+/// `O_NONBLOCK`: a pipe that nobody reads from cannot be opened to be written to.
+const WITHOUT_WAITING: i32 = 0o4_000;
 
 struct Started {
     child: Child,
@@ -161,14 +166,21 @@ fn a_call_under_way_is_waited_for_no_longer_than_it_may_take() {
 #[test]
 fn a_start_that_hangs_is_ended_by_an_order_to_stop() {
     let directory = tempfile::tempdir().expect("a directory");
-    // Nobody writes into it, so whoever opens it waits for ever.
+    // Nobody writes into it, so whoever reads from it waits for ever.
     let token = directory.path().join("admin.token");
     assert!(Command::new("mkfifo").arg(&token).status().expect("mkfifo runs").success());
     let started = Started::begun_in(directory);
+    // An order to stop before that ends a start that does not hang. As long as this end is open, the start waits at the other.
+    let mut other_end = None;
+    until("the start reads from the pipe", || {
+        other_end = OpenOptions::new().write(true).custom_flags(WITHOUT_WAITING).open(&token).ok();
+        other_end.is_some()
+    });
     started.signal("TERM");
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || tell.send(started.end()));
     let (code, said, _) = told.recv_timeout(Duration::from_secs(60)).expect("it ends");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("has not stopped in the time it has"), "{said}");
+    drop(other_end);
 }
