@@ -39,6 +39,7 @@ mod socket_activation;
 mod streams;
 mod support;
 mod taken_back;
+mod targets;
 mod tidy;
 mod tls;
 mod tunnels;

@@ -195,7 +195,7 @@ fn pipeline(
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let steps = portcullis_policies::compile(&name, own, id, service, parts);
-    let endpoint = upstreams.compile(&service.targets, service.protocol, service.tls.as_ref(), forwarding);
+    let endpoint = upstreams.compile(id, &service.targets, service.protocol, service.tls.as_ref(), forwarding);
     match (steps, endpoint) {
         (Ok(steps), Ok(endpoint)) => {
             let facts = RouteFacts { name, service: Some(id.clone()), paths: service.paths() };

@@ -7,17 +7,18 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{Owner, Problem, Protocol, Target, TargetTls};
+use portcullis_core::model::{Owner, Problem, Protocol, ServiceId, Target, TargetTls};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use portcullis_wire::tie::Waiting;
 
-use crate::balance::Targets;
+use crate::balance::Tried;
+use crate::cluster::{Clusters, Members};
 use crate::guard::Guard;
 use crate::lend::lend;
-use crate::peer::{self, Peer};
+use crate::peer;
 use crate::pool::Wanted;
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
@@ -25,8 +26,6 @@ use crate::{connect, forward, grpc};
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;
-/// The most targets one call tries to connect to.
-const TRIES: usize = 3;
 
 /// Makes upstream endpoints.
 #[derive(Debug, Clone)]
@@ -34,6 +33,7 @@ pub struct Upstreams {
     declared: Manner,
     registered: Manner,
     identities: Arc<Identities>,
+    clusters: Arc<Clusters>,
 }
 
 /// How calls are dealt with, and those among them that are streams which may be silent.
@@ -60,7 +60,8 @@ impl Upstreams {
         let narrow = settings.guard.for_registered();
         let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
         let declared = Manner::of(settings, false);
-        Self { registered: narrow.unwrap_or_else(|| declared.clone()), declared, identities }
+        let registered = narrow.unwrap_or_else(|| declared.clone());
+        Self { registered, declared, identities, clusters: Arc::default() }
     }
 
     /// Where calls may go.
@@ -88,9 +89,11 @@ impl Upstreams {
         self.identities.refresh();
     }
 
-    /// The endpoint for a service's targets, on a route that forwards like this.
+    /// The endpoint for a service's targets, on a route that forwards like this. All endpoints of one service share what is
+    /// known of its targets; compiling one that is never called changes nothing of it.
     pub fn compile(
         &self,
+        service: &ServiceId,
         targets: &[Target],
         protocol: Protocol,
         tls: Option<&TargetTls>,
@@ -109,12 +112,13 @@ impl Upstreams {
             Ok(peers) if problems.is_empty() => {
                 let manner = self.manner(forwarding.is_registered);
                 let peers = peers.into_iter().map(|peer| if manner.is_apart { peer.apart() } else { peer });
-                let targets = Targets::new(peers.zip(targets.iter().map(|target| target.weight)));
+                let weights = targets.iter().map(|target| target.weight);
+                let members = self.clusters.of(service).members(peers.zip(weights));
                 let settings = Arc::clone(&manner.settings);
                 // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
                 let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
                 let patient = Arc::clone(if speaks_grpc { &manner.patient } else { &settings });
-                Ok(Arc::new(Upstream { targets, forwarding, settings, patient }))
+                Ok(Arc::new(Upstream { members, forwarding, settings, patient }))
             }
             peers => {
                 problems.extend(peers.err().into_iter().flatten());
@@ -126,7 +130,7 @@ impl Upstreams {
 
 /// Forwards calls to one of several targets.
 struct Upstream {
-    targets: Targets<Peer>,
+    members: Members,
     forwarding: Forwarding,
     settings: Arc<Settings>,
     /// The same, for calls that are streams which may be silent, where the service is spoken to over HTTP/2 alone.
@@ -158,7 +162,7 @@ impl Endpoint for Upstream {
         }
     }
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
-        let target = self.targets.peek().next().ok_or(Refusal::NoTarget)?;
+        let target = &self.members.peek().ok_or(Refusal::NoTarget)?.peer;
         connect::admit(&self.settings, &target.url)?;
         forward::preview(&self.forwarding, call, target)
     }
@@ -168,7 +172,9 @@ impl Upstream {
     async fn forward(&self, settings: &Arc<Settings>, call: &mut Call) -> Result<Response, Refusal> {
         let mut refused = Refusal::NoTarget;
         let mut unsent = None;
-        for target in self.targets.choose().take(TRIES) {
+        let mut tried = Tried::default();
+        while let Some(member) = self.members.pick(&mut tried) {
+            let target = &member.peer;
             call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
             match lend(&self.settings, target, target.pool_of(call.upgrade.is_some()), Wanted::Any).await {
                 // Nothing has been sent to it: another instance may be there.

@@ -1,12 +1,13 @@
 //! The other side of the data plane: a call is sent to a target of its service, and the answer brought back.
 //!
-//! A call passes the files in this order: [`endpoint`] → [`balance`] → [`lend`] → [`pool`], or [`connect`] where none
+//! A call passes the files in this order: [`endpoint`] → [`cluster`] → [`balance`] → [`lend`] → [`pool`], or [`connect`] where none
 //! stands → [`forward`] → [`http1`] or [`http2`] and back through [`forward`].
 
 pub mod attempt;
 pub mod balance;
 pub mod bell;
 pub mod bound;
+pub mod cluster;
 pub mod connect;
 pub mod connection;
 pub mod endpoint;
@@ -17,6 +18,7 @@ pub mod guard;
 pub mod http1;
 pub mod http2;
 pub mod lend;
+pub mod member;
 pub mod noting;
 pub mod outbound;
 pub mod peer;
@@ -25,6 +27,8 @@ pub mod settings;
 pub mod sockets;
 pub mod switched;
 pub mod template;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod told;
 
