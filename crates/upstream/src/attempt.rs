@@ -1,6 +1,7 @@
 //! One attempt to get an answer from a target: how long its head is waited for, why there is none, and what may be sent
 //! again.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -21,50 +22,143 @@ pub fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
-/// Why there is no answer.
-pub enum Failure {
-    /// There is no such request.
-    Refused(Refusal),
-    /// No application has seen the request.
-    Unsent {
-        /// Why not.
-        reason: String,
-        /// The request, to be sent again.
-        request: Box<Request<Body>>,
-        /// Whether the target wants it over HTTP/1.1.
-        wants_http1: bool,
-    },
-    /// The connection ended before a byte of it.
-    NoAnswer {
-        /// Why.
-        reason: String,
-        /// The request, if it may be sent once more.
-        repeat: Option<Box<Request<Body>>>,
-    },
-    /// The request's body failed on the caller's side.
-    Body(BodyError),
-    /// The target ended TLS instead of answering.
-    Tls(String),
-    /// It did not come in time.
+/// What has gone wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Class {
+    /// There is no connection to the target.
+    Unreachable,
+    /// The target has not proved who it is, or has ended TLS instead of answering.
+    Tls,
+    /// No connection has come free in time.
+    Busy,
+    /// The connection ended before a byte of an answer.
+    NoAnswer,
+    /// What came is no answer, or the target has ended the exchange.
+    Broken,
+    /// The target wants the request over HTTP/1.1.
+    WantsHttp1,
+    /// The answer's head did not come in time.
     TimedOut,
-    /// It began, and is none.
-    Broken(String),
+    /// The target is at an address that is not connected to.
+    Forbidden,
+    /// The request's body failed on the caller's side.
+    Caller(BodyError),
+    /// There is no such request.
+    Internal,
 }
 
-impl Failure {
-    pub(crate) fn into_refusal(self, unsent: &mut Option<Box<Request<Body>>>) -> Refusal {
-        match self {
-            Self::Refused(refusal) => refusal,
-            Self::Unsent { reason, request, .. } => {
-                *unsent = Some(request);
-                Refusal::UpstreamBroken { private: reason.into() }
-            }
-            Self::NoAnswer { reason, .. } | Self::Broken(reason) => Refusal::UpstreamBroken { private: reason.into() },
-            Self::Body(error) => Refusal::of_body(&error),
-            Self::Tls(reason) => Refusal::UpstreamTls { private: reason.into() },
-            Self::TimedOut => Refusal::UpstreamTimeout,
+/// How far a request has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing of it has left.
+    Nothing,
+    /// No application has seen it (RFC 9113 section 8.7).
+    NotProcessed,
+    /// It may have been acted upon.
+    Maybe,
+}
+
+/// An attempt that has led to no answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// What has gone wrong.
+    pub class: Class,
+    /// How far the request has got.
+    pub sent: Sent,
+    /// Why, for the operator only.
+    pub reason: Cow<'static, str>,
+    /// The request, if it was begun and is there to be sent again, whole.
+    pub request: Option<Box<Request<Body>>>,
+}
+
+impl Failed {
+    /// A failure after which there is nothing to send again.
+    pub fn new(class: Class, sent: Sent, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { class, sent, reason: reason.into(), request: None }
+    }
+
+    /// What came is no answer.
+    pub fn broken(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Class::Broken, Sent::Maybe, reason)
+    }
+
+    /// There is no connection to be lent.
+    pub fn busy(reason: &'static str) -> Self {
+        Self::new(Class::Busy, Sent::Nothing, reason)
+    }
+
+    /// A request that cannot be, by a fault of the gateway's own.
+    pub fn internal(reason: &'static str) -> Self {
+        Self::new(Class::Internal, Sent::Nothing, reason)
+    }
+
+    /// The same failure for another call that has waited for the same connection: its request is its own.
+    #[must_use]
+    pub fn alike(&self) -> Self {
+        Self::new(self.class.clone(), self.sent, self.reason.clone())
+    }
+
+    /// How the call is refused, if this is how it ends.
+    pub fn into_refusal(self) -> Refusal {
+        let private = self.reason;
+        match self.class {
+            Class::Unreachable => Refusal::UpstreamUnreachable { private },
+            Class::Tls => Refusal::UpstreamTls { private },
+            Class::Busy => Refusal::UpstreamBusy,
+            Class::NoAnswer | Class::Broken | Class::WantsHttp1 => Refusal::UpstreamBroken { private },
+            Class::TimedOut => Refusal::UpstreamTimeout,
+            Class::Forbidden => Refusal::UpstreamForbidden { private },
+            Class::Caller(error) => Refusal::of_body(&error),
+            Class::Internal => Refusal::internal(private),
         }
     }
+}
+
+/// The answer's head did not come in time.
+pub fn timed_out() -> Failed {
+    Failed::new(Class::TimedOut, Sent::Maybe, "no answer in time")
+}
+
+/// What a failed attempt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether the call may be sent again, as far as this attempt goes.
+    pub again: Again,
+    /// Whether the target is to blame.
+    pub is_targets_fault: bool,
+}
+
+/// Whether a call may be sent again after a failed attempt, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// To another target: there is no connection to this one.
+    Elsewhere,
+    /// To the same target, and if that does not help, to another: nobody has looked at it.
+    Here,
+    /// Once, to the same target over a fresh connection: the one it was sent over had died. It may have been acted upon, so
+    /// it goes to no other target.
+    Afresh,
+    /// Nowhere.
+    Never,
+}
+
+/// What a failed attempt means. Everybody who has to know whether a call may be sent again, or who was to blame, asks here.
+pub fn classify(failed: &Failed) -> Outcome {
+    let again = match (&failed.class, failed.sent) {
+        (Class::Unreachable | Class::Tls, Sent::Nothing) => Again::Elsewhere,
+        _ if failed.request.is_none() => Again::Never,
+        // What is not idempotent has come without its request, unless it has not been written (RFC 9110 section 9.2.2).
+        (Class::NoAnswer, _) => Again::Afresh,
+        (Class::Broken | Class::WantsHttp1, Sent::Nothing | Sent::NotProcessed) => Again::Here,
+        _ => Again::Never,
+    };
+    let is_targets_fault = match failed.class {
+        Class::Unreachable | Class::Tls | Class::TimedOut => true,
+        // A connection may end between two calls, and a target may say that it takes no more.
+        Class::NoAnswer | Class::Broken => again == Again::Never,
+        Class::Busy | Class::WantsHttp1 | Class::Forbidden | Class::Caller(_) | Class::Internal => false,
+    };
+    Outcome { again, is_targets_fault }
 }
 
 /// How long an answer's head is waited for: `first_byte` from the last byte of the request on. While the request is

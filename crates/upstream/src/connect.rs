@@ -12,13 +12,13 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use portcullis_core::model::TargetUrl;
-use portcullis_core::refusal::Refusal;
 use portcullis_wire::stream::MOST_PATIENCE;
 use portcullis_wire::stream::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempt::{Class, Failed, Sent};
 use crate::bell::Bell;
 use crate::connection::{Connection, LAST_WORDS};
 use crate::guard::{Guard, literal};
@@ -46,7 +46,7 @@ pub enum Opened {
 }
 
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
-pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Refusal> {
+pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Failed> {
     let target = &peer.url;
     let spoken = slot.key().spoken;
     let deadline = Instant::now() + settings.connect_timeout;
@@ -147,7 +147,7 @@ fn keep_short(stream: &TcpStream) -> io::Result<()> {
 
 /// Refuses a target whose URL itself names an address that is not connected to. Names are judged by what they
 /// resolve to, when it is time.
-pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Refusal> {
+pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Failed> {
     match literal(target) {
         Some(address) if !settings.guard.admits(address) => Err(forbidden(target, address)),
         _ => Ok(()),
@@ -155,7 +155,7 @@ pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Refusal> {
 }
 
 /// A connection to where a target's name leads, if the guard admits it.
-pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream, Refusal> {
+pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream, Failed> {
     let addresses = resolve(target).await?;
     let allowed: Vec<_> = addresses.iter().copied().filter(|address| guard.admits(*address)).collect();
     if allowed.is_empty() {
@@ -171,7 +171,7 @@ pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream,
                 if let (Ok(local), Ok(remote)) = ends
                     && guard.is_own_connection(local, remote)
                 {
-                    return Err(Refusal::UpstreamForbidden { private: format!("{target} is this gateway").into() });
+                    return Err(Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway")));
                 }
                 return Ok(stream);
             }
@@ -181,7 +181,7 @@ pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream,
     Err(unreachable(target, last.map_or_else(|| "no address".to_owned(), |error| error.to_string())))
 }
 
-async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Refusal> {
+async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Failed> {
     if let Some(address) = literal(target) {
         return Ok(vec![address]);
     }
@@ -190,16 +190,16 @@ async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Refusal> {
     found.map(|addresses| addresses.take(16).collect()).map_err(|error| unreachable(target, error))
 }
 
-fn forbidden(target: &TargetUrl, found: SocketAddr) -> Refusal {
-    Refusal::UpstreamForbidden { private: format!("{target} is at {found}").into() }
+fn forbidden(target: &TargetUrl, found: SocketAddr) -> Failed {
+    Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is at {found}"))
 }
 
-fn unproved(target: &TargetUrl, reason: &str) -> Refusal {
-    Refusal::UpstreamTls { private: format!("{target}: {reason}").into() }
+fn unproved(target: &TargetUrl, reason: &str) -> Failed {
+    Failed::new(Class::Tls, Sent::Nothing, format!("{target}: {reason}"))
 }
 
-fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Refusal {
-    Refusal::UpstreamUnreachable { private: format!("{target}: {reason}").into() }
+fn unreachable(target: &TargetUrl, reason: impl std::fmt::Display) -> Failed {
+    Failed::new(Class::Unreachable, Sent::Nothing, format!("{target}: {reason}"))
 }
 
 #[cfg(test)]

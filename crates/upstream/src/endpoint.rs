@@ -14,15 +14,13 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
 use portcullis_wire::tie::Waiting;
 
-use crate::balance::Tried;
+use crate::attempt::Failed;
 use crate::cluster::{Clusters, Members};
 use crate::guard::Guard;
-use crate::lend::lend;
 use crate::peer;
-use crate::pool::Wanted;
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
-use crate::{connect, forward, grpc};
+use crate::{connect, forward, grpc, retry};
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;
@@ -163,33 +161,17 @@ impl Endpoint for Upstream {
     }
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
         let target = &self.members.peek().ok_or(Refusal::NoTarget)?.peer;
-        connect::admit(&self.settings, &target.url)?;
+        connect::admit(&self.settings, &target.url).map_err(Failed::into_refusal)?;
         forward::preview(&self.forwarding, call, target)
     }
 }
 
 impl Upstream {
-    async fn forward(&self, settings: &Arc<Settings>, call: &mut Call) -> Result<Response, Refusal> {
-        let mut refused = Refusal::NoTarget;
-        let mut unsent = None;
-        let mut tried = Tried::default();
-        while let Some(member) = self.members.pick(&mut tried) {
-            let target = &member.peer;
-            call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
-            match lend(&self.settings, target, target.pool_of(call.upgrade.is_some()), Wanted::Any).await {
-                // Nothing has been sent to it: another instance may be there.
-                Err(refusal @ (Refusal::UpstreamUnreachable { .. } | Refusal::UpstreamTls { .. })) => refused = refusal,
-                Err(refusal) => return Err(refusal),
-                Ok(lease) => {
-                    let sent = forward::forward(settings, &self.forwarding, call, target, lease, &mut unsent).await;
-                    match sent {
-                        // It has not looked at it.
-                        Err(refusal) if unsent.is_some() => refused = refusal,
-                        sent => return sent,
-                    }
-                }
-            }
-        }
-        Err(refused)
+    fn forward<'a>(
+        &'a self,
+        settings: &'a Settings,
+        call: &'a mut Call,
+    ) -> impl Future<Output = Result<Response, Refusal>> + use<'a> {
+        retry::forward(settings, &self.forwarding, &self.members, call)
     }
 }

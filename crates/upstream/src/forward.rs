@@ -2,7 +2,6 @@
 
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::{BoxFuture, Either};
 use futures_util::{FutureExt, TryFutureExt};
@@ -19,114 +18,26 @@ use portcullis_wire::fields::{
     strip_response,
 };
 
-use crate::attempt::Failure;
+use crate::attempt::Failed;
 use crate::http1::{self, Answered};
-use crate::lend::lend;
 use crate::peer::Peer;
-use crate::pool::{self, Lease, Wanted};
+use crate::pool::Lease;
 use crate::settings::{ForwardPath, Forwarding, Settings};
 use crate::{http2, switched, told};
 
-/// How often a request goes to one target that has not looked at it.
-const SENDS: usize = 3;
-
-/// Forwards a call over a connection and returns the answer's head with its body still to come.
-///
-/// A call without a body that may be repeated is sent once more over a fresh connection, if the reused one it was sent
-/// over died without a byte of an answer; so is any call of which nothing was written. One that the target says it has
-/// not looked at is sent again whatever it is; if that does not help, `unsent` gets the request, for another target. The
-/// next one finds it there.
-pub async fn forward(
-    settings: &Arc<Settings>,
-    forwarding: &Forwarding,
-    call: &mut Call,
-    target: &Peer,
-    lease: Lease,
-    unsent: &mut Option<Box<Request<Body>>>,
-) -> Result<Response, Refusal> {
-    let started = Instant::now();
-    let sent = begin(settings, forwarding, call, target, lease, unsent).await;
-    let mut sent = match sent {
-        Ok(Answered::Response(response)) => Ok(response),
-        sent => settled(sent, &mut call.upgrade).await,
-    };
-    if let Err(Failure::NoAnswer { repeat: Some(_), .. } | Failure::Unsent { .. }) = sent {
-        // Apart, so that calls that go well do not carry its weight.
-        let again = send_again(settings, target, sent, &mut call.upgrade, unsent, call.hints.as_ref());
-        sent = Box::pin(again).await?;
-    }
-    if !matches!(sent, Err(Failure::Refused(_))) {
-        call.record.note(|record| record.upstream_duration = Some(started.elapsed()));
-    }
-    let mut response = sent.map_err(|failure| failure.into_refusal(unsent))?;
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let switched_to = if switches { response.headers_mut().remove(UPGRADE) } else { None };
-    strip_response(response.headers_mut());
-    if let Some(protocol) = switched_to {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, protocol);
-    }
-    let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    response.headers_mut().append(VIA, settings.via.of(received));
-    *response.version_mut() = Version::HTTP_11;
-    Ok(response)
-}
-
-/// Sends a request again that has got no answer, over another connection.
-async fn send_again(
-    settings: &Settings,
-    target: &Peer,
-    mut sent: Result<Response, Failure>,
-    upgrade: &mut Option<Box<Upgrade>>,
-    unsent: &mut Option<Box<Request<Body>>>,
-    hints: Option<&Arc<dyn Hints>>,
-) -> Result<Result<Response, Failure>, Refusal> {
-    // What the target has asked for once is kept to.
-    let mut key = target.pool_of(upgrade.is_some());
-    let mut is_repeated = false;
-    for _ in 1..SENDS {
-        if let Err(Failure::Unsent { wants_http1: true, .. }) = sent {
-            key = &target.http1;
-        }
-        let (request, lease) = match sent {
-            Err(Failure::NoAnswer { repeat: Some(request), .. }) if !is_repeated => {
-                is_repeated = true;
-                // It may have acted on the call, where that was written: no other target is tried after this one.
-                let gone = |refusal: Refusal| match refusal {
-                    Refusal::UpstreamUnreachable { private } => Refusal::UpstreamBroken { private },
-                    other => other,
-                };
-                (request, lend(settings, target, key, pool::now()).await.map_err(gone)?)
-            }
-            Err(Failure::Unsent { request, .. }) => match lend(settings, target, key, Wanted::Any).await {
-                Ok(lease) => (request, lease),
-                Err(refusal) => {
-                    *unsent = (!is_repeated).then_some(request);
-                    return Err(refusal);
-                }
-            },
-            _ => break,
-        };
-        sent = settled(send(settings, lease, target, *request, hints).await, upgrade).await;
-    }
-    Ok(match sent {
-        Err(Failure::Unsent { reason, .. }) if is_repeated => Err(Failure::NoAnswer { reason, repeat: None }),
-        sent => sent,
-    })
-}
-
-/// Sends a call to a target, and waits for its answer. No async function, so that nothing of the request is kept meanwhile.
-fn begin<'a>(
+/// Sends a call to a target, and waits for its answer: the request that `again` holds, or else the call's own, which is
+/// written then. No async function, so that nothing of the request is kept meanwhile.
+pub fn begin<'a>(
     settings: &'a Settings,
     forwarding: &Forwarding,
     call: &'a mut Call,
     target: &'a Peer,
     lease: Lease,
-    unsent: &mut Option<Box<Request<Body>>>,
-) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
-    match aimed(settings, forwarding, call, target, unsent) {
+    again: Option<Box<Request<Body>>>,
+) -> impl Future<Output = Result<Answered, Failed>> + use<'a> {
+    match aimed(settings, forwarding, call, target, again) {
         Ok(request) => send(settings, lease, target, request, call.hints.as_ref()),
-        Err(refusal) => Either::Right(ready(Err(Failure::Refused(refusal))).boxed()),
+        Err(failed) => Either::Right(ready(Err(failed)).boxed()),
     }
 }
 
@@ -136,9 +47,9 @@ fn aimed(
     forwarding: &Forwarding,
     call: &mut Call,
     target: &Peer,
-    unsent: &mut Option<Box<Request<Body>>>,
-) -> Result<Request<Body>, Refusal> {
-    let mut request = match unsent.take() {
+    again: Option<Box<Request<Body>>>,
+) -> Result<Request<Body>, Failed> {
+    let mut request = match again {
         Some(request) => *request,
         None => {
             let mut request = Request::new(call.take_body());
@@ -151,8 +62,22 @@ fn aimed(
     Ok(request)
 }
 
+/// Makes the head of a target's answer what the caller gets.
+pub fn pass_back(settings: &Settings, response: &mut Response) {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let switched_to = if switches { response.headers_mut().remove(UPGRADE) } else { None };
+    strip_response(response.headers_mut());
+    if let Some(protocol) = switched_to {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
+    let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    response.headers_mut().append(VIA, settings.via.of(received));
+    *response.version_mut() = Version::HTTP_11;
+}
+
 /// Makes a request what every target of the service gets. What is left is where it goes.
-fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> Result<(), Refusal> {
+fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> Result<(), Failed> {
     let mut headers = std::mem::take(&mut call.request.headers);
     write_fields(settings, call, &mut headers)?;
     write_framing(&call.request.method, request.body(), &mut headers);
@@ -167,16 +92,17 @@ fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> R
 
 /// Where a call would go, and under which `Host`.
 pub fn preview(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<Destination, Refusal> {
-    let host = host(forwarding, call, target)?;
+    let host = host(forwarding, call, target).map_err(Failed::into_refusal)?;
     let target = &target.url;
+    let uri = uri(&forwarding.path, call, target).map_err(Failed::into_refusal)?;
     Ok(Destination::Target {
         target: target.to_string(),
-        url: format!("{}://{}{}", target.scheme().as_str(), target.authority(), uri(&forwarding.path, call, target)?),
+        url: format!("{}://{}{uri}", target.scheme().as_str(), target.authority()),
         host: String::from_utf8_lossy(host.as_bytes()).into_owned(),
     })
 }
 
-fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderValue, Refusal> {
+fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderValue, Failed> {
     match forwarding.host {
         HostMode::Target => own(target.host.clone()),
         HostMode::Preserve => Ok(call.request.host.header()),
@@ -184,7 +110,7 @@ fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderVal
 }
 
 /// Base path, one slash, what the route makes of the path, query.
-fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Refusal> {
+fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Failed> {
     let filled;
     let rest = match path {
         ForwardPath::Rest => call.forwarded_rest(),
@@ -207,11 +133,11 @@ fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Refus
         text.push(b'?');
         text.extend_from_slice(query);
     }
-    Uri::try_from(text).map_err(|_| Refusal::internal("a canonical target that is no URI"))
+    Uri::try_from(text).map_err(|_| Failed::internal("a canonical target that is no URI"))
 }
 
 /// What the backend is told besides what the caller said, and what it is not told.
-fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Result<(), Refusal> {
+fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Result<(), Failed> {
     headers.remove(X_API_KEY);
     let Consumed { authorization } = call.caller.consumed;
     if authorization {
@@ -249,8 +175,8 @@ fn write_framing(method: &Method, body: &Body, headers: &mut HeaderMap) {
     }
 }
 
-fn own(value: Option<HeaderValue>) -> Result<HeaderValue, Refusal> {
-    value.ok_or_else(|| Refusal::internal("a header value of our own that is none"))
+fn own(value: Option<HeaderValue>) -> Result<HeaderValue, Failed> {
+    value.ok_or_else(|| Failed::internal("a header value of our own that is none"))
 }
 
 fn says_trailers(value: &HeaderValue) -> bool {
@@ -258,7 +184,7 @@ fn says_trailers(value: &HeaderValue) -> bool {
 }
 
 /// What most calls do without. Apart, so that they do not carry its weight.
-type Seldom<'a> = BoxFuture<'a, Result<Answered, Failure>>;
+type Seldom<'a> = BoxFuture<'a, Result<Answered, Failed>>;
 
 /// Sends a request over a connection, and waits for its answer.
 fn send<'a>(
@@ -267,7 +193,7 @@ fn send<'a>(
     target: &'a Peer,
     request: Request<Body>,
     hints: Option<&'a Arc<dyn Hints>>,
-) -> Either<impl Future<Output = Result<Answered, Failure>> + use<'a>, Seldom<'a>> {
+) -> Either<impl Future<Output = Result<Answered, Failed>> + use<'a>, Seldom<'a>> {
     match lease {
         Lease::Whole { connection, reused } => Either::Left(http1::send(settings, connection, reused, request, hints)),
         Lease::Place(place) => {
@@ -278,18 +204,18 @@ fn send<'a>(
 }
 
 /// An answer as it is passed on: one that switches protocols becomes a tunnel, if that was wished for.
-fn settled(
-    sent: Result<Answered, Failure>,
+pub fn settled(
+    sent: Result<Answered, Failed>,
     upgrade: &mut Option<Box<Upgrade>>,
-) -> impl Future<Output = Result<Response, Failure>> {
+) -> impl Future<Output = Result<Response, Failed>> {
     let (response, open) = match sent {
         Ok(Answered::Response(response)) => return Either::Left(ready(Ok(response))),
         Err(failure) => return Either::Left(ready(Err(failure))),
         Ok(Answered::Switched(response, open)) => (response, open),
     };
     let Some(upgrade) = upgrade.take() else {
-        let unasked = "switched protocols without being asked to".to_owned();
-        return Either::Left(ready(Err(Failure::Broken(unasked))));
+        let unasked = "switched protocols without being asked to";
+        return Either::Left(ready(Err(Failed::broken(unasked))));
     };
-    Either::Right(Box::pin(switched::tunnel(response, *upgrade, open).map_err(Failure::Broken)))
+    Either::Right(Box::pin(switched::tunnel(response, *upgrade, open).map_err(Failed::broken)))
 }

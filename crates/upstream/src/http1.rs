@@ -17,7 +17,7 @@ use portcullis_core::call::{Hints, Response};
 use portcullis_wire::fields::has_other_coding;
 use portcullis_wire::incoming::IdleBody;
 
-use crate::attempt::{Failure, Wait, is_idempotent};
+use crate::attempt::{self, Class, Failed, Wait, is_idempotent};
 use crate::bell::Held;
 use crate::connection::Connection;
 use crate::exchange::UnderWay;
@@ -43,7 +43,7 @@ pub fn send<'a>(
     reused: bool,
     request: Request<Body>,
     hints: Option<&Arc<dyn Hints>>,
-) -> impl Future<Output = Result<Answered, Failure>> + use<'a> {
+) -> impl Future<Output = Result<Answered, Failed>> + use<'a> {
     let may_repeat = reused && request.body().is_empty() && is_idempotent(request.method());
     let before = connection.noted.read.load(Relaxed);
     let is_bound = bound::by_request(request.headers());
@@ -97,7 +97,7 @@ impl<F> Future for Sending<'_, F>
 where
     F: Future<Output = Result<http::Response<Incoming>, TrySendError<Request<Body>>>>,
 {
-    type Output = Result<Answered, Failure>;
+    type Output = Result<Answered, Failed>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let sending = self.project();
@@ -105,7 +105,7 @@ where
         if let (Poll::Pending, Some(sent)) = (&answered, sending.sent.as_ref()) {
             let done = sent.request_done.as_deref().unwrap_or(&NO_BODY);
             ready!(sending.wait.poll(sending.settings, &sent.connection.noted.written_at, done, context));
-            return Poll::Ready(Err(Failure::TimedOut));
+            return Poll::Ready(Err(attempt::timed_out()));
         }
         let answered = ready!(answered);
         // It is there until the answer is.
@@ -118,11 +118,11 @@ where
 }
 
 impl Sent {
-    fn answered(self, settings: &Settings, response: http::Response<Incoming>) -> Result<Answered, Failure> {
+    fn answered(self, settings: &Settings, response: http::Response<Incoming>) -> Result<Answered, Failed> {
         let Self { connection, request_done, is_bound, under_way, .. } = self;
         drop(under_way);
         if has_other_coding(response.headers()) {
-            return Err(Failure::Broken("a transfer coding that nobody asked for".to_owned()));
+            return Err(Failed::broken("a transfer coding that nobody asked for"));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answered::Switched(response, connection.held));
@@ -147,32 +147,34 @@ impl Sent {
         Ok(Answered::Response(http::Response::from_parts(head, body)))
     }
 
-    fn failed(self, mut error: TrySendError<Request<Body>>) -> Failure {
+    fn failed(self, mut error: TrySendError<Request<Body>>) -> Failed {
         // What was never written comes back: the connection had died, or said something unasked.
         let unsent = error.take_message();
         let error = error.into_error();
         let has_read = self.connection.noted.read.load(Relaxed) != self.before;
         let unanswered = unsent.is_some() || error.is_canceled() || !has_read;
         if let Some(error) = body_error(&error) {
-            return Failure::Body(error);
+            return Failed::new(Class::Caller(error), attempt::Sent::Maybe, "the request's body");
         }
         // A target that wants a certificate says so only when it is asked for something (RFC 8446 section
         // 4.4.2.4). One that says so later ends a connection like any other.
         let ended_tls = tls::find_failure(&error).filter(|_| unanswered && !self.reused);
         match ended_tls {
-            Some(failure) => Failure::Tls(tls::reason(failure)),
+            Some(failure) => Failed::new(Class::Tls, attempt::Sent::NotProcessed, tls::reason(failure)),
             None if unanswered => {
+                let sent = if unsent.is_some() { attempt::Sent::Nothing } else { attempt::Sent::Maybe };
                 let repeat = unsent.or_else(|| if self.may_repeat { self.under_way.again() } else { None });
-                Failure::NoAnswer { reason: error.to_string(), repeat: repeat.map(Box::new) }
+                let failed = Failed::new(Class::NoAnswer, sent, error.to_string());
+                Failed { request: repeat.map(Box::new), ..failed }
             }
-            None => Failure::Broken(error.to_string()),
+            None => Failed::broken(error.to_string()),
         }
     }
 }
 
 /// An answer's body that has come in and is one piece, as that of a short answer of known length. None: it may be more than
 /// one, or be followed by trailers.
-fn all_of(incoming: &mut Incoming) -> Option<Result<Body, Failure>> {
+fn all_of(incoming: &mut Incoming) -> Option<Result<Body, Failed>> {
     if incoming.is_end_stream() {
         return Some(Ok(Body::empty()));
     }
@@ -182,10 +184,10 @@ fn all_of(incoming: &mut Incoming) -> Option<Result<Body, Failure>> {
     Some(match polled {
         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
             Ok(data) if data.len() as u64 == length => Ok(Body::full(data)),
-            _ => Err(Failure::Broken("an answer shorter than it says".to_owned())),
+            _ => Err(Failed::broken("an answer shorter than it says")),
         },
-        Poll::Ready(Some(Err(error))) => Err(Failure::Broken(error.to_string())),
-        Poll::Ready(None) | Poll::Pending => Err(Failure::Broken("an answer without its body".to_owned())),
+        Poll::Ready(Some(Err(error))) => Err(Failed::broken(error.to_string())),
+        Poll::Ready(None) | Poll::Pending => Err(Failed::broken("an answer without its body")),
     })
 }
 

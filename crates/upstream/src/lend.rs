@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_core::refusal::Refusal;
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempt::Failed;
 use crate::connect::{Opened, connect};
 use crate::peer::{Peer, PoolKey};
 use crate::pool::{self, Found, Lease, Opening, Slot, Wanted, look};
@@ -12,7 +12,7 @@ use crate::settings::Settings;
 
 /// Lends a connection to a target, out of those of a key of it: one that stands, a new one, or the next that comes
 /// free.
-pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Refusal> {
+pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Result<Lease, Failed> {
     let (mut deadline, mut opened_by) = (None, None);
     loop {
         match look(settings, target, key, wanted) {
@@ -25,18 +25,18 @@ pub async fn lend(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted
                 let wait = settings.connect_timeout + settings.queue_wait;
                 let until = *opened_by.get_or_insert_with(|| Instant::now() + wait);
                 match timeout_at(until, opened).await {
-                    Ok(Ok(Err(refusal))) => return Err(refusal),
+                    Ok(Ok(Err(failed))) => return Err(failed),
                     Ok(_) => {}
-                    Err(_) => return Err(Refusal::UpstreamBusy),
+                    Err(_) => return Err(Failed::busy("no connection was opened in time")),
                 }
             }
             Found::Wait(turn) => {
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + settings.queue_wait);
                 if timeout_at(deadline, turn).await.is_err() {
-                    return Err(Refusal::UpstreamBusy);
+                    return Err(Failed::busy("no connection came free in time"));
                 }
             }
-            Found::Full => return Err(Refusal::UpstreamBusy),
+            Found::Full => return Err(Failed::busy("there is no room for a connection, nor in the queue")),
         }
     }
 }
@@ -47,7 +47,7 @@ async fn open(
     key: &Arc<PoolKey>,
     slot: Slot,
     opening: Opening,
-) -> Result<Lease, Refusal> {
+) -> Result<Lease, Failed> {
     let generation = target.generation();
     match connect(settings, target, slot).await {
         Ok(Opened::Http1(connection)) => {
@@ -60,9 +60,9 @@ async fn open(
             opening.ended(Ok(most));
             Ok(Lease::Place(place))
         }
-        Err(refusal) => {
-            opening.ended(Err(&refusal));
-            Err(refusal)
+        Err(failed) => {
+            opening.ended(Err(&failed));
+            Err(failed)
         }
     }
 }

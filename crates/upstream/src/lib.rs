@@ -1,6 +1,6 @@
 //! The other side of the data plane: a call is sent to a target of its service, and the answer brought back.
 //!
-//! A call passes the files in this order: [`endpoint`] → [`cluster`] → [`balance`] → [`lend`] → [`pool`], or [`connect`] where none
+//! A call passes the files in this order: [`endpoint`] → [`retry`] → [`cluster`] → [`balance`] → [`lend`] → [`pool`], or [`connect`] where none
 //! stands → [`forward`] → [`http1`] or [`http2`] and back through [`forward`].
 
 pub mod attempt;
@@ -23,6 +23,7 @@ pub mod noting;
 pub mod outbound;
 pub mod peer;
 pub mod pool;
+pub mod retry;
 pub mod settings;
 pub mod sockets;
 pub mod switched;

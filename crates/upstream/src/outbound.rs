@@ -20,7 +20,6 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_core::model::{Problem, Scheme, TargetTls, TargetUrl};
 use portcullis_core::ports::{Bounds, Outbound, OutboundError};
-use portcullis_core::refusal::Refusal;
 use portcullis_wire::stream::Stream;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use crate::attempt::Class;
 use crate::connect;
 use crate::endpoint::Upstreams;
 use crate::guard::Guard;
@@ -136,10 +136,9 @@ impl Connector {
         let no_url = || OutboundError::Url(uri.to_string());
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(no_url)?;
         let server: TargetUrl = format!("{scheme}://{authority}").parse().map_err(|_| no_url())?;
-        let stream = connect::open(&self.guard, &server).await.map_err(|refusal| match refusal {
-            Refusal::UpstreamForbidden { private } => OutboundError::Forbidden(private.into_owned()),
-            Refusal::UpstreamUnreachable { private } => OutboundError::Unreachable(private.into_owned()),
-            other => OutboundError::Unreachable(other.code().to_owned()),
+        let stream = connect::open(&self.guard, &server).await.map_err(|failed| match failed.class {
+            Class::Forbidden => OutboundError::Forbidden(failed.reason.into_owned()),
+            _ => OutboundError::Unreachable(failed.reason.into_owned()),
         })?;
         stream.set_nodelay(true).map_err(|error| OutboundError::Unreachable(error.to_string()))?;
         if server.scheme() == Scheme::Http {

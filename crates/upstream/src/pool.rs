@@ -6,11 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use portcullis_core::refusal::Refusal;
 use portcullis_wire::clock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::attempt::Failed;
 use crate::connection::Connection;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use crate::peer::{Hashed, Peer, PoolKey, Spoken};
@@ -34,7 +34,7 @@ struct Pool {
     open: usize,
     /// Those that are being opened, and the calls that wait for one of them to be.
     opening: usize,
-    awaiting: VecDeque<oneshot::Sender<Result<(), Refusal>>>,
+    awaiting: VecDeque<oneshot::Sender<Result<(), Failed>>>,
     /// How many calls a connection is expected to carry at once: as many as the last one that was opened.
     expected: usize,
     waiting: VecDeque<oneshot::Sender<()>>,
@@ -89,7 +89,7 @@ pub(crate) struct Opening(Option<Arc<PoolKey>>);
 
 impl Opening {
     /// Tells those that wait for it how it has ended: with how many calls it carries.
-    pub(crate) fn ended(mut self, carries: Result<usize, &Refusal>) {
+    pub(crate) fn ended(mut self, carries: Result<usize, &Failed>) {
         let Some(key) = self.0.take() else { return };
         with(&key, |pool| {
             pool.opening -= 1;
@@ -100,7 +100,7 @@ impl Opening {
             }
             for call in std::mem::take(&mut pool.awaiting) {
                 // A call that waits no longer does not matter.
-                let _ = call.send(carries.map(drop).map_err(Clone::clone));
+                let _ = call.send(carries.map(drop).map_err(Failed::alike));
             }
         });
     }
@@ -260,7 +260,7 @@ pub(crate) enum Found {
     /// Room for a new one.
     Room(Slot, Opening),
     /// One that is being opened, and when that has ended.
-    Await(oneshot::Receiver<Result<(), Refusal>>),
+    Await(oneshot::Receiver<Result<(), Failed>>),
     /// A turn in the queue.
     Wait(oneshot::Receiver<()>),
     /// Nothing.

@@ -24,7 +24,7 @@ use portcullis_wire::streamed::never_again;
 
 use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
-use crate::attempt::{Failure, in_time, is_idempotent};
+use crate::attempt::{Class, Failed, Sent, in_time, is_idempotent, timed_out};
 use crate::bound;
 use crate::peer::{Peer, Spoken};
 use crate::pool::Place;
@@ -37,7 +37,7 @@ pub async fn send(
     target: &Peer,
     request: Request<Body>,
     hints: Option<&Arc<dyn Hints>>,
-) -> Result<Response, Failure> {
+) -> Result<Response, Failed> {
     let (parts, body) = request.into_parts();
     // In case that the target has not looked at it.
     let spare = parts.clone();
@@ -53,10 +53,10 @@ pub async fn send(
     // Nothing comes between these two, so that what the second says is about the request alone.
     let mut sender = place.shared.sender.clone();
     if let Err(error) = poll_fn(|context| sender.poll_ready(context)).await {
-        return Err(unsent(&error, spare, body, false));
+        return Err(unsent(&error, Class::Broken, Sent::Nothing, Request::from_parts(spare, body)));
     }
     let opened = sender.send_request(head, is_empty);
-    let (answer, stream) = opened.map_err(|error| Failure::Broken(error.to_string()))?;
+    let (answer, stream) = opened.map_err(|error| Failed::broken(error.to_string()))?;
     let progress = Progress::new(is_empty);
     let mut exchange = Exchange { answer, hints, sending: (!is_empty).then(|| Sending::new(stream, body)) };
     let answered = pin!(poll_fn(|context| exchange.poll(context, &progress)));
@@ -66,9 +66,11 @@ pub async fn send(
                 // Nothing at all has come meanwhile: who knows whether anybody is there.
                 place.retire();
             }
-            return Err(Failure::TimedOut);
+            return Err(timed_out());
         }
-        Some(Err(Stopped::Body(error))) => return Err(Failure::Body(error)),
+        Some(Err(Stopped::Body(error))) => {
+            return Err(Failed::new(Class::Caller(error), Sent::Maybe, "the request's body"));
+        }
         Some(Err(Stopped::Stream(error))) => {
             let again = match exchange.sending {
                 Some(sending) => sending.again(),
@@ -76,18 +78,20 @@ pub async fn send(
             };
             let has_left = noted.written.load(Relaxed) != written;
             return Err(match (reached(&error, has_left, target), again) {
-                (Reached::Nobody { wants_http1 }, Some(body)) => unsent(&error, spare, body, wants_http1),
-                (Reached::Unknown, _) => Failure::NoAnswer {
-                    reason: error.to_string(),
-                    repeat: is_repeatable.then(|| Box::new(Request::from_parts(spare, Body::empty()))),
-                },
-                _ => Failure::Broken(error.to_string()),
+                (Reached::Nobody(class), Some(body)) => {
+                    unsent(&error, class, Sent::NotProcessed, Request::from_parts(spare, body))
+                }
+                (Reached::Unknown, _) => {
+                    let repeat = is_repeatable.then(|| Box::new(Request::from_parts(spare, Body::empty())));
+                    Failed { request: repeat, ..Failed::new(Class::NoAnswer, Sent::Maybe, error.to_string()) }
+                }
+                _ => Failed::broken(error.to_string()),
             });
         }
         Some(Ok(response)) => response,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failure::Broken("switched protocols, which there is no such thing as in HTTP/2".to_owned()));
+        return Err(Failed::broken("switched protocols, which there is no such thing as in HTTP/2"));
     }
     // Logging in a connection is not meant for HTTP/2. A target that does it all the same lets in the calls that are on it
     // already; at least no others come to it.
@@ -158,8 +162,8 @@ fn go_on(mut sending: Sending, progress: Progress) -> Rest {
 
 /// The head as it stands in HTTP/2 (RFC 9113 section 8.3.1): the authority in place of `Host`, and nothing about the
 /// connection.
-fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Failure> {
-    let malformed = || Failure::Broken("a target of our own that is no URI".to_owned());
+fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Failed> {
+    let malformed = || Failed::broken("a target of our own that is no URI");
     let host = parts.headers.remove(HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()).ok_or_else(malformed)?;
     let mut uri = uri::Parts::default();
@@ -181,14 +185,14 @@ fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Fa
     Ok(Request::from_parts(parts, ()))
 }
 
-fn unsent(reason: &h2::Error, parts: Parts, body: Body, wants_http1: bool) -> Failure {
-    Failure::Unsent { reason: reason.to_string(), request: Box::new(Request::from_parts(parts, body)), wants_http1 }
+fn unsent(reason: &h2::Error, class: Class, sent: Sent, request: Request<Body>) -> Failed {
+    Failed { request: Some(Box::new(request)), ..Failed::new(class, sent, reason.to_string()) }
 }
 
 /// How far a request has got on which there is no answer.
 enum Reached {
-    /// No application has seen it.
-    Nobody { wants_http1: bool },
+    /// No application has seen it, because of this.
+    Nobody(Class),
     /// The connection has ended, and it may have been seen.
     Unknown,
     /// The target has ended its stream.
@@ -198,13 +202,13 @@ enum Reached {
 fn reached(error: &h2::Error, has_left: bool, target: &Peer) -> Reached {
     match error.reason() {
         Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() && target.pool.spoken == Spoken::Either => {
-            Reached::Nobody { wants_http1: true }
+            Reached::Nobody(Class::WantsHttp1)
         }
-        Some(Reason::REFUSED_STREAM) if error.is_remote() => Reached::Nobody { wants_http1: false },
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => Reached::Nobody(Class::Broken),
         // A good-bye is told to the streams alone that it says have not been looked at (RFC 9113 section 6.8).
-        _ if error.is_remote() && error.is_go_away() => Reached::Nobody { wants_http1: false },
+        _ if error.is_remote() && error.is_go_away() => Reached::Nobody(Class::Broken),
         _ if error.is_io() && has_left => Reached::Unknown,
-        _ if error.is_io() => Reached::Nobody { wants_http1: false },
+        _ if error.is_io() => Reached::Nobody(Class::Broken),
         _ => Reached::Target,
     }
 }
