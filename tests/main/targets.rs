@@ -1,8 +1,14 @@
 //! The targets of a service: which one a call goes to, and that what is known of them outlives every change.
 
-use serde_json::{Value, json};
+use std::io::Write;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::support::scene::{announce, text};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::scene::{announce, text, until};
 use crate::support::{Backend, Gateway, Scene};
 
 /// One worker, so that calls take their turns in the order they are made.
@@ -144,10 +150,40 @@ fn what_is_only_checked_or_refused_leaves_the_turn_where_it_is() {
         2 => _ = gateway.admin_ok("POST", "/explain", Some(&question), 200),
         _ => {
             // Good by itself, refused with what comes along.
-            let both = json!({"version": 1, "services": {"orders/v1": next, "bad/v1": {"targets": [], "require": 7}}});
+            let both = json!({"version": 1, "services": {"orders/v1": next, "bad/v1": refused}});
             let answer = gateway.admin("PUT", "/declarations?adopt=true", Some(&both));
             assert!(answer.status >= 400, "{}", answer.text());
         }
     };
     assert_eq!(letters(&gateway, "/orders/v1/", 8, checked), "ABABABAB");
+}
+
+#[test]
+fn what_is_known_of_a_target_stays_known_whatever_is_declared_meanwhile() {
+    let level = |command: &mut Command| _ = command.env("PORTCULLIS_LOG", "info,portcullis_upstream=debug");
+    let gateway = Gateway::launch(TempDir::new().expect("a directory"), ONE, level);
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
+    let failing = Backend::serving(move |stream, _| {
+        !down.load(Relaxed) && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nA").is_ok()
+    });
+    let others = lettered("BC");
+    let declared = [service([(&failing, 1), (&others[0], 1)]), service([(&failing, 1), (&others[1], 1)])];
+    let route = json!({"match": {"path": {"prefix": "/one"}}, "service": "orders/v1"});
+    put(&gateway, &declared[0]);
+    gateway.admin_ok("PUT", "/routes/one", Some(&route), 201);
+    let call = |number: usize| {
+        // Another target stands beside it each time, and it is called by another route.
+        put(&gateway, &declared[number / 2 % 2]);
+        let answer = gateway.call("GET", ["/one", "/orders/v1/x"][number / 2 % 2], &[], b"");
+        if answer.status == 200 { answer.text() } else { answer.code() }
+    };
+    let answered: Vec<_> = (0..6).map(call).collect();
+    assert_eq!(answered, ["upstream_broken", "B", "upstream_broken", "C", "upstream_broken", "B"]);
+    is_down.store(false, Relaxed);
+    assert_eq!(call(6), "A");
+    until("it is said that it answers again", || gateway.stderr().contains("a target answers again"));
+    let said = gateway.stderr();
+    assert_eq!(said.matches("calls to a target begin to fail").count(), 1, "{said}");
+    assert!(said.lines().any(|line| line.contains("a target answers again") && line.contains("failures=3")), "{said}");
 }
