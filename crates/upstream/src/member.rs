@@ -1,6 +1,5 @@
 //! One target as a member of its service's cluster: how it is reached, its share of the calls, and what is known of it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -34,12 +33,6 @@ impl MemberId {
     }
 }
 
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.authority)
-    }
-}
-
 /// What is known of a member, on all workers and by all routes to its service, for as long as the service has it.
 #[derive(Debug, Default)]
 pub struct MemberState {
@@ -70,7 +63,52 @@ impl MemberState {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use portcullis_core::memory::ManualClock;
+    use portcullis_core::model::{Protocol, Target, TargetTls};
+
     use super::*;
+    use crate::peer::peers;
+    use crate::tls::Identities;
+
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBfTCCASOgAwIBAgIUW/Q4f5qG0JVd9Ru6szEG2bFGSVgwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIc29tZWJvZHkwIBcNMjYxMTI2MjM1NjMxWhgPMjEyNjExMDIy
+MzU2MzFaMBMxETAPBgNVBAMMCHNvbWVib2R5MFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEYk0E3qxe94g0se2tvLvTZpxpuv4YdrBgwda0P+v//ucOrcfmUghUJxQs
+L1MCXjEiQFHdC5B7fHGH5m8HsU5n6aNTMFEwHQYDVR0OBBYEFIdTVvhAr7B6lvAL
+aH8qYkjD5Sz0MB8GA1UdIwQYMBaAFIdTVvhAr7B6lvALaH8qYkjD5Sz0MA8GA1Ud
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAIQ4wIzjo/P3vhOsSsxaLnvo
+ZG4k/gl7UjfXbiIt1Te5AiATKqZwYOur+B8s8Iu5+XsBWNGGqDzHN2joWjhflLWu
+4g==
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn state_is_of_an_authority_and_an_identity() {
+        let identities = Identities::new(Path::new("/nowhere"), Arc::new(ManualClock::at(0)));
+        let id = |url: &str, tls: Option<&TargetTls>| {
+            let target = Target { url: url.parse().expect("a URL"), weight: 1, instance: None };
+            let peer = peers(&[target], Protocol::Auto, tls, &identities).expect("good").remove(0);
+            (MemberId::of(&peer), peer)
+        };
+        let trusting = TargetTls { ca: Some(AUTHORITY.to_owned()), ..TargetTls::default() };
+        let other = TargetTls { server_name: Some("b".to_owned()), ..trusting.clone() };
+        // Held, as what was compiled holds it: its identity is there for as long.
+        let (one, _held) = id("https://a:443", Some(&trusting));
+        for (url, tls, same) in [
+            ("https://a:443", Some(&trusting), true),
+            ("https://A:443/base", Some(&trusting), true),
+            ("https://a:443", Some(&other), false),
+            ("https://b:443", Some(&trusting), false),
+            ("http://a:443", None, false),
+        ] {
+            assert_eq!(id(url, tls).0 == one, same, "{url}");
+        }
+        assert_eq!(id("http://a", None).0, id("http://a/base", None).0);
+    }
 
     #[test]
     fn failures_count_in_a_row() {
