@@ -2,6 +2,7 @@
 //! again.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -59,7 +60,6 @@ pub enum Sent {
 }
 
 /// An attempt that has led to no answer.
-#[derive(Debug)]
 pub struct Failed {
     /// What has gone wrong.
     pub class: Class,
@@ -111,6 +111,19 @@ impl Failed {
             Class::Caller(error) => Refusal::of_body(&error),
             Class::Internal => Refusal::internal(private),
         }
+    }
+}
+
+impl fmt::Debug for Failed {
+    /// Without the request, which may carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_request = self.request.is_some();
+        f.debug_struct("Failed")
+            .field("class", &self.class)
+            .field("sent", &self.sent)
+            .field("reason", &self.reason)
+            .field("has_request", &has_request)
+            .finish()
     }
 }
 
@@ -208,4 +221,19 @@ pub async fn in_time<F: Future>(
         Poll::Pending => wait.poll(settings, written_at, request_done, context).map(|()| None),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_shows_nothing_of_the_request() {
+        let request = Request::get("/a?token=hidden").header("authorization", "hidden").body(Body::full("hidden"));
+        let request = Some(Box::new(request.expect("a request")));
+        let failed = Failed { request, ..Failed::new(Class::Broken, Sent::NotProcessed, "refused") };
+        let shown = format!("{failed:?}");
+        assert!(!shown.contains("hidden") && shown.contains("refused"), "{shown}");
+        assert!(failed.alike().request.is_none());
+    }
 }

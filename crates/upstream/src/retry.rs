@@ -19,7 +19,7 @@ use crate::member::Member;
 use crate::pool::{self, Wanted};
 use crate::settings::{Forwarding, Settings};
 
-/// The most requests that one target gets for one call, none of which but the last it has answered.
+/// The most requests one target gets for one call. It gets another only if it has not answered the former.
 const MOST_SENT: u8 = 3;
 
 /// Forwards a call to one target after the other until there is an answer, and returns its head with its body still to come.
