@@ -27,7 +27,9 @@ use crate::http2::{self, Silent};
 use crate::noting::{Noted, Noting};
 use crate::peer::{Peer, Spoken};
 use crate::pool::Slot;
+use crate::race::{Lost, race};
 use crate::settings::Settings;
+use crate::sockets::Sockets;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);
@@ -51,7 +53,7 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let spoken = slot.key().spoken;
     let deadline = Instant::now() + settings.connect_timeout;
     let generation = peer.generation();
-    let opened = timeout_at(deadline, open(&settings.guard, target)).await;
+    let opened = timeout_at(deadline, open(&settings.guard, &settings.sockets, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
     let watched = watch_over(&stream, settings.first_byte + settings.body_idle);
@@ -154,8 +156,8 @@ pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Failed> {
     }
 }
 
-/// A connection to where a target's name leads, if the guard admits it.
-pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream, Failed> {
+/// A connection to where a target's name leads, if the guard admits it: to whichever of its addresses answers first.
+pub(crate) async fn open(guard: &Guard, sockets: &Arc<Sockets>, target: &TargetUrl) -> Result<TcpStream, Failed> {
     let addresses = resolve(target).await?;
     let allowed: Vec<_> = addresses.iter().copied().filter(|address| guard.admits(*address)).collect();
     if allowed.is_empty() {
@@ -163,22 +165,10 @@ pub(crate) async fn open(guard: &Guard, target: &TargetUrl) -> Result<TcpStream,
             .first()
             .map_or_else(|| unreachable(target, "no address"), |found| forbidden(target, *found)));
     }
-    let mut last = None;
-    for address in allowed {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                let ends = (stream.local_addr(), stream.peer_addr());
-                if let (Ok(local), Ok(remote)) = ends
-                    && guard.is_own_connection(local, remote)
-                {
-                    return Err(Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway")));
-                }
-                return Ok(stream);
-            }
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(unreachable(target, last.map_or_else(|| "no address".to_owned(), |error| error.to_string())))
+    race(&allowed, guard, sockets).await.map_err(|lost| match lost {
+        Lost::Own(_) => Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway")),
+        lost => unreachable(target, lost),
+    })
 }
 
 async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Failed> {

@@ -16,7 +16,6 @@ use portcullis_wire::tie::Waiting;
 
 use crate::attempt::Failed;
 use crate::cluster::{Clusters, Members};
-use crate::guard::Guard;
 use crate::peer;
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
@@ -62,9 +61,9 @@ impl Upstreams {
         Self { registered, declared, identities, clusters: Arc::default() }
     }
 
-    /// Where calls may go.
-    pub(crate) fn guard(&self) -> &Guard {
-        &self.declared.settings.guard
+    /// How calls are dealt with.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.declared.settings
     }
 
     /// Whom this node takes for whom, and shows itself as.

@@ -23,6 +23,7 @@ pub mod noting;
 pub mod outbound;
 pub mod peer;
 pub mod pool;
+pub mod race;
 pub mod retry;
 pub mod settings;
 pub mod sockets;

@@ -31,6 +31,7 @@ use crate::attempt::Class;
 use crate::connect;
 use crate::endpoint::Upstreams;
 use crate::guard::Guard;
+use crate::sockets::Sockets;
 use crate::tls::Identity;
 
 /// Connections to one server that are kept for the next request.
@@ -57,17 +58,18 @@ impl HttpOutbound {
     /// One that goes where calls may go and proves others by the machine's roots, or by these authorities in PEM alone.
     pub fn over(upstreams: &Upstreams, ca: Option<String>) -> Result<Self, Vec<Problem>> {
         let identity = upstreams.identities().of(&TargetTls { ca, ..TargetTls::default() })?;
-        Ok(Self::new(upstreams.guard().clone(), identity))
+        let settings = upstreams.settings();
+        Ok(Self::new(settings.guard.clone(), Arc::clone(&settings.sockets), identity))
     }
 
-    fn new(guard: Guard, identity: Arc<Identity>) -> Self {
+    fn new(guard: Guard, sockets: Arc<Sockets>, identity: Arc<Identity>) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP)
             .pool_max_idle_per_host(KEPT)
             .http1_max_buf_size(HEAD);
-        Self(builder.build(Connector { guard: Arc::new(guard), identity }))
+        Self(builder.build(Connector { guard: Arc::new(guard), sockets, identity }))
     }
 }
 
@@ -113,6 +115,7 @@ fn failure(error: &(dyn std::error::Error + 'static)) -> OutboundError {
 #[derive(Clone)]
 struct Connector {
     guard: Arc<Guard>,
+    sockets: Arc<Sockets>,
     identity: Arc<Identity>,
 }
 
@@ -136,7 +139,7 @@ impl Connector {
         let no_url = || OutboundError::Url(uri.to_string());
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(no_url)?;
         let server: TargetUrl = format!("{scheme}://{authority}").parse().map_err(|_| no_url())?;
-        let stream = connect::open(&self.guard, &server).await.map_err(|failed| match failed.class {
+        let stream = connect::open(&self.guard, &self.sockets, &server).await.map_err(|failed| match failed.class {
             Class::Forbidden => OutboundError::Forbidden(failed.reason.into_owned()),
             _ => OutboundError::Unreachable(failed.reason.into_owned()),
         })?;
@@ -209,7 +212,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let identities = Identities::new(directory.path(), Arc::new(ManualClock::at(0)));
         let identity = identities.of(&Default::default()).expect("the machine has roots");
-        HttpOutbound::new(Guard::new(allow, own), identity)
+        HttpOutbound::new(Guard::new(allow, own), Sockets::new(8), identity)
     }
 
     /// A server that answers every connection's requests with these bytes, and counts its connections.
