@@ -147,7 +147,7 @@ impl Gateway {
         let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
         let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
         let shares = shares(&descriptors, &config);
-        let settings = upstream_settings(&config, &pseudonym, own, shares.services);
+        let settings = upstream_settings(&config, &pseudonym, own, shares.services, shares.lookups);
         let upstreams = Upstreams::new(settings, Arc::clone(&clock));
         let obtaining = match (acme, &tls) {
             (Some(acme), Some(tls)) => {

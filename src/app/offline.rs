@@ -24,6 +24,6 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     };
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = HeaderValue::from_static("portcullis");
-    let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX), clock);
+    let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX, 1), clock);
     Ok(DryRun::new(Arc::new(parts), upstreams))
 }

@@ -10,10 +10,11 @@ use portcullis_proxy::limits::{Limits, Timeouts};
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
 use portcullis_upstream::Settings as UpstreamSettings;
 use portcullis_upstream::guard::{Allow, Guard};
+use portcullis_upstream::names::{Names, ResolveBy};
 use portcullis_upstream::sockets::Sockets;
 use portcullis_upstream::told::Via;
 
-use crate::config::{AllowTarget, Config};
+use crate::config::{AllowTarget, Config, ResolverKind};
 
 /// The directory of captured exchanges, in the data directory.
 const CAPTURES: &str = "captures";
@@ -100,6 +101,7 @@ pub(super) fn upstream_settings(
     pseudonym: &HeaderValue,
     own: Vec<SocketAddr>,
     sockets: usize,
+    lookups: usize,
 ) -> UpstreamSettings {
     let allow = |allowed: &[AllowTarget]| {
         let allow = allowed.iter().map(|allow| match allow {
@@ -111,10 +113,15 @@ pub(super) fn upstream_settings(
         allow.collect::<Vec<_>>()
     };
     let guard = Guard::new(allow(&config.allow_targets), own);
+    let resolve_by = match config.resolver.kind {
+        ResolverKind::Dns => ResolveBy::Dns(config.resolver.servers.clone()),
+        ResolverKind::System => ResolveBy::System,
+    };
     UpstreamSettings {
         guard: guard.with_registered(allow(&config.registration.allow_targets)),
         per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
         sockets: Sockets::new(sockets),
+        names: Names::new(resolve_by, lookups, config.resolver.stale),
         queue_wait: config.timeouts.upstream_queue_wait,
         connect_timeout: config.timeouts.connect,
         first_byte: config.timeouts.upstream_first_byte,

@@ -19,7 +19,7 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates};
 
 pub(crate) use acme::ChallengeKind;
-pub(crate) use read::{AllowTarget, duration};
+pub(crate) use read::{AllowTarget, ResolverKind, duration};
 pub(crate) use reference::reference;
 pub(crate) use settings::*;
 
@@ -113,6 +113,10 @@ impl Config {
         if config.proxy_protocol != ProxyProtocol::Off && config.trusted_proxies.is_empty() {
             let message = "is believed from trusted proxies only: expected 'trusted_proxies' to name them";
             problems.push(Problem::new("proxy_protocol", message));
+        }
+        if config.resolver.kind == ResolverKind::System && !config.resolver.servers.is_empty() {
+            let message = "are not asked by 'system': expected 'resolver.kind' to be 'dns'";
+            problems.push(Problem::new("resolver.servers", message));
         }
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }

@@ -95,6 +95,15 @@ pub(crate) enum AllowTarget {
     Network(Network),
 }
 
+/// Whom names are resolved by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResolverKind {
+    /// The hosts file and name servers.
+    Dns,
+    /// The system's own resolver.
+    System,
+}
+
 /// An address with its port.
 pub(super) const ADDRESS: Reader<SocketAddr> = Reader {
     form: "ADDRESS",
@@ -111,6 +120,26 @@ pub(super) const ADDRESS_OR_OFF: Reader<Option<SocketAddr>> = Reader {
     read: |raw| match raw.text()? {
         "off" => Some(None),
         text => text.parse().ok().map(Some),
+    },
+};
+
+/// Addresses with their ports.
+pub(super) const ADDRESSES: Reader<Vec<SocketAddr>> = Reader {
+    form: "ADDRESS",
+    list: true,
+    expected: "addresses with ports like '10.0.0.2:53'",
+    read: |raw| raw.items()?.into_iter().map(|item| item.parse().ok()).collect(),
+};
+
+/// Whom names are resolved by.
+pub(super) const RESOLVER: Reader<ResolverKind> = Reader {
+    form: "RESOLVER",
+    list: false,
+    expected: "'dns' or 'system'",
+    read: |raw| match raw.text()? {
+        "dns" => Some(ResolverKind::Dns),
+        "system" => Some(ResolverKind::System),
+        _ => None,
     },
 };
 

@@ -13,7 +13,7 @@ use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, Unkno
 use portcullis_telemetry::Target;
 
 use super::acme::ChallengeKind;
-use super::read::{self, AllowTarget, Raw};
+use super::read::{self, AllowTarget, Raw, ResolverKind};
 
 /// What the names of all environment variables of this program begin with.
 pub(crate) const ENV_PREFIX: &str = "PORTCULLIS_";
@@ -155,6 +155,16 @@ settings! {
         enrolment_changes_at_once: usize = POSITIVE("1000"),
         /// Changes in a minute of all registrations with one enrolment token, beyond those at once.
         enrolment_changes_per_minute: usize = POSITIVE("600"),
+    }
+    /// How names are resolved, of services and of servers that the gateway itself calls.
+    resolver: Resolver {
+        /// By whom: "dns", the hosts file and then name servers; "system", `getaddrinfo` with whatever `nsswitch.conf` names.
+        kind: ResolverKind = RESOLVER("dns"),
+        /// The addresses of the name servers, with their ports, for "dns". Empty: those of `/etc/resolv.conf`.
+        servers: Vec<SocketAddr> = ADDRESSES(""),
+        /// How much longer the last good answer is used after its time, while no name server gives another one. That a name
+        /// does not exist is an answer. 0: no longer.
+        stale: Duration = TIME("1h"),
     }
     /// TLS on the data plane.
     tls: Tls {

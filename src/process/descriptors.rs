@@ -28,6 +28,8 @@ pub(crate) struct Shares {
     pub(crate) services: usize,
     /// Connections to the admin API.
     pub(crate) admin: usize,
+    /// Names that are resolved at once.
+    pub(crate) lookups: usize,
 }
 
 impl Descriptors {
@@ -46,7 +48,8 @@ impl Descriptors {
         let kept = (self.most / 8).clamp(KEPT.0, KEPT.1);
         let left = self.most.saturating_sub(open + kept + workers * OF_WORKER);
         let callers = callers.min(left / 2).max(1);
-        Shares { callers, services: left.saturating_sub(callers).max(1), admin: (kept / 2).max(2) }
+        let services = left.saturating_sub(callers).max(1);
+        Shares { callers, services, admin: (kept / 2).max(2), lookups: (kept / 8).max(2) }
     }
 }
 
@@ -85,6 +88,6 @@ mod tests {
         }
         let usual = Descriptors { most: 262_144, before: 1_024 }.share(40, 8, 100_000);
         assert_eq!(usual.callers, 100_000);
-        assert!(usual.services > 100_000 && usual.admin == 256);
+        assert!(usual.services > 100_000 && usual.admin == 256 && usual.lookups == 64);
     }
 }

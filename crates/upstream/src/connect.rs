@@ -24,6 +24,7 @@ use crate::connection::{Connection, LAST_WORDS};
 use crate::guard::{Guard, literal};
 use crate::http2::shared::Shared;
 use crate::http2::{self, Silent};
+use crate::names::Names;
 use crate::noting::{Noted, Noting};
 use crate::peer::{Peer, Spoken};
 use crate::pool::Slot;
@@ -53,7 +54,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     let spoken = slot.key().spoken;
     let deadline = Instant::now() + settings.connect_timeout;
     let generation = peer.generation();
-    let opened = timeout_at(deadline, open(&settings.guard, &settings.sockets, target)).await;
+    let (guard, sockets, names) = (&settings.guard, &settings.sockets, &settings.names);
+    let opened = timeout_at(deadline, open(guard, sockets, names, settings.connect_timeout, target)).await;
     let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
     let watched = watch_over(&stream, settings.first_byte + settings.body_idle);
@@ -157,27 +159,33 @@ pub fn admit(settings: &Settings, target: &TargetUrl) -> Result<(), Failed> {
 }
 
 /// A connection to where a target's name leads, if the guard admits it: to whichever of its addresses answers first.
-pub(crate) async fn open(guard: &Guard, sockets: &Arc<Sockets>, target: &TargetUrl) -> Result<TcpStream, Failed> {
-    let addresses = resolve(target).await?;
+/// The guard judges each of them each time, however long ago the name was resolved.
+pub(crate) async fn open(
+    guard: &Guard,
+    sockets: &Arc<Sockets>,
+    names: &Arc<Names>,
+    within: Duration,
+    target: &TargetUrl,
+) -> Result<TcpStream, Failed> {
+    let addresses = resolve(names, target).await?;
     let allowed: Vec<_> = addresses.iter().copied().filter(|address| guard.admits(*address)).collect();
     if allowed.is_empty() {
         return Err(addresses
             .first()
             .map_or_else(|| unreachable(target, "no address"), |found| forbidden(target, *found)));
     }
-    race(&allowed, guard, sockets).await.map_err(|lost| match lost {
+    race(&allowed, within, guard, sockets).await.map_err(|lost| match lost {
         Lost::Own(_) => Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway")),
         lost => unreachable(target, lost),
     })
 }
 
-async fn resolve(target: &TargetUrl) -> Result<Vec<SocketAddr>, Failed> {
+async fn resolve(names: &Arc<Names>, target: &TargetUrl) -> Result<Vec<SocketAddr>, Failed> {
     if let Some(address) = literal(target) {
         return Ok(vec![address]);
     }
-    let found = tokio::net::lookup_host((target.host(), target.port())).await;
-    // A name with very many addresses is not tried to its end.
-    found.map(|addresses| addresses.take(16).collect()).map_err(|error| unreachable(target, error))
+    let found = names.resolve(target.host()).await.map_err(|reason| unreachable(target, reason))?;
+    Ok(found.into_iter().map(|address| SocketAddr::new(address, target.port())).collect())
 }
 
 fn forbidden(target: &TargetUrl, found: SocketAddr) -> Failed {

@@ -19,6 +19,7 @@ pub mod http1;
 pub mod http2;
 pub mod lend;
 pub mod member;
+pub mod names;
 pub mod noting;
 pub mod outbound;
 pub mod peer;

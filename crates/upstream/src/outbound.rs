@@ -31,6 +31,7 @@ use crate::attempt::Class;
 use crate::connect;
 use crate::endpoint::Upstreams;
 use crate::guard::Guard;
+use crate::names::Names;
 use crate::sockets::Sockets;
 use crate::tls::Identity;
 
@@ -59,17 +60,23 @@ impl HttpOutbound {
     pub fn over(upstreams: &Upstreams, ca: Option<String>) -> Result<Self, Vec<Problem>> {
         let identity = upstreams.identities().of(&TargetTls { ca, ..TargetTls::default() })?;
         let settings = upstreams.settings();
-        Ok(Self::new(settings.guard.clone(), Arc::clone(&settings.sockets), identity))
+        Ok(Self::new(Connector {
+            guard: Arc::new(settings.guard.clone()),
+            sockets: Arc::clone(&settings.sockets),
+            names: Arc::clone(&settings.names),
+            within: settings.connect_timeout,
+            identity,
+        }))
     }
 
-    fn new(guard: Guard, sockets: Arc<Sockets>, identity: Arc<Identity>) -> Self {
+    fn new(connector: Connector) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP)
             .pool_max_idle_per_host(KEPT)
             .http1_max_buf_size(HEAD);
-        Self(builder.build(Connector { guard: Arc::new(guard), sockets, identity }))
+        Self(builder.build(connector))
     }
 }
 
@@ -116,6 +123,8 @@ fn failure(error: &(dyn std::error::Error + 'static)) -> OutboundError {
 struct Connector {
     guard: Arc<Guard>,
     sockets: Arc<Sockets>,
+    names: Arc<Names>,
+    within: Duration,
     identity: Arc<Identity>,
 }
 
@@ -139,7 +148,8 @@ impl Connector {
         let no_url = || OutboundError::Url(uri.to_string());
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(no_url)?;
         let server: TargetUrl = format!("{scheme}://{authority}").parse().map_err(|_| no_url())?;
-        let stream = connect::open(&self.guard, &self.sockets, &server).await.map_err(|failed| match failed.class {
+        let opened = connect::open(&self.guard, &self.sockets, &self.names, self.within, &server).await;
+        let stream = opened.map_err(|failed| match failed.class {
             Class::Forbidden => OutboundError::Forbidden(failed.reason.into_owned()),
             _ => OutboundError::Unreachable(failed.reason.into_owned()),
         })?;
@@ -206,13 +216,22 @@ mod tests {
 
     use super::*;
     use crate::guard::Allow;
+    use crate::names::ResolveBy;
     use crate::tls::Identities;
 
     fn client(own: Vec<SocketAddr>, allow: Vec<Allow>) -> HttpOutbound {
         let directory = tempfile::tempdir().expect("a directory");
         let identities = Identities::new(directory.path(), Arc::new(ManualClock::at(0)));
         let identity = identities.of(&Default::default()).expect("the machine has roots");
-        HttpOutbound::new(Guard::new(allow, own), Sockets::new(8), identity)
+        let guard = Arc::new(Guard::new(allow, own));
+        let names = Names::new(ResolveBy::System, 1, Duration::ZERO);
+        HttpOutbound::new(Connector {
+            guard,
+            sockets: Sockets::new(8),
+            names,
+            within: Duration::from_secs(5),
+            identity,
+        })
     }
 
     /// A server that answers every connection's requests with these bytes, and counts its connections.

@@ -52,10 +52,22 @@ pub fn in_turn(addresses: &[IpAddr], turn: usize) -> Vec<IpAddr> {
     order
 }
 
+/// How long each of so many attempts is alone, so that the last one has as much time as any.
+fn delay(attempts: usize, within: Duration) -> Duration {
+    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    DELAY.min(within / attempts.saturating_add(1))
+}
+
 /// Connects to the first of these that answers. The next one is tried when one has failed, or has not answered for
-/// [`DELAY`]; whoever loses is closed. The first attempt has the caller's socket, and each beside it one of `sockets`: where
-/// none is left, it waits for those before it.
-pub async fn race(addresses: &[SocketAddr], guard: &Guard, sockets: &Arc<Sockets>) -> Result<TcpStream, Lost> {
+/// [`DELAY`], or for less where there would be no time for all of them; whoever loses is closed. The first attempt has the
+/// caller's socket, and each beside it one of `sockets`: where none is left, it waits for those before it.
+pub async fn race(
+    addresses: &[SocketAddr],
+    within: Duration,
+    guard: &Guard,
+    sockets: &Arc<Sockets>,
+) -> Result<TcpStream, Lost> {
+    let delay = delay(addresses.len(), within);
     let mut waiting = addresses.iter().copied();
     let mut tried = FuturesUnordered::new();
     let mut lost = Lost::Nowhere;
@@ -69,7 +81,7 @@ pub async fn race(addresses: &[SocketAddr], guard: &Guard, sockets: &Arc<Sockets
                 None if tried.is_empty() => return Err(lost),
                 None => {}
             }
-            next_at = Instant::now() + DELAY;
+            next_at = Instant::now() + delay;
         }
         tokio::select! {
             biased;
@@ -107,6 +119,8 @@ mod tests {
 
     use super::*;
     use crate::guard::Allow;
+
+    const WITHIN: Duration = Duration::from_secs(5);
 
     fn guard(own: Vec<SocketAddr>) -> Guard {
         Guard::new(vec![Allow::Loopback], own)
@@ -165,7 +179,7 @@ mod tests {
         for addresses in
             [&[mute, good][..], &[good, mute], &[nobody, good], &[nobody, mute, good], &[mute, nobody, good]]
         {
-            let stream = race(addresses, &guard(Vec::new()), &sockets).await.expect("connected");
+            let stream = race(addresses, WITHIN, &guard(Vec::new()), &sockets).await.expect("connected");
             assert_eq!(stream.peer_addr().expect("an address"), good, "{addresses:?}");
         }
         for _ in 0..8 {
@@ -173,21 +187,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_address_is_tried_in_the_time_there_is() {
+        assert_eq!(delay(2, WITHIN), DELAY);
+        for attempts in [1, 2, 16, 1_000] {
+            for within in [Duration::ZERO, Duration::from_millis(50), Duration::from_secs(1), WITHIN, Duration::MAX] {
+                let last = u32::try_from(attempts).expect("few");
+                assert!(delay(attempts, within).checked_mul(last + 1).expect("soon") <= within);
+            }
+        }
+    }
+
     #[tokio::test]
     async fn who_fails_says_why_and_the_gateway_itself_is_no_target() {
         let (nobody, (own, _own)) = (refusing().await, listening().await);
         let sockets = Sockets::new(8);
-        let lost = race(&[nobody], &guard(Vec::new()), &sockets).await.expect_err("nobody listens");
+        let lost = race(&[nobody], WITHIN, &guard(Vec::new()), &sockets).await.expect_err("nobody listens");
         assert!(matches!(&lost, Lost::Failed(address, _) if *address == nobody), "{lost}");
         let is_own = guard(vec![own]);
         for addresses in [&[own][..], &[own, nobody], &[nobody, own]] {
-            let lost = race(addresses, &is_own, &sockets).await.expect_err("that is the gateway");
+            let lost = race(addresses, WITHIN, &is_own, &sockets).await.expect_err("that is the gateway");
             assert!(matches!(lost, Lost::Own(address) if address == own), "{lost}");
         }
         let (good, _good) = listening().await;
-        let stream = race(&[own, good], &is_own, &sockets).await.expect("connected");
+        let stream = race(&[own, good], WITHIN, &is_own, &sockets).await.expect("connected");
         assert_eq!(stream.peer_addr().expect("an address"), good);
-        assert!(matches!(race(&[], &is_own, &sockets).await, Err(Lost::Nowhere)));
+        assert!(matches!(race(&[], WITHIN, &is_own, &sockets).await, Err(Lost::Nowhere)));
     }
 
     #[tokio::test]
@@ -199,13 +224,13 @@ mod tests {
         let addresses = [mute, good];
         let connected = tokio::select! {
             biased;
-            raced = race(&addresses, &guard, &sockets) => raced.is_ok(),
+            raced = race(&addresses, WITHIN, &guard, &sockets) => raced.is_ok(),
             accepted = listener.accept() => accepted.is_ok(),
             () = tokio::time::sleep(DELAY * 3) => false,
         };
         assert!(!connected, "there is no socket for a second attempt");
         let nobody = refusing().await;
-        let stream = race(&[nobody, good], &guard, &sockets).await.expect("one after the other");
+        let stream = race(&[nobody, good], WITHIN, &guard, &sockets).await.expect("one after the other");
         assert_eq!(stream.peer_addr().expect("an address"), good);
     }
 }

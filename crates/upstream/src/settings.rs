@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis_core::model::HostMode;
 
 use crate::guard::Guard;
+use crate::names::Names;
 use crate::sockets::Sockets;
 use crate::template::Template;
 use crate::told::Via;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub per_worker: usize,
     /// Connections to all targets, on all workers. Beyond: 503.
     pub sockets: Arc<Sockets>,
+    /// Where the names of targets lead.
+    pub names: Arc<Names>,
     /// How long a call waits in that queue.
     pub queue_wait: Duration,
     /// How long opening a connection may take. Beyond: 502.

@@ -262,6 +262,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             guard: Guard::new(vec![Allow::Loopback], Vec::new()),
             per_worker: 1,
             sockets: upstream::sockets::Sockets::new(8),
+            names: upstream::names::Names::new(upstream::names::ResolveBy::System, 1, Duration::ZERO),
             queue_wait: second,
             connect_timeout: second,
             first_byte: second,
