@@ -216,6 +216,23 @@ fn the_proxy_protocol_needs_somebody_to_believe() {
 }
 
 #[test]
+fn name_servers_are_asked_by_dns_alone() {
+    let servers = |text: &str, env: &[_]| load(text, env, &[]).map(|config| config.resolver.servers);
+    let two = [SocketAddr::from(([10, 0, 0, 2], 53)), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 5353))];
+    assert_eq!(servers("resolver.servers = [\"10.0.0.2:53\", \"[::1]:5353\"]", &[]), Ok(two.to_vec()));
+    assert_eq!(servers("", &[("PORTCULLIS_RESOLVER_SERVERS", "10.0.0.2:53,[::1]:5353")]), Ok(two.to_vec()));
+    assert_eq!(servers("resolver.kind = \"system\"", &[]), Ok(Vec::new()));
+    for (text, told) in [
+        ("resolver.servers = [\"10.0.0.2\"]", "expected addresses with ports"),
+        ("resolver.kind = \"files\"", "expected 'dns' or 'system'"),
+        ("resolver.kind = \"system\"\nresolver.servers = [\"10.0.0.2:53\"]", "are not asked by 'system'"),
+    ] {
+        let problems = servers(text, &[]).expect_err("a mistake");
+        assert!(problems.len() == 1 && problems[0].contains(told), "{text}: {problems:?}");
+    }
+}
+
+#[test]
 fn its_own_hosts_are_those_it_is_called_by() {
     let file = "public_url = 'https://API.example.com:8443/base'\nbuiltin_hosts = ['auth.example.com']";
     assert_eq!(load(file, &[], &[]).expect("good").own_hosts(), ["auth.example.com", "api.example.com"]);

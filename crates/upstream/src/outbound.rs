@@ -220,18 +220,16 @@ mod tests {
     use crate::tls::Identities;
 
     fn client(own: Vec<SocketAddr>, allow: Vec<Allow>) -> HttpOutbound {
+        client_that_knows(own, allow, Names::new(ResolveBy::System, 1, Duration::ZERO))
+    }
+
+    fn client_that_knows(own: Vec<SocketAddr>, allow: Vec<Allow>, names: Arc<Names>) -> HttpOutbound {
         let directory = tempfile::tempdir().expect("a directory");
         let identities = Identities::new(directory.path(), Arc::new(ManualClock::at(0)));
         let identity = identities.of(&Default::default()).expect("the machine has roots");
         let guard = Arc::new(Guard::new(allow, own));
-        let names = Names::new(ResolveBy::System, 1, Duration::ZERO);
-        HttpOutbound::new(Connector {
-            guard,
-            sockets: Sockets::new(8),
-            names,
-            within: Duration::from_secs(5),
-            identity,
-        })
+        let within = Duration::from_secs(5);
+        HttpOutbound::new(Connector { guard, sockets: Sockets::new(8), names, within, identity })
     }
 
     /// A server that answers every connection's requests with these bytes, and counts its connections.
@@ -280,6 +278,27 @@ mod tests {
         let own = client(vec![address], vec![Allow::Loopback]);
         assert!(matches!(get(&own, &url, Bounds::default()).await, Err(OutboundError::Forbidden(_))));
         assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_to_whichever_of_its_addresses_answers_and_is_allowed() {
+        let (address, count) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        let knows = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|text| text.parse().expect("an IP")).collect();
+            client_that_knows(Vec::new(), vec![Allow::Loopback], Names::knowing("pair.test", addresses))
+        };
+        let url = format!("http://pair.test:{}/", address.port());
+        // At the first nobody listens, and the second is not even tried.
+        let client = knows(&["127.0.77.9", "169.254.169.254", "127.0.0.1"]);
+        assert_eq!(get(&client, &url, Bounds::default()).await.expect("answered").status(), 200);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+        let refused = get(&knows(&["169.254.169.254"]), &url, Bounds::default()).await;
+        assert!(matches!(&refused, Err(OutboundError::Forbidden(told)) if told.contains("169.254")), "{refused:?}");
+        let refused = get(&knows(&["127.0.77.9"]), &url, Bounds::default()).await;
+        assert!(
+            matches!(&refused, Err(OutboundError::Unreachable(told)) if told.contains("127.0.77.9")),
+            "{refused:?}"
+        );
     }
 
     #[tokio::test]

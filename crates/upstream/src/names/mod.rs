@@ -56,6 +56,16 @@ impl Names {
         Arc::new(Self { source, table: Mutex::new(Table::new(lookups, stale)), runtime: Handle::try_current().ok() })
     }
 
+    /// Names of which this one leads to these addresses, for as long as a test takes.
+    #[cfg(test)]
+    pub(crate) fn knowing(name: &str, addresses: Vec<IpAddr>) -> Arc<Self> {
+        let names = Self::new(ResolveBy::System, 1, Duration::ZERO);
+        let now = Instant::now();
+        let _ = names.table().look(name, now);
+        names.table().settle(name, now, Ok(Found { addresses, lasts: Duration::from_secs(300) }));
+        names
+    }
+
     /// The addresses of a name, the one that is to be tried first at the front.
     pub async fn resolve(self: &Arc<Self>, name: &str) -> Result<Vec<IpAddr>, Arc<str>> {
         if is_localhost(name) {
