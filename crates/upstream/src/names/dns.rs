@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{Either, select};
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::Query;
@@ -85,6 +85,19 @@ impl Dns {
     }
 }
 
+/// What `/etc/resolv.conf` says. A search domain that is none leaves the name servers as they are.
+fn parse(text: &[u8]) -> io::Result<(ResolverConfig, ResolverOpts)> {
+    // Without a name server, it is an error too.
+    let parse =
+        |text: &[u8]| parse_resolv_conf(text).or_else(|_| parse_resolv_conf([text, THIS_MACHINE.as_bytes()].concat()));
+    parse(text).or_else(|error| {
+        tracing::warn!("{RESOLV_CONF}: {error}; its search domains are not used");
+        let is_search = |line: &&[u8]| line.starts_with(b"search") || line.starts_with(b"domain");
+        let rest: Vec<_> = text.split(|byte| *byte == b'\n').filter(|line| !is_search(line)).collect();
+        parse(&rest.join(&b'\n')).map_err(io::Error::other)
+    })
+}
+
 fn seen(path: &str) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -93,9 +106,7 @@ fn seen(path: &str) -> Option<(SystemTime, u64)> {
 impl Client {
     fn read(servers: &[SocketAddr]) -> io::Result<Self> {
         let text = std::fs::read(RESOLV_CONF).unwrap_or_default();
-        // Without a name server it is an error there.
-        let parsed = parse_resolv_conf(&text).or_else(|_| parse_resolv_conf([&text, THIS_MACHINE.as_bytes()].concat()));
-        let (config, mut options) = parsed.map_err(io::Error::other)?;
+        let (config, mut options) = parse(&text)?;
         let (domain, search, system) = config.into_parts();
         let search = if search.is_empty() { domain.into_iter().collect() } else { search };
         let servers = if servers.is_empty() { system } else { servers.iter().copied().map(server).collect() };
@@ -132,8 +143,9 @@ impl Client {
         if name.is_fqdn() {
             return vec![whole];
         }
-        let mut names: Vec<_> =
-            self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok()).collect();
+        let of_domains = self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
+        // `search .` says nothing that would not be asked anyway.
+        let mut names: Vec<_> = of_domains.filter(|found| *found != whole).collect();
         let is_whole_first = usize::from(name.num_labels()) > self.ndots;
         names.insert(if is_whole_first { 0 } else { names.len() }, whole);
         names
@@ -229,6 +241,27 @@ mod tests {
             let candidates = client.candidates(&Name::from_ascii(name).expect("a name"));
             assert_eq!(candidates.iter().map(ToString::to_string).collect::<Vec<_>>(), asked, "{name}");
         }
+        let client = self::client(&["."], 1, "");
+        assert_eq!(client.candidates(&Name::from_ascii("db").expect("a name")).len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_in_resolv_conf_costs_no_name_servers() {
+        let read = |text: &str| {
+            let (_, search, servers) = parse(text.as_bytes()).expect("readable").0.into_parts();
+            let servers = servers.iter().map(|server| server.ip.to_string()).collect::<Vec<_>>();
+            (search.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), servers.join(" "))
+        };
+        let is = |search: &str, servers: &str| (search.to_owned(), servers.to_owned());
+        assert_eq!(
+            read("search a.test b.test\nnameserver 10.0.0.1\nnameserver ::1\n"),
+            is("a.test b.test", "10.0.0.1 ::1")
+        );
+        assert_eq!(read(""), is("", "127.0.0.1"));
+        assert_eq!(read("what is this\noptions such:1\nnameserver 10.0.0.1"), is("", "10.0.0.1"));
+        let too_long = "a".repeat(64);
+        assert_eq!(read(&format!("nameserver 10.0.0.1\nsearch {too_long}.test\n")), is("", "10.0.0.1"));
+        assert_eq!(read(&format!("search {too_long}.test")), is("", "127.0.0.1"));
     }
 
     #[tokio::test]
