@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempt::{Class, Failed, Sent};
 use crate::bell::Bell;
 use crate::connection::{Connection, LAST_WORDS};
-use crate::guard::{Guard, literal};
+use crate::guard::{Forbidden, Guard, literal};
 use crate::http2::shared::Shared;
 use crate::http2::{self, Silent};
 use crate::names::Names;
@@ -168,14 +168,23 @@ pub(crate) async fn open(
     target: &TargetUrl,
 ) -> Result<TcpStream, Failed> {
     let addresses = resolve(names, target).await?;
-    let allowed: Vec<_> = addresses.iter().copied().filter(|address| guard.admits(*address)).collect();
+    let (mut allowed, mut is_own) = (Vec::with_capacity(addresses.len()), false);
+    for address in &addresses {
+        match guard.judge(*address) {
+            Ok(()) => allowed.push(*address),
+            Err(reason) => is_own |= reason == Forbidden::Own,
+        }
+    }
     if allowed.is_empty() {
         return Err(addresses
             .first()
             .map_or_else(|| unreachable(target, "no address"), |found| forbidden(target, *found)));
     }
     race(&allowed, within, guard, sockets).await.map_err(|lost| match lost {
-        Lost::Own(_) => Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway")),
+        // Of a name that leads to the gateway itself, that is what matters most.
+        lost if is_own || matches!(lost, Lost::Own(_)) => {
+            Failed::new(Class::Forbidden, Sent::Nothing, format!("{target} is this gateway"))
+        }
         lost => unreachable(target, lost),
     })
 }
