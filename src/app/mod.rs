@@ -172,7 +172,7 @@ impl Gateway {
             strict_transport: config.strict_transport().map(HeaderValue::try_from).transpose()?,
             alternative: tls_addr.filter(|_| config.tls.http3).map(|tls| alternative(&config, tls)).transpose()?,
             redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
-            log: Arc::clone(&log) as _,
+            log: counters.calls.before(Arc::clone(&log) as _),
             welcome: Arc::new(Standing::new(
                 Arc::clone(&identity.directory),
                 Arc::clone(&identity.sessions),

@@ -21,6 +21,7 @@ mod fuzzing;
 pub mod grpc;
 pub mod jobs;
 pub mod memory;
+pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod object;

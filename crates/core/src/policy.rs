@@ -81,12 +81,13 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
 use crate::body::Body;
 use crate::call::{Call, Response, RouteFacts};
+use crate::metrics::Slot;
 use crate::refusal::Refusal;
 use crate::trial::{Destination, Trial};
 
@@ -130,17 +131,23 @@ pub struct Pipeline {
     pub route: Arc<RouteFacts>,
     steps: Box<[(&'static str, Step)]>,
     endpoint: Arc<dyn Endpoint>,
+    series: OnceLock<Slot>,
 }
 
 impl Pipeline {
     /// Joins named steps, in the order they are walked, and the endpoint behind them.
     pub fn new(route: Arc<RouteFacts>, steps: Vec<(&'static str, Step)>, endpoint: Arc<dyn Endpoint>) -> Self {
-        Self { route, steps: steps.into_boxed_slice(), endpoint }
+        Self { route, steps: steps.into_boxed_slice(), endpoint, series: OnceLock::new() }
     }
 
     /// The names of its steps, in the order they are walked.
     pub fn steps(&self) -> impl Iterator<Item = &'static str> {
         self.steps.iter().map(|(name, _)| *name)
+    }
+
+    /// Where its calls are counted: looked for once, and known from then on.
+    pub fn series(&self, find: impl FnOnce() -> Slot) -> Slot {
+        *self.series.get_or_init(find)
     }
 
     /// Walks the call from the first step to the endpoint and back.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
+use crate::metrics::Slot;
 pub use crate::open_record::OpenRecord;
 use crate::request_id::RequestId;
 
@@ -49,6 +50,8 @@ pub struct Record {
     pub grpc_status: Option<u8>,
     /// The authority of the target that was chosen.
     pub target: Option<Arc<str>>,
+    /// Where the calls of its service are counted. Not a part of what is written.
+    pub series: Slot,
 }
 
 impl Record {
@@ -86,6 +89,7 @@ impl Record {
             reason: None,
             grpc_status: None,
             target: None,
+            series: Slot::NONE,
         }
     }
 }

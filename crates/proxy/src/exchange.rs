@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
+use portcullis_core::metrics::Slot;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_routing::choose::{self, Chosen};
@@ -138,9 +139,16 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<Lea
         Err(refusal) => return refusing(Arc::default(), refusal),
     };
     if let Some(service) = &pipeline.route.service {
+        let (name, version) = (service.name.shared(), service.version.shared());
+        // What is only tried is not counted, and knows no numbers but its own.
+        let series = match call.trial {
+            Some(_) => Slot::NONE,
+            None => pipeline.series(|| node.counters.calls.series(&name, &version)),
+        };
         call.record.note(|record| {
-            record.service = Some(service.name.shared());
-            record.version = Some(service.version.shared());
+            record.service = Some(name);
+            record.version = Some(version);
+            record.series = series;
         });
     }
     (call.matched, call.matched_readings) = (matched, matched_readings);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portcullis_telemetry::{Counted, Spoken, Way};
 use portcullis_wire::clock;
 use tokio::net::TcpStream;
 
@@ -16,12 +17,17 @@ use crate::watched::Watched;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
 pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>, tls: bool) {
+    let mut counted = Counted::accepted(&node.counters, if tls { Way::Tls } else { Way::Clear });
     let Some(Opened { transport, protocol, sender }) = opening::open(&node, stream, peer, &watch, tls).await else {
         return;
     };
     if let Some(certificate) = &sender.certificate {
         certificate.watch(&watch);
     }
+    counted.speaks(match protocol {
+        Protocol::Http1 => Spoken::Http1,
+        Protocol::Http2 => Spoken::Http2,
+    });
     let stream = Watched::new(transport, Arc::clone(&watch), clock::tick);
     match protocol {
         Protocol::Http1 => http1::serve(node, stream, sender, watch).await,

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
 use portcullis_routing::snapshot::{Inbox, take_up};
+use portcullis_telemetry::Connections;
 use portcullis_upstream::pool;
 use portcullis_wire::alarm;
 use portcullis_wire::clock::{self, LOOK};
@@ -168,6 +169,18 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
     });
 }
 
+/// Tells whoever asks of the connections to targets, which only this worker knows.
+fn tell_connections(told: &Mutex<Vec<Connections>>) {
+    let connections = pool::figures().into_iter().map(|figures| Connections {
+        target: figures.target,
+        open: figures.open as u64,
+        idle: figures.idle as u64,
+        waiting: figures.waiting as u64,
+    });
+    let connections = connections.collect();
+    *told.lock().unwrap_or_else(PoisonError::into_inner) = connections;
+}
+
 /// Moves this worker's clock on, and ends what has taken too long.
 async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
     let start = Instant::now();
@@ -175,6 +188,7 @@ async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
     // From seven eighths on, those who do nothing make room for those who come.
     let crowded = node.limits.connections - node.limits.connections / 8;
     let mut looks = 0_u32;
+    let told = node.counters.calls.targets.connections();
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -192,6 +206,7 @@ async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
             standing::ask(&node);
+            tell_connections(&told.0);
         }
         pool::sweep();
     }

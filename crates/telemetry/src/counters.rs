@@ -1,50 +1,12 @@
 //! What is counted since the start of the process: connections, protocol errors, records.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
+use portcullis_core::metrics::text::{Kind, Text};
+use portcullis_core::metrics::{Counter, Gauge};
 use serde::Serialize;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Counts one.
-    pub fn add_one(&self) {
-        self.add(1);
-    }
-
-    /// Counts several.
-    pub fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// How many were counted.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that goes up and down: how many of something there are now.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// One more.
-    pub fn up(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One less. Every call is paired with an [`up`](Self::up) before it.
-    pub fn down(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// How many there are.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::calls::Calls;
 
 /// Every counter of the process.
 #[derive(Debug, Default)]
@@ -89,6 +51,73 @@ pub struct Counters {
     pub diagnostics_write_errors: Counter,
     /// Tasks of one connection, call or question that have panicked. The process goes on.
     pub tasks_panicked: Counter,
+    /// Connections open now, by [`Way`] and [`Spoken`].
+    connections: [[Gauge; SPOKEN.len()]; WAYS.len()],
+    /// What is counted of calls.
+    pub calls: Arc<Calls>,
+}
+
+/// How a connection comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In clear.
+    Clear,
+    /// Over TLS.
+    Tls,
+    /// Over QUIC.
+    Quic,
+}
+
+/// What is spoken over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// Nothing is known of it yet.
+    Nothing,
+    /// HTTP/1.1 or before.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+/// The names of all ways, in their order.
+const WAYS: [&str; 3] = ["clear", "tls", "quic"];
+/// The names of all that is spoken, in their order.
+const SPOKEN: [&str; 4] = ["none", "http1", "http2", "http3"];
+
+/// A connection that is counted by how it came in and what is spoken over it, until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    counters: Arc<Counters>,
+    way: Way,
+    spoken: Spoken,
+}
+
+impl Counted {
+    /// One that has just been accepted, and of which nothing more is known.
+    pub fn accepted(counters: &Arc<Counters>, way: Way) -> Self {
+        let counted = Self { counters: Arc::clone(counters), way, spoken: Spoken::Nothing };
+        counted.gauge().up();
+        counted
+    }
+
+    /// It is known by now what is spoken over it.
+    pub fn speaks(&mut self, spoken: Spoken) {
+        self.gauge().down();
+        self.spoken = spoken;
+        self.gauge().up();
+    }
+
+    fn gauge(&self) -> &Gauge {
+        &self.counters.connections[self.way as usize][self.spoken as usize]
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge().down();
+    }
 }
 
 impl Counters {
@@ -119,6 +148,95 @@ impl Counters {
             diagnostics_dropped: self.diagnostics_dropped.get(),
             diagnostics_write_errors: self.diagnostics_write_errors.get(),
             tasks_panicked: self.tasks_panicked.get(),
+        }
+    }
+
+    /// Writes all of them for Prometheus.
+    pub fn write(&self, text: &mut Text) {
+        self.calls.write(text);
+        let mut open = text.family(
+            "portcullis_connections_open",
+            "Connections of callers that are open, by listener and by what is spoken over them.",
+            Kind::Gauge,
+        );
+        for (listener, by_protocol) in WAYS.into_iter().zip(&self.connections) {
+            for (protocol, gauge) in SPOKEN.into_iter().zip(by_protocol) {
+                // What cannot be is not told.
+                if protocol == "none" || (listener == "quic") == (protocol == "http3") {
+                    open.sample(&[("listener", listener), ("protocol", protocol)], gauge.get());
+                }
+            }
+        }
+        text.counter(
+            "portcullis_connections_accepted_total",
+            "Connections of callers that were accepted.",
+            self.connections_accepted.get(),
+        );
+        let refused = [("peer", &self.connections_refused_peer), ("limit", &self.connections_refused_limit)];
+        let ended = [
+            ("malformed", &self.protocol_malformed),
+            ("timed_out", &self.protocol_timed_out),
+            ("too_large", &self.protocol_too_large),
+        ];
+        let families: [(_, _, &[(&str, &Counter)]); 2] = [
+            (
+                "portcullis_connections_refused_total",
+                "Connections that were closed at once: their peer, or everybody, had too many.",
+                &refused,
+            ),
+            (
+                "portcullis_protocol_errors_total",
+                "Connections that ended before there was a call, by what was wrong.",
+                &ended,
+            ),
+        ];
+        for (name, help, counters) in families {
+            let mut samples = text.family(name, help, Kind::Counter);
+            for (reason, counter) in counters {
+                samples.sample(&[("reason", reason)], counter.get());
+            }
+        }
+        let plain = [
+            ("portcullis_tls_handshakes_total", "TLS handshakes that came to a good end.", &self.tls_established),
+            (
+                "portcullis_tls_handshakes_resumed_total",
+                "Those among them that went on with a session from before.",
+                &self.tls_resumed,
+            ),
+            ("portcullis_tls_handshakes_failed_total", "TLS handshakes that failed.", &self.tls_failed),
+            (
+                "portcullis_tls_client_certificates_refused_total",
+                "Those among them that failed by the client's certificate.",
+                &self.tls_client_certificate_refused,
+            ),
+            ("portcullis_log_records_total", "Records taken by the access log.", &self.records_written),
+            (
+                "portcullis_log_records_dropped_total",
+                "Records dropped because the queue of the access log was full.",
+                &self.records_dropped,
+            ),
+            ("portcullis_log_write_errors_total", "Failed attempts to write the access log.", &self.log_write_errors),
+            (
+                "portcullis_log_lines_lost_total",
+                "Lines missing in the access log because nobody took them.",
+                &self.log_lines_lost,
+            ),
+            ("portcullis_captures_total", "Captured exchanges that were written.", &self.captures_written),
+            ("portcullis_captures_dropped_total", "Captured exchanges that were dropped.", &self.captures_dropped),
+            ("portcullis_diagnostics_dropped_total", "Lines for stderr that were lost.", &self.diagnostics_dropped),
+            (
+                "portcullis_diagnostics_write_errors_total",
+                "Failed attempts to write to stderr.",
+                &self.diagnostics_write_errors,
+            ),
+            (
+                "portcullis_tasks_panicked_total",
+                "Tasks of one connection or call that have panicked.",
+                &self.tasks_panicked,
+            ),
+        ];
+        for (name, help, counter) in plain {
+            text.counter(name, help, counter.get());
         }
     }
 }

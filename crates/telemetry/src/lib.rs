@@ -12,6 +12,7 @@
 
 mod access_log;
 mod blocks;
+mod calls;
 mod captures;
 mod counters;
 mod file;
@@ -27,14 +28,17 @@ mod packed;
 mod recent;
 mod sink;
 mod taken;
+mod targets;
 mod writer;
 
 pub use access_log::{AccessLogHandle, AccessLogWriter, Settings, StartError};
+pub use calls::Calls;
 pub use captures::{CaptureFilter, CaptureSettings, CaptureStore};
-pub use counters::{Counter, Counters, Gauge, ProtocolErrors, Snapshot};
+pub use counters::{Counted, Counters, ProtocolErrors, Snapshot, Spoken, Way};
 pub use filter::{Filter, FilterError, ServiceMatch, StatusMatch};
 pub use line::{Lines, Reason};
 pub use line_queue::{Destination, LineQueue};
 pub use packed::Shown;
 pub use recent::{CursorError, DEFAULT_LIMIT, Entry, MAX_LIMIT, Page, Recent};
 pub use sink::Target;
+pub use targets::{Connections, TargetStatus, Targets};

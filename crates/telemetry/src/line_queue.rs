@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
 
-use crate::counters::{Counter, Counters};
+use portcullis_core::metrics::Counter;
+
+use crate::counters::Counters;
 use crate::file::Seldom;
 
 /// How long the thread waits before it writes again to what has no room and says so instead of waiting.

@@ -377,6 +377,7 @@ pub(crate) mod tests {
                 reason: texts[4].as_deref().map(Into::into),
                 grpc_status: numbers.3,
                 target: shared(5),
+                series: Default::default(),
             }
         }
     }

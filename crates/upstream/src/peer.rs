@@ -33,6 +33,13 @@ impl PoolKey {
     }
 }
 
+impl PoolKey {
+    /// The authority of the target.
+    pub fn authority(&self) -> &Arc<str> {
+        &self.authority
+    }
+}
+
 impl Hash for PoolKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);

@@ -375,6 +375,33 @@ pub fn retire(key: &PoolKey, number: u64) {
     with(key, |pool| pool.shared.retain(|member| member.shared.number != number));
 }
 
+/// What there is to one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Its authority.
+    pub target: Arc<str>,
+    /// Connections that stand or are being opened.
+    pub open: usize,
+    /// Those among them that carry no call.
+    pub idle: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+}
+
+/// What this worker has to each target. One that is reached in several ways is there several times.
+pub fn figures() -> Vec<Figures> {
+    POOLS.with_borrow(|pools| {
+        let of_pool = |(key, pool): (&Arc<PoolKey>, &Pool)| {
+            let at_rest = pool.shared.iter().filter(|member| member.streams == 0).count();
+            let waits = pool.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
+            let awaits = pool.awaiting.iter().filter(|waiting| !waiting.is_closed()).count();
+            let idle = pool.idle.len() + at_rest;
+            Figures { target: Arc::clone(key.authority()), open: pool.open, idle, waiting: waits + awaits }
+        };
+        pools.iter().map(of_pool).collect()
+    })
+}
+
 /// Closes what has been idle for too long, and forgets targets nobody uses any more.
 pub fn sweep() {
     let now = clock::tick();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use portcullis_core::vital;
+use portcullis_telemetry::{Counted, Spoken, Way};
 use portcullis_wire::clock;
 use quinn::{Connecting, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig};
 use quinn::{VarInt, crypto::rustls::QuicServerConfig};
@@ -172,6 +173,7 @@ async fn connection(
     admitted: Admitted,
     handshake: Handshake,
 ) {
+    let mut counted = Counted::accepted(&node.counters, Way::Quic);
     let (watch, place) = connections::watch();
     let mut connecting = pin!(connecting);
     let opened = std::future::poll_fn(|context| match watch.poll(context) {
@@ -183,6 +185,7 @@ async fn connection(
     match opened {
         Some(Ok(connection)) => {
             node.counters.tls_established.add_one();
+            counted.speaks(Spoken::Http3);
             let certificate = node.tls.as_deref().map_or(Ok(None), |tls| Termination::client_of(tls, &connection));
             if let Ok(certificate) = certificate {
                 if let Some(certificate) = &certificate {
