@@ -15,6 +15,10 @@ use rustix::fs::{FlockOperation, flock};
 pub(crate) const MASTER_KEY: &str = "master.key";
 /// The admin token, alone.
 const ADMIN_TOKEN: &str = "admin.token";
+/// The token that opens the metrics alone.
+pub(crate) const METRICS_TOKEN: &str = "metrics.token";
+/// Characters of a token at least.
+const SHORTEST: usize = 16;
 const LOCK: &str = "lock";
 /// The file of the registry.
 pub(super) const DATABASE: &str = "portcullis.db";
@@ -70,10 +74,22 @@ impl DataDir {
     /// The admin token; made at the first start.
     pub(crate) fn admin_token(&self) -> anyhow::Result<Secret> {
         let token = self.read_or_make(ADMIN_TOKEN, || format!("pca_{}", hex(MasterKey::generate().1.as_slice())))?;
-        if token.expose().len() < 16 {
-            bail!("{} holds a token of less than 16 characters", self.file(ADMIN_TOKEN).display());
-        }
-        Ok(token)
+        long_enough(token, &self.file(ADMIN_TOKEN))
+    }
+
+    /// The token that opens the metrics alone: in the file that is named, which must be there; else in one of the data
+    /// directory, made at the first start.
+    pub(crate) fn metrics_token(&self, named: Option<&Path>) -> anyhow::Result<Secret> {
+        let Some(path) = named else {
+            let token =
+                self.read_or_make(METRICS_TOKEN, || format!("pcm_{}", hex(MasterKey::generate().1.as_slice())))?;
+            return long_enough(token, &self.file(METRICS_TOKEN));
+        };
+        let path = self.path.join(path);
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(4_096).read_to_string(&mut text));
+        read.with_context(|| format!("metrics.token_file: reading {}", path.display()))?;
+        long_enough(Secret::from(text.trim()), &path)
     }
 
     fn read_or_make(&self, name: &str, make: impl FnOnce() -> String) -> anyhow::Result<Secret> {
@@ -107,6 +123,13 @@ impl DataDir {
     }
 }
 
+fn long_enough(token: Secret, path: &Path) -> anyhow::Result<Secret> {
+    if token.expose().len() < SHORTEST {
+        bail!("{} holds a token of less than {SHORTEST} characters", path.display());
+    }
+    Ok(token)
+}
+
 /// A registry without its master key can be opened by no key that is made now: what is sealed in it would be lost, and who
 /// restores the key later would find another in its place.
 fn check_key_of_registry(directory: &Path) -> anyhow::Result<()> {
@@ -136,10 +159,30 @@ mod tests {
         let (token, id) = (data.admin_token().expect("made"), data.master_key().expect("made").id());
         assert_eq!(data.admin_token().expect("read"), token);
         assert_eq!(data.master_key().expect("read").id(), id);
-        for name in [MASTER_KEY, ADMIN_TOKEN] {
+        let metrics = data.metrics_token(None).expect("made");
+        assert_eq!(data.metrics_token(None).expect("read"), metrics);
+        assert_ne!(metrics, token);
+        for name in [MASTER_KEY, ADMIN_TOKEN, METRICS_TOKEN] {
             let mode = std::fs::metadata(data.file(name)).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn a_metrics_token_that_is_named_must_be_there_and_long_enough() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = DataDir::take(directory.path()).expect("taken");
+        let elsewhere = directory.path().join("scrape");
+        let named = || data.metrics_token(Some(&elsewhere));
+        let error = named().expect_err("is not there").to_string();
+        assert!(error.contains("metrics.token_file") && error.contains("scrape"), "{error}");
+        std::fs::write(&elsewhere, "short").expect("written");
+        assert!(named().expect_err("short").to_string().contains("less than 16 characters"));
+        std::fs::write(&elsewhere, "  a-token-of-some-length\n").expect("written");
+        assert_eq!(named().expect("read").expose(), "a-token-of-some-length");
+        assert!(!data.file(METRICS_TOKEN).exists(), "another one is not made");
+        // In the data directory unless it is absolute.
+        assert_eq!(data.metrics_token(Some(Path::new("scrape"))).expect("read"), named().expect("read"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use http::HeaderValue;
@@ -50,7 +50,7 @@ use portcullis_upstream::Upstreams;
 use tokio::sync::watch;
 
 use crate::acme;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, MetricsAccess};
 use crate::process::{Descriptors, Shares, open_descriptors};
 use files::{DATABASE, DataDir};
 use identity::Identity;
@@ -93,12 +93,19 @@ impl Gateway {
     /// Starts everything, on the sockets that were passed in and on new ones for what is missing; when it returns,
     /// calls are answered.
     pub(crate) async fn start(config: Config, inherited: Inherited, counters: Arc<Counters>) -> anyhow::Result<Self> {
-        let started = Instant::now();
+        let (started, started_at) = (Instant::now(), SystemTime::now());
         let descriptors = Descriptors::raise();
         tracing::info!("{descriptors}");
         let data = DataDir::take(&config.data_dir)?;
         let master = Arc::new(data.master_key()?);
         let admin_token = data.admin_token()?;
+        let metrics = match config.metrics.access {
+            MetricsAccess::Open => portcullis_admin::MetricsAccess::Open,
+            MetricsAccess::Token => {
+                let token = data.metrics_token(config.metrics.token_file.as_deref())?;
+                portcullis_admin::MetricsAccess::Token(hash_key(token.expose()))
+            }
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sqlite = Arc::new(open_registry(&data.file(DATABASE), &master).await?);
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
@@ -222,6 +229,7 @@ impl Gateway {
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
+            metrics,
             hosts: Vec::new(),
             connections: shares.admin,
             tls: admin_tls.clone(),
@@ -232,6 +240,8 @@ impl Gateway {
             captures: Arc::clone(&captures),
             counters,
             started,
+            started_at,
+            stage: stage.subscribe(),
         });
         let mut stopping = stage.subscribe();
         let serving = portcullis_admin::serve(admin_listener, state, async move {

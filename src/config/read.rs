@@ -104,6 +104,27 @@ pub(crate) enum ResolverKind {
     System,
 }
 
+/// Who may read what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricsAccess {
+    /// Who shows a token.
+    Token,
+    /// Whoever reaches the admin listener.
+    Open,
+}
+
+/// Who may read what is counted.
+pub(super) const METRICS_ACCESS: Reader<MetricsAccess> = Reader {
+    form: "MODE",
+    list: false,
+    expected: "'token' or 'open'",
+    read: |raw| match raw.text()? {
+        "token" => Some(MetricsAccess::Token),
+        "open" => Some(MetricsAccess::Open),
+        _ => None,
+    },
+};
+
 /// An address with its port.
 pub(super) const ADDRESS: Reader<SocketAddr> = Reader {
     form: "ADDRESS",

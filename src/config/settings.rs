@@ -13,7 +13,7 @@ use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, Unkno
 use portcullis_telemetry::Target;
 
 use super::acme::ChallengeKind;
-use super::read::{self, AllowTarget, Raw, ResolverKind};
+use super::read::{self, AllowTarget, MetricsAccess, Raw, ResolverKind};
 
 /// What the names of all environment variables of this program begin with.
 pub(crate) const ENV_PREFIX: &str = "PORTCULLIS_";
@@ -219,6 +219,15 @@ settings! {
         certificate: Option<PathBuf> = FILE(""),
         /// A PEM file with its key.
         key: Option<PathBuf> = FILE(""),
+    }
+    /// What is counted, at `/metrics` on the admin listener, for Prometheus.
+    metrics: Metrics {
+        /// Who may read it: "token", who shows the metrics token or the admin token; "open", whoever reaches the admin
+        /// listener by one of its names.
+        access: MetricsAccess = METRICS_ACCESS("token"),
+        /// A file with the metrics token alone, which opens `/metrics` and nothing else. Empty: `metrics.token` in the data
+        /// directory, made when the gateway first starts.
+        token_file: Option<PathBuf> = FILE(""),
     }
     /// The access log.
     log: Log {

@@ -1,7 +1,8 @@
 //! Who may speak to the control plane: the door every request passes before it is routed.
 //!
 //! A browser that was led here by a name it resolved to this machine (DNS rebinding), or by a page of another
-//! origin, is turned away before its token is looked at; so is everybody without the admin token.
+//! origin, is turned away before its token is looked at; so is everybody without the admin token. What is counted has a
+//! token of its own, which opens nothing else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, StatusCode};
 use portcullis_core::call::RequestId;
+use portcullis_core::directory::KeyHash;
 use portcullis_identity::hash_key;
 use subtle::ConstantTimeEq;
 
@@ -24,6 +26,16 @@ use crate::state::AdminState;
 pub(crate) const HEALTH: &str = "/-/health";
 /// The path of the API's own description.
 pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
+/// The path of what is counted.
+pub(crate) const METRICS: &str = "/metrics";
+
+/// Who may read what is counted.
+pub enum MetricsAccess {
+    /// Who shows the admin token, or the token with this hash.
+    Token(KeyHash),
+    /// Whoever reaches the control plane by one of its names.
+    Open,
+}
 
 /// Lets a request in or not, and gives every answer its last form.
 pub(crate) async fn door(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
@@ -45,7 +57,14 @@ fn admit(state: &AdminState, request: &Request) -> Result<(), ApiError> {
         return Err(forbidden("forbidden_host", "this host name is none of the control plane's"));
     }
     check_origin(request.headers(), &host)?;
-    if path == DOCUMENT { Ok(()) } else { check_token(state, request.headers()) }
+    match path {
+        DOCUMENT => Ok(()),
+        METRICS => match &state.metrics {
+            MetricsAccess::Open => Ok(()),
+            MetricsAccess::Token(token) => check_token(&[&state.token, token], request.headers()),
+        },
+        _ => check_token(&[&state.token], request.headers()),
+    }
 }
 
 /// The authority that was asked for: of the target where it carries one, else of the one `Host` field (RFC 9112 section 3.2).
@@ -95,7 +114,8 @@ fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
     if same { Ok(()) } else { Err(refused()) }
 }
 
-fn check_token(state: &AdminState, headers: &HeaderMap) -> Result<(), ApiError> {
+/// The token that is shown must be one of these.
+fn check_token(good: &[&KeyHash], headers: &HeaderMap) -> Result<(), ApiError> {
     const REALM: &str = "Bearer realm=\"portcullis admin\"";
     let refuse =
         |code, detail: &'static str| ApiError::new(StatusCode::UNAUTHORIZED, code, detail).with_challenge(REALM);
@@ -103,11 +123,10 @@ fn check_token(state: &AdminState, headers: &HeaderMap) -> Result<(), ApiError> 
     let Some(token) = shown.and_then(bearer) else {
         return Err(refuse("missing_credential", "the admin token is needed in 'Authorization: Bearer …'"));
     };
-    if hash_key(token).0.ct_eq(&state.token.0).into() {
-        Ok(())
-    } else {
-        Err(refuse("invalid_credential", "the admin token is wrong"))
-    }
+    let shown = hash_key(token);
+    // Each is compared, so that the time it takes does not tell which.
+    let is_good = good.iter().fold(subtle::Choice::from(0), |found, good| found | shown.0.ct_eq(&good.0));
+    if is_good.into() { Ok(()) } else { Err(refuse("invalid_credential", "the admin token is wrong")) }
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter (RFC 9110 section 11.1).

@@ -29,6 +29,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use auth::MetricsAccess;
 pub use conditions::Conditions;
 pub use openapi::openapi_json;
 pub use problem::ApiError;

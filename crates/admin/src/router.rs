@@ -8,10 +8,10 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, registrations, routes,
-    services, status, user_sessions, users,
+    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, metrics, registrations,
+    routes, services, status, user_sessions, users,
 };
-use crate::auth::{DOCUMENT, HEALTH, door};
+use crate::auth::{DOCUMENT, HEALTH, METRICS, door};
 use crate::openapi;
 use crate::problem::ApiError;
 use crate::state::AdminState;
@@ -21,6 +21,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
     Router::new()
         .route(HEALTH, get(status::health))
         .route(DOCUMENT, get(openapi::served))
+        .route(METRICS, get(metrics::metrics))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/explain", post(explain::explain))
         .route("/api/v1/logs", get(logs::search))

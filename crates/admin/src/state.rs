@@ -1,16 +1,19 @@
 //! What every request to the control plane works with.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
 use portcullis_proxy::explain::Explainer;
+use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::Termination;
 use portcullis_routing::change::{Changes, DryRun};
 use portcullis_telemetry::{AccessLogHandle, CaptureStore, Counters, Recent};
+use tokio::sync::watch;
 
+use crate::auth::MetricsAccess;
 use crate::registrar::Registrar;
 use crate::renewals::Renewals;
 
@@ -38,6 +41,8 @@ pub struct AdminState {
     pub clock: Arc<dyn Clock>,
     /// The hash of the admin token.
     pub token: KeyHash,
+    /// Who may read what is counted.
+    pub metrics: MetricsAccess,
     /// Host names, beside the loopback ones, under which the control plane may be spoken to; without ports.
     pub hosts: Vec<String>,
     /// Connections at a time; those beyond wait. There are never more than 256.
@@ -58,6 +63,10 @@ pub struct AdminState {
     pub counters: Arc<Counters>,
     /// When the process started.
     pub started: Instant,
+    /// The same as a time of day.
+    pub started_at: SystemTime,
+    /// How far the gateway is on its way out.
+    pub stage: watch::Receiver<Stage>,
 }
 
 impl std::fmt::Debug for AdminState {

@@ -124,6 +124,11 @@ impl AccessLog for AccessLogHandle {
 }
 
 impl AccessLogHandle {
+    /// Bytes of memory that records on their way have taken.
+    pub fn waiting_bytes(&self) -> usize {
+        self.inbox.waiting_bytes()
+    }
+
     /// Opens the file anew, after something else has moved it away. What was written before goes to the old file.
     pub fn reopen(&self) {
         self.inbox.reopen();

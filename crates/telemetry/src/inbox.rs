@@ -175,6 +175,11 @@ impl Inbox {
         self.waiting().lanes.len()
     }
 
+    /// Bytes that are taken.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.budget.taken()
+    }
+
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.budget.free()

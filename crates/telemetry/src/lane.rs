@@ -17,13 +17,14 @@ const GRANT: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: AtomicUsize,
+    whole: usize,
     grant: usize,
 }
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         // With a small budget less, lest one lane has it all while the others have nothing.
-        Self { free: AtomicUsize::new(bytes), grant: GRANT.min(bytes / 64) }
+        Self { free: AtomicUsize::new(bytes), whole: bytes, grant: GRANT.min(bytes / 64) }
     }
 
     /// At least so many bytes, or none at all.
@@ -38,6 +39,11 @@ impl Budget {
         if bytes > 0 {
             self.free.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// What is taken now.
+    pub(crate) fn taken(&self) -> usize {
+        self.whole.saturating_sub(self.free.load(Ordering::Relaxed))
     }
 
     #[cfg(test)]

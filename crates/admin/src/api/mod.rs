@@ -9,6 +9,7 @@ pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod explain;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod registrations;
 pub(crate) mod routes;
 pub(crate) mod services;

@@ -13,8 +13,8 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa::{Modify, OpenApi};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, registrations, routes,
-    services, status, user_sessions, users,
+    api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, metrics, registrations,
+    routes, services, status, user_sessions, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -36,7 +36,7 @@ const DATA: &str = "http://127.0.0.1:6500";
         user_sessions::list, user_sessions::end_all, user_sessions::end,
         logs::search, captures::list, captures::show, captures::clear, audit::list, audit::verify,
         certificates::list,
-        explain::explain, status::status, served, status::health,
+        explain::explain, status::status, served, status::health, metrics::metrics,
         data_plane::register, data_plane::token, data_plane::refresh, data_plane::revoke,
     ),
     components(schemas(ProblemDetails)),
@@ -75,6 +75,9 @@ impl Modify for Finish {
             SecurityScheme::Http(scheme)
         };
         components.add_security_scheme("admin_token", bearer("The admin token, from the file `admin.token`."));
+        let token =
+            "The metrics token, from the file `metrics.token` or `metrics.token_file`. It opens `/metrics` alone.";
+        components.add_security_scheme("metrics_token", bearer(token));
         components.add_security_scheme("enrolment", bearer("An enrolment token or a registration key."));
         let api_key = ApiKeyValue::with_description("X-API-Key", "An API key of a client.");
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(api_key)));

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 
-use super::{House, TOKEN};
+use super::{House, METRICS_TOKEN, TOKEN};
 
 async fn ask(house: &House, path: &str, fields: &[(&str, &str)]) -> super::Answer {
     let mut request = Request::builder().uri(path);
@@ -34,6 +34,30 @@ async fn nobody_gets_in_without_the_token() {
         ask(&house, path, &twice).await.refused(401, "invalid_credential");
     }
     ask(&house, "/api/v1/status", &[HOST, ("authorization", &good)]).await.fine(200);
+}
+
+#[tokio::test]
+async fn the_metrics_token_opens_the_metrics_and_nothing_else() {
+    let house = House::new().await;
+    let shown = async |path: &str, token: &str| {
+        let value = format!("Bearer {token}");
+        ask(&house, path, &[HOST, ("authorization", &value)]).await
+    };
+    for token in [TOKEN, METRICS_TOKEN] {
+        let answer = shown("/metrics", token).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    }
+    for path in ["/api/v1/status", "/api/v1/services", "/metrics/", "//metrics", "/metrics/x", "/Metrics", "/nothing"] {
+        shown(path, METRICS_TOKEN).await.refused(401, "invalid_credential");
+    }
+    shown("/metrics", "the-metrics-toke").await.refused(401, "invalid_credential");
+    ask(&house, "/metrics", &[HOST]).await.refused(401, "missing_credential");
+    let (good, evil) = (format!("Bearer {METRICS_TOKEN}"), ("origin", "http://evil.example"));
+    let fields = [("host", "evil.example"), ("authorization", &good)];
+    ask(&house, "/metrics", &fields).await.refused(403, "forbidden_host");
+    let fields = [HOST, evil, ("authorization", good.as_str())];
+    ask(&house, "/metrics", &fields).await.refused(403, "forbidden_origin");
 }
 
 #[tokio::test]

@@ -38,19 +38,22 @@ use portcullis_identity::{
 use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
+use portcullis_proxy::stage::Stage;
 use portcullis_routing::change::{Changes, DryRun, Workshop};
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use portcullis_upstream::guard::{Allow, Guard};
 use portcullis_upstream::{self as upstream, Upstreams};
 use serde_json::Value;
+use tokio::sync::watch;
 
-use crate::{AdminState, RegisterEndpoint, Registrar, RegistrationBounds, router};
+use crate::{AdminState, MetricsAccess, RegisterEndpoint, Registrar, RegistrationBounds, router};
 
 /// How many connections the API keeps in these tests.
 const CONNECTIONS: usize = 256;
 
 const TOKEN: &str = "the-admin-token";
+const METRICS_TOKEN: &str = "the-metrics-token";
 const NOW: u64 = 1_700_000_000;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -166,6 +169,7 @@ impl House {
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),
+            metrics: MetricsAccess::Token(hash_key(METRICS_TOKEN)),
             tls: None,
             data_tls: None,
             renewals: None,
@@ -176,6 +180,8 @@ impl House {
             captures,
             counters,
             started: Instant::now(),
+            started_at: SystemTime::UNIX_EPOCH,
+            stage: watch::channel(Stage::Serving).1,
         });
         let service = TowerToHyperService::new(router(state.clone()));
         let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
@@ -189,7 +195,12 @@ impl House {
         let response = self.service.call(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
+        let is_text = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+        let body = match bytes.as_ref() {
+            [] => Value::Null,
+            text if is_text => String::from_utf8(text.to_vec()).expect("UTF-8").into(),
+            json => serde_json::from_slice(json).expect("JSON"),
+        };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
