@@ -21,6 +21,7 @@ mod run;
 mod security;
 mod service;
 mod setting_flags;
+mod status;
 mod stdin;
 mod table;
 mod token;

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::{
     audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, logs, route, security,
-    service, token, user,
+    service, status, token, user,
 };
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
@@ -162,6 +162,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::Export(export) => declarations::export(&export, admin, output).await,
         Command::Client(command) => client::run(command, admin, output).await,
         Command::User(command) => user::run(command, admin, output).await,
+        Command::Status => status::run(admin, output).await,
         Command::Certificates => certificates::run(admin, output).await,
         Command::Enrolment(command) => enrolment::run(command, admin, output).await,
         Command::Explain(question) => explain::run(&question, admin, output).await,

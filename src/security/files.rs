@@ -10,7 +10,7 @@ use super::finding::{Place, Subject};
 use crate::config::Config;
 
 /// The files that are the gateway's secrets.
-const SECRETS: [&str; 2] = ["master.key", "admin.token"];
+const SECRETS: [&str; 3] = ["master.key", "admin.token", "metrics.token"];
 /// What the names of the registry's files begin with, in which people stand.
 const REGISTRY: &str = "portcullis.db";
 /// Read, write or search, for the group or for others.
@@ -32,7 +32,11 @@ fn with_bits(path: &Path, bits: u32) -> Option<Place> {
 
 pub(super) fn open_secrets(subject: &Subject<'_>) -> Vec<Place> {
     let directory = &subject.config.data_dir;
-    SECRETS.iter().filter_map(|name| with_bits(&directory.join(name), ANY)).collect()
+    let mut found: Vec<_> = SECRETS.iter().filter_map(|name| with_bits(&directory.join(name), ANY)).collect();
+    // Elsewhere it may be there for the group of whoever scrapes.
+    let metrics = subject.config.metrics.token_file.iter();
+    found.extend(metrics.filter_map(|path| with_bits(&directory.join(path), ANY & !GROUP_READ)));
+    found
 }
 
 /// The private keys of certificates that others than the gateway's user and a group can read, or that any others can write.

@@ -151,6 +151,9 @@ rules! {
     Medium Settings "one-peer-takes-all" settings::one_peer_takes_all:
         "one address can take all connections" =>
         "set it to a small part of `limits.connections`";
+    Medium Settings "open-metrics" settings::open_metrics:
+        "whoever reaches the admin listener reads which services there are, and how they are called" =>
+        "set it to `token`, and give the scraper the metrics token";
     Medium Settings "records-lost" settings::no_log:
         "records of calls are dropped or soon gone, and an attack with them" =>
         "leave it at its default or above";

@@ -7,7 +7,7 @@ use portcullis_core::address::{METADATA, Network};
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 
 use super::finding::{Place, Subject};
-use crate::config::AllowTarget;
+use crate::config::{AllowTarget, MetricsAccess};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -162,6 +162,10 @@ pub(super) fn one_peer_takes_all(subject: &Subject<'_>) -> Vec<Place> {
     let limits = &subject.config.limits;
     let is_all = limits.connections_per_peer >= limits.connections;
     at("limits.connections_per_peer", is_all, format!("{} of {}", limits.connections_per_peer, limits.connections))
+}
+
+pub(super) fn open_metrics(subject: &Subject<'_>) -> Vec<Place> {
+    at("metrics.access", subject.config.metrics.access == MetricsAccess::Open, "open")
 }
 
 pub(super) fn no_log(subject: &Subject<'_>) -> Vec<Place> {

@@ -602,6 +602,7 @@ fn it_describes_itself() {
         ("/api/v1/certificates", vec!["get"]),
         ("/api/v1/status", vec!["get"]),
         ("/api/v1/openapi.json", vec!["get"]),
+        ("/metrics", vec!["get"]),
         ("/-/register", vec!["post"]),
         ("/-/token", vec!["post"]),
         ("/-/token/refresh", vec!["post"]),

@@ -63,7 +63,7 @@ fn nothing_that_was_handed_out_is_in_the_data_directory() {
 fn keys_are_their_owners_alone_and_belong_to_one_registry() {
     let directory = Scene::before(Backend::echo(), "").gateway.kill();
     let path = directory.path().join("master.key");
-    for name in ["master.key", "admin.token", "portcullis.db"] {
+    for name in ["master.key", "admin.token", "metrics.token", "portcullis.db"] {
         let mode = fs::metadata(directory.path().join(name)).expect(name).permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }

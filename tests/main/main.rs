@@ -24,6 +24,7 @@ mod http2;
 mod http3;
 mod lockout;
 mod login;
+mod metrics;
 mod names;
 mod nginx;
 mod policies;

@@ -325,6 +325,7 @@ fn settings() -> Vec<Case> {
         set("limits.body_bytes = '2GiB'", &[("unlimited-body-of-node", "limits.body_bytes")]),
         set("limits.header_bytes = '2MiB'", &[("large-heads", "limits.header_bytes")]),
         set("limits.connections_per_peer = 100000", &[("one-peer-takes-all", "limits.connections_per_peer")]),
+        set("metrics.access = 'open'", &[("open-metrics", "metrics.access")]),
         set("log.log_queue_bytes = 0", &[("records-lost", "log.log_queue_bytes")]),
         set("log.access_log_keep = 0", &[("records-lost", "log.access_log_keep")]),
     ]

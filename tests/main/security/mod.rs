@@ -126,7 +126,7 @@ fn every_rule_finds_what_it_is_for_and_nothing_else() {
 /// What is found in the modes of files, one after the other.
 fn open_files() -> BTreeSet<String> {
     let hardened = Configuration::hardened();
-    let names = ["master.key", "admin.token", "portcullis.db", "access.log", "access.log.1"];
+    let names = ["master.key", "admin.token", "metrics.token", "portcullis.db", "access.log", "access.log.1"];
     names.iter().for_each(|name| hardened.write(name, "there", 0o600));
     assert_eq!(hardened.findings(), Vec::<Value>::new());
     let place = |name: &str| hardened.directory.path().join(name);
@@ -141,6 +141,7 @@ fn open_files() -> BTreeSet<String> {
     };
     one("master.key", 0o640, 0o600, &[("open-secret", "master.key")]);
     one("admin.token", 0o604, 0o600, &[("open-secret", "admin.token")]);
+    one("metrics.token", 0o640, 0o600, &[("open-secret", "metrics.token")]);
     one("portcullis.toml", 0o664, 0o644, &[("writable-settings", "portcullis.toml")]);
     let directory = hardened.directory.path().to_owned();
     // A file that can be read is out of reach in a directory that cannot be gone into.
@@ -184,6 +185,15 @@ fn open_keys() -> BTreeSet<String> {
         }
         hardened.write("k.pem", "a key", 0o600);
     }
+    // A metrics token elsewhere may be read by the group of whoever scrapes.
+    hardened.write("portcullis.toml", &format!("{good}\n[metrics]\ntoken_file = '{key}'\n"), 0o644);
+    for (open, is_found) in [(0o600, false), (0o640, false), (0o660, true), (0o644, true)] {
+        hardened.write("k.pem", "a token", open);
+        let expected: Vec<_> = is_found.then(|| ("open-secret".to_owned(), key.clone())).into_iter().collect();
+        assert_eq!(short(&hardened.findings()), expected, "{open:o}");
+    }
+    hardened.write("k.pem", "a token", 0o600);
+    hardened.write("portcullis.toml", &format!("{good}\n[log]\naccess_log = '{log}'\n"), 0o644);
     // The log is looked at where it is.
     std::fs::create_dir(hardened.path("logs")).expect("made");
     mode(Path::new(&hardened.path("logs")), 0o755);
