@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use http::HeaderValue;
@@ -93,7 +93,7 @@ impl Gateway {
     /// Starts everything, on the sockets that were passed in and on new ones for what is missing; when it returns,
     /// calls are answered.
     pub(crate) async fn start(config: Config, inherited: Inherited, counters: Arc<Counters>) -> anyhow::Result<Self> {
-        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let started = Instant::now();
         let descriptors = Descriptors::raise();
         tracing::info!("{descriptors}");
         let data = DataDir::take(&config.data_dir)?;
@@ -107,6 +107,7 @@ impl Gateway {
             }
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_at = clock.now();
         let sqlite = Arc::new(open_registry(&data.file(DATABASE), &master).await?);
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;

@@ -17,6 +17,8 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OP
 /// The classes of statuses.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
+/// A family: its name, its help, and where its numbers are.
+type Row<T> = (&'static str, &'static str, fn(&Sum) -> T);
 /// The name and the version of a service.
 type Service = (Arc<str>, Arc<str>);
 
@@ -81,23 +83,23 @@ impl Calls {
                 }
             }
         }
-        let durations: [(_, _, fn(&Sum) -> &Observed); 2] = [
+        let durations: [Row<Observed>; 2] = [
             ("portcullis_call_duration_seconds", "From a request's head to the last byte of its answer.", |sum| {
-                &sum.duration
+                sum.duration
             }),
             (
                 "portcullis_upstream_duration_seconds",
                 "From handing a call to a target until the head of its answer.",
-                |sum| &sum.upstream_duration,
+                |sum| sum.upstream_duration,
             ),
         ];
         for (family, help, of) in durations {
             let mut samples = text.family(family, help, Kind::Histogram);
             for (name, version, sum) in found.iter().filter(|(_, _, sum)| of(sum).count() > 0) {
-                samples.histogram(&[("service", name), ("version", version)], of(sum));
+                samples.histogram(&[("service", name), ("version", version)], &of(sum));
             }
         }
-        let bytes: [(_, _, fn(&Sum) -> u64); 2] = [
+        let bytes: [Row<u64>; 2] = [
             ("portcullis_received_bytes_total", "Bytes of requests' bodies that were taken from callers.", |sum| {
                 sum.bytes_in
             }),
@@ -274,7 +276,7 @@ mod tests {
         for lane in &lanes {
             lane.write(&Record { series, bytes_in: 3, bytes_out: 5, ..record(SystemTime::UNIX_EPOCH) });
             let refused =
-                Record { series, status: 401, refusal: Some("missing_credential"), ..record(SystemTime::now()) };
+                Record { series, status: 401, refusal: Some("missing_credential"), ..record(SystemTime::UNIX_EPOCH) };
             lane.write(&Record { bytes_out: 0, target: None, upstream_duration: None, ..refused });
         }
         let odd = Method::from_bytes(b"BREW").expect("a method");

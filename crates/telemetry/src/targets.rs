@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// How old what is shown of a target's last failure may be, while it goes on failing.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// A family of gauges: its name, its help, and where its numbers are.
+type Row = (&'static str, &'static str, fn(&TargetStatus) -> u64);
+
 /// What kind of failure a refusal stands for. What a caller has caused is none.
 fn class(code: &str) -> Option<&'static str> {
     Some(match code {
@@ -275,7 +278,7 @@ impl Targets {
     pub(crate) fn write(&self, text: &mut Text) {
         let all = self.all();
         let (told, others) = all.split_at(all.len().min(MOST_TARGETS));
-        let gauges: [(_, _, fn(&TargetStatus) -> u64); 4] = [
+        let gauges: [Row; 4] = [
             ("portcullis_target_connections_open", "Connections to a target that stand or are being opened.", |it| {
                 it.open
             }),
@@ -298,12 +301,11 @@ impl Targets {
         let mut samples = text.family("portcullis_target_failures_total", help, Kind::Counter);
         self.failures.each(|labels, cells| {
             let count: u64 = cells.iter().map(|cell| cell.get()).sum();
-            match labels {
-                Labels::Of((target, class)) => samples.sample(&[("target", target), ("reason", class)], count),
-                Labels::None | Labels::Other => {
-                    samples.sample(&[("target", Texts::OTHER), ("reason", Texts::OTHER)], count)
-                }
-            }
+            let (target, class): (&str, &str) = match labels {
+                Labels::Of((target, class)) => (target, class),
+                Labels::None | Labels::Other => (Texts::OTHER, Texts::OTHER),
+            };
+            samples.sample(&[("target", target), ("reason", class)], count);
         });
     }
 }

@@ -156,8 +156,10 @@ fn escapes_are_good(text: &str, has_quotes: bool) -> bool {
     true
 }
 
-/// The series, its labels and its value.
-fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+/// A series, its labels and its value.
+type Sample = (String, Vec<(String, String)>, f64);
+
+fn sample(line: &str) -> Option<Sample> {
     let end = line.find(['{', ' '])?;
     let (series, mut rest) = line.split_at(end);
     let mut labels = Vec::new();

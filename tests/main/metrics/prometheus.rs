@@ -63,12 +63,15 @@ fn prometheus_scrapes_the_gateway_with_its_token() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("prometheus.yml");
     let token = scene.gateway.directory().join("metrics.token");
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: portcullis\n    authorization: {{credentials_file: {}}}\n    \
-         static_configs: [{{targets: ['{}']}}]\n",
-        token.display(),
-        scene.gateway.admin
-    );
+    // The job that the papers tell to configure, at another address and with another file.
+    let paper = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/how-to/metrics.md");
+    let paper = fs::read_to_string(paper).expect("a page");
+    let (_, rest) = paper.split_once("```yaml\nscrape_configs:\n").expect("a configuration");
+    let job = rest.split_once("```").expect("its end").0;
+    let [address, place] = ["127.0.0.1:6501", "/etc/portcullis/metrics.token"];
+    assert!(job.contains(address) && job.contains(place), "{job}");
+    let job = job.replace(address, &scene.gateway.admin.to_string()).replace(place, &token.display().to_string());
+    let config = format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n{job}");
     fs::write(&file, config).expect("written");
     // It takes no port from the kernel that it could tell of: one that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
