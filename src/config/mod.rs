@@ -4,6 +4,7 @@
 //! setting is an error that names it, and all errors are told at once.
 
 mod acme;
+mod raw;
 mod read;
 mod reference;
 mod settings;
