@@ -69,16 +69,20 @@ fn delete(kind: Kind, key: &str) -> Vec<Write> {
     vec![Write::Delete { kind, key: key.to_owned(), expect: Expect::Any }]
 }
 
+/// What another writer writes: before the next change is decided, or, if it is faster, between its decision and its commit.
+async fn written(house: &House, writes: Vec<Write>, faster: bool) {
+    match faster {
+        true => house.registry.rival(writes),
+        false => drop(house.registry.commit(writes).await.expect("written")),
+    }
+}
+
 #[tokio::test]
 async fn what_somebody_else_has_changed_is_taken_up_before_a_change_is_decided() {
     for faster in [false, true] {
         for (path, body, kind, key) in objects() {
             let house = House::with_objects().await;
-            // Either before the change is decided, or between its decision and its commit.
-            let write = async |writes| match faster {
-                true => house.registry.rival(writes),
-                false => drop(house.registry.commit(writes).await.expect("written")),
-            };
+            let write = async |writes| written(&house, writes, faster).await;
             let row = house.row(kind, key).await;
             write(put(later(&row, 1))).await;
             let answer = house.send("PUT", path, body.clone()).await;
@@ -106,10 +110,7 @@ async fn what_somebody_else_has_made_or_deleted_counts() {
     for faster in [false, true] {
         for (path, body, kind, key) in objects() {
             let house = House::with_objects().await;
-            let write = async |writes| match faster {
-                true => house.registry.rival(writes),
-                false => drop(house.registry.commit(writes).await.expect("written")),
-            };
+            let write = async |writes| written(&house, writes, faster).await;
             let row = house.row(kind, key).await;
             write(delete(kind, key)).await;
             let answer = house.put_if(path, ("if-match", "*"), &body).await;

@@ -106,22 +106,20 @@ impl Conditions {
     }
 
     /// What of a request the service may read differently than the gateway. `odd`: whether any of its fields has a name that
-    /// is not plain.
-    pub fn doubt(&self, wanted: &Wanted<'_>, odd: bool) -> Option<Doubt> {
+    /// is not plain; `holds`: what [`Self::hold`] says of it.
+    pub fn doubt(&self, wanted: &Wanted<'_>, odd: bool, holds: bool) -> Option<Doubt> {
         if (odd || self.odd) && self.headers.iter().any(|(name, _)| is_misspelled(wanted.headers, name)) {
             return Some(Doubt::Spelling);
         }
         // One that leads nowhere, whichever value is taken, is in no doubt.
         let is_doubtful = || {
-            let fields = self.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-            fields
-                .into_iter()
-                .any(|(name, value)| is_mixed(wanted.headers.get_all(name).into_iter().map(|it| it == value)))
+            let mut fields = self.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+            fields.any(|(name, value)| is_mixed(wanted.headers.get_all(name).into_iter().map(|it| it == value)))
                 || self.query.iter().any(|(name, value)| {
                     value.as_deref().is_some_and(|value| is_mixed(values_of(wanted.query, name).map(|it| it.is(value))))
                 })
         };
-        (self.hold(wanted) && is_doubtful()).then_some(Doubt::Values)
+        (holds && is_doubtful()).then_some(Doubt::Values)
     }
 
     /// GET stands for HEAD too: whoever may not get something need not be told about it either.
@@ -243,7 +241,8 @@ mod tests {
             announced: false,
             in_any_case: false,
         };
-        (conditions.hold(&wanted), conditions.doubt(&wanted, portcullis_core::spellings::has_odd_names(headers)))
+        let (holds, odd) = (conditions.hold(&wanted), portcullis_core::spellings::has_odd_names(headers));
+        (holds, conditions.doubt(&wanted, odd, holds))
     }
 
     #[test]

@@ -351,14 +351,14 @@ impl<'a> Asked<'a> {
 
     /// Whether these conditions hold.
     fn meets(&self, conditions: &Conditions) -> bool {
-        if !conditions.look_at_values() {
-            return conditions.hold(self.wanted);
+        let holds = conditions.hold(self.wanted);
+        if conditions.look_at_values() {
+            let odd = *self.has_odd_names.get_or_init(|| spellings::has_odd_names(self.wanted.headers));
+            if let Some(doubt) = conditions.doubt(self.wanted, odd, holds) {
+                self.doubt.set(Some(doubt));
+            }
         }
-        let odd = *self.has_odd_names.get_or_init(|| spellings::has_odd_names(self.wanted.headers));
-        if let Some(doubt) = conditions.doubt(self.wanted, odd) {
-            self.doubt.set(Some(doubt));
-        }
-        conditions.hold(self.wanted)
+        holds
     }
 
     /// The path in the form that routes of a shape are looked up by.
