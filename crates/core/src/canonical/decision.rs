@@ -33,17 +33,10 @@ impl<'a> DecisionPath<'a> {
     /// (`ı`, `İ`, `ſ`, the Kelvin sign), several letters (`ß`, `ﬁ`), or one in upper case and another one in lower case
     /// (`ς`). Without regard to case, it has two readings.
     pub fn has_doubtful_case(self) -> bool {
-        let (mut rest, mut bytes) = (self.0, Vec::new());
+        let mut rest = self.0;
         while let Some(at) = rest.find('%') {
-            rest = &rest[at..];
-            bytes.clear();
-            while let Some((byte, behind)) = escape(rest) {
-                bytes.push(byte);
-                rest = behind;
-            }
-            if bytes.is_empty() {
-                rest = &rest[1..];
-            }
+            let (bytes, behind) = escapes(&rest[at..]);
+            rest = if bytes.is_empty() { &behind[1..] } else { behind };
             if bytes.utf8_chunks().any(|chunk| chunk.valid().chars().any(is_doubtful)) {
                 return true;
             }
@@ -79,12 +72,8 @@ fn fold(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find('%') {
         let (plain, escaped) = rest.split_at(at);
         out.extend(plain.chars().map(|letter| letter.to_ascii_lowercase()));
-        let mut bytes = Vec::new();
-        rest = escaped;
-        while let Some((byte, behind)) = escape(rest) {
-            bytes.push(byte);
-            rest = behind;
-        }
+        let bytes;
+        (bytes, rest) = escapes(escaped);
         if bytes.is_empty() {
             // A path has no '%' that begins no escape.
             out.push('%');
@@ -94,6 +83,16 @@ fn fold(text: &str) -> Cow<'_, str> {
     }
     out.extend(rest.chars().map(|letter| letter.to_ascii_lowercase()));
     Cow::Owned(out)
+}
+
+/// What the escapes at the beginning of a text stand for, and what is behind them.
+fn escapes(text: &str) -> (Vec<u8>, &str) {
+    let (mut bytes, mut rest) = (Vec::new(), text);
+    while let Some((byte, behind)) = escape(rest) {
+        bytes.push(byte);
+        rest = behind;
+    }
+    (bytes, rest)
 }
 
 fn escape(text: &str) -> Option<(u8, &str)> {
