@@ -1,18 +1,18 @@
 //! Captured exchanges: what an operator who debugs a route sees of a call, and how it is brought from the call to
 //! where it is kept.
 //!
-//! A call only copies bytes, within a [`Budget`]; credentials and named fields are taken out by
+//! A call only copies bytes, within a [`Budget`](crate::budget::Budget); credentials and named fields are taken out by
 //! [`Exchange::shown`], on the thread that writes, before anything reaches a disk.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Share;
 use crate::model::ServiceId;
 
 mod content;
@@ -20,57 +20,6 @@ mod json;
 mod redaction;
 
 pub use redaction::Redaction;
-
-/// Bytes that all exchanges on their way to being written may have together.
-#[derive(Debug)]
-pub struct Budget {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
-impl Budget {
-    /// A budget of so many bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
-    }
-
-    /// Bytes that are taken now.
-    pub fn taken(&self) -> usize {
-        self.taken.load(Relaxed)
-    }
-}
-
-/// The part of a budget that one exchange has taken; given back when it is dropped.
-#[derive(Debug)]
-pub struct Lease {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Lease {
-    /// Nothing taken yet.
-    pub fn of(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0 }
-    }
-
-    /// Takes more; `false` if there is not so much left, and then nothing is taken.
-    #[must_use]
-    pub fn take(&mut self, bytes: usize) -> bool {
-        let before = self.budget.taken.fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > self.budget.limit {
-            self.budget.taken.fetch_sub(bytes, Relaxed);
-            return false;
-        }
-        self.bytes += bytes;
-        true
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.budget.taken.fetch_sub(self.bytes, Relaxed);
-    }
-}
 
 /// What was copied of a body.
 #[derive(Default)]
@@ -160,7 +109,7 @@ pub struct Exchange {
     /// What is taken out before anybody sees it.
     pub redaction: Arc<Redaction>,
     /// What it takes of the budget.
-    pub lease: Lease,
+    pub share: Share,
 }
 
 impl fmt::Debug for Exchange {
@@ -268,18 +217,6 @@ pub struct CapturedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_budget_is_given_back() {
-        let budget = Budget::new(10);
-        let (mut one, mut other) = (Lease::of(&budget), Lease::of(&budget));
-        assert!(one.take(6) && other.take(4) && !other.take(1));
-        assert_eq!(budget.taken(), 10);
-        drop(one);
-        assert!(other.take(6) && !other.take(1));
-        drop(other);
-        assert_eq!(budget.taken(), 0);
-    }
 
     #[test]
     fn fields_are_copied_in_whole_lines() {

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod audit;
 pub mod body;
+pub mod budget;
 pub mod call;
 pub mod caller;
 pub mod canonical;

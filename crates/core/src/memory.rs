@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum, Verdict, Walk};
-use crate::capture::{Budget, Capture, Exchange};
+use crate::budget::Budget;
+use crate::capture::{Capture, Exchange};
 use crate::model::Label;
 use crate::ports::{
     Bounds, Captures, Changed, Clock, Commit, Expect, Kind, News, Objects, Outbound, OutboundError, RegistryError,

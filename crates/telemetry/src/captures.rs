@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use portcullis_core::capture::{Budget, Capture, Exchange, Summary};
+use portcullis_core::budget::Budget;
+use portcullis_core::capture::{Capture, Exchange, Summary};
 use portcullis_core::ports::{Captures, Clock};
 use portcullis_core::vital;
 use tokio::sync::oneshot;

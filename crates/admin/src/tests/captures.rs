@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_core::audit::{AuditFrom, AuditQuery};
-use portcullis_core::capture::{Copied, Exchange, Lease, Message};
+use portcullis_core::budget::Share;
+use portcullis_core::capture::{Copied, Exchange, Message};
 use portcullis_core::ports::{Captures, Clock, Objects};
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ fn keep(house: &House, id: &str, service: &str) {
         request: Message { body: Some(copied), ..Message::default() },
         response: Message::default(),
         redaction: Arc::default(),
-        lease: Lease::of(house.state.captures.budget()),
+        share: Share::of(house.state.captures.budget()),
     }));
 }
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::capture::{Budget, Exchange};
+use crate::budget::Budget;
+use crate::capture::Exchange;
 use crate::record::Record;
 use crate::ties::Ties;
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, Method};
 use portcullis_core::body::Body;
+use portcullis_core::budget::Share;
 use portcullis_core::call::{Call, RequestId, Response};
-use portcullis_core::capture::{Copied, Exchange, Lease, Message, Redaction};
+use portcullis_core::capture::{Copied, Exchange, Message, Redaction};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::ports::{Captures, Clock};
@@ -171,10 +172,10 @@ impl Policy for Capture {
         let headers = response.headers();
         // What would be the body of an answer to HEAD is never sent.
         let is_copied = wanted.body && !is_head;
-        open.answered(status, |message, lease| {
+        open.answered(status, |message, share| {
             message.body = is_copied.then(|| Copied::of(headers));
             let cap = self.settings.header_bytes;
-            lease.take(if wanted.headers { message.copy_headers(headers.iter(), cap) } else { 0 })
+            share.take(if wanted.headers { message.copy_headers(headers.iter(), cap) } else { 0 })
         });
         let body = std::mem::replace(response.body_mut(), Body::empty());
         let body = if is_copied { open.copy(body, Side::Response, self.settings.body_bytes) } else { body };
@@ -187,7 +188,7 @@ impl Capture {
     /// Copies what is there of the request, and has the rest copied as it passes; none if there is no room for it.
     fn begin(&self, call: &mut Call) -> Option<Open> {
         let wanted = self.settings.request;
-        let mut lease = Lease::of(self.captures.budget());
+        let mut share = Share::of(self.captures.budget());
         let mut request = Message::default();
         let (mut query, mut bytes) = (None, size_of::<Exchange>() + call.request.path.forwarded().len());
         if wanted.headers {
@@ -197,7 +198,7 @@ impl Capture {
             query = call.request.query.as_ref().map(|query| query.slice(..query.len().min(cap)));
             bytes += query.as_ref().map_or(0, bytes::Bytes::len);
         }
-        if !lease.take(bytes) {
+        if !share.take(bytes) {
             self.captures.lost();
             return None;
         }
@@ -216,7 +217,7 @@ impl Capture {
             request,
             response: Message::default(),
             redaction: Arc::clone(&self.redaction),
-            lease,
+            share,
         };
         let open = Open::new(exchange, Arc::clone(&self.captures));
         if wanted.body {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use portcullis_core::body::{Body, Outcome};
-use portcullis_core::capture::{Exchange, Lease, Message};
+use portcullis_core::budget::Share;
+use portcullis_core::capture::{Exchange, Message};
 use portcullis_core::ports::Captures;
 
 /// Which of both messages.
@@ -38,12 +39,12 @@ impl Shared {
 
     fn copy(&self, side: Side, data: &[u8], cap: usize) {
         self.change(|exchange| {
-            let Exchange { request, response, lease, .. } = exchange;
+            let Exchange { request, response, share, .. } = exchange;
             let Some(body) = side.of(request, response).body.as_mut() else { return true };
             body.size += data.len() as u64;
             let room = cap - body.bytes.len();
             let copied = &data[..data.len().min(room)];
-            let fits = lease.take(copied.len());
+            let fits = share.take(copied.len());
             if fits {
                 body.bytes.extend_from_slice(copied);
             }
@@ -76,10 +77,10 @@ impl Open {
     }
 
     /// There is an answer; the function notes it, and says whether there was room for it.
-    pub(super) fn answered(&self, status: u16, note: impl FnOnce(&mut Message, &mut Lease) -> bool) {
+    pub(super) fn answered(&self, status: u16, note: impl FnOnce(&mut Message, &mut Share) -> bool) {
         self.0.change(|exchange| {
             exchange.status = Some(status);
-            note(&mut exchange.response, &mut exchange.lease)
+            note(&mut exchange.response, &mut exchange.share)
         });
     }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::capture::{Copied, Exchange, Lease, Message};
+use portcullis_core::budget::Share;
+use portcullis_core::capture::{Copied, Exchange, Message};
 use portcullis_core::memory::ManualClock;
 use portcullis_core::ports::{Captures, Clock};
 use portcullis_telemetry::{CaptureFilter, CaptureSettings, CaptureStore, Counters};
@@ -31,8 +32,8 @@ fn start(directory: &Path, change: impl FnOnce(&mut CaptureSettings)) -> Shelf {
 
 impl Shelf {
     fn exchange(&self, id: &str, length: usize) -> Box<Exchange> {
-        let mut lease = Lease::of(self.store.budget());
-        assert!(lease.take(length));
+        let mut share = Share::of(self.store.budget());
+        assert!(share.take(length));
         let body = Copied { bytes: vec![b'x'; length], size: length as u64, complete: true, ..Copied::default() };
         Box::new(Exchange {
             time: self.clock.unix_millis(),
@@ -47,7 +48,7 @@ impl Shelf {
             request: Message { body: Some(body), ..Message::default() },
             response: Message::default(),
             redaction: Arc::default(),
-            lease,
+            share,
         })
     }
 
@@ -147,7 +148,7 @@ async fn what_is_under_way_has_a_bound_and_what_comes_after_the_end_is_counted()
     let directory = tempfile::tempdir().expect("a directory");
     let shelf = start(directory.path(), |settings| settings.queue_bytes = 100);
     let held = shelf.exchange("a", 100);
-    assert!(!Lease::of(shelf.store.budget()).take(1));
+    assert!(!Share::of(shelf.store.budget()).take(1));
     shelf.store.keep(held);
     shelf.store.flushed().await;
     assert_eq!(shelf.store.budget().taken(), 0);
