@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderValue;
 use portcullis_admin::{ChangeRate, RegistrationBounds};
+use portcullis_core::budget::Budget;
 use portcullis_core::model::DefaultRoutes;
 use portcullis_identity::LockoutSettings;
 use portcullis_proxy::limits::{Limits, Timeouts};
@@ -49,6 +50,7 @@ pub(super) fn limits(config: &Config, connections: usize) -> Limits {
         header_block: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
         header_count: config.limits.header_count,
         http2_streams: u32::try_from(config.limits.http2_streams).unwrap_or(u32::MAX),
+        body_rate: config.limits.body_rate,
         connections,
         connections_per_peer: config.limits.connections_per_peer,
     }
@@ -119,8 +121,10 @@ pub(super) fn upstream_settings(
     };
     UpstreamSettings {
         guard: guard.with_registered(allow(&config.registration.allow_targets)),
-        per_worker: config.limits.upstream_connections.div_ceil(config.workers.max(1)),
+        per_target: config.limits.upstream_connections,
+        tunnels: config.limits.upstream_tunnels,
         sockets: Sockets::new(sockets),
+        gathered: Budget::new(usize::try_from(config.limits.gathered_bytes).unwrap_or(usize::MAX)),
         names: Names::new(resolve_by, lookups, config.resolver.stale),
         queue_wait: config.timeouts.upstream_queue_wait,
         connect_timeout: config.timeouts.connect,

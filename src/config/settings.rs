@@ -269,8 +269,18 @@ settings! {
         connections_per_peer: usize = POSITIVE("1000"),
         /// Calls at once on one connection in HTTP/2; a caller learns the number and waits.
         http2_streams: usize = POSITIVE("128"),
-        /// Connections to one target of a service, over all workers.
+        /// Connections to one target of a service, over all workers, beside those that have become tunnels. Beyond it calls
+        /// wait, and callers take turns. A caller that has none may open one more, up to an eighth beyond, at least one.
         upstream_connections: usize = POSITIVE("256"),
+        /// Connections to one target of a service that have switched protocols, like WebSockets, over all workers. Beyond it a
+        /// caller that has none may open one more, up to an eighth; others get 503.
+        upstream_tunnels: usize = POSITIVE("1024"),
+        /// Memory for the beginnings of request bodies, over all workers: before a call is lent a connection over HTTP/1.1, 64 KiB
+        /// of its body are waited for, all of it, or 100 ms. Where it is spent, they are not. 0: never.
+        gathered_bytes: u64 = BYTES("64MiB"),
+        /// The least bytes a second of a request body whose length is declared, once it has been waited for as long as
+        /// `timeouts.body_idle` in all; one that comes more slowly is 408. 0: any.
+        body_rate: u64 = BYTES("240"),
         /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and
         /// verified again. 0: every token is verified on every call.
         remembered_token_bytes: u64 = BYTES("64MiB"),

@@ -37,6 +37,7 @@ mod registration;
 mod resting;
 mod security;
 mod sessions;
+mod shares;
 mod socket_activation;
 mod streams;
 mod support;

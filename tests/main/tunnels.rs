@@ -271,10 +271,8 @@ fn a_websocket_is_told_when_the_gateway_stops_and_other_tunnels_are_waited_for()
 
 #[test]
 fn a_tunnel_holds_its_connection_to_the_service() {
-    let scene = Scene::open(
-        echoing(),
-        "workers = 1\nlimits.upstream_connections = 1\ntimeouts.upstream_queue_wait = \"100ms\"",
-    );
+    let scene =
+        Scene::open(echoing(), "workers = 1\nlimits.upstream_tunnels = 1\ntimeouts.upstream_queue_wait = \"100ms\"");
     let mut first = open(&scene, "");
     let mut second = connect(scene.gateway.data);
     second.write_all(wish("").as_bytes()).expect("sent");

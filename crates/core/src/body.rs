@@ -28,6 +28,9 @@ pub enum BodyError {
     /// The sender paused for too long.
     #[error("the body stopped arriving")]
     Idle,
+    /// The sender was slower than it may be.
+    #[error("the body came too slowly")]
+    Slow,
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(Cow<'static, str>),

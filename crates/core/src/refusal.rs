@@ -204,7 +204,7 @@ impl Refusal {
     pub fn of_body(error: &BodyError) -> Self {
         match error {
             BodyError::TooLarge { limit } => Self::BodyTooLarge { limit: *limit },
-            BodyError::Idle => Self::RequestTimeout,
+            BodyError::Idle | BodyError::Slow => Self::RequestTimeout,
             BodyError::Broken(_) => Self::malformed("broken_body", "the request's body broke off"),
             BodyError::Revoked => Self::Revoked,
         }

@@ -156,7 +156,7 @@ fn call(
         (wish, Upgrade { protocols, from_caller })
     });
     let (wish, upgrade) = wished.unzip();
-    let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle));
+    let request = request.map(|incoming| IdleBody::wrap(incoming, node.timeouts.body_idle, node.limits.body_rate));
     // In HTTP/1.0 nothing may come before the answer, and proxies in front that speak HTTP/1.1 (nginx before 1.29) take a
     // hint for the answer.
     let hints = (request.version() == Version::HTTP_11 && !sender.is_proxy).then(|| {

@@ -11,6 +11,8 @@ pub struct Limits {
     pub header_block: usize,
     /// Header fields of a request. Beyond: 431.
     pub header_count: usize,
+    /// The least bytes a second of a request body whose length is declared. Slower: 408. 0: any.
+    pub body_rate: u64,
     /// Calls under way at once on one connection over HTTP/2. Beyond: refused before they are looked at.
     pub http2_streams: u32,
     /// Connections on the listener. Beyond: not accepted.
@@ -58,6 +60,7 @@ impl Default for Limits {
             request_line: 16 << 10,
             header_block: 64 << 10,
             header_count: 128,
+            body_rate: 240,
             http2_streams: 128,
             connections: 100_000,
             connections_per_peer: 1_000,

@@ -21,6 +21,13 @@ pub struct Bell {
 #[derive(Debug)]
 pub struct Held(Arc<Bell>);
 
+impl Held {
+    /// What wakes its task.
+    pub fn bell(&self) -> &Bell {
+        &self.0
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.is_let_go.store(true, Relaxed);

@@ -4,10 +4,8 @@
 //! is not committed, touches nothing that runs. What they know and how far balancing has come is found here by what it is
 //! about ([ADR 23](../../../docs/adr/0023-what-is-known-of-a-target-outlives-its-declaration.md)).
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use portcullis_core::model::ServiceId;
 
@@ -15,15 +13,17 @@ use crate::balance::round_robin::RoundRobin;
 use crate::balance::{Balance, Memory, Tried};
 use crate::member::{Member, MemberId, MemberState};
 use crate::peer::Peer;
+use crate::pool_key::Spoken;
+use crate::weak_map::WeakMap;
 
 /// The clusters of all services that something compiled holds.
 #[derive(Debug, Default)]
-pub struct Clusters(Shared<ServiceId, Cluster>);
+pub struct Clusters(WeakMap<ServiceId, Cluster>);
 
 impl Clusters {
     /// The cluster of a service: the one there is, or a new one.
     pub fn of(&self, id: &ServiceId) -> Arc<Cluster> {
-        self.0.of(id)
+        self.0.of(id, Cluster::default)
     }
 }
 
@@ -31,17 +31,19 @@ impl Clusters {
 #[derive(Debug, Default)]
 pub struct Cluster {
     memory: Memory,
-    states: Shared<MemberId, MemberState>,
+    states: WeakMap<MemberId, MemberState>,
 }
 
 impl Cluster {
     /// Members as they are declared, with the weight of each. What is known of those that are there already goes along;
     /// nothing of it changes.
     pub fn members(self: Arc<Self>, declared: impl IntoIterator<Item = (Peer, u16)>) -> Members {
-        let member = |(peer, weight)| Member { state: self.states.of(&MemberId::of(&peer)), peer, weight };
+        let member =
+            |(peer, weight)| Member { state: self.states.of(&MemberId::of(&peer), MemberState::default), peer, weight };
         let all: Box<[Member]> = declared.into_iter().map(member).collect();
         let balance = RoundRobin::new(all.iter().map(|member| member.weight), &self.memory.turn);
-        Members { all, balance: Box::new(balance), _cluster: self }
+        let speak_http2 = all.iter().all(|member| member.peer.pool.spoken == Spoken::Http2);
+        Members { all, balance: Box::new(balance), speak_http2, _cluster: self }
     }
 }
 
@@ -49,6 +51,7 @@ impl Cluster {
 pub struct Members {
     all: Box<[Member]>,
     balance: Box<dyn Balance>,
+    speak_http2: bool,
     /// It is there for as long as an endpoint needs it.
     _cluster: Arc<Cluster>,
 }
@@ -64,6 +67,11 @@ impl Members {
         self.all.get(position)
     }
 
+    /// Whether all of them are spoken to in HTTP/2 alone.
+    pub fn speak_http2(&self) -> bool {
+        self.speak_http2
+    }
+
     /// The target a new call would go to now. It takes nobody's turn.
     pub fn peek(&self) -> Option<&Member> {
         self.balance.peek(&self.all).and_then(|position| self.all.get(position))
@@ -76,50 +84,11 @@ impl fmt::Debug for Members {
     }
 }
 
-/// Entries before those that nobody holds are looked for.
-const FEW: usize = 16;
-
-/// Values by what they are about, each for as long as somebody holds it. There are never many more entries than there are
-/// values held: as soon as there are twice as many as the last time, those that nobody holds are let go.
-struct Shared<K, V>(Mutex<Entries<K, V>>);
-
-struct Entries<K, V> {
-    held: HashMap<K, Weak<V>>,
-    most: usize,
-}
-
-impl<K: Hash + Eq + Clone, V: Default> Shared<K, V> {
-    fn of(&self, key: &K) -> Arc<V> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = entries.held.get(key).and_then(Weak::upgrade) {
-            return value;
-        }
-        if entries.held.len() >= entries.most {
-            entries.held.retain(|_, value| value.strong_count() > 0);
-            entries.most = entries.held.len() * 2 + FEW;
-        }
-        let value = Arc::new(V::default());
-        entries.held.insert(key.clone(), Arc::downgrade(&value));
-        value
-    }
-}
-
-impl<K, V> Default for Shared<K, V> {
-    fn default() -> Self {
-        Self(Mutex::new(Entries { held: HashMap::new(), most: FEW }))
-    }
-}
-
-impl<K, V> fmt::Debug for Shared<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{peer, service};
+    use crate::weak_map::FEW;
 
     fn members(clusters: &Clusters, targets: &[&str]) -> Members {
         clusters.of(&service("orders/v1")).members(targets.iter().map(|url| (peer(url), 1)))
@@ -189,13 +158,13 @@ mod tests {
         for number in 0..10_000 {
             drop(clusters.of(&service(&format!("gone/v{number}"))));
         }
-        let entries = clusters.0.0.lock().expect("not poisoned").held.len();
+        let entries = clusters.0.len();
         assert!((100..=2 * 100 + FEW).contains(&entries), "{entries}");
         drop(held);
         let cluster = clusters.of(&service("orders/v1"));
         for number in 0..10_000 {
             drop(Arc::clone(&cluster).members([(peer(&format!("http://a{number}")), 1)]));
         }
-        assert!(cluster.states.0.lock().expect("not poisoned").held.len() <= FEW);
+        assert!(cluster.states.len() <= FEW);
     }
 }

@@ -26,8 +26,9 @@ use crate::http2::shared::Shared;
 use crate::http2::{self, Silent};
 use crate::names::Names;
 use crate::noting::{Noted, Noting};
-use crate::peer::{Peer, Spoken};
+use crate::peer::Peer;
 use crate::pool::Slot;
+use crate::pool_key::Spoken;
 use crate::race::{Lost, race};
 use crate::settings::Settings;
 use crate::sockets::Sockets;
@@ -79,6 +80,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
     }
     let stream = Noting::new(stream);
     if is_http2 {
+        // It carries calls of many.
+        slot.holder().set(None);
         let begun = timeout_at(deadline, Box::pin(http2::begin(settings, stream, slot))).await;
         let begun = begun.unwrap_or_else(|_| Err(Silent::Other("it has not begun to speak HTTP/2 in time".into())));
         return begun.map(Opened::Http2).map_err(|silent| match silent {
@@ -93,7 +96,7 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(target, error))?;
-    let key = Arc::clone(slot.key());
+    let (key, holder) = (Arc::clone(slot.key()), Arc::clone(slot.holder()));
     let bell = Arc::<Bell>::default();
     let held = bell.held();
     let driven = Arc::clone(&bell).drive(connection.with_upgrades());
@@ -102,7 +105,7 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         drive(driven, &seen, &passed, LAST_WORDS).await;
         drop(slot);
     });
-    Ok(Opened::Http1(Connection { key, sender, noted, held, bell, generation }))
+    Ok(Opened::Http1(Connection { key, holder, sender, noted, held, generation }))
 }
 
 /// Drives a connection until it has ended and nobody has it any more, or has what it has become. What went wrong is told

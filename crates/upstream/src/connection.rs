@@ -7,9 +7,10 @@ use std::time::Duration;
 use hyper::client::conn::http1::SendRequest;
 use portcullis_core::body::Body;
 
-use crate::bell::{Bell, Held};
+use crate::bell::Held;
+use crate::capacity::Holder;
 use crate::noting::Noted;
-use crate::peer::PoolKey;
+use crate::pool_key::PoolKey;
 
 /// How long a target may take nothing of what is on its way to it on a connection that nobody has any more.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -18,14 +19,14 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 pub struct Connection {
     /// Where it is kept between calls.
     pub key: Arc<PoolKey>,
+    /// Whose calls it carries.
+    pub holder: Arc<Holder>,
     /// Sends requests over it.
     pub sender: SendRequest<Body>,
     /// What has passed over it.
     pub noted: Arc<Noted>,
-    /// Keeps the connection counted as open, also when it goes on in another protocol.
+    /// Keeps the connection counted as open, also when it goes on in another protocol, and wakes whoever drives it.
     pub held: Held,
-    /// Wakes whoever drives it.
-    pub bell: Arc<Bell>,
     /// With which certificate of the gateway it was opened, or the one before.
     pub generation: u64,
 }

@@ -15,11 +15,13 @@ use portcullis_core::trial::Destination;
 use portcullis_wire::tie::Waiting;
 
 use crate::attempt::Failed;
+use crate::capacity::Rooms;
 use crate::cluster::{Clusters, Members};
-use crate::peer;
+use crate::peer::{self, Peer};
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
-use crate::{connect, forward, grpc, retry};
+use crate::weak_map::WeakMap;
+use crate::{connect, forward, gather, grpc, retry};
 
 /// The most targets one service has.
 pub const MAX_TARGETS: usize = 1_000;
@@ -31,6 +33,8 @@ pub struct Upstreams {
     registered: Manner,
     identities: Arc<Identities>,
     clusters: Arc<Clusters>,
+    /// What this node may have of each target: an authority, and whether it is for services that registered themselves.
+    rooms: Arc<WeakMap<(Arc<str>, bool), Rooms>>,
 }
 
 /// How calls are dealt with, and those among them that are streams which may be silent.
@@ -58,7 +62,7 @@ impl Upstreams {
         let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
         let declared = Manner::of(settings, false);
         let registered = narrow.unwrap_or_else(|| declared.clone());
-        Self { registered, declared, identities, clusters: Arc::default() }
+        Self { registered, declared, identities, clusters: Arc::default(), rooms: Arc::default() }
     }
 
     /// How calls are dealt with.
@@ -79,6 +83,12 @@ impl Upstreams {
 
     fn manner(&self, is_registered: bool) -> &Manner {
         if is_registered { &self.registered } else { &self.declared }
+    }
+
+    fn rooms_of(&self, peer: &Peer, manner: &Manner) -> Arc<Rooms> {
+        let Settings { per_target, tunnels, .. } = *manner.settings;
+        let key = (Arc::clone(peer.url.authority()), manner.is_apart);
+        self.rooms.of(&key, || Rooms::new(per_target, tunnels))
     }
 
     /// Takes up certificates of this node whose files have changed. Reads files.
@@ -108,7 +118,10 @@ impl Upstreams {
         match peer::peers(targets, protocol, tls, &self.identities) {
             Ok(peers) if problems.is_empty() => {
                 let manner = self.manner(forwarding.is_registered);
-                let peers = peers.into_iter().map(|peer| if manner.is_apart { peer.apart() } else { peer });
+                let peers = peers.into_iter().map(|peer| {
+                    let rooms = self.rooms_of(&peer, manner);
+                    if manner.is_apart { peer.apart() } else { peer }.within(rooms)
+                });
                 let weights = targets.iter().map(|target| target.weight);
                 let members = self.clusters.of(service).members(peers.zip(weights));
                 let settings = Arc::clone(&manner.settings);
@@ -139,6 +152,10 @@ impl Endpoint for Upstream {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         match call.grpc.clone() {
             None => {
+                // Over HTTP/2 a call has no connection of its own.
+                if gather::is_worth(call) && !self.members.speak_http2() {
+                    Box::pin(gather::gather(&self.settings.gathered, call)).await.map_err(Failed::into_refusal)?;
+                }
                 let mut waiting = Waiting::begin(call);
                 let answered = {
                     let mut answer = pin!(self.forward(&self.settings, call));

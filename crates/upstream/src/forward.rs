@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER,
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Consumed, Hints, Response, Upgrade};
+use portcullis_core::call::{Call, Consumed, Hints, Response};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -19,6 +19,7 @@ use portcullis_wire::fields::{
 };
 
 use crate::attempt::Failed;
+use crate::caller_id::CallerId;
 use crate::http1::{self, Answered};
 use crate::peer::Peer;
 use crate::pool::Lease;
@@ -203,19 +204,30 @@ fn send<'a>(
     }
 }
 
+/// There are as many tunnels to the target as there may be.
+pub fn no_tunnel() -> Failed {
+    Failed::busy("there is no room for a tunnel")
+}
+
 /// An answer as it is passed on: one that switches protocols becomes a tunnel, if that was wished for.
 pub fn settled(
     sent: Result<Answered, Failed>,
-    upgrade: &mut Option<Box<Upgrade>>,
+    call: &mut Call,
+    target: &Peer,
 ) -> impl Future<Output = Result<Response, Failed>> {
-    let (response, open) = match sent {
+    let (response, connection) = match sent {
         Ok(Answered::Response(response)) => return Either::Left(ready(Ok(response))),
         Err(failure) => return Either::Left(ready(Err(failure))),
-        Ok(Answered::Switched(response, open)) => (response, open),
+        Ok(Answered::Switched(response, connection)) => (response, connection),
     };
-    let Some(upgrade) = upgrade.take() else {
+    let Some(upgrade) = call.upgrade.take() else {
         let unasked = "switched protocols without being asked to";
         return Either::Left(ready(Err(Failed::broken(unasked))));
     };
-    Either::Right(Box::pin(switched::tunnel(response, *upgrade, open).map_err(Failed::broken)))
+    let Some(room) = target.rooms.tunnels.take(CallerId::of(call)) else {
+        return Either::Left(ready(Err(no_tunnel())));
+    };
+    // It is no connection for calls any more.
+    connection.holder.release();
+    Either::Right(Box::pin(switched::tunnel(response, *upgrade, (connection.held, room)).map_err(Failed::broken)))
 }

@@ -18,7 +18,6 @@ use portcullis_wire::fields::has_other_coding;
 use portcullis_wire::incoming::IdleBody;
 
 use crate::attempt::{self, Class, Failed, Wait, is_idempotent};
-use crate::bell::Held;
 use crate::connection::Connection;
 use crate::exchange::UnderWay;
 use crate::pool::take_back;
@@ -32,8 +31,8 @@ static NO_BODY: AtomicBool = AtomicBool::new(true);
 pub enum Answered {
     /// An answer. Its connection goes back to the pool when both messages have ended.
     Response(Response),
-    /// It goes on in another protocol. What comes along keeps the connection counted as open.
-    Switched(http::Response<Incoming>, Held),
+    /// It goes on in another protocol, over this connection.
+    Switched(http::Response<Incoming>, Box<Connection>),
 }
 
 /// Sends a request over a connection. It is sent already when this returns; what is returned waits for the answer.
@@ -125,7 +124,7 @@ impl Sent {
             return Err(Failed::broken("a transfer coding that nobody asked for"));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answered::Switched(response, connection.held));
+            return Ok(Answered::Switched(response, Box::new(connection)));
         }
         // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
         let is_early =
@@ -134,7 +133,7 @@ impl Sent {
         // It waits for the next request: all of this exchange has come in.
         let is_over = !is_last && connection.sender.is_ready();
         let (head, mut incoming) = response.into_parts();
-        if is_over && let Some(body) = connection.bell.muffled(|| all_of(&mut incoming)) {
+        if is_over && let Some(body) = connection.held.bell().muffled(|| all_of(&mut incoming)) {
             let response = http::Response::from_parts(head, body?);
             take_back(connection);
             return Ok(Answered::Response(response));

@@ -1,5 +1,6 @@
 //! The connections of one worker to each target, those of each TLS identity apart: idle ones in HTTP/1.1 to be used
-//! again, ones in HTTP/2 that many calls share, a bound on all of them, and a short queue for when it is reached.
+//! again, and ones in HTTP/2 that many calls share. How many there may be, on all workers, and who is next where all are in
+//! use, is known to the [capacity](crate::capacity) of the target.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -8,26 +9,31 @@ use std::sync::Arc;
 
 use portcullis_wire::clock;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::attempt::Failed;
+use crate::caller_id::CallerId;
+use crate::capacity::{self, Asked, Holder, Permit, PoolMark, QUEUE, Rooms, Turn};
 use crate::connection::Connection;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
-use crate::peer::{Hashed, Peer, PoolKey, Spoken};
+use crate::peer::Peer;
+use crate::pool_key::{Hashed, PoolKey, Spoken};
 use crate::settings::Settings;
 use crate::sockets::Socket;
-
-/// Calls that wait for a connection to one target, on one worker.
-const QUEUE: usize = 1_024;
 
 thread_local! {
     static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool, BuildHasherDefault<Hashed>>> = RefCell::default();
     /// What the next connection in HTTP/2 is numbered.
     static NEXT: Cell<u64> = const { Cell::new(1) };
+    /// Takes demands for idle connections. Of each pool there is one at most.
+    static DEMANDS: RefCell<Option<mpsc::UnboundedSender<Arc<PoolMark>>>> = const { RefCell::new(None) };
 }
 
-#[derive(Default)]
 struct Pool {
+    /// What the node may have of the target.
+    rooms: Arc<Rooms>,
+    /// By which other workers know it.
+    mark: Arc<PoolMark>,
     idle: Vec<Idle>,
     shared: Vec<Member>,
     /// Connections that stand or are being opened.
@@ -37,7 +43,6 @@ struct Pool {
     awaiting: VecDeque<oneshot::Sender<Result<(), Failed>>>,
     /// How many calls a connection is expected to carry at once: as many as the last one that was opened.
     expected: usize,
-    waiting: VecDeque<oneshot::Sender<()>>,
     keep_idle: u32,
     /// With which certificate of the gateway those that are lent were opened.
     generation: u64,
@@ -51,8 +56,8 @@ struct Idle {
 /// A connection in HTTP/2.
 struct Member {
     shared: Shared,
-    /// Calls under way.
-    streams: usize,
+    /// Whose calls are under way.
+    calls: Vec<CallerId>,
     /// Calls that were broken off.
     broken_off: usize,
     /// Whether it has carried a call before.
@@ -61,9 +66,10 @@ struct Member {
     since: u32,
 }
 
-/// The right to have one connection open. Given back when it is dropped.
+/// A connection that is open or being opened. What it takes up is given back when this is dropped.
 pub struct Slot {
     key: Arc<PoolKey>,
+    permit: Permit,
     /// Among those to all targets.
     _socket: Socket,
 }
@@ -73,14 +79,16 @@ impl Slot {
     pub fn key(&self) -> &Arc<PoolKey> {
         &self.key
     }
+
+    /// Who has the connection.
+    pub fn holder(&self) -> &Arc<Holder> {
+        self.permit.holder()
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        with(&self.key, |pool| {
-            pool.open -= 1;
-            pool.call_next();
-        });
+        with(&self.key, |pool| pool.open -= 1);
     }
 }
 
@@ -96,7 +104,7 @@ impl Opening {
             if let Ok(carries) = carries {
                 pool.expected = carries;
                 // Those that wait for a whole connection find room on this one too: one call has it already.
-                pool.call_some(carries.saturating_sub(1));
+                pool.has_room(carries.saturating_sub(1));
             }
             for call in std::mem::take(&mut pool.awaiting) {
                 // A call that waits no longer does not matter.
@@ -127,6 +135,7 @@ pub struct Place {
     /// Whether the call has come to its end.
     pub is_done: bool,
     key: Arc<PoolKey>,
+    caller: CallerId,
 }
 
 impl Place {
@@ -140,11 +149,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         with(&self.key, |pool| {
             if let Some(member) = pool.shared.iter_mut().find(|member| member.shared.number == self.shared.number) {
-                member.streams -= 1;
+                if let Some(place) = member.calls.iter().position(|caller| *caller == self.caller) {
+                    member.calls.swap_remove(place);
+                }
                 member.since = clock::tick();
                 member.broken_off += usize::from(!self.is_done);
+                let is_unused = member.calls.is_empty();
                 pool.shared.retain(|member| member.broken_off < BROKEN_OFF);
-                pool.call_next();
+                if pool.has_room(1) == 0 && is_unused && pool.rooms.connections.has_waiting() {
+                    // For calls on another worker.
+                    pool.shared.retain(|member| member.shared.number != self.shared.number);
+                }
             }
         });
     }
@@ -159,10 +174,21 @@ fn with(key: &PoolKey, change: impl FnOnce(&mut Pool)) {
 }
 
 impl Pool {
-    fn new(settings: &Settings, spoken: Spoken) -> Self {
-        let keep_idle = u32::try_from(settings.keep_alive.as_millis()).unwrap_or(u32::MAX);
-        let expected = if spoken == Spoken::Http1 { 1 } else { STREAMS };
-        Self { keep_idle, expected, ..Self::default() }
+    fn new(settings: &Settings, target: &Peer, key: &Arc<PoolKey>) -> Self {
+        let mark = PoolMark::new(Arc::clone(key), demands());
+        target.rooms.connections.add_pool(Arc::clone(&mark));
+        Self {
+            rooms: Arc::clone(&target.rooms),
+            mark,
+            idle: Vec::new(),
+            shared: Vec::new(),
+            open: 0,
+            opening: 0,
+            awaiting: VecDeque::new(),
+            expected: if key.spoken == Spoken::Http1 { 1 } else { STREAMS },
+            keep_idle: u32::try_from(settings.keep_alive.as_millis()).unwrap_or(u32::MAX),
+            generation: 0,
+        }
     }
 
     /// Lends nothing any more that was opened with another certificate than this. What is under way goes on.
@@ -175,23 +201,16 @@ impl Pool {
         std::mem::take(&mut self.idle)
     }
 
-    /// Wakes the call that has waited longest, if any still waits.
-    fn call_next(&mut self) {
-        while let Some(next) = self.waiting.pop_front() {
-            if next.send(()).is_ok() {
-                return;
-            }
-        }
+    /// So many more calls find room on connections in HTTP/2: as many of those that wait are woken. How many.
+    fn has_room(&self, places: usize) -> usize {
+        self.rooms.connections.have_room(&self.mark, places)
     }
 
-    /// Wakes as many of those that have waited longest.
-    fn call_some(&mut self, most: usize) {
-        (0..most.min(self.waiting.len())).for_each(|_| self.call_next());
-    }
-
-    /// An idle connection in HTTP/1.1 that is good, as far as its task has seen.
-    fn idle(&mut self) -> Option<Connection> {
-        while let Some(idle) = self.idle.pop() {
+    /// An idle connection in HTTP/1.1 that is good, as far as its task has seen. So many are for others.
+    fn idle(&mut self, for_others: usize) -> Option<Connection> {
+        while self.idle.len() > for_others
+            && let Some(idle) = self.idle.pop()
+        {
             let old = clock::tick().wrapping_sub(idle.since) >= self.keep_idle;
             if !old && idle.connection.is_at_rest() {
                 return Some(idle.connection);
@@ -201,20 +220,68 @@ impl Pool {
     }
 
     /// A place on a connection in HTTP/2 that is not older than this one. Those that take no more calls are let go.
-    fn place(&mut self, key: &Arc<PoolKey>, not_before: u64) -> Option<Place> {
+    fn place(&mut self, key: &Arc<PoolKey>, not_before: u64, caller: CallerId) -> Option<Place> {
         self.shared.retain_mut(|member| member.shared.is_open());
-        let has_room =
-            |member: &&mut Member| member.shared.number >= not_before && member.streams < member.shared.most_streams();
+        let has_room = |member: &&mut Member| {
+            member.shared.number >= not_before && member.calls.len() < member.shared.most_streams()
+        };
         let member = self.shared.iter_mut().find(has_room)?;
-        member.streams += 1;
+        member.calls.push(caller);
         let reused = std::mem::replace(&mut member.used, true);
-        Some(Place { shared: member.shared.clone(), reused, is_done: false, key: Arc::clone(key) })
+        Some(Place { shared: member.shared.clone(), reused, is_done: false, key: Arc::clone(key), caller })
+    }
+
+    /// Whether a call of this caller is under way on a connection in HTTP/2.
+    fn carries(&self, caller: CallerId) -> bool {
+        self.shared.iter().any(|member| member.calls.contains(&caller))
     }
 
     /// Whether the connections that are being opened will carry one more of the calls that wait for them.
     fn is_room_coming(&self) -> bool {
         self.awaiting.len() < self.opening * self.expected.saturating_sub(1)
     }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.rooms.connections.remove_pool(&self.mark);
+    }
+}
+
+/// Where other workers say that they would have idle connections of this one.
+fn demands() -> mpsc::UnboundedSender<Arc<PoolMark>> {
+    DEMANDS.with_borrow_mut(|known| match known {
+        Some(demands) if !demands.is_closed() => demands.clone(),
+        _ => {
+            let (demands, mut heard) = mpsc::unbounded_channel::<Arc<PoolMark>>();
+            tokio::spawn(async move {
+                while let Some(pool) = heard.recv().await {
+                    give_up(&pool);
+                }
+            });
+            known.insert(demands).clone()
+        }
+    })
+}
+
+/// Closes as many idle connections of a pool as calls wait for ones to the target.
+fn give_up(mark: &Arc<PoolMark>) {
+    mark.looks();
+    let mut given_up = Vec::new();
+    with(&mark.key, |pool| {
+        if Arc::ptr_eq(&pool.mark, mark) {
+            let (wanted, spare) = (pool.rooms.connections.waiting(), pool.idle.len().saturating_sub(mark.promised()));
+            given_up.extend(pool.idle.drain(..wanted.min(spare)));
+            let mut wanted = wanted - given_up.len();
+            pool.shared.retain(|member| {
+                let goes = wanted > 0 && member.calls.is_empty();
+                wanted -= usize::from(goes);
+                !goes
+            });
+        }
+    });
+    // Dropped outside of the borrow: their tasks give slots back.
+    drop(given_up);
 }
 
 /// A connection, or a place on one, lent to one call.
@@ -262,15 +329,15 @@ pub(crate) enum Found {
     /// One that is being opened, and when that has ended.
     Await(oneshot::Receiver<Result<(), Failed>>),
     /// A turn in the queue.
-    Wait(oneshot::Receiver<()>),
+    Wait(oneshot::Receiver<Turn>),
     /// Nothing.
     Full,
 }
 
 /// A connection in HTTP/2 joins those that stand, with its first call, if it was opened with the certificate that counts.
-pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared) -> Place {
-    let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key) };
-    let member = Member { shared, streams: 1, broken_off: 0, used: true, since: clock::tick() };
+pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared, caller: CallerId) -> Place {
+    let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key), caller };
+    let member = Member { shared, calls: vec![caller], broken_off: 0, used: true, since: clock::tick() };
     with(key, |pool| {
         if pool.generation == generation {
             pool.shared.push(member);
@@ -279,42 +346,72 @@ pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared) -> Place
     place
 }
 
-/// Looks for a connection to a target out of those of a key of it, or for room for one.
-pub(crate) fn look(settings: &Settings, target: &Peer, key: &Arc<PoolKey>, wanted: Wanted) -> Found {
+/// Who looks for a connection, for what, and with what they have waited for.
+pub(crate) struct Search<'a> {
+    pub(crate) target: &'a Peer,
+    /// Out of those of this key of the target.
+    pub(crate) key: &'a Arc<PoolKey>,
+    pub(crate) wanted: Wanted,
+    pub(crate) caller: CallerId,
+}
+
+/// Looks for a connection to a target, or for room for one.
+pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>) -> Found {
+    let Search { target, key, wanted, caller } = *search;
     let mut former = Vec::new();
     let found = POOLS.with_borrow_mut(|pools| {
         let pool = match pools.get_mut(key) {
             Some(pool) => pool,
-            None => pools.entry(Arc::clone(key)).or_insert_with(|| Pool::new(settings, key.spoken)),
+            None => pools.entry(Arc::clone(key)).or_insert_with(|| Pool::new(settings, target, key)),
         };
         former = pool.keep_to(target.generation());
+        let (permit, promise) = match turn {
+            None => (None, None),
+            Some(Turn::Permit(permit)) => (Some(permit), None),
+            Some(Turn::Look(promise)) => (None, promise),
+        };
+        // Where the call was promised one, it is among those that are kept.
+        let for_others = pool.mark.promised() - usize::from(promise.is_some());
+        if let Some(promise) = promise {
+            promise.keep();
+        }
+        if wanted == Wanted::Any
+            && let Some(connection) = pool.idle(for_others)
+        {
+            connection.holder.set(Some(caller));
+            return Found::Idle(connection);
+        }
         let not_before = match wanted {
             Wanted::Any => 0,
             Wanted::OpenedSince(number) => number,
         };
-        if wanted == Wanted::Any
-            && let Some(connection) = pool.idle()
-        {
-            return Found::Idle(connection);
-        }
-        if let Some(place) = pool.place(key, not_before) {
+        if let Some(place) = pool.place(key, not_before, caller) {
             return Found::Place(place);
         }
         if pool.is_room_coming() {
             return queue(&mut pool.awaiting).map_or(Found::Full, Found::Await);
         }
-        if pool.open >= settings.per_worker && wanted != Wanted::Any {
-            // An idle connection makes room for the fresh one that is asked for: its slot is given back soon.
-            pool.idle.pop();
-        }
-        if pool.open < settings.per_worker {
-            let Some(socket) = settings.sockets.take() else { return Found::Full };
-            pool.open += 1;
-            pool.opening += 1;
-            let slot = Slot { key: Arc::clone(key), _socket: socket };
-            return Found::Room(slot, Opening(Some(Arc::clone(key))));
-        }
-        queue(&mut pool.waiting).map_or(Found::Full, Found::Wait)
+        let permit = match permit {
+            Some(permit) => permit,
+            None => {
+                let place = capacity::Place { pool: Arc::clone(&pool.mark), wants_new: wanted != Wanted::Any };
+                match pool.rooms.connections.ask(caller, pool.carries(caller), place) {
+                    Asked::Permit(permit) => permit,
+                    Asked::Wait(turn) => {
+                        if wanted != Wanted::Any {
+                            // An idle connection makes room for the fresh one that is asked for.
+                            former.extend(pool.idle.pop());
+                        }
+                        return Found::Wait(turn);
+                    }
+                    Asked::Full => return Found::Full,
+                }
+            }
+        };
+        let Some(socket) = settings.sockets.take() else { return Found::Full };
+        pool.open += 1;
+        pool.opening += 1;
+        Found::Room(Slot { key: Arc::clone(key), permit, _socket: socket }, Opening(Some(Arc::clone(key))))
     });
     // Dropped outside of the borrow: their tasks give slots back.
     drop(former);
@@ -353,10 +450,10 @@ pub fn take_back(mut connection: Connection) {
 }
 
 fn keep(connection: Connection) {
+    connection.holder.set(None);
     let left = POOLS.with_borrow_mut(|pools| match pools.get_mut(&connection.key) {
-        Some(pool) if connection.generation == pool.generation => {
+        Some(pool) if connection.generation == pool.generation && pool.rooms.connections.has_come_free(&pool.mark) => {
             pool.idle.push(Idle { connection, since: clock::tick() });
-            pool.call_next();
             None
         }
         _ => Some(connection),
@@ -367,7 +464,7 @@ fn keep(connection: Connection) {
 
 /// A connection in HTTP/2 takes so many more calls than before.
 pub fn widen(key: &PoolKey, more: usize) {
-    with(key, |pool| pool.call_some(more));
+    with(key, |pool| _ = pool.has_room(more));
 }
 
 /// Lends a connection in HTTP/2 to nobody any more.
@@ -392,8 +489,8 @@ pub struct Figures {
 pub fn figures() -> Vec<Figures> {
     POOLS.with_borrow(|pools| {
         let of_pool = |(key, pool): (&Arc<PoolKey>, &Pool)| {
-            let at_rest = pool.shared.iter().filter(|member| member.streams == 0).count();
-            let waits = pool.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
+            let at_rest = pool.shared.iter().filter(|member| member.calls.is_empty()).count();
+            let waits = pool.rooms.connections.waiting_in(&pool.mark);
             let awaits = pool.awaiting.iter().filter(|waiting| !waiting.is_closed()).count();
             let idle = pool.idle.len() + at_rest;
             Figures { target: Arc::clone(key.authority()), open: pool.open, idle, waiting: waits + awaits }
@@ -411,8 +508,9 @@ pub fn sweep() {
             let is_old = |since: u32| now.wrapping_sub(since) >= pool.keep_idle;
             let old = pool.idle.iter().take_while(|idle| is_old(idle.since)).count();
             closed.extend(pool.idle.drain(..old));
-            pool.shared.retain_mut(|member| member.shared.is_open() && (member.streams > 0 || !is_old(member.since)));
-            pool.open > 0 || !pool.waiting.is_empty()
+            pool.shared
+                .retain_mut(|member| member.shared.is_open() && (!member.calls.is_empty() || !is_old(member.since)));
+            pool.open > 0 || pool.rooms.connections.waiting_in(&pool.mark) > 0
         });
     });
     // Dropped outside of the borrow: their tasks give slots back.

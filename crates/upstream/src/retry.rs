@@ -11,8 +11,9 @@ use portcullis_core::refusal::Refusal;
 
 use crate::attempt::{Again, Class, Failed, Sent, classify};
 use crate::balance::Tried;
+use crate::caller_id::CallerId;
 use crate::cluster::Members;
-use crate::forward::{begin, pass_back, settled};
+use crate::forward::{begin, no_tunnel, pass_back, settled};
 use crate::http1::Answered;
 use crate::lend::lend;
 use crate::member::Member;
@@ -37,17 +38,21 @@ pub async fn forward(
     let mut attempts = Attempts::on(members);
     while let Some(member) = attempts.next() {
         let target = &member.peer;
+        if call.upgrade.is_some() && !target.rooms.tunnels.has_room_for(CallerId::of(call)) {
+            attempts.failed(member, no_tunnel());
+            continue;
+        }
         if attempts.sent_here == 0 {
             call.record.note(|record| record.target = Some(Arc::clone(target.url.authority())));
         }
         let key = if attempts.wants_http1 { &target.http1 } else { target.pool_of(call.upgrade.is_some()) };
-        let failed = match lend(settings, target, key, attempts.wanted).await {
+        let failed = match lend(settings, target, key, attempts.wanted, CallerId::of(call)).await {
             Err(failed) => failed,
             Ok(lease) => {
                 let again = attempts.sends();
                 let sent = match begin(settings, forwarding, call, target, lease, again).await {
                     Ok(Answered::Response(response)) => Ok(response),
-                    sent => settled(sent, &mut call.upgrade).await,
+                    sent => settled(sent, call, target).await,
                 };
                 attempts.note(call, &sent);
                 match sent {

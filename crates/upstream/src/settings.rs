@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::budget::Budget;
 use portcullis_core::model::HostMode;
 
 use crate::guard::Guard;
@@ -17,12 +18,16 @@ use crate::told::Via;
 pub struct Settings {
     /// Which addresses it connects to.
     pub guard: Guard,
-    /// Connections to one target on one worker. Beyond: a queue, then 503.
-    pub per_worker: usize,
+    /// Connections to one target, on all workers. Beyond: a queue, then 503.
+    pub per_target: usize,
+    /// Tunnels to one target, on all workers. Beyond: 503.
+    pub tunnels: usize,
     /// Connections to all targets, on all workers. Beyond: 503.
     pub sockets: Arc<Sockets>,
     /// Where the names of targets lead.
     pub names: Arc<Names>,
+    /// Beginnings of bodies that calls without a connection have.
+    pub gathered: Arc<Budget>,
     /// How long a call waits in that queue.
     pub queue_wait: Duration,
     /// How long opening a connection may take. Beyond: 502.

@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::bell::Held;
+use crate::capacity::Permit;
 
 /// Bytes read from a target at once.
 const PIECE: usize = 8 << 10;
@@ -32,8 +33,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 type Stream = TokioIo<Upgraded>;
 
 /// Makes a tunnel of an answer that switches protocols: its body is what the target sends from now on, and what the
-/// caller sends goes to the target until one of the two has ended. `held` keeps the connection counted.
-pub async fn tunnel(mut answer: http::Response<Incoming>, upgrade: Upgrade, held: Held) -> Result<Response, String> {
+/// caller sends goes to the target until one of the two has ended. What is held keeps the connection counted.
+pub async fn tunnel(
+    mut answer: http::Response<Incoming>,
+    upgrade: Upgrade,
+    held: (Held, Permit),
+) -> Result<Response, String> {
     let wished = |protocol: &[u8]| std::str::from_utf8(protocol).is_ok_and(|it| lists_token(&upgrade.protocols, it));
     let mut chosen = answer.headers().get_all(UPGRADE).into_iter();
     match (chosen.next(), chosen.next()) {
@@ -49,7 +54,7 @@ pub async fn tunnel(mut answer: http::Response<Incoming>, upgrade: Upgrade, held
 }
 
 /// From the caller to the target, until there is nothing more.
-async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _held: Arc<Held>) {
+async fn send(from_caller: Body, mut to_target: WriteHalf<Stream>, _held: Arc<(Held, Permit)>) {
     let mut frames = BodyStream::new(from_caller);
     while let Some(frame) = frames.next().await {
         // Not ended as if that had been all.
@@ -68,7 +73,7 @@ struct FromTarget {
     from_target: ReadHalf<Stream>,
     buffer: Box<[u8]>,
     sending: AbortHandle,
-    _held: Arc<Held>,
+    _held: Arc<(Held, Permit)>,
 }
 
 impl Drop for FromTarget {

@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 
 use crate::fields::strip_answer_trailers;
-use crate::pause::Pause;
+use crate::pause::{Pause, TooLong};
 
 /// A body from a connection, that fails when nothing comes for too long.
 pub struct IdleBody<B> {
@@ -26,21 +26,24 @@ impl<B> IdleBody<B>
 where
     B: HttpBody<Data = Bytes, Error: Display> + Send + Unpin + 'static,
 {
-    /// Wraps what comes in; a message without a body stays without one.
-    pub fn wrap(incoming: B, limit: Duration) -> Body {
-        Self::of(incoming, limit, false)
+    /// Wraps what comes in from a caller; a message without a body stays without one. One whose length is declared comes with
+    /// `least` bytes a second at least (see [`Pause::with_least`]); one of unknown length may be a stream that has nothing to
+    /// say for now.
+    pub fn wrap(incoming: B, limit: Duration, least: u64) -> Body {
+        let least = if incoming.size_hint().exact().is_some() { least } else { 0 };
+        Self::of(incoming, Pause::with_least(limit, least), false)
     }
 
     /// The same for the answer of a target.
     pub fn of_answer(incoming: B, limit: Duration) -> Body {
-        Self::of(incoming, limit, true)
+        Self::of(incoming, Pause::new(limit), true)
     }
 
-    fn of(incoming: B, limit: Duration, of_answer: bool) -> Body {
+    fn of(incoming: B, pause: Pause, of_answer: bool) -> Body {
         if incoming.is_end_stream() {
             return Body::empty();
         }
-        Body::stream(Self { incoming, pause: Pause::new(limit), ended: false, of_answer })
+        Body::stream(Self { incoming, pause, ended: false, of_answer })
     }
 }
 
@@ -57,7 +60,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(mut frame) => {
-                self.pause.stir();
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                self.pause.stir_by(data.map_or(0, |data| data.len() as u64));
                 if let Some(Ok(frame)) = &mut frame
                     && let Some(trailers) = frame.trailers_mut()
                 {
@@ -68,10 +72,10 @@ where
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))
             }
-            Poll::Pending => {
-                ready!(self.pause.poll(context));
-                Poll::Ready(Some(Err(BodyError::Idle)))
-            }
+            Poll::Pending => Poll::Ready(Some(Err(match ready!(self.pause.poll(context)) {
+                TooLong::Idle => BodyError::Idle,
+                TooLong::Slow => BodyError::Slow,
+            }))),
         }
     }
 

@@ -24,6 +24,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::body::Body as CallBody;
+use portcullis_core::budget::Budget;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::Directory;
@@ -271,7 +272,9 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
     Upstreams::new(
         upstream::Settings {
             guard: Guard::new(vec![Allow::Loopback], Vec::new()),
-            per_worker: 1,
+            per_target: 1,
+            tunnels: 1,
+            gathered: Budget::new(1 << 20),
             sockets: upstream::sockets::Sockets::new(8),
             names: upstream::names::Names::new(upstream::names::ResolveBy::System, 1, Duration::ZERO),
             queue_wait: second,

@@ -45,7 +45,7 @@ pub(super) fn serve(
     let body = if stream.is_end_stream() {
         Body::empty()
     } else {
-        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim, &watch), idle)
+        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim, &watch), idle, node.limits.body_rate)
     };
     let request = Request::from_parts(head, body);
     // Not an `async fn`, which would hold each of these twice.
@@ -183,7 +183,7 @@ async fn send(
                 Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
                     Poll::Ready(Err(Stop::Stalled))
                 }
-                Poll::Pending => pause.poll(context).map(|()| Err(Stop::Stalled)),
+                Poll::Pending => pause.poll(context).map(|_| Err(Stop::Stalled)),
             });
             room = awaited.await.map_err(|stop| (stop, data.len()))?;
             pause.stir();

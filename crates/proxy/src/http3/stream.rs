@@ -64,7 +64,7 @@ pub(super) async fn serve<C>(
         }
     }
     let idle = grpc::silence(&node.timeouts, &head);
-    let request = Request::from_parts(head, IdleBody::wrap(body, idle));
+    let request = Request::from_parts(head, IdleBody::wrap(body, idle, node.limits.body_rate));
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);
@@ -167,7 +167,7 @@ async fn taken(
         Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
             Poll::Ready(Err(Outcome::Stalled))
         }
-        Poll::Pending => pause.poll(context).map(|()| Err(Outcome::Stalled)),
+        Poll::Pending => pause.poll(context).map(|_| Err(Outcome::Stalled)),
     })
     .await?;
     pause.stir();

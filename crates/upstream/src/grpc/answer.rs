@@ -78,7 +78,7 @@ impl Answer {
             Some(BodyError::TooLarge { .. }) => {
                 self.end(Code::ResourceExhausted, "body_too_large", "a message is longer than it may be")
             }
-            Some(BodyError::Idle) => {
+            Some(BodyError::Idle | BodyError::Slow) => {
                 self.end(Code::DeadlineExceeded, "request_timeout", "the caller has been silent for too long")
             }
             Some(BodyError::Broken(_)) => {

@@ -26,8 +26,9 @@ use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
 use crate::attempt::{Class, Failed, Sent, in_time, is_idempotent, timed_out};
 use crate::bound;
-use crate::peer::{Peer, Spoken};
+use crate::peer::Peer;
 use crate::pool::Place;
+use crate::pool_key::Spoken;
 use crate::settings::Settings;
 
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
