@@ -6,7 +6,6 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -269,7 +268,6 @@ fn two_hundred_changes_under_load_fail_no_call() {
         })
         .collect();
 
-    let started = Instant::now();
     let mut ticked = 0;
     for number in 0..200 {
         let (weight, name) = (number % 7 + 1, format!("n{}", number % 11));
@@ -298,11 +296,9 @@ fn two_hundred_changes_under_load_fail_no_call() {
             ticked += 1;
         }
     }
-    let took = started.elapsed();
     stop.store(true, Ordering::Relaxed);
     load.into_iter().for_each(|caller| caller.join().expect("not one failed call"));
     assert!(calls.load(Ordering::Relaxed) > 200, "{} calls", calls.load(Ordering::Relaxed));
-    assert!(took.as_secs() < 20, "200 changes took {took:?}");
     drop(tick);
     let mut answer = Vec::new();
     let mut buffer = [0; 4_096];

@@ -79,7 +79,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(bash_completes(&["portcullis", "enr"]), ["enrolment"]);
     assert_eq!(bash_completes(&["portcullis", "client", "gra"]), ["grant"]);
     assert_eq!(bash_completes(&["portcullis", "check", "--sec"]), ["--security"]);
-    assert_eq!(bash_completes(&["portcullis", "serve", "--limits-bo"]), ["--limits-body-bytes"]);
+    assert_eq!(bash_completes(&["portcullis", "serve", "--limits-body-b"]), ["--limits-body-bytes"]);
     assert_eq!(bash_completes(&["portcullis", "check", "--fail-on", "cr"]), ["critical"]);
     assert!(bash_completes(&["portcullis", ""]).contains(&"serve".to_owned()));
 }

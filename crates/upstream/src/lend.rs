@@ -7,8 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempt::Failed;
 use crate::caller_id::CallerId;
 use crate::connect::{Opened, connect};
+use crate::freshness::Wanted;
 use crate::peer::Peer;
-use crate::pool::{self, Found, Lease, Opening, Search, Slot, Wanted, look};
+use crate::pool::{self, Found, Lease, Opening, Search, Slot, look};
 use crate::pool_key::PoolKey;
 use crate::settings::Settings;
 

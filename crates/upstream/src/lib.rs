@@ -15,6 +15,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod exchange;
 pub mod forward;
+pub mod freshness;
 pub mod gather;
 pub mod grpc;
 pub mod guard;

@@ -2,7 +2,7 @@
 //! again, and ones in HTTP/2 that many calls share. How many there may be, on all workers, and who is next where all are in
 //! use, is known to the [capacity](crate::capacity) of the target.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::attempt::Failed;
 use crate::caller_id::CallerId;
 use crate::capacity::{self, Asked, Holder, Permit, PoolMark, QUEUE, Rooms, Turn};
 use crate::connection::Connection;
+use crate::freshness::Wanted;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use crate::peer::Peer;
 use crate::pool_key::{Hashed, PoolKey, Spoken};
@@ -23,8 +24,6 @@ use crate::sockets::Socket;
 
 thread_local! {
     static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool, BuildHasherDefault<Hashed>>> = RefCell::default();
-    /// What the next connection in HTTP/2 is numbered.
-    static NEXT: Cell<u64> = const { Cell::new(1) };
     /// Takes demands for idle connections. Of each pool there is one at most.
     static DEMANDS: RefCell<Option<mpsc::UnboundedSender<Arc<PoolMark>>>> = const { RefCell::new(None) };
 }
@@ -295,27 +294,6 @@ pub enum Lease {
     },
     /// A place on a connection in HTTP/2.
     Place(Place),
-}
-
-/// Which connections will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Any.
-    Any,
-    /// One that was opened after [`now`] gave this.
-    OpenedSince(u64),
-}
-
-/// A mark in the order in which connections are opened.
-pub fn now() -> Wanted {
-    Wanted::OpenedSince(NEXT.get())
-}
-
-/// The number of a new connection in HTTP/2.
-pub fn number() -> u64 {
-    let number = NEXT.get();
-    NEXT.set(number + 1);
-    number
 }
 
 /// What there is for a call.

@@ -14,10 +14,10 @@ use crate::balance::Tried;
 use crate::caller_id::CallerId;
 use crate::cluster::Members;
 use crate::forward::{begin, no_tunnel, pass_back, settled};
+use crate::freshness::{self, Wanted};
 use crate::http1::Answered;
 use crate::lend::lend;
 use crate::member::Member;
-use crate::pool::{self, Wanted};
 use crate::settings::{Forwarding, Settings};
 
 /// The most requests one target gets for one call. It gets another only if it has not answered the former.
@@ -159,7 +159,7 @@ impl<'m> Attempts<'m> {
             _ if !is_there => Next::Nowhere,
             Again::Here if has_room => Next::Here(member),
             Again::Afresh if has_room && !self.may_have_acted => {
-                (self.may_have_acted, self.wanted) = (true, pool::now());
+                (self.may_have_acted, self.wanted) = (true, freshness::now());
                 Next::Here(member)
             }
             _ if self.may_have_acted => Next::Nowhere,

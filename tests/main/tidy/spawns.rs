@@ -15,7 +15,11 @@ const ALONE: [(&str, usize, &str); 17] = [
     ("crates/upstream/src/http2/mod.rs", 1, "a connection to a target"),
     ("crates/upstream/src/names/mod.rs", 1, "a lookup of a name"),
     ("crates/upstream/src/names/system.rs", 1, "the thread of a lookup"),
-    ("crates/upstream/src/pool.rs", 1, "a connection to a target that comes to rest"),
+    (
+        "crates/upstream/src/pool.rs",
+        2,
+        "idle connections for other workers, and a connection to a target that comes to rest",
+    ),
     ("crates/upstream/src/switched.rs", 2, "one tunnel, and its end"),
     ("crates/proxy/src/worker.rs", 1, "a connection of a caller"),
     ("src/app/jobs.rs", 1, "a job of one call"),

@@ -19,6 +19,7 @@ use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep};
 
+use crate::freshness;
 use crate::noting::{Noted, Noting};
 use crate::pool::{self, Slot};
 use crate::settings::Settings;
@@ -74,7 +75,7 @@ pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Sh
             (None, None) => Silent::Other("it has closed the connection".to_owned()),
         });
     }
-    let number = pool::number();
+    let number = freshness::number();
     let shared = Shared::new(sender, Arc::clone(&noted), number);
     tokio::spawn(async move {
         let widened = |more| pool::widen(slot.key(), more);
