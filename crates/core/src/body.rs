@@ -186,6 +186,11 @@ impl Body {
         Self(Kind::Stream(Box::new(Source { passed: 0, expected, hooks: Hooks::default(), stream })))
     }
 
+    /// What these looks bring, until one brings nothing; how long it is nobody knows.
+    pub fn from_poll(look: impl FnMut(&mut Context<'_>) -> Polled + Send + Unpin + 'static) -> Self {
+        Self::stream(Looks(look))
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         match &self.0 {
@@ -331,6 +336,18 @@ impl HttpBody for Piece {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// A stream of what each look brings.
+struct Looks<F>(F);
+
+impl<F: FnMut(&mut Context<'_>) -> Polled + Unpin> HttpBody for Looks<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        (self.0)(context)
     }
 }
 

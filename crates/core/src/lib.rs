@@ -14,6 +14,7 @@ pub mod capture;
 pub mod dialect;
 pub mod digits;
 pub mod directory;
+pub mod escapes;
 pub mod fields;
 pub mod fresh;
 #[cfg(test)]

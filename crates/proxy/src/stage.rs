@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use tokio::sync::watch;
+
 thread_local! {
     static DRAINING: Cell<bool> = const { Cell::new(false) };
 }
@@ -22,6 +24,14 @@ pub enum Stage {
 /// Whether this worker is being emptied.
 pub fn is_draining() -> bool {
     DRAINING.get()
+}
+
+/// The next stage that is reached. Where nobody is there to say it, that is the end.
+pub(crate) async fn reached(stage: &mut watch::Receiver<Stage>) -> Stage {
+    match stage.changed().await {
+        Ok(()) => *stage.borrow_and_update(),
+        Err(_) => Stage::Stopping,
+    }
 }
 
 /// This worker is being emptied from now on.

@@ -105,14 +105,11 @@ async fn accept(node: &Arc<Node>, listener: Listener, admission: &Arc<Admission>
     loop {
         tokio::select! {
             biased;
-            changed = stage.changed() => {
-                if changed.is_err() || *stage.borrow() >= Stage::Closing {
-                    break;
-                }
-                if *stage.borrow() == Stage::Draining {
-                    stage::drain();
-                }
-            }
+            reached = stage::reached(&mut stage) => match reached {
+                Stage::Serving => {}
+                Stage::Draining => stage::drain(),
+                Stage::Closing | Stage::Stopping => break,
+            },
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => take(node, admission, stream, peer, tls),
                 Err(error) => {

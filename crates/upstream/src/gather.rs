@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::{Body, BodyError};
+use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::Call;
 use tokio::time::sleep;
@@ -100,10 +100,7 @@ impl HttpBody for Begun {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
@@ -157,7 +154,7 @@ mod tests {
         type Data = Bytes;
         type Error = BodyError;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
             let Some(frame) = self.frames.pop_front() else {
                 return if self.left == 0 { Poll::Ready(None) } else { Poll::Pending };
             };

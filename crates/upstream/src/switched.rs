@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::UPGRADE;
-use http_body::{Body as HttpBody, Frame};
+use http_body::Frame;
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use portcullis_core::body::{Body, BodyError};
+use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Response, Upgrade};
 use portcullis_wire::fields::lists_token;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
@@ -50,7 +50,8 @@ pub async fn tunnel(
     let held = Arc::new(held);
     let sending = tokio::spawn(send(upgrade.from_caller, to_target, Arc::clone(&held))).abort_handle();
     let buffer = vec![0; PIECE].into_boxed_slice();
-    Ok(answer.map(|_| Body::stream(FromTarget { from_target, buffer, sending, _held: held })))
+    let mut coming = FromTarget { from_target, buffer, sending, _held: held };
+    Ok(answer.map(|_| Body::from_poll(move |context| coming.poll(context))))
 }
 
 /// From the caller to the target, until there is nothing more.
@@ -91,17 +92,10 @@ impl Drop for FromTarget {
     }
 }
 
-impl HttpBody for FromTarget {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { from_target, buffer, .. } = &mut *self;
-        let mut read = ReadBuf::new(buffer);
-        let polled: io::Result<()> = ready!(Pin::new(from_target).poll_read(context, &mut read));
+impl FromTarget {
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        let mut read = ReadBuf::new(&mut self.buffer);
+        let polled: io::Result<()> = ready!(Pin::new(&mut self.from_target).poll_read(context, &mut read));
         Poll::Ready(match polled {
             Ok(()) if read.filled().is_empty() => None,
             Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(read.filled())))),

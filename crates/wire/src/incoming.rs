@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::{Body, BodyError};
+use http_body::{Body as HttpBody, SizeHint};
+use portcullis_core::body::{Body, BodyError, Polled};
 
 use crate::fields::strip_answer_trailers;
 use crate::pause::{Pause, TooLong};
@@ -54,10 +54,7 @@ where
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(mut frame) => {
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());

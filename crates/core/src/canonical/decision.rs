@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::iter;
 
-use super::{hex_digit, push_escape};
+use super::push_escape;
+use crate::escapes::first_escape;
 
 /// A path as decisions are made on it: canonical, with every escape of a `pchar` decoded. A [`Path`](super::Path) makes it,
 /// and nothing else does; what decides by paths takes this type, and so never the spelling of a caller.
@@ -96,8 +97,7 @@ fn escapes(text: &str) -> (Vec<u8>, &str) {
 }
 
 fn escape(text: &str) -> Option<(u8, &str)> {
-    let [b'%', high, low, ..] = text.as_bytes() else { return None };
-    Some((hex_digit(*high)? << 4 | hex_digit(*low)?, &text[3..]))
+    Some((first_escape(text.as_bytes())?, &text[3..]))
 }
 
 fn push_folded(out: &mut String, bytes: &[u8]) {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DOUBTFUL, DecisionPath, FOREIGN, KINDS, SLASH, hex_digit, is_unreserved, push_escape, stands_for_itself};
+use super::{DOUBTFUL, DecisionPath, FOREIGN, KINDS, SLASH, is_unreserved, push_escape, stands_for_itself};
+use crate::escapes::hex_value;
 use crate::refusal::Refusal;
 
 /// A canonical path: begins with `/`, has no dot segment, no `//`, no control, no backslash.
@@ -134,7 +135,7 @@ impl Path {
         let mut rest = self.forwarded.bytes();
         while let Some(byte) = rest.next() {
             let digits =
-                |rest: &mut std::str::Bytes<'_>| Some(hex_digit(rest.next()?)? << 4 | hex_digit(rest.next()?)?);
+                |rest: &mut std::str::Bytes<'_>| Some(hex_value(rest.next()?)? << 4 | hex_value(rest.next()?)?);
             bytes.push(if byte == b'%' { digits(&mut rest).unwrap_or(byte) } else { byte });
         }
         std::str::from_utf8(&bytes).is_ok()
@@ -189,7 +190,7 @@ impl Segment {
         let mut last = 0;
         while let Some(byte) = bytes.next() {
             let (byte, escaped) = if byte == b'%' {
-                let digits = (bytes.next().and_then(hex_digit), bytes.next().and_then(hex_digit));
+                let digits = (bytes.next().and_then(hex_value), bytes.next().and_then(hex_value));
                 let (Some(high), Some(low)) = digits else {
                     return Err(Refusal::malformed("bad_escape", "'%' is followed by two hex digits"));
                 };

@@ -1,7 +1,8 @@
 //! Regular expressions over paths, as their authors read them: what a path has in escapes alone may be written as it is, and
 //! what it has as it is in escapes.
 
-use super::{DecisionPath, hex_digit, push_escape, stands_for_itself};
+use super::{DecisionPath, push_escape, stands_for_itself};
+use crate::escapes::first_escape;
 
 /// A regular expression that matches in the decision form what its author reads in it, or what is wrong with it.
 ///
@@ -148,8 +149,7 @@ fn member(text: &str) -> Result<(String, &str), String> {
 }
 
 fn escape(text: &str) -> Option<(u8, &str)> {
-    let [b'%', high, low, ..] = text.as_bytes() else { return None };
-    Some((hex_digit(*high)? << 4 | hex_digit(*low)?, &text[3..]))
+    Some((first_escape(text.as_bytes())?, &text[3..]))
 }
 
 #[cfg(test)]

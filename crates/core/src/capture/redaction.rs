@@ -7,6 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue};
 
 use crate::audit::is_secret;
+use crate::escapes::form_decoded;
 use crate::spellings::is_same;
 
 /// What stands where something was taken out.
@@ -162,26 +163,7 @@ fn has_user_info(text: &str) -> bool {
 
 /// Percent-encoding and `+` undone; what is wrongly encoded stays.
 fn decoded(text: &[u8]) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        match (text[at], digit(text.get(at + 1)), digit(text.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                at += 3;
-            }
-            (b'+', ..) => {
-                bytes.push(b' ');
-                at += 1;
-            }
-            (byte, ..) => {
-                bytes.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&form_decoded(text).collect::<Vec<_>>()).into_owned()
 }
 
 #[cfg(test)]

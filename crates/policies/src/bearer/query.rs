@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use portcullis_core::call::Call;
+use portcullis_core::escapes;
 
 /// The parameter.
 const PARAMETER: &[u8] = b"access_token";
@@ -41,24 +42,9 @@ fn value(pair: &[u8]) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// The text without its escapes (RFC 3986 section 2.1); what is no escape stands for itself.
+/// The text without its escapes.
 fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let byte = if *first == b'%' { after.get(..2).and_then(hex_byte) } else { None };
-        plain.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    Cow::Owned(plain)
-}
-
-fn hex_byte(digits: &[u8]) -> Option<u8> {
-    let digit = |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(0)? << 4 | digit(1)?)
+    if text.contains(&b'%') { Cow::Owned(escapes::decoded(text).collect()) } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use h3::server::RequestStream;
 use http::HeaderMap;
 use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::BodyError;
+use portcullis_core::body::{BodyError, Polled};
 use portcullis_wire::left::Left;
 
 use crate::connection::Watch;
@@ -106,10 +106,7 @@ impl<S: RecvStream + Unpin> HttpBody for FromStream<S> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         if let Some(interim) = self.waiting.take() {
             interim.go_ahead();
         }

@@ -26,7 +26,7 @@ use crate::connections;
 use crate::door::Sender;
 use crate::limits::Limits;
 use crate::node::Node;
-use crate::stage::Stage;
+use crate::stage::{self, Stage};
 use crate::tls::Termination;
 use guard::Guarded;
 
@@ -72,8 +72,8 @@ pub(crate) async fn accept(
     loop {
         tokio::select! {
             biased;
-            changed = stage.changed() => {
-                if changed.is_err() || *stage.borrow() >= Stage::Closing {
+            reached = stage::reached(&mut stage) => {
+                if reached >= Stage::Closing {
                     break;
                 }
             }

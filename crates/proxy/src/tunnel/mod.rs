@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Version};
-use http_body::{Body as HttpBody, Frame};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
 use portcullis_core::body::{Body, BodyError};
@@ -70,28 +70,16 @@ pub struct Wish {
 impl Wish {
     /// The caller's end, and the body that brings what it will send.
     pub fn new() -> (Self, Body) {
-        let (pieces, arriving) = mpsc::channel(PIECES);
-        (Self { pieces }, Body::stream(Arriving(arriving)))
+        let (pieces, mut arriving) = mpsc::channel(PIECES);
+        let look = move |context: &mut Context<'_>| {
+            arriving.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        };
+        (Self { pieces }, Body::from_poll(look))
     }
 
     /// The tunnel, once the switch was granted; `to_caller` is what the service sends.
     pub fn granted(self, to_caller: Body, is_websocket: bool) -> Tunnel {
         Tunnel { wish: self, to_caller, is_websocket }
-    }
-}
-
-/// What a caller sends through a tunnel, piece by piece.
-struct Arriving(mpsc::Receiver<Bytes>);
-
-impl HttpBody for Arriving {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 

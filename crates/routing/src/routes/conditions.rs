@@ -2,6 +2,7 @@
 
 use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis_core::escapes::form_decoded;
 use portcullis_core::fields::is_never_seen;
 use portcullis_core::model::{Match, Problem};
 use portcullis_core::spellings::{is_misspelled, is_plain};
@@ -188,7 +189,7 @@ struct Written<'a>(&'a [u8]);
 
 impl Written<'_> {
     fn is(&self, text: &str) -> bool {
-        decoded(self.0).eq(text.bytes())
+        form_decoded(self.0).eq(text.bytes())
     }
 }
 
@@ -197,23 +198,6 @@ fn values_of<'a>(query: Option<&'a [u8]>, name: &str) -> impl Iterator<Item = Wr
     query.unwrap_or_default().split(|byte| *byte == b'&').filter_map(move |pair| {
         let mut parts = pair.splitn(2, |byte| *byte == b'=').map(Written);
         parts.next()?.is(name).then(|| parts.next().unwrap_or(Written(&[])))
-    })
-}
-
-/// What a name or value in a query stands for. A `%` that begins no escape stands for itself.
-fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        if let [b'%', high, low, behind @ ..] = rest
-            && let (Some(high), Some(low)) = (digit(high), digit(low))
-        {
-            rest = behind;
-            return Some(high << 4 | low);
-        }
-        let (first, behind) = rest.split_first()?;
-        rest = behind;
-        Some(if *first == b'+' { b' ' } else { *first })
     })
 }
 
