@@ -23,6 +23,7 @@ mod fuzzing;
 pub mod grpc;
 pub mod jobs;
 pub mod memory;
+pub mod message;
 pub mod metrics;
 pub mod model;
 pub mod network;
