@@ -1,9 +1,9 @@
 //! The addresses of the gateway: taken, or passed in by whoever has started the process.
 
+use portcullis_core::message::FieldValue;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
-use http::HeaderValue;
 use portcullis_proxy::listen::{self, Listener};
 use portcullis_proxy::redirect::Redirect;
 
@@ -68,8 +68,8 @@ pub(super) fn redirect(config: &Config, tls: SocketAddr) -> Redirect {
 }
 
 /// `Alt-Svc` for those who could come over HTTP/3 (RFC 7838 section 3), for a day.
-pub(super) fn alternative(config: &Config, tls: SocketAddr) -> anyhow::Result<HeaderValue> {
-    Ok(HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", public_port(config, tls)))?)
+pub(super) fn alternative(config: &Config, tls: SocketAddr) -> anyhow::Result<FieldValue> {
+    Ok(FieldValue::try_from(format!("h3=\":{}\"; ma=86400", public_port(config, tls)))?)
 }
 
 fn public_port(config: &Config, tls: SocketAddr) -> u16 {

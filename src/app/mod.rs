@@ -23,11 +23,11 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use http::HeaderValue;
 use portcullis_admin::{AdminState, Registrar};
 use portcullis_core::audit::Link;
 use portcullis_core::call::hex;
 use portcullis_core::jobs::Jobs;
+use portcullis_core::message::FieldValue;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::policy::Step;
 use portcullis_core::ports::{Clock, Expect, Kind, Objects, Registry, Row, SystemClock, Upkeep, Write};
@@ -152,7 +152,7 @@ impl Gateway {
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
             body_limit: config.limits.body_bytes,
         });
-        let pseudonym = HeaderValue::from_str(&format!("portcullis-{}", &master.id()[..8]))?;
+        let pseudonym = FieldValue::of(&format!("portcullis-{}", &master.id()[..8]))?;
         let own = [data_addr, tls_addr, Some(admin_addr)].into_iter().flatten().collect();
         let shares = shares(&descriptors, &config);
         let settings = upstream_settings(&config, &pseudonym, own, shares.services, shares.lookups);
@@ -177,7 +177,7 @@ impl Gateway {
             proxy_protocol: config.proxy_protocol,
             tls,
             challenges: obtaining.as_ref().map(|obtaining| Arc::clone(&obtaining.challenges)),
-            strict_transport: config.strict_transport().map(HeaderValue::try_from).transpose()?,
+            strict_transport: config.strict_transport().map(FieldValue::try_from).transpose()?,
             alternative: tls_addr.filter(|_| config.tls.http3).map(|tls| alternative(&config, tls)).transpose()?,
             redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
             log: counters.calls.before(Arc::clone(&log) as _),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{Clock, SystemClock};
 use portcullis_policies::Parts;
 use portcullis_proxy::tls::ClientCertificates;
@@ -23,7 +23,7 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         ..Parts::for_dry_run(issuer, Arc::clone(&clock)).await?
     };
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
-    let pseudonym = HeaderValue::from_static("portcullis");
+    let pseudonym = FieldValue::from_static("portcullis");
     let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX, 1), clock);
     Ok(DryRun::new(Arc::new(parts), upstreams))
 }

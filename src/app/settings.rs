@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use http::HeaderValue;
 use portcullis_admin::{ChangeRate, RegistrationBounds};
 use portcullis_core::budget::Budget;
+use portcullis_core::message::FieldValue;
 use portcullis_core::model::DefaultRoutes;
 use portcullis_identity::LockoutSettings;
 use portcullis_proxy::limits::{Limits, Timeouts};
@@ -100,7 +100,7 @@ pub(super) fn timeouts(config: &Config) -> Timeouts {
 
 pub(super) fn upstream_settings(
     config: &Config,
-    pseudonym: &HeaderValue,
+    pseudonym: &FieldValue,
     own: Vec<SocketAddr>,
     sockets: usize,
     lookups: usize,

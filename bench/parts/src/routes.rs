@@ -4,9 +4,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method};
+use http::Method;
 use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
+use portcullis_core::message::{FieldMap, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_routing::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
@@ -41,7 +42,7 @@ fn table(services: usize) -> Routes {
 
 /// Finds one of so many services.
 pub(crate) fn find(services: usize) -> Part {
-    let (routes, headers) = (table(services), HeaderMap::new());
+    let (routes, headers) = (table(services), FieldMap::new());
     let host = Host::parse(b"api.example.com:8443").expect("a host");
     let path = Path::parse("/service-7/v1/items/7").expect("a path");
     Box::new(move || {
@@ -49,7 +50,7 @@ pub(crate) fn find(services: usize) -> Part {
             host: black_box(&host),
             path: black_box(path.decision()),
             method: &Method::GET,
-            headers: &headers,
+            headers: headers.fields(),
             query: None,
             announced: false,
             in_any_case: false,

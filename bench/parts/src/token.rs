@@ -4,12 +4,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Uri, Version};
+use http::{Uri, Version};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::memory::ManualClock;
+use portcullis_core::message::names::AUTHORIZATION;
+use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::model::{Client, Label, Service, ServiceId};
 use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
@@ -59,7 +60,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
         client: client.clone(),
         created_at: 0,
         expires_at: u64::MAX,
-        user_json: HeaderValue::from_static("e30="),
+        user_json: FieldValue::from_static("e30="),
     };
     parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));
     Arc::new(Parts { token_memory: 1 << 20, ..parts })
@@ -68,7 +69,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
 fn call(authorization: &str) -> Call {
     let record = log::record("/orders/v1/items/7");
     let path = Path::parse(&record.path).expect("a path");
-    let value = HeaderValue::from_str(authorization).expect("a value");
+    let value = FieldValue::of(authorization).expect("a value");
     Call::new(
         record.request_id.clone(),
         Peer {
@@ -84,7 +85,7 @@ fn call(authorization: &str) -> Call {
             query: None,
             host: Host::parse(b"gate").expect("a host"),
             version: Version::HTTP_11,
-            headers: HeaderMap::from_iter([(AUTHORIZATION, value)]),
+            fields: FieldMap::from_iter([(AUTHORIZATION, value)]),
             body: Body::empty(),
         },
         RawRequest { target: Uri::from_static("/"), removed: Vec::new() },

@@ -199,7 +199,7 @@ pub(crate) fn finish(mut response: Response, id: &RequestId) -> Response {
         write(&mut response, error, id);
     }
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id.header());
+    headers.insert(REQUEST_ID, id.header().into());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::message::names::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::model::{Name, ServiceId};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
@@ -99,17 +100,14 @@ impl Endpoint for RegisterEndpoint {
 
 /// The hash of the token in `Authorization`.
 fn shown_token(call: &Call) -> Result<KeyHash, Refusal> {
-    let mut values = call.request.headers.get_all(AUTHORIZATION).iter();
-    let missing = Refusal::MissingCredential(Credential::Enrolment);
-    let Some(value) = values.next() else { return Err(missing) };
-    if values.next().is_some() {
-        return Err(Refusal::invalid(Credential::Enrolment, "several Authorization fields"));
-    }
-    value.to_str().ok().and_then(bearer).map(hash_key).ok_or(missing)
+    let shown = call.request.fields().only(AUTHORIZATION);
+    let shown = shown.map_err(|_| Refusal::invalid(Credential::Enrolment, "several Authorization fields"))?;
+    let token = shown.and_then(|value| bearer(value.text()?));
+    token.map(hash_key).ok_or(Refusal::MissingCredential(Credential::Enrolment))
 }
 
 async fn read_body(call: &mut Call) -> Result<Vec<u8>, Refusal> {
-    if !is_json(&call.request.headers) {
+    if !is_json(call.request.fields()) {
         return Err(Refusal::UnsupportedMediaType);
     }
     let mut bytes = Vec::new();
@@ -163,7 +161,7 @@ fn refuse(error: ChangeError) -> Refusal {
 /// Too many changes, in the fields that calls are told about their limits in.
 fn limit(LimitReached { limit, rate, retry_after }: LimitReached) -> Refusal {
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-    let value = |text: String| HeaderValue::try_from(text).map_err(|error| Refusal::internal(error.to_string()));
+    let value = |text: String| FieldValue::try_from(text).map_err(|error| Refusal::internal(error.to_string()));
     let policy = value(format!("\"{limit}\";q={};w=60", rate.per_minute));
     match (policy, value(format!("\"{limit}\";r=0;t={seconds}"))) {
         (Ok(policy), Ok(state)) => Refusal::TooManyRequests {
@@ -189,8 +187,8 @@ fn reply(id: &ServiceId, registered: Registered) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(&reply).map_err(|error| Refusal::internal(error.to_string()))?;
     let mut response = Response::new(Body::full(body));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut headers = response.fields_mut();
+    headers.set(CONTENT_TYPE, FieldValue::from_static("application/json"));
+    headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
     Ok(response)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portcullis_core::message::names::CONTENT_TYPE;
+use portcullis_core::message::{Fields, HasFields};
 use portcullis_core::model::Problem;
 use serde::de::DeserializeOwned;
 
@@ -87,9 +88,9 @@ impl Names {
 }
 
 /// Whether a body may be read as JSON by what its sender calls it; one that is called nothing may.
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
-    let essence = value.to_str().unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+pub(crate) fn is_json(fields: Fields<'_>) -> bool {
+    let Some(value) = fields.get(CONTENT_TYPE) else { return true };
+    let essence = value.text().unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
@@ -120,7 +121,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError
 async fn collect(request: Request) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = collect_within(body, BODY_LIMIT).await?;
-    if !bytes.is_empty() && !is_json(&parts.headers) {
+    if !bytes.is_empty() && !is_json(parts.fields()) {
         let detail = "expected 'Content-Type: application/json'";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
@@ -164,6 +165,8 @@ fn source(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::message::FieldMap;
+
     use super::*;
     use serde::Deserialize;
 
@@ -211,10 +214,10 @@ mod tests {
             ("application/x-www-form-urlencoded", false),
             ("", false),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, value.parse().expect("a value"));
-            assert_eq!(is_json(&headers), fine, "{value}");
+            let mut fields = FieldMap::new();
+            fields.set(CONTENT_TYPE, value.parse().expect("a value"));
+            assert_eq!(is_json(fields.fields()), fine, "{value}");
         }
-        assert!(is_json(&HeaderMap::new()));
+        assert!(is_json(FieldMap::new().fields()));
     }
 }

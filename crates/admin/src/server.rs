@@ -129,7 +129,7 @@ impl Connection {
                 // Whoever has no place any more is about to be sent away.
                 let Some(under_way) = place.begin() else { return std::future::pending().await };
                 let mut response: Response<Body> = answering.await?;
-                response.headers_mut().entry(DATE).or_insert_with(|| date::of(clock.now()));
+                response.headers_mut().entry(DATE).or_insert_with(|| date::of(clock.now()).into());
                 // It is under way until all of it has been written.
                 Ok::<_, std::convert::Infallible>(response.map(|body| {
                     body.map_frame(move |frame| {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
 use crate::body::Body;
 pub use crate::body::Response;
@@ -17,6 +16,8 @@ pub use crate::dialect::Dialect;
 pub use crate::digits::hex;
 pub use crate::directory::KeyHolder;
 use crate::grpc::{Code, GrpcCall};
+use crate::message::names::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use crate::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields};
 use crate::model::{PathOptions, ServiceId};
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
@@ -78,7 +79,7 @@ pub struct Request {
     /// The HTTP version it came in.
     pub version: Version,
     /// The header fields, without hop-by-hop fields and without identity fields from outside.
-    pub headers: HeaderMap,
+    pub fields: FieldMap,
     /// The body.
     pub body: Body,
 }
@@ -87,12 +88,23 @@ impl Request {
     /// The method of the call that a browser announces with this request, if it is a preflight (the CORS protocol of the
     /// Fetch standard).
     pub fn announced_method(&self) -> Option<Method> {
-        if self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
+        if self.method != Method::OPTIONS || !self.fields().has(ORIGIN) {
             return None;
         }
-        let mut announced = self.headers.get_all(ACCESS_CONTROL_REQUEST_METHOD).into_iter();
-        let (Some(method), None) = (announced.next(), announced.next()) else { return None };
+        let method = self.fields().only(ACCESS_CONTROL_REQUEST_METHOD).ok()??;
         Method::from_bytes(method.as_bytes()).ok()
+    }
+}
+
+impl HasFields for Request {
+    #[inline]
+    fn fields(&self) -> Fields<'_> {
+        self.fields.fields()
+    }
+
+    #[inline]
+    fn fields_mut(&mut self) -> FieldsMut<'_> {
+        self.fields.fields_mut()
     }
 }
 
@@ -102,7 +114,7 @@ pub struct RawRequest {
     /// The request target.
     pub target: Uri,
     /// Fields that were removed on the way to canonical form.
-    pub removed: Vec<(HeaderName, HeaderValue)>,
+    pub removed: Vec<(FieldName, FieldValue)>,
 }
 
 /// A wish to go on in another protocol over what has been the connection of a request (RFC 9110 section 7.8). If the
@@ -110,7 +122,7 @@ pub struct RawRequest {
 #[derive(Debug)]
 pub struct Upgrade {
     /// The protocols that are wished for, as sent.
-    pub protocols: HeaderValue,
+    pub protocols: FieldValue,
     /// What the caller sends after the switch.
     pub from_caller: Body,
 }
@@ -118,7 +130,7 @@ pub struct Upgrade {
 /// Takes what a service says before its answer: what the caller may look for meanwhile (RFC 8297).
 pub trait Hints: Send + Sync {
     /// Passes the fields of one `103 Early Hints` on to the caller.
-    fn hint(&self, fields: &HeaderMap);
+    fn hint(&self, fields: Fields<'_>);
 }
 
 /// What of a call may go on for long before it is answered: the request's body.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
-
 use crate::directory::{ClientEntry, KeyHolder};
+use crate::message::FieldValue;
 use crate::ties::Ties;
 
 /// The user behind a token, as backends are told.
@@ -13,7 +12,7 @@ pub struct UserFacts {
     /// The user name.
     pub name: Arc<str>,
     /// base64 of the compact JSON of the user's information: `X-User-Json`.
-    pub user_json: HeaderValue,
+    pub user_json: FieldValue,
 }
 
 /// A client of another issuer, as a verified token names it. None of this gateway's own has such a name.
@@ -22,7 +21,7 @@ pub struct ForeignClient {
     /// Issuer and id, written `issuer#id`; two that differ in either have different names.
     pub name: Arc<str>,
     /// The same as `X-App-Id` carries it.
-    pub app_id: HeaderValue,
+    pub app_id: FieldValue,
 }
 
 /// Who is calling, as far as credentials have shown it.

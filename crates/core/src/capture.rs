@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Share;
+use crate::message::names::{CONTENT_ENCODING, CONTENT_TYPE};
+use crate::message::{FieldName, FieldValue, Fields, Name, Value};
 use crate::model::ServiceId;
 
 mod content;
@@ -31,18 +31,18 @@ pub struct Copied {
     /// Whether it came to its end.
     pub complete: bool,
     /// What it is called.
-    pub kind: Option<HeaderValue>,
+    pub kind: Option<FieldValue>,
     /// Whether it has a content coding, so that nobody here can read it.
     pub coded: bool,
 }
 
 impl Copied {
     /// Nothing yet of a body with these fields.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let identity = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    pub fn of(headers: Fields<'_>) -> Self {
+        let identity = |value: Value<'_>| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
         Self {
-            kind: headers.get(CONTENT_TYPE).cloned(),
-            coded: !headers.get_all(CONTENT_ENCODING).iter().all(identity),
+            kind: headers.get(CONTENT_TYPE).map(Value::to_owned),
+            coded: !headers.all(CONTENT_ENCODING).all(identity),
             ..Self::default()
         }
     }
@@ -52,7 +52,7 @@ impl Copied {
 #[derive(Default)]
 pub struct Message {
     /// The fields, where they are wanted.
-    pub headers: Option<Vec<(HeaderName, HeaderValue)>>,
+    pub headers: Option<Vec<(FieldName, FieldValue)>>,
     /// Whether there were more fields than the cap allows.
     pub headers_cut: bool,
     /// The body, where it is wanted.
@@ -61,11 +61,7 @@ pub struct Message {
 
 impl Message {
     /// Copies fields as long as their lines fit into so many bytes. Returns the bytes that they have.
-    pub fn copy_headers<'a>(
-        &mut self,
-        fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-        cap: usize,
-    ) -> usize {
+    pub fn copy_headers<'a>(&mut self, fields: impl Iterator<Item = (Name<'a>, Value<'a>)>, cap: usize) -> usize {
         let (mut kept, mut bytes) = (Vec::new(), 0);
         for (name, value) in fields {
             // A line has `: ` and a line end beside what it says.
@@ -75,7 +71,7 @@ impl Message {
                 break;
             }
             bytes += line;
-            kept.push((name.clone(), value.clone()));
+            kept.push((name.to_owned(), value.to_owned()));
         }
         self.headers = Some(kept);
         bytes
@@ -123,8 +119,8 @@ impl Exchange {
     pub fn shown(&self) -> Capture {
         let message = |message: &Message| CapturedMessage {
             headers: message.headers.as_ref().map(|headers| {
-                let shown = |(name, value): &(HeaderName, HeaderValue)| {
-                    (name.as_str().to_owned(), self.redaction.header(name, value))
+                let shown = |(name, value): &(FieldName, FieldValue)| {
+                    (name.as_str().to_owned(), self.redaction.header(name, value.value()))
                 };
                 headers.iter().map(shown).collect()
             }),
@@ -220,11 +216,11 @@ mod tests {
 
     #[test]
     fn fields_are_copied_in_whole_lines() {
-        let name = HeaderName::from_static("x-ab");
-        let value = HeaderValue::from_static("12");
+        let name = FieldName::from_static("x-ab");
+        let value = FieldValue::from_static("12");
         for (cap, kept) in [(9, 0), (10, 1), (19, 1), (20, 2)] {
             let mut message = Message::default();
-            let bytes = message.copy_headers([(&name, &value), (&name, &value)].into_iter(), cap);
+            let bytes = message.copy_headers([(name.name(), value.value()); 2].into_iter(), cap);
             assert_eq!((bytes, message.headers.map(|it| it.len())), (kept * 10, Some(kept)), "{cap}");
             assert_eq!(message.headers_cut, kept < 2, "{cap}");
         }

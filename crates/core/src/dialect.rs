@@ -2,14 +2,16 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use crate::body::{Body, Response};
 use crate::canonical::DecisionPath;
-use crate::fields::{RATELIMIT, RATELIMIT_POLICY};
 use crate::grpc;
+use crate::message::names::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RATELIMIT, RATELIMIT_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use crate::message::{FieldMap, FieldValue, HasFields};
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
@@ -63,24 +65,24 @@ impl Dialect {
     pub fn write(self, refusal: &Refusal, id: &RequestId) -> Response {
         let facts = refusal.facts();
         let mut status = facts.status;
-        let mut fields = HeaderMap::new();
+        let mut fields = FieldMap::new();
         if self.is_grpc() {
             status = StatusCode::OK;
             fields = grpc::code::refused(&facts);
         }
         let (content_type, body) = match self {
-            Self::Grpc => (HeaderValue::from_static("application/grpc"), Ok(Vec::new())),
+            Self::Grpc => (FieldValue::from_static("application/grpc"), Ok(Vec::new())),
             Self::GrpcWeb => {
-                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
-                (HeaderValue::from_static("application/grpc-web+proto"), Ok(frame.into()))
+                let frame = grpc::web_trailers(std::mem::take(&mut fields).fields());
+                (FieldValue::from_static("application/grpc-web+proto"), Ok(frame.into()))
             }
             Self::GrpcWebText => {
-                let frame = grpc::web_trailers(&std::mem::take(&mut fields));
+                let frame = grpc::web_trailers(std::mem::take(&mut fields).fields());
                 let text = STANDARD.encode(frame).into_bytes();
-                (HeaderValue::from_static("application/grpc-web-text+proto"), Ok(text))
+                (FieldValue::from_static("application/grpc-web-text+proto"), Ok(text))
             }
             Self::Http => (
-                HeaderValue::from_static("application/problem+json"),
+                FieldValue::from_static("application/problem+json"),
                 serde_json::to_vec(&ProblemDetails {
                     kind: format!("urn:portcullis:problem:{}", facts.code),
                     title: facts.title,
@@ -91,7 +93,7 @@ impl Dialect {
                 }),
             ),
             Self::OAuth => (
-                HeaderValue::from_static("application/json"),
+                FieldValue::from_static("application/json"),
                 serde_json::to_vec(&OAuthError {
                     error: oauth_error(refusal),
                     error_description: &facts.detail,
@@ -102,22 +104,22 @@ impl Dialect {
         };
         let mut response = Response::new(Body::full(body.unwrap_or_default()));
         *response.status_mut() = status;
-        *response.headers_mut() = fields;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut headers = response.fields_mut();
+        headers.replace(fields);
+        headers.set(CONTENT_TYPE, content_type);
+        headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
         if let Some(challenge) = facts.challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.set(WWW_AUTHENTICATE, FieldValue::from_static(challenge));
         }
         if let Some(allow) = facts.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+            headers.set(ALLOW, FieldValue::from_static(allow));
         }
         if let Some(seconds) = facts.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            headers.set(RETRY_AFTER, FieldValue::from(seconds));
         }
         if let Some(limits) = facts.limits {
-            headers.insert(RATELIMIT_POLICY, limits.policy.clone());
-            headers.insert(RATELIMIT, limits.state.clone());
+            headers.set(RATELIMIT_POLICY, limits.policy.clone());
+            headers.set(RATELIMIT, limits.state.clone());
         }
         response
     }

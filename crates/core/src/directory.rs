@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
+use crate::message::FieldValue;
 use crate::model::{Client, Label, Name, ServiceId};
 use crate::table::Table;
 
@@ -68,14 +68,14 @@ pub struct ClientEntry {
     /// What it may call.
     pub client: Client,
     /// Its access key (or its name, if it has none) as `X-App-Id` carries it.
-    pub app_id: HeaderValue,
+    pub app_id: FieldValue,
 }
 
 impl ClientEntry {
     /// Prepares a declared client.
     pub fn new(name: Label, client: Client) -> Self {
         let shown = client.access_key.as_deref().unwrap_or(name.as_str());
-        let app_id = HeaderValue::from_str(shown).unwrap_or(HeaderValue::from_static(""));
+        let app_id = FieldValue::of(shown).unwrap_or(FieldValue::from_static(""));
         Self { name, client, app_id }
     }
 

@@ -4,20 +4,12 @@
 //! Names compare by a normal form: letters in lower case, and every character that is neither letter nor digit read as
 //! `-`. CGI, WSGI, Rack and PHP hand `X-User-Json`, `X_User_Json` and `X.User.Json` to an application as one.
 
-use http::HeaderName;
-use http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
-
-/// What the limits of a call admit (draft-ietf-httpapi-ratelimit-headers).
-pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// What is left of the limits of a call.
-pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 /// Fields that speak about one connection (RFC 9110 section 7.6.1), or that the framing writes anew.
-pub static HOP_BY_HOP: [HeaderName; 8] =
+pub static HOP_BY_HOP: [FieldName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+
+/// Fields of a request in which a caller shows who it is.
+pub static CREDENTIALS: [FieldName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, X_API_KEY, X_AUTH_TOKEN];
 
 /// What a field is that is not just the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +55,12 @@ enum Entry {
 
 use Entry::{Begins, Is};
 use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
+
+use crate::message::FieldName;
+use crate::message::names::{
+    AUTHORIZATION, CONNECTION, COOKIE, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, PROXY_CONNECTION, TE,
+    TRANSFER_ENCODING, UPGRADE, X_API_KEY, X_AUTH_TOKEN,
+};
 
 /// What a field is by its name, in any case and spelling; none is the caller's own.
 ///

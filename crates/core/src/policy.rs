@@ -10,9 +10,9 @@
 //! ```
 //! use std::sync::Arc;
 //! use async_trait::async_trait;
-//! use http::HeaderValue;
 //! use portcullis_core::body::Body;
 //! use portcullis_core::call::{Call, Response, RouteFacts};
+//! use portcullis_core::message::{FieldName, FieldValue, HasFields};
 //! use portcullis_core::policy::{Check, Endpoint, Next, Pipeline, Policy, Step};
 //! use portcullis_core::refusal::Refusal;
 //!
@@ -24,13 +24,15 @@
 //!     }
 //! }
 //!
+//! const X_SIGNED: FieldName = FieldName::from_static("x-signed");
+//!
 //! struct Signed;
 //!
 //! #[async_trait]
 //! impl Policy for Signed {
 //!     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
 //!         let mut response = next.run(call).await;
-//!         response.headers_mut().insert("x-signed", HeaderValue::from_static("yes"));
+//!         response.fields_mut().set(X_SIGNED, FieldValue::from_static("yes"));
 //!         Ok(response)
 //!     }
 //! }
@@ -49,7 +51,8 @@
 //! # use std::pin::pin;
 //! # use std::task::{Context, Poll, Waker};
 //! # use std::time::{Instant, SystemTime};
-//! # use http::{HeaderMap, Method, Uri, Version};
+//! # use http::{Method, Uri, Version};
+//! # use portcullis_core::message::FieldMap;
 //! # use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
 //! # use portcullis_core::canonical::{Host, Path};
 //! # use portcullis_core::ports::AccessLog;
@@ -61,8 +64,8 @@
 //! #     let path = Path::root();
 //! #     let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), client_ip, method.clone(), path.shared());
 //! #     let peer = Peer { socket: (client_ip, 4711).into(), client_ip, shared: false, scheme: "http", certificate: None };
-//! #     let (version, headers, body) = (Version::HTTP_11, HeaderMap::new(), Body::empty());
-//! #     let request = Request { method, path, query: None, host: Host::unnamed(), version, headers, body };
+//! #     let (version, fields, body) = (Version::HTTP_11, FieldMap::new(), Body::empty());
+//! #     let request = Request { method, path, query: None, host: Host::unnamed(), version, fields, body };
 //! #     let raw = RawRequest { target: Uri::from_static("/"), removed: Vec::new() };
 //! #     Call::new(id, peer, request, raw, Dialect::Http, OpenRecord::new(record, Instant::now(), Arc::new(NoLog)))
 //! # }
@@ -75,9 +78,9 @@
 //! # }
 //!
 //! let response = run(&pipeline, Method::GET);
-//! assert_eq!((response.status().as_u16(), &response.headers()["x-signed"]), (200, &HeaderValue::from_static("yes")));
+//! assert_eq!((response.status().as_u16(), response.fields().text(X_SIGNED)), (200, Some("yes")));
 //! let response = run(&pipeline, Method::POST);
-//! assert_eq!((response.status().as_u16(), &response.headers()["x-signed"]), (405, &HeaderValue::from_static("yes")));
+//! assert_eq!((response.status().as_u16(), response.fields().text(X_SIGNED)), (405, Some("yes")));
 //! ```
 
 use std::fmt;

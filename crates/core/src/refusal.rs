@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::body::BodyError;
+use crate::message::FieldValue;
 
 /// What a caller did not show, or showed wrongly. One per `WWW-Authenticate` challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,9 +164,9 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitFields {
     /// `RateLimit-Policy`: what is admitted.
-    pub policy: HeaderValue,
+    pub policy: FieldValue,
     /// `RateLimit`: what is left of it.
-    pub state: HeaderValue,
+    pub state: FieldValue,
 }
 
 /// What a refusal says: the same for every dialect.

@@ -1,24 +1,24 @@
 //! The id of a call, by which its record, its answer and what backends are told of it belong together.
 
 use bytes::Bytes;
-use http::HeaderValue;
 
 use crate::digits::put_hex;
+use crate::message::{FieldValue, Value};
 
 /// The id of a call: 16 random bytes, written as 32 hex digits, or what a trusted caller sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
-    text: HeaderValue,
+    text: FieldValue,
     /// Whether it is 32 hex digits in lower case for certain.
     is_hex: bool,
 }
 
 impl RequestId {
     /// Takes over an id, if it is one of 1 to 128 printable ASCII characters without spaces.
-    pub fn from_header(value: &HeaderValue) -> Option<Self> {
+    pub fn from_header(value: Value<'_>) -> Option<Self> {
         let text = value.as_bytes();
         let fine = (1..=128).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
-        fine.then(|| Self { text: value.clone(), is_hex: false })
+        fine.then(|| Self { text: value.to_owned(), is_hex: false })
     }
 
     /// Makes an id out of 16 random bytes.
@@ -26,19 +26,19 @@ impl RequestId {
         let mut text = [0; 32];
         put_hex(&mut text, &random);
         // One piece of memory for the text and for those who share it.
-        let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        let shared = FieldValue::from_shared(Bytes::from_owner(text));
         let is_hex = shared.is_ok();
-        Self { text: shared.unwrap_or(HeaderValue::from_static("-")), is_hex }
+        Self { text: shared.unwrap_or(FieldValue::from_static("-")), is_hex }
     }
 
     /// The id as a header value.
-    pub fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> FieldValue {
         self.text.clone()
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        self.text.to_str().unwrap_or("-")
+        self.text.text().unwrap_or("-")
     }
 
     /// The id as the trace of a call is named after it (W3C Trace Context): 32 hex digits in lower case. None if it is none.

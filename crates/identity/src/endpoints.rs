@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::message::names::{CACHE_CONTROL, CONTENT_TYPE, X_API_KEY};
+use portcullis_core::message::{FieldValue, HasFields, Several};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_core::secret::Secret;
@@ -53,14 +54,13 @@ impl TokenEndpoint {
 /// The client a session belongs to, and the key that shows it: that of `X-API-Key`, else the built-in one. A service's key
 /// speaks for no client.
 fn through(directory: &Directory, call: &Call) -> Result<Through, Refusal> {
-    let mut keys = call.request.headers.get_all("x-api-key").iter();
-    let (key, holder) = match (keys.next(), keys.next()) {
-        (None, _) => (None, None),
-        (Some(key), None) => {
-            let key = hash_key(key.to_str().map_err(|_| unknown_key())?);
+    let (key, holder) = match call.request.fields().only(X_API_KEY) {
+        Ok(None) => (None, None),
+        Ok(Some(key)) => {
+            let key = hash_key(key.text().ok_or_else(unknown_key)?);
             (Some(key), Some(directory.read(|entries| entries.holder(&key)).ok_or_else(unknown_key)?))
         }
-        (Some(_), Some(_)) => return Err(Refusal::invalid(Credential::ApiKey, "more than one API key")),
+        Err(Several) => return Err(Refusal::invalid(Credential::ApiKey, "more than one API key")),
     };
     let client = match holder {
         Some(KeyHolder::Client(client)) => client.name.clone(),
@@ -146,7 +146,7 @@ impl Endpoint for RevokeEndpoint {
         jobs::run(&self.jobs, revoked).await??;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.fields_mut().set(CACHE_CONTROL, FieldValue::from_static("no-store"));
         Ok(response)
     }
 }
@@ -219,17 +219,17 @@ fn tokens(call: &mut Call, reply: &TokenReply) -> Result<Response, Refusal> {
         serde_json::to_vec(reply).map_err(|_| Refusal::internal("a token answer cannot be written as JSON"))?,
     );
     let mut response = Response::new(Body::full(Bytes::copy_from_slice(&body)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut headers = response.fields_mut();
+    headers.set(CONTENT_TYPE, FieldValue::from_static("application/json"));
+    headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
     Ok(response)
 }
 
 fn public(content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Body::full(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    let mut headers = response.fields_mut();
+    headers.set(CONTENT_TYPE, FieldValue::from_static(content_type));
+    headers.set(CACHE_CONTROL, FieldValue::from_static("public, max-age=300"));
     response
 }
 

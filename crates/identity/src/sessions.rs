@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use portcullis_core::message::FieldValue;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Clock, Commit, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
 use quick_cache::Weighter;
@@ -47,7 +47,7 @@ pub struct LiveSession {
     /// When it ends unless it is refreshed before, in Unix milliseconds.
     pub expires_at: u64,
     /// base64 of the compact JSON of the user's information, in ASCII: `X-User-Json`.
-    pub user_json: HeaderValue,
+    pub user_json: FieldValue,
 }
 
 impl From<&Session> for LiveSession {
@@ -65,7 +65,7 @@ impl From<&Session> for LiveSession {
 
 /// Compact JSON as `X-User-Json` carries it: standard base64 with padding over JSON whose every character beyond
 /// ASCII is written `\uXXXX`, so that a backend decodes it right whatever it takes for the encoding.
-pub fn user_json_header(compact: &str) -> HeaderValue {
+pub fn user_json_header(compact: &str) -> FieldValue {
     let mut ascii = String::with_capacity(compact.len());
     // Beyond ASCII there are only characters inside of strings, where the escape means the same.
     for character in compact.chars() {
@@ -77,7 +77,7 @@ pub fn user_json_header(compact: &str) -> HeaderValue {
             ascii.push_str(&format!("\\u{unit:04x}"));
         }
     }
-    HeaderValue::try_from(STANDARD.encode(ascii)).expect("base64 is made of header characters")
+    FieldValue::try_from(STANDARD.encode(ascii)).expect("base64 is made of header characters")
 }
 
 /// A session as it was when it was read.
@@ -496,6 +496,6 @@ mod tests {
                 [ascii, compact].map(|text| serde_json::from_str::<serde_json::Value>(text).expect("JSON"));
             assert_eq!(decoded, plain);
         }
-        assert_eq!(user_json_header("{}").to_str().expect("ASCII"), "e30=");
+        assert_eq!(user_json_header("{}").text().expect("ASCII"), "e30=");
     }
 }

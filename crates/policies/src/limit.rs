@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
 use portcullis_core::fields::known;
+use portcullis_core::message::FieldName;
 use portcullis_core::model::{Name, Problem};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -108,7 +108,7 @@ pub(crate) enum Part {
     /// The canonical path.
     Path,
     /// The value of a field that stands once.
-    Header(HeaderName),
+    Header(FieldName),
     /// The client, or the service whose key it is.
     Client,
     /// The user.
@@ -287,7 +287,7 @@ mod tests {
         ]}));
         assert_eq!((two[0].cost, two[1].window), (2, 86_400));
         assert_eq!(Some(two[0].pace), Pace::new(100, 60, 20));
-        assert_eq!(two[0].key, [Part::User, Part::Header(HeaderName::from_static("x-tenant"))]);
+        assert_eq!(two[0].key, [Part::User, Part::Header(FieldName::from_static("x-tenant"))]);
         assert_eq!(read(json!({"limits": []})).len(), 0);
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
 use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::canonical::DecisionPath;
-use portcullis_core::fields::{RATELIMIT, RATELIMIT_POLICY};
+use portcullis_core::message::names::{RATELIMIT, RATELIMIT_POLICY};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::network;
 use portcullis_core::policy::{Next, Policy, Step};
@@ -35,7 +35,7 @@ pub(crate) fn build(site: &Site<'_>, place: &Place, value: Option<&Value>) -> Re
 
 struct Limiting {
     limits: Vec<Limit>,
-    policy: HeaderValue,
+    policy: FieldValue,
     limiters: Arc<Limiters>,
     clock: Arc<dyn Clock>,
 }
@@ -46,8 +46,8 @@ impl Policy for Limiting {
         let state = self.hold(call)?;
         let mut response = next.run(call).await;
         // Beside what the target, or another policy of limits, says of its own.
-        response.headers_mut().append(RATELIMIT_POLICY, self.policy.clone());
-        response.headers_mut().append(RATELIMIT, state);
+        response.fields_mut().add(RATELIMIT_POLICY, self.policy.clone());
+        response.fields_mut().add(RATELIMIT, state);
         Ok(response)
     }
 }
@@ -55,13 +55,13 @@ impl Policy for Limiting {
 impl Limiting {
     fn new(limits: Vec<Limit>, limiters: &Arc<Limiters>, clock: &Arc<dyn Clock>) -> Self {
         let items = limits.iter().map(|limit| format!("\"{}\";q={};w={}", limit.name, limit.rate, limit.window));
-        let policy = HeaderValue::try_from(items.collect::<Vec<_>>().join(", "));
+        let policy = FieldValue::try_from(items.collect::<Vec<_>>().join(", "));
         let policy = policy.expect("names of limits have letters, digits, '-' and '_' alone");
         Self { limits, policy, limiters: Arc::clone(limiters), clock: Arc::clone(clock) }
     }
 
     /// Takes from every limit, or from none. Of a call that is only tried nothing is taken.
-    fn hold(&self, call: &Call) -> Result<HeaderValue, Refusal> {
+    fn hold(&self, call: &Call) -> Result<FieldValue, Refusal> {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let mut taken: [Option<(Key, Verdict)>; limit::MOST] = [None; limit::MOST];
         let mut state = Vec::with_capacity(self.limits.len() * 40);
@@ -79,7 +79,7 @@ impl Limiting {
             }
             *slot = call.trial.is_none().then_some((key, verdict));
         }
-        let state = HeaderValue::from_maybe_shared(Bytes::from(state));
+        let state = FieldValue::from_shared(Bytes::from(state));
         let state = state.map_err(|_| Refusal::internal("a limit's name that is no text"))?;
         let Some((limit, wait)) = refused else { return Ok(state) };
         for (key, verdict) in taken.iter().flatten() {
@@ -124,7 +124,7 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
         Part::Path => push_path(text, call),
         Part::Header(name) => {
             // In every spelling: services read them as the same.
-            let mut values = spellings::values(&call.request.headers, name);
+            let mut values = spellings::values(call.request.fields(), name);
             let (Some(value), None) = (values.next(), values.next()) else { return false };
             text.push(3, value.as_bytes());
         }
@@ -177,6 +177,7 @@ mod tests {
     use portcullis_core::call::UserFacts;
     use portcullis_core::directory::KeyHash;
     use portcullis_core::memory::ManualClock;
+    use portcullis_core::message::FieldName;
     use serde_json::json;
 
     const LATE: Place = Place { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
@@ -203,8 +204,8 @@ mod tests {
         walk(step, &mut call, &[]).await.0.status().as_u16()
     }
 
-    fn field<'a>(response: &'a Response, name: &str) -> Vec<&'a str> {
-        response.headers().get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
+    fn field<'a>(response: &'a Response, name: &'static str) -> Vec<&'a str> {
+        response.fields().all(FieldName::from_static(name)).map(|value| value.text().expect("text")).collect()
     }
 
     #[tokio::test]
@@ -289,7 +290,7 @@ mod tests {
         let mut call = call("GET", "/", fields);
         call.caller = client.map(caller).unwrap_or_default();
         call.caller.token_subject = subject.map(Into::into);
-        let json = HeaderValue::from_static("e30=");
+        let json = FieldValue::from_static("e30=");
         call.caller.user = user.map(|name| UserFacts { name: name.into(), user_json: json });
         call
     }

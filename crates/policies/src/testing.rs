@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, Method, Uri, Version};
+use http::{Method, Uri, Version};
 use portcullis_core::body::Body;
 use portcullis_core::call::{
     Call, Caller, Dialect, ForeignClient, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
 };
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::ClientEntry;
+use portcullis_core::message::{FieldMap, FieldName, HasFields};
 use portcullis_core::model::Client;
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use portcullis_core::ports::AccessLog;
@@ -25,9 +26,9 @@ impl AccessLog for Nowhere {
 
 /// A call from 192.0.2.1 of nobody known, with a path that becomes canonical as at the door.
 pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
-    let mut headers = HeaderMap::new();
+    let mut headers = FieldMap::new();
     for (name, value) in fields {
-        headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+        headers.add(name.parse::<FieldName>().expect("a name"), value.parse().expect("a value"));
     }
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let path = Path::parse(path).expect("a path");
@@ -49,7 +50,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
             query: None,
             host: Host::parse(b"gate").expect("a host"),
             version: Version::HTTP_11,
-            headers,
+            fields: headers,
             body: Body::empty(),
         },
         RawRequest { target: Uri::from_static("/"), removed: Vec::new() },
@@ -78,22 +79,22 @@ pub(crate) fn caller(name: &str) -> Caller {
 
 /// Walks a call through one step, before an endpoint that answers with these fields. Tells the answer, and the
 /// request's fields as the endpoint saw them, if it was reached.
-pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) -> (Response, Option<HeaderMap>) {
-    struct Answers(HeaderMap, Arc<Mutex<Option<HeaderMap>>>);
+pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) -> (Response, Option<FieldMap>) {
+    struct Answers(FieldMap, Arc<Mutex<Option<FieldMap>>>);
 
     #[async_trait]
     impl Endpoint for Answers {
         async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
-            *self.1.lock().expect("not poisoned") = Some(call.request.headers.clone());
+            *self.1.lock().expect("not poisoned") = Some(call.request.fields.clone());
             let mut response = Response::new(Body::empty());
-            *response.headers_mut() = self.0.clone();
+            response.fields_mut().replace(self.0.clone());
             Ok(response)
         }
     }
 
-    let mut fields = HeaderMap::new();
+    let mut fields = FieldMap::new();
     for (name, value) in answer {
-        fields.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+        fields.add(name.parse::<FieldName>().expect("a name"), value.parse().expect("a value"));
     }
     let seen = Arc::default();
     let facts = Arc::new(RouteFacts { name: "test".into(), ..RouteFacts::default() });

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::HeaderValue;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, ClientCertificate, Response, RouteFacts, Ties, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyOwner};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
+use portcullis_core::message::FieldValue;
 use portcullis_core::model::{Client, Label, Service, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::ports::{Captures, SessionId};
@@ -141,7 +141,7 @@ impl Bench {
             client: shop.clone(),
             created_at: 0,
             expires_at: u64::MAX,
-            user_json: HeaderValue::from_static("e30="),
+            user_json: FieldValue::from_static("e30="),
         };
         parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));
         let claims = parts.tokens.claims_for(&user, &shop, SESSION, Duration::from_secs(300));
@@ -204,7 +204,7 @@ async fn a_trial_of_any_kind_leaves_no_trace() {
     for kind in KINDS {
         let bench = Bench::of(kind).await;
         let before = bench.traces();
-        let user = UserFacts { name: "ada".into(), user_json: HeaderValue::from_static("e30=") };
+        let user = UserFacts { name: "ada".into(), user_json: FieldValue::from_static("e30=") };
         let believed = Trial::of(Some(Arc::clone(&bench.client)), Some(user), Some(Arc::clone(&bench.client)));
         for (trial, shown) in [(Trial::default(), true), (Trial::default(), true), (believed, false)] {
             let mut call = if shown { bench.call() } else { testing::call("GET", "/orders/v1/7", &[]) };

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::message::names::{CACHE_CONTROL, CONTENT_TYPE};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -74,9 +75,9 @@ impl Endpoint for Proof {
         call.route = None;
         call.record.note(|record| (record.service, record.version) = (None, None));
         let mut response = Response::new(Body::full(answer.as_bytes().to_vec()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut headers = response.fields_mut();
+        headers.set(CONTENT_TYPE, FieldValue::from_static("application/octet-stream"));
+        headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
         Ok(response)
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
 use portcullis_core::call::Hints;
+use portcullis_core::message::Fields;
 use portcullis_wire::tie::End;
 
 use crate::expansion::Expansion;
@@ -286,7 +286,7 @@ impl Watch {
 
 /// What the service of the call under way over HTTP/1.1 hints at. Whoever drives the connection has its waker here.
 impl Hints for Watch {
-    fn hint(&self, fields: &HeaderMap) {
+    fn hint(&self, fields: Fields<'_>) {
         if self.tells.load(Relaxed) {
             self.interim.hint(fields);
             self.waker.wake();
@@ -346,6 +346,9 @@ pub enum Ending {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::message::names::LINK;
+    use portcullis_core::message::{FieldMap, FieldValue, HasFields};
+
     use super::*;
     use futures_util::FutureExt;
 
@@ -387,16 +390,16 @@ mod tests {
     #[test]
     fn what_is_hinted_at_after_the_answer_is_not_told() {
         let watch = Watch::new(1_000);
-        let mut fields = HeaderMap::new();
-        fields.insert(http::header::LINK, http::HeaderValue::from_static("</a>"));
-        watch.hint(&fields);
+        let mut fields = FieldMap::new();
+        fields.set(LINK, FieldValue::from_static("</a>"));
+        watch.hint(fields.fields());
         assert!(watch.take_interim().is_none(), "nobody is to be told anything yet");
         watch.tell_through();
-        watch.hint(&fields);
+        watch.hint(fields.fields());
         assert!(watch.take_interim().is_some());
         assert!(watch.take_interim().is_none());
         assert_eq!(watch.has_told().now_or_never(), Some(()));
-        watch.hint(&fields);
+        watch.hint(fields.fields());
         assert!(watch.take_interim().is_none());
     }
 

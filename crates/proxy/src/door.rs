@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
+use http::{Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::fresh;
+use portcullis_core::message::names::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA, X_REQUEST_ID};
+use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields, Value};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_wire::fields::{X_REQUEST_ID, strip_request};
+use portcullis_wire::fields::strip_request;
 use portcullis_wire::trace;
 
 use crate::forwarded::{Origin, Scheme, speaks_for_others};
@@ -48,13 +49,13 @@ impl Sender {
 pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Box<Call>, Option<Refusal>) {
     let (started, time) = (Instant::now(), node.clock.now());
     let request::Parts { method, uri, version, mut headers, .. } = head;
-    let read = read(node, &method, &uri, version, &headers);
-    join_cookies(version, &mut headers);
-    let grpc = grpc::enter(&method, version, &headers, started);
+    let read = read(node, &method, &uri, version, headers.fields());
+    join_cookies(version, headers.fields_mut());
+    let grpc = grpc::enter(&method, version, headers.fields(), started);
     let Sender { address: socket, is_proxy: trusted, tls, certificate } = sender;
-    let removed = strip_request(&mut headers, trusted);
+    let removed = strip_request(headers.fields_mut(), trusted);
     if trusted {
-        trace::keep_one(&mut headers);
+        trace::keep_one(headers.fields_mut());
     }
 
     let peer = socket.ip().to_canonical();
@@ -62,8 +63,9 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let client_ip = origin.client;
     let shared = if trusted { origin.cut || node.trusts(client_ip) } else { speaks_for_others(peer, &removed) };
     let https = origin.scheme.map_or(tls, |scheme| scheme == Scheme::Https);
-    let from_proxy =
-        |name: HeaderName| removed.iter().filter(move |(found, _)| trusted && *found == name).map(|(_, value)| value);
+    let from_proxy = |name: FieldName| {
+        removed.iter().filter(move |(found, _)| trusted && *found == name).map(|(_, value)| value.value())
+    };
     let id = from_proxy(X_REQUEST_ID).next().and_then(RequestId::from_header).unwrap_or_else(fresh_id);
 
     let (path, host, refusal) = match read {
@@ -87,7 +89,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
     let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
     let host = host.unwrap_or_else(Host::unnamed);
-    let request = Request { method, path, query, host, version, headers, body };
+    let request = Request { method, path, query, host, version, fields: headers.into(), body };
     let record = OpenRecord::new(record, started, Arc::clone(&node.log));
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
@@ -108,7 +110,7 @@ fn no_longer_certified() -> Refusal {
 /// What one look at all fields of a request shows of those that the door asks about.
 #[derive(Default)]
 struct Seen<'a> {
-    host: Option<&'a HeaderValue>,
+    host: Option<Value<'a>>,
     hosts: usize,
     lengths: usize,
     codings: usize,
@@ -118,20 +120,20 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(headers: &'a HeaderMap, own: &[u8]) -> Self {
+    fn of(headers: Fields<'a>, own: &[u8]) -> Self {
         let mut seen = Self::default();
-        for (name, value) in headers {
-            if *name == HOST {
+        for (name, value) in headers.iter() {
+            if name == HOST {
                 seen.host = Some(value);
                 seen.hosts += 1;
-            } else if *name == CONTENT_LENGTH {
+            } else if name == CONTENT_LENGTH {
                 seen.lengths += 1;
-            } else if *name == TRANSFER_ENCODING {
+            } else if name == TRANSFER_ENCODING {
                 seen.codings += 1;
                 seen.has_other_coding |= !value.as_bytes().eq_ignore_ascii_case(b"chunked");
-            } else if *name == EXPECT {
+            } else if name == EXPECT {
                 seen.expects_other |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-            } else if *name == VIA {
+            } else if name == VIA {
                 seen.was_here |= value.as_bytes().windows(own.len()).any(|part| part == own);
             }
         }
@@ -145,7 +147,7 @@ fn read(
     method: &Method,
     uri: &Uri,
     version: Version,
-    headers: &HeaderMap,
+    headers: Fields<'_>,
 ) -> Result<(Option<Path>, Option<Host>), Refusal> {
     // A tunnel is not what this is for, and TRACE would show the caller what only the backend is told.
     if matches!(*method, Method::CONNECT | Method::TRACE) {
@@ -172,7 +174,7 @@ fn read(
     }
     // RFC 9113 section 8.2.1, RFC 9114 section 4.2. In HTTP/1.1 the same stands beside a value and is none of it: a service
     // would get another value than that which was decided on.
-    if version >= Version::HTTP_2 && headers.values().any(is_padded) {
+    if version >= Version::HTTP_2 && headers.iter().any(|(_, value)| is_padded(value)) {
         return Err(Refusal::malformed("bad_field", "the value of a field neither begins nor ends with white space"));
     }
     if seen.has_other_coding || seen.codings > 1 {
@@ -191,19 +193,19 @@ fn read(
 }
 
 /// Whether a value begins or ends with white space.
-pub fn is_padded(value: &HeaderValue) -> bool {
+pub fn is_padded(value: Value<'_>) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// Over HTTP/2 a caller may send each cookie in a field of its own; to HTTP/1.1 it is one (RFC 9113 section 8.2.3).
-fn join_cookies(version: Version, headers: &mut HeaderMap) {
-    if version < Version::HTTP_2 || headers.get_all(COOKIE).into_iter().nth(1).is_none() {
+fn join_cookies(version: Version, mut headers: FieldsMut<'_>) {
+    if version < Version::HTTP_2 || headers.view().all(COOKIE).nth(1).is_none() {
         return;
     }
-    let crumbs: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
+    let crumbs: Vec<_> = headers.view().all(COOKIE).map(Value::as_bytes).collect();
+    if let Ok(joined) = FieldValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.set(COOKIE, joined);
     }
 }
 
@@ -246,8 +248,8 @@ pub fn ends_connection(refusal: &Refusal) -> bool {
 
 /// Whether the connection must be closed after the answer because of how the request was framed: a length and
 /// a coding together can be an attempt to smuggle (RFC 9112 section 6.1).
-pub fn is_framed_twice(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+pub fn is_framed_twice(headers: Fields<'_>) -> bool {
+    headers.has(TRANSFER_ENCODING) && headers.has(CONTENT_LENGTH)
 }
 
 fn printable(raw: &str) -> Arc<str> {
@@ -263,22 +265,23 @@ fn fresh_id() -> RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::message::FieldMap;
 
     #[test]
     fn fuzz_cookies() {
         let seeds = ["a=1\nb=2; c=3", "a=\"x;y\"\n\n;", "session=a; session=b\ntheme=dark", "=\n=\n="];
         crate::fuzzing::run("cookies", &seeds, |input| {
             let crumbs: Vec<_> = input.split(|byte| *byte == b'\n').collect();
-            let mut headers = HeaderMap::new();
+            let mut headers = FieldMap::new();
             for crumb in &crumbs {
-                headers.append(COOKIE, HeaderValue::from_bytes(crumb).ok()?);
+                headers.add(COOKIE, FieldValue::from_bytes(crumb).ok()?);
             }
             let mut as_sent = headers.clone();
-            join_cookies(Version::HTTP_11, &mut as_sent);
+            join_cookies(Version::HTTP_11, as_sent.fields_mut());
             assert_eq!(as_sent, headers, "over HTTP/1.1 they stay as they came");
-            join_cookies(Version::HTTP_2, &mut headers);
+            join_cookies(Version::HTTP_2, headers.fields_mut());
             // One field, in which nothing is lost, added or moved.
-            let joined: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+            let joined: Vec<_> = headers.fields().all(COOKIE).map(Value::as_bytes).collect();
             assert_eq!(joined, [crumbs.join(&b"; "[..])]);
             Some((crumbs.len().min(8), joined[0].len().min(40)))
         });

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use http::header::{ALT_SVC, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Hints, Response, Upgrade};
+use portcullis_core::message::names::{ALT_SVC, CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, X_REQUEST_ID};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::metrics::Slot;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
@@ -16,7 +17,6 @@ use portcullis_routing::refusing::refusing;
 use portcullis_routing::routes::{Leads, Wanted};
 use portcullis_routing::snapshot;
 use portcullis_wire::clock;
-use portcullis_wire::fields::X_REQUEST_ID;
 use portcullis_wire::tie::{self, Tie};
 
 use crate::challenges;
@@ -109,10 +109,10 @@ impl Walk {
 /// spoken there (RFC 7838).
 fn tell_of_tls(node: &Node, over_tls: bool, response: &mut Response) {
     if let Some(policy) = node.strict_transport.as_ref().filter(|_| over_tls) {
-        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+        response.fields_mut().set(STRICT_TRANSPORT_SECURITY, policy.clone());
     }
     if let Some(alternative) = node.alternative.as_ref().filter(|_| over_tls) {
-        response.headers_mut().insert(ALT_SVC, alternative.clone());
+        response.fields_mut().set(ALT_SVC, alternative.clone());
     }
 }
 
@@ -163,13 +163,13 @@ impl Walk {
         // A body nobody has taken is not worth reading to its end after a refusal.
         let unread = !call.request.body.is_empty();
         let status = response.status();
-        let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, call.id.header());
+        let mut headers = response.fields_mut();
+        headers.set(X_REQUEST_ID, call.id.header());
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let is_http1 = call.request.version < Version::HTTP_2;
         let is_last = under_way.is_to_be_last() || stage::is_draining();
         if is_http1 && !switches && (closes || unread || received.is_under_way() || is_last) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.set(CONNECTION, FieldValue::from_static("close"));
             under_way.is_last();
         }
         // There is no use for these any more while what is recorded waits for the end.
@@ -193,7 +193,7 @@ impl Walk {
             // The length stays in the head; the bytes do not follow (RFC 9110 section 9.3.2).
             let length = response.body().size_hint().exact().filter(|length| *length > 0);
             if let Some(length) = length {
-                response.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+                response.fields_mut().set_if_absent(CONTENT_LENGTH, || FieldValue::from(length));
             }
         }
         let held = tie.clone().filter(|_| streams);

@@ -6,9 +6,10 @@
 //! dynamic table of HTTP/2 has no room, HTTP/3 here has none), but one that does not obey is still understood. What this
 //! counts holds whatever the caller does.
 
+use portcullis_core::message::Fields;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 
 /// Bytes of fields that may come in no bytes at all: what a caller sends before it knows what it was told.
 pub const AHEAD: u64 = 64 << 10;
@@ -45,14 +46,14 @@ impl Expansion {
 }
 
 /// Bytes of the head of a request, as they would stand in HTTP/1.1.
-pub fn of_request(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
+pub fn of_request(method: &Method, uri: &Uri, headers: Fields<'_>) -> usize {
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     method.as_str().len() + target + authority + of_fields(headers)
 }
 
 /// Bytes of fields.
-pub fn of_fields(headers: &HeaderMap) -> usize {
+pub fn of_fields(headers: Fields<'_>) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 

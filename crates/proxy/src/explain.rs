@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, RouteFacts, UserFacts};
 use portcullis_core::directory::ClientEntry;
+use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::AccessLog;
@@ -171,41 +172,40 @@ fn request(question: &Question) -> Result<(Request<Body>, bool), Vec<Problem>> {
     let method = method.map_err(|_| problems.push(Problem::new("method", "expected a method, like GET"))).ok();
     let uri = question.url.parse::<Uri>().ok().filter(|uri| uri.path_and_query().is_some());
     let scheme = uri.as_ref().and_then(Uri::scheme);
-    let names_host = question.headers.iter().any(|(name, _)| HOST == *name.to_ascii_lowercase());
+    let names_host = question.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HOST.as_str()));
     if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) && !names_host || uri.is_none()
     {
         problems.push(Problem::new("url", "expected a path like '/orders/v1/7?full=1', or an absolute URL"));
     }
-    let mut headers = HeaderMap::new();
+    let mut headers = FieldMap::new();
     for (position, (name, value)) in question.headers.iter().enumerate() {
-        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(value)) => _ = headers.append(name, value),
+        match (FieldName::from_bytes(name.as_bytes()), FieldValue::from_bytes(value.as_bytes())) {
+            (Ok(name), Ok(value)) => headers.add(name, value),
             _ => problems.push(Problem::new(format!("headers[{position}]"), "expected the name and value of a field")),
         }
     }
     let (Some(method), Some(uri), true) = (method, uri, problems.is_empty()) else { return Err(problems) };
     if !names_host {
         let host = uri.authority().map_or("localhost", |authority| authority.as_str());
-        let host =
-            HeaderValue::from_str(host).map_err(|_| vec![Problem::new("url", "expected a host that is text")])?;
-        headers.insert(HOST, host);
+        let host = FieldValue::of(host).map_err(|_| vec![Problem::new("url", "expected a host that is text")])?;
+        headers.set(HOST, host);
     }
     let tls = uri.scheme() == Some(&Scheme::HTTPS);
     // A client that is given a URL sends its path; the authority goes into Host. Where that is given too, the URL
     // stands as a target in absolute form (RFC 9112 section 3.2.2).
     let uri = if names_host { uri } else { uri.path_and_query().cloned().map(Uri::from).unwrap_or_default() };
-    let mut request = Request::new(body(&headers));
+    let mut request = Request::new(body(headers.fields()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
+    request.fields_mut().replace(headers);
     Ok((request, tls))
 }
 
 /// A body as long as the fields say. Nobody reads it.
-fn body(headers: &HeaderMap) -> Body {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match (headers.contains_key(TRANSFER_ENCODING), length) {
+fn body(headers: Fields<'_>) -> Body {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.text()?.parse::<u64>().ok());
+    match (headers.has(TRANSFER_ENCODING), length) {
         (true, _) => Body::stream(Announced(None)),
         (false, Some(length)) if length > 0 => Body::stream(Announced(Some(length))),
         _ => Body::empty(),

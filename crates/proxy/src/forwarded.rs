@@ -7,9 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderName, HeaderValue};
 use portcullis_core::canonical::Host;
-use portcullis_wire::fields::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use portcullis_core::message::names::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use portcullis_core::message::{FieldName, FieldValue};
 
 /// Hops that are looked at. A longer chain goes in a circle, or is made up.
 const HOPS: usize = 32;
@@ -40,7 +40,7 @@ pub struct Origin {
 
 /// Whether a peer that is not trusted is a proxy all the same: it says that it speaks for somebody, and is not on the
 /// internet, where anybody could say so to gain by it.
-pub fn speaks_for_others(peer: IpAddr, removed: &[(HeaderName, HeaderValue)]) -> bool {
+pub fn speaks_for_others(peer: IpAddr, removed: &[(FieldName, FieldValue)]) -> bool {
     removed.iter().any(|(name, _)| *name == X_FORWARDED_FOR || *name == FORWARDED) && is_inside(peer)
 }
 
@@ -62,8 +62,8 @@ impl Origin {
     }
 
     /// What the fields of a call from a trusted peer say; `removed` are the fields that were taken away at the door.
-    pub fn told(peer: IpAddr, trusts: impl Fn(IpAddr) -> bool, removed: &[(HeaderName, HeaderValue)]) -> Self {
-        let lines = |wanted: HeaderName| {
+    pub fn told(peer: IpAddr, trusts: impl Fn(IpAddr) -> bool, removed: &[(FieldName, FieldValue)]) -> Self {
+        let lines = |wanted: FieldName| {
             let found = removed.iter().rev().filter(move |(name, _)| *name == wanted);
             found.map(|(_, value)| value.as_bytes())
         };
@@ -254,8 +254,8 @@ mod tests {
 
     fn told(lines: &[(&str, &[u8])]) -> Origin {
         let field = |(name, value): &(&str, &[u8])| {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            (name, HeaderValue::from_bytes(value).expect("a value"))
+            let name = FieldName::from_bytes(name.as_bytes()).expect("a name");
+            (name, FieldValue::from_bytes(value).expect("a value"))
         };
         Origin::told(PEER.parse().expect("an address"), trusts, &lines.iter().map(field).collect::<Vec<_>>())
     }
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn only_a_peer_inside_speaks_for_others_without_being_trusted() {
-        let field = |name| [(name, HeaderValue::from_static("for=203.0.113.9"))];
+        let field = |name| [(name, FieldValue::from_static("for=203.0.113.9"))];
         let speaks = |peer: &str, name| speaks_for_others(peer.parse().expect("an address"), &field(name));
         for peer in ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.0.1", "100.64.0.1", "::1"] {
             assert!(speaks(peer, X_FORWARDED_FOR) && speaks(peer, FORWARDED), "{peer}");
@@ -474,7 +474,7 @@ mod tests {
             ";;,,=\"",
         ];
         crate::fuzzing::run("forwarded", &seeds, |input| {
-            HeaderValue::from_bytes(input).ok()?;
+            FieldValue::from_bytes(input).ok()?;
             // Whatever a caller writes: whom the nearest proxy has named is who calls.
             for own in ["for=203.0.113.9", "by=_x;for=\"203.0.113.9:7\";x=\"a\\\"b,c\""] {
                 let chained = [input, b", ", own.as_bytes()].concat();

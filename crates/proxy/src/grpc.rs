@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Version, request};
+use http::{Method, Version, request};
 use portcullis_core::call::Dialect;
-use portcullis_core::grpc::{self, GRPC_TIMEOUT, GrpcCall, timeout};
+use portcullis_core::grpc::{self, GrpcCall, timeout};
+use portcullis_core::message::names::{CONTENT_TYPE, GRPC_TIMEOUT};
+use portcullis_core::message::{Fields, HasFields, Several};
 use portcullis_core::refusal::Refusal;
 
 use crate::limits::Timeouts;
 
 /// The dialect of a request, if it is gRPC. Over HTTP/1.1 there is gRPC-Web alone: nobody could send trailers to it.
-fn dialect(method: &Method, version: Version, headers: &HeaderMap) -> Option<Dialect> {
+fn dialect(method: &Method, version: Version, headers: Fields<'_>) -> Option<Dialect> {
     if *method != Method::POST {
         return None;
     }
@@ -24,7 +25,7 @@ fn dialect(method: &Method, version: Version, headers: &HeaderMap) -> Option<Dia
 /// How long the caller's side of a call over HTTP/2 may be silent. A stream of gRPC may be as long as a tunnel. The content
 /// type alone decides: where the call goes is not known yet. The service's side is held to what its protocol is.
 pub fn silence(timeouts: &Timeouts, head: &request::Parts) -> Duration {
-    match dialect(&head.method, head.version, &head.headers) {
+    match dialect(&head.method, head.version, head.fields()) {
         Some(Dialect::Grpc) => timeouts.tunnel_idle,
         _ => timeouts.body_idle,
     }
@@ -34,15 +35,14 @@ pub fn silence(timeouts: &Timeouts, head: &request::Parts) -> Duration {
 pub fn enter(
     method: &Method,
     version: Version,
-    headers: &HeaderMap,
+    headers: Fields<'_>,
     started: Instant,
 ) -> Option<(Dialect, Result<Arc<GrpcCall>, Refusal>)> {
     let dialect = dialect(method, version, headers)?;
-    let mut timeouts = headers.get_all(GRPC_TIMEOUT).into_iter();
-    let deadline = match (timeouts.next(), timeouts.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => timeout::parse(value).map(|timeout| started.checked_add(timeout)).ok_or(()),
-        (Some(_), Some(_)) => Err(()),
+    let deadline = match headers.only(GRPC_TIMEOUT) {
+        Ok(None) => Ok(None),
+        Ok(Some(value)) => timeout::parse(value).map(|timeout| started.checked_add(timeout)).ok_or(()),
+        Err(Several) => Err(()),
     };
     let malformed =
         |()| Refusal::malformed("bad_grpc_timeout", "'grpc-timeout' is 1 to 8 digits and one of H M S m u n");
@@ -52,14 +52,15 @@ pub fn enter(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::message::{FieldMap, FieldName};
 
     fn entered(version: Version, fields: &[(&'static str, &str)]) -> Option<(Dialect, Option<Duration>)> {
-        let mut headers = HeaderMap::new();
+        let mut headers = FieldMap::new();
         for (name, value) in fields {
-            headers.append(*name, value.parse().expect("a value"));
+            headers.add(FieldName::from_static(name), value.parse().expect("a value"));
         }
         let started = Instant::now();
-        let (dialect, call) = enter(&Method::POST, version, &headers, started)?;
+        let (dialect, call) = enter(&Method::POST, version, headers.fields(), started)?;
         Some((dialect, call.ok()?.deadline.map(|deadline| deadline - started)))
     }
 
@@ -82,10 +83,10 @@ mod tests {
     #[test]
     fn a_malformed_timeout_is_refused() {
         for value in ["3", "3s", "123456789S", ""] {
-            let mut headers = HeaderMap::new();
-            headers.append("content-type", "application/grpc".parse().expect("a value"));
-            headers.append("grpc-timeout", value.parse().expect("a value"));
-            let (_, call) = enter(&Method::POST, Version::HTTP_2, &headers, Instant::now()).expect("gRPC");
+            let mut headers = FieldMap::new();
+            headers.add(FieldName::from_static("content-type"), "application/grpc".parse().expect("a value"));
+            headers.add(FieldName::from_static("grpc-timeout"), value.parse().expect("a value"));
+            let (_, call) = enter(&Method::POST, Version::HTTP_2, headers.fields(), Instant::now()).expect("gRPC");
             assert_eq!(call.err().map(|refusal| refusal.code()), Some("bad_grpc_timeout"), "{value}");
         }
     }

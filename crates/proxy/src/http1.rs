@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use http::header::{DATE, UPGRADE};
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Hints, Response, Upgrade};
+use portcullis_core::message::names::{DATE, UPGRADE};
+use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::date;
 use portcullis_wire::fields::lists_token;
 use portcullis_wire::incoming::IdleBody;
@@ -150,7 +151,7 @@ fn call(
 ) -> impl Future<Output = Response> {
     // A CONNECT may be followed by anything.
     let closes =
-        request.method() == Method::CONNECT || door::is_framed_twice(request.headers()) || watch.was_framed_twice();
+        request.method() == Method::CONNECT || door::is_framed_twice(request.fields()) || watch.was_framed_twice();
     let wished = tunnel::wished(&request).map(|protocols| {
         let (wish, from_caller) = Wish::new();
         (wish, Upgrade { protocols, from_caller })
@@ -167,13 +168,13 @@ fn call(
     // Not one future around the other, which would be there twice.
     let node = Arc::clone(node);
     answering.then(async move |(mut response, _)| {
-        response.headers_mut().entry(DATE).or_insert_with(|| date::now(node.clock.as_ref()));
+        response.fields_mut().set_if_absent(DATE, || date::now(node.clock.as_ref()));
         // Whatever the service says from now on comes too late.
         watch.has_told().await;
         match wish {
             Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let (head, to_caller) = response.into_parts();
-                let tunnel = wish.granted(to_caller, says_websocket(&head.headers));
+                let tunnel = wish.granted(to_caller, says_websocket(head.fields()));
                 *granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
                 Response::from_parts(head, Body::empty())
             }
@@ -182,7 +183,7 @@ fn call(
     })
 }
 
-fn says_websocket(headers: &HeaderMap) -> bool {
+fn says_websocket(headers: Fields<'_>) -> bool {
     headers.get(UPGRADE).is_some_and(|protocol| lists_token(protocol, "websocket"))
 }
 

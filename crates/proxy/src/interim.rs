@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use portcullis_core::call::Hints;
+use portcullis_core::message::{FieldMap, Fields, HasFields};
 use portcullis_wire::fields::of_hint;
 
 /// How often a service may give hints on one call. Those that come after are not passed on.
@@ -35,7 +36,7 @@ struct Said {
     go_ahead: bool,
     /// Hints that have come in all.
     number: usize,
-    hints: VecDeque<HeaderMap>,
+    hints: VecDeque<FieldMap>,
 }
 
 impl Interim {
@@ -82,7 +83,7 @@ impl Interim {
             *interim.status_mut() = StatusCode::CONTINUE;
         } else if let Some(fields) = said.hints.pop_front() {
             *interim.status_mut() = StatusCode::EARLY_HINTS;
-            *interim.headers_mut() = fields;
+            interim.fields_mut().replace(fields);
         } else {
             self.any.store(false, Relaxed);
             drop(said);
@@ -107,13 +108,13 @@ impl Interim {
 }
 
 impl Hints for Interim {
-    fn hint(&self, fields: &HeaderMap) {
+    fn hint(&self, fields: Fields<'_>) {
         let length = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         if length > LONGEST || self.said().number == MOST {
             return;
         }
         let fields = of_hint(fields);
-        if !fields.is_empty() {
+        if !fields.fields().is_empty() {
             self.say(|said| {
                 said.number += 1;
                 said.hints.push_back(fields);
@@ -129,7 +130,7 @@ pub fn written(interim: &Response<()>) -> Bytes {
     bytes.put_slice(interim.status().as_str().as_bytes());
     bytes.put_u8(b' ');
     bytes.put_slice(interim.status().canonical_reason().unwrap_or_default().as_bytes());
-    for (name, value) in interim.headers() {
+    for (name, value) in interim.fields().iter() {
         bytes.put_slice(b"\r\n");
         let mut begins = true;
         for byte in name.as_str().bytes() {
@@ -146,17 +147,18 @@ pub fn written(interim: &Response<()>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
-    use http::header::{CONNECTION, LINK, SET_COOKIE};
+    use portcullis_core::message::names::{CONNECTION, LINK, SET_COOKIE};
+    use portcullis_core::message::{FieldName, FieldValue};
 
     fn hint(interim: &Interim, link: &str) {
-        let mut fields = HeaderMap::new();
-        fields.append(LINK, HeaderValue::from_str(link).expect("a value"));
-        interim.hint(&fields);
+        let mut fields = FieldMap::new();
+        fields.add(LINK, FieldValue::of(link).expect("a value"));
+        interim.hint(fields.fields());
     }
 
     fn all(interim: &Interim) -> Vec<String> {
-        let link = |interim: Response<()>| interim.headers()[LINK].to_str().expect("ASCII").to_owned();
+        let link =
+            |interim: Response<()>| interim.fields().get(LINK).expect("a field").text().expect("ASCII").to_owned();
         std::iter::from_fn(|| interim.take()).map(link).collect()
     }
 
@@ -174,23 +176,23 @@ mod tests {
     #[test]
     fn what_is_not_the_services_to_hint_at_stays_here() {
         let interim = Interim::default();
-        let mut fields = HeaderMap::new();
+        let mut fields = FieldMap::new();
         for (name, value) in [(CONNECTION, "x-hop"), (SET_COOKIE, "a=1"), (LINK, "</a>")] {
-            fields.append(name, HeaderValue::from_static(value));
+            fields.add(name, FieldValue::from_static(value));
         }
-        fields.append("x-hop", HeaderValue::from_static("1"));
-        fields.append("x-request-id", HeaderValue::from_static("1"));
-        fields.append("content-security-policy", HeaderValue::from_static("a"));
-        interim.hint(&fields);
+        fields.add(FieldName::from_static("x-hop"), FieldValue::from_static("1"));
+        fields.add(FieldName::from_static("x-request-id"), FieldValue::from_static("1"));
+        fields.add(FieldName::from_static("content-security-policy"), FieldValue::from_static("a"));
+        interim.hint(fields.fields());
         let said = interim.take().expect("a hint");
         let written = String::from_utf8(written(&said).to_vec()).expect("ASCII");
         let mut lines: Vec<&str> = written.split("\r\n").collect();
         assert!(written.ends_with("\r\n\r\n") && lines[0] == "HTTP/1.1 103 Early Hints", "{written}");
         lines.sort_unstable();
         assert_eq!(lines[2..], ["Content-Security-Policy: a", "HTTP/1.1 103 Early Hints", "Link: </a>"]);
-        fields.remove(LINK);
-        fields.remove("content-security-policy");
-        interim.hint(&fields);
+        fields.fields_mut().remove(LINK);
+        fields.fields_mut().remove(FieldName::from_static("content-security-policy"));
+        interim.hint(fields.fields());
         assert!(interim.take().is_none(), "nothing is left of it");
     }
 

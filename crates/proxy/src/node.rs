@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use portcullis_core::address::Network;
 use portcullis_core::canonical::Host;
+use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{AccessLog, Clock, Welcome};
 use portcullis_telemetry::Counters;
 
@@ -19,7 +19,7 @@ use crate::tls::Termination;
 #[derive(Clone)]
 pub struct Node {
     /// The name this node goes by in `Via`; a call that carries it already goes in a circle.
-    pub pseudonym: HeaderValue,
+    pub pseudonym: FieldValue,
     /// Bounds.
     pub limits: Limits,
     /// Timeouts.
@@ -35,9 +35,9 @@ pub struct Node {
     /// What certificate authorities look for here while they issue.
     pub challenges: Option<Arc<dyn Challenges>>,
     /// What answers over TLS carry in `Strict-Transport-Security`.
-    pub strict_transport: Option<HeaderValue>,
+    pub strict_transport: Option<FieldValue>,
     /// What answers over TLS carry in `Alt-Svc`: that HTTP/3 is spoken too.
-    pub alternative: Option<HeaderValue>,
+    pub alternative: Option<FieldValue>,
     /// Where calls in clear are sent.
     pub redirect: Option<Redirect>,
     /// Where records go.
@@ -54,7 +54,7 @@ impl Node {
     /// A node that serves in clear, believes nobody, and has every bound as it is by default.
     pub fn plain(log: Arc<dyn AccessLog>, welcome: Arc<dyn Welcome>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            pseudonym: HeaderValue::from_static("gate"),
+            pseudonym: FieldValue::from_static("gate"),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             trusted_proxies: Vec::new(),

@@ -1,10 +1,11 @@
 //! `/-/health` and `/-/ready`: whether the process lives, and whether it wants calls.
 
 use async_trait::async_trait;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::message::names::{CACHE_CONTROL, CONTENT_TYPE};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 use tokio::sync::watch;
@@ -41,8 +42,8 @@ fn probe(call: &Call, status: StatusCode, body: &'static str) -> Result<Response
     }
     let mut response = Response::new(Body::full(body));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut headers = response.fields_mut();
+    headers.set(CONTENT_TYPE, FieldValue::from_static("application/json"));
+    headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
     Ok(response)
 }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Lasting};
+use portcullis_core::message::HasFields;
 use portcullis_wire::fields::strip_trailers;
 use portcullis_wire::tie::{Side, Tie};
 
@@ -49,7 +50,7 @@ impl Received {
                 if let Some(data) = frame.data_ref() {
                     progress.bytes.fetch_add(data.len() as u64, Relaxed);
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers);
+                    strip_trailers(trailers.fields_mut());
                 }
             }
             polled

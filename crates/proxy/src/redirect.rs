@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::LOCATION;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::Host;
+use portcullis_core::message::names::LOCATION;
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
@@ -43,14 +44,14 @@ pub fn in_clear(
 }
 
 /// The call's own target, as it was sent, on `https`.
-fn location(host: &str, port: u16, call: &Call) -> Option<HeaderValue> {
+fn location(host: &str, port: u16, call: &Call) -> Option<FieldValue> {
     let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
     let port = if port == 443 { String::new() } else { format!(":{port}") };
-    HeaderValue::from_str(&format!("https://{host}{port}{target}")).ok()
+    FieldValue::of(&format!("https://{host}{port}{target}")).ok()
 }
 
 /// Sends a call on, or says that nothing is here.
-struct Elsewhere(Option<HeaderValue>);
+struct Elsewhere(Option<FieldValue>);
 
 #[async_trait]
 impl Endpoint for Elsewhere {
@@ -59,12 +60,12 @@ impl Endpoint for Elsewhere {
         let mut response = Response::new(Body::empty());
         // The method and the body stay what they were (RFC 9110 section 15.4.9).
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        response.headers_mut().insert(LOCATION, location);
+        response.fields_mut().set(LOCATION, location);
         Ok(response)
     }
 
     fn preview(&self, _: &Call) -> Result<Destination, Refusal> {
-        let location = self.0.as_ref().and_then(|location| location.to_str().ok()).ok_or(Refusal::NoRoute)?;
+        let location = self.0.as_ref().and_then(|location| location.text()).ok_or(Refusal::NoRoute)?;
         let status = StatusCode::PERMANENT_REDIRECT.as_u16();
         Ok(Destination::Answer { status, location: Some(location.to_owned()) })
     }

@@ -38,9 +38,9 @@ pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, wa
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::message::FieldValue;
     use std::time::{Duration, UNIX_EPOCH};
 
-    use http::HeaderValue;
     use portcullis_core::memory::ManualClock;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -101,7 +101,7 @@ mod tests {
         let wanted = |second: u64| date::of(UNIX_EPOCH + Duration::from_secs(second));
         for moments in [[1_000_000_000, 999_990_000], [1_000_000_000, 1_000_086_400], [86_400, 0]] {
             for requests in [[WELL, WELL], [WELL, MALFORMED]] {
-                let found = dates(moments, requests).await.map(|date| HeaderValue::try_from(date).expect("a value"));
+                let found = dates(moments, requests).await.map(|date| FieldValue::try_from(date).expect("a value"));
                 assert_eq!(moments.map(wanted), found, "{requests:?}");
             }
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
+use portcullis_core::message::{FieldMap, FieldName, FieldValue, HasFields};
 use portcullis_core::model::{FixedAnswer, Problem, Redirect};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
@@ -34,7 +35,7 @@ pub fn redirect(declared: &Redirect, path: &DeclaredPath) -> Result<Arc<dyn Endp
             .strip_prefix(scheme)
             .is_some_and(|rest| !rest.split('/').next().unwrap_or("").contains('{') && !rest.is_empty())
     });
-    if !rooted && !absolute || HeaderValue::from_str(&declared.to).is_err() {
+    if !rooted && !absolute || FieldValue::of(&declared.to).is_err() {
         let message = "expected a path or an http(s) URL, without parameters in its host";
         problems.push(Problem::new("redirect.to", message));
     }
@@ -55,7 +56,7 @@ struct Redirecting {
 }
 
 impl Redirecting {
-    fn location(&self, call: &Call) -> Result<HeaderValue, Refusal> {
+    fn location(&self, call: &Call) -> Result<FieldValue, Refusal> {
         let mut to = self.to.fill(call).into_bytes();
         if to.starts_with(b"//") {
             // An empty first parameter must not turn a path into another host.
@@ -65,7 +66,7 @@ impl Redirecting {
             to.push(if to.contains(&b'?') { b'&' } else { b'?' });
             to.extend_from_slice(query);
         }
-        HeaderValue::from_bytes(&to).map_err(|_| Refusal::internal("a location that is no header value"))
+        FieldValue::from_bytes(&to).map_err(|_| Refusal::internal("a location that is no header value"))
     }
 }
 
@@ -74,7 +75,7 @@ impl Endpoint for Redirecting {
     async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
-        response.headers_mut().insert(LOCATION, self.location(call)?);
+        response.fields_mut().set(LOCATION, self.location(call)?);
         Ok(response)
     }
 
@@ -94,15 +95,15 @@ pub fn fixed(declared: &FixedAnswer) -> Result<Arc<dyn Endpoint>, Vec<Problem>> 
     if declared.body.len() > LONGEST {
         problems.push(Problem::new("answer.body", format!("at most {LONGEST} bytes")));
     }
-    let mut headers = HeaderMap::new();
+    let mut headers = FieldMap::new();
     for (name, value) in &declared.headers {
         let path = format!("answer.headers.{name}");
-        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        match (FieldName::from_bytes(name.as_bytes()), FieldValue::of(value)) {
             (Ok(name), Ok(_)) if [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) => {
                 problems.push(Problem::new(path, "the framing of an answer is not declared"));
             }
             (Ok(name), Ok(value)) => {
-                headers.insert(name, value);
+                headers.set(name, value);
             }
             _ => problems.push(Problem::new(path, "expected the name and value of a header field")),
         }
@@ -117,7 +118,7 @@ pub fn fixed(declared: &FixedAnswer) -> Result<Arc<dyn Endpoint>, Vec<Problem>> 
 
 struct Fixed {
     status: StatusCode,
-    headers: HeaderMap,
+    headers: FieldMap,
     body: Bytes,
 }
 
@@ -127,7 +128,7 @@ impl Endpoint for Fixed {
         let empty = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let mut response = Response::new(if empty { Body::empty() } else { Body::full(self.body.clone()) });
         *response.status_mut() = self.status;
-        response.headers_mut().clone_from(&self.headers);
+        response.fields_mut().replace(self.headers.clone());
         Ok(response)
     }
     fn preview(&self, _: &Call) -> Result<Destination, Refusal> {

@@ -196,8 +196,9 @@ pub(crate) mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    use http::{HeaderValue, Method};
+    use http::Method;
     use portcullis_core::call::RequestId;
+    use portcullis_core::message::FieldValue;
     use portcullis_core::record::Record;
     use proptest::option;
     use proptest::prelude::*;
@@ -335,7 +336,7 @@ pub(crate) mod tests {
             let [path, service, version, client, user, target, reason] = texts;
             let shared = |text: &Option<String>| text.as_deref().map(Into::into);
             let record = Record {
-                request_id: RequestId::from_header(&HeaderValue::from_str(&id).expect("a value")).expect("an id"),
+                request_id: RequestId::from_header(FieldValue::of(&id).expect("a value").value()).expect("an id"),
                 client_ip: address,
                 method: Method::from_bytes(method.as_bytes()).expect("a method"),
                 path: path.clone().unwrap_or_default().into(),

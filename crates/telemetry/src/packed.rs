@@ -324,8 +324,9 @@ fn number(length: usize) -> u32 {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use http::{HeaderValue, Method};
+    use http::Method;
     use portcullis_core::call::RequestId;
+    use portcullis_core::message::FieldValue;
     use proptest::option;
     use proptest::prelude::*;
 
@@ -360,7 +361,7 @@ pub(crate) mod tests {
             let shared = |at: usize| texts[at].as_deref().map(Into::into);
             Record {
                 time: times.0,
-                request_id: RequestId::from_header(&HeaderValue::from_str(&always.0).expect("a value")).expect("an id"),
+                request_id: RequestId::from_header(FieldValue::of(&always.0).expect("a value").value()).expect("an id"),
                 client_ip: always.1,
                 method: Method::from_bytes(always.2.as_bytes()).expect("a method"),
                 path: always.3.as_str().into(),

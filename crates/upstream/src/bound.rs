@@ -1,29 +1,30 @@
 //! Logging in that lets in a connection instead of a call: NTLM, and Negotiate where it leads to NTLM. Whatever comes over
 //! such a connection afterwards is taken for whoever has logged in, so it is not for another caller.
 
-use http::header::{AUTHORIZATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
+use portcullis_core::message::names::{AUTHORIZATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use portcullis_core::message::{Fields, Value};
 
 /// Schemes that log in a connection, or may.
 const SCHEMES: [&[u8]; 4] = [b"ntlm", b"negotiate", b"kerberos", b"nego2"];
 
 /// Whether a request logs in the connection that it goes over, or begins to.
-pub fn by_request(headers: &HeaderMap) -> bool {
+pub fn by_request(headers: Fields<'_>) -> bool {
     // What follows a scheme here is one long token that is not worth a look.
-    let begins = |value: &HeaderValue| is_scheme(words(value.as_bytes()).next().unwrap_or_default());
-    headers.get_all(AUTHORIZATION).iter().any(begins)
+    let begins = |value: Value<'_>| is_scheme(words(value.as_bytes()).next().unwrap_or_default());
+    headers.all(AUTHORIZATION).any(begins)
 }
 
 /// Whether an answer says that its connection can be logged in. Another answer to a request without a login logs in
 /// nothing.
-pub fn by_answer(status: StatusCode, headers: &HeaderMap) -> bool {
+pub fn by_answer(status: StatusCode, headers: Fields<'_>) -> bool {
     if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
         return false;
     }
     // Where a challenge ends and the next begins takes some reading (RFC 9110 section 11.6.1). Whoever only looks for the
     // word loses a connection at most, where it stands in a realm.
-    let offers = |value: &HeaderValue| words(value.as_bytes()).any(is_scheme);
-    [WWW_AUTHENTICATE, PROXY_AUTHENTICATE].iter().any(|name| headers.get_all(name).iter().any(offers))
+    let offers = |value: Value<'_>| words(value.as_bytes()).any(is_scheme);
+    [WWW_AUTHENTICATE, PROXY_AUTHENTICATE].iter().any(|name| headers.all(name).any(offers))
 }
 
 /// What stands between spaces, commas, quotes and the like.
@@ -37,11 +38,11 @@ fn is_scheme(word: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
 
     use super::*;
+    use portcullis_core::message::{FieldMap, FieldName, HasFields};
 
-    fn fields(name: &HeaderName, values: &[&str]) -> HeaderMap {
+    fn fields(name: &FieldName, values: &[&str]) -> FieldMap {
         values.iter().map(|value| (name.clone(), value.parse().expect("a value"))).collect()
     }
 
@@ -52,12 +53,12 @@ mod tests {
             let with_token = format!("{scheme} TlRMTVNTUAABAAAAB4IIogAAAAA=");
             let spaced = format!("  {scheme}\t TlRMTVNTUAABAAAA");
             for value in [&alone, &with_token, &spaced] {
-                assert!(by_request(&fields(&AUTHORIZATION, &[value])), "{value}");
-                assert!(by_request(&fields(&AUTHORIZATION, &["Basic eDp5", value])), "{value}");
+                assert!(by_request(fields(&AUTHORIZATION, &[value]).fields()), "{value}");
+                assert!(by_request(fields(&AUTHORIZATION, &["Basic eDp5", value]).fields()), "{value}");
                 for name in [WWW_AUTHENTICATE, PROXY_AUTHENTICATE] {
-                    assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &[value])), "{value}");
+                    assert!(by_answer(StatusCode::UNAUTHORIZED, fields(&name, &[value]).fields()), "{value}");
                     assert!(
-                        by_answer(StatusCode::UNAUTHORIZED, &fields(&name, &["Basic realm=\"a\"", value])),
+                        by_answer(StatusCode::UNAUTHORIZED, fields(&name, &["Basic realm=\"a\"", value]).fields()),
                         "{value}"
                     );
                 }
@@ -69,7 +70,7 @@ mod tests {
                 format!("Digest qop=\"auth\", nonce=\"x\" , {scheme} , Bearer"),
                 format!(",,{scheme}"),
             ] {
-                assert!(by_answer(StatusCode::UNAUTHORIZED, &fields(&WWW_AUTHENTICATE, &[&value])), "{value}");
+                assert!(by_answer(StatusCode::UNAUTHORIZED, fields(&WWW_AUTHENTICATE, &[&value]).fields()), "{value}");
             }
         }
     }
@@ -79,13 +80,15 @@ mod tests {
         for value in
             ["Basic bnRsbTpudGxt", "Bearer ntlm", "Digest username=\"Negotiate\"", "NTLMv3 x", "", "X-NTLM abc", "Hawk"]
         {
-            assert!(!by_request(&fields(&AUTHORIZATION, &[value])), "{value}");
+            assert!(!by_request(fields(&AUTHORIZATION, &[value]).fields()), "{value}");
         }
         for value in ["Basic realm=\"x\"", "Bearer error=\"invalid_token\"", "Digest realm=\"negotiated\"", "xNTLM", ""]
         {
-            assert!(!by_answer(StatusCode::UNAUTHORIZED, &fields(&WWW_AUTHENTICATE, &[value])), "{value}");
+            assert!(!by_answer(StatusCode::UNAUTHORIZED, fields(&WWW_AUTHENTICATE, &[value]).fields()), "{value}");
         }
-        assert!(!by_answer(StatusCode::OK, &fields(&WWW_AUTHENTICATE, &["NTLM"])));
-        assert!(!by_request(&HeaderMap::new()) && !by_answer(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+        assert!(!by_answer(StatusCode::OK, fields(&WWW_AUTHENTICATE, &["NTLM"]).fields()));
+        assert!(
+            !by_request(FieldMap::new().fields()) && !by_answer(StatusCode::UNAUTHORIZED, FieldMap::new().fields())
+        );
     }
 }

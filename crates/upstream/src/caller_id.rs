@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn whoever_is_known_by_name_is_one_caller_wherever_it_is() {
-        let field = || http::HeaderValue::from_static("x");
+        let field = || portcullis_core::message::FieldValue::from_static("x");
         let user = |name: &str| Caller {
             user: Some(UserFacts { name: name.into(), user_json: field() }),
             ..Caller::default()

@@ -6,9 +6,10 @@
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{Method, Request, Uri};
 use portcullis_core::body::Body;
 use portcullis_core::call::Hints;
+use portcullis_core::message::{FieldMap, FieldName, FieldValue, HasFields};
 
 /// Bytes of a request's head that are kept. One that is longer is not written a second time.
 const LONGEST_REQUEST: usize = 128 << 10;
@@ -116,7 +117,7 @@ impl Kept {
                 Some(101) => break false,
                 Some(103) => {
                     if let (Some(fields), Some(hints)) = (fields_of(interim.headers), &self.hints) {
-                        hints.hint(&fields);
+                        hints.hint(fields.fields());
                     }
                 }
                 _ => {}
@@ -136,11 +137,11 @@ fn may_be_interim(begins: &[u8]) -> bool {
     begins[..length] == INTERIM[..length]
 }
 
-fn fields_of(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::with_capacity(parsed.len());
+fn fields_of(parsed: &[httparse::Header<'_>]) -> Option<FieldMap> {
+    let mut fields = FieldMap::with_capacity(parsed.len());
     for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        fields.append(name, HeaderValue::from_bytes(field.value).ok()?);
+        let name = FieldName::from_bytes(field.name.as_bytes()).ok()?;
+        fields.add(name, FieldValue::from_bytes(field.value).ok()?);
     }
     Some(fields)
 }
@@ -179,20 +180,22 @@ fn request(head: &[u8]) -> Option<Request<Body>> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
     *request.uri_mut() = Uri::try_from(parsed.path?).ok()?;
-    *request.headers_mut() = fields_of(parsed.headers)?;
+    request.fields_mut().replace(fields_of(parsed.headers)?);
     Some(request)
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::message::Fields;
+
     use super::*;
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);
 
     impl Hints for Heard {
-        fn hint(&self, fields: &HeaderMap) {
-            let link = fields.get("link").and_then(|link| link.to_str().ok()).unwrap_or("none");
+        fn hint(&self, fields: Fields<'_>) {
+            let link = fields.get(FieldName::from_static("link")).and_then(|link| link.text()).unwrap_or("none");
             self.0.lock().expect("not poisoned").push(link.to_owned());
         }
     }
@@ -246,7 +249,7 @@ mod tests {
         exchange.writes([&b"something else"[..]].into_iter());
         let again = under_way.again().expect("kept");
         assert_eq!((again.method(), again.uri()), (&Method::GET, &Uri::from_static("/a?b")));
-        let fields: Vec<_> = again.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let fields: Vec<_> = again.fields().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(fields, [("host", &b"x"[..]), ("accept", b"1"), ("accept", b"2")]);
         drop(under_way);
         let behind = exchange.begin(true, None);

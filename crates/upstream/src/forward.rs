@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 use futures_util::{FutureExt, TryFutureExt};
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Consumed, Hints, Response};
+use portcullis_core::message::names::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+};
+use portcullis_core::message::{FieldName, FieldValue, FieldsMut, HasFields, Value};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
-use portcullis_wire::fields::{
-    TRACEPARENT, X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
-    strip_response,
-};
+use portcullis_wire::fields::strip_response;
 
 use crate::attempt::Failed;
 use crate::caller_id::CallerId;
@@ -59,35 +60,35 @@ fn aimed(
         }
     };
     *request.uri_mut() = uri(&forwarding.path, call, &target.url)?;
-    request.headers_mut().insert(HOST, host(forwarding, call, target)?);
+    request.fields_mut().set(HOST, host(forwarding, call, target)?);
     Ok(request)
 }
 
 /// Makes the head of a target's answer what the caller gets.
 pub fn pass_back(settings: &Settings, response: &mut Response) {
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let switched_to = if switches { response.headers_mut().remove(UPGRADE) } else { None };
-    strip_response(response.headers_mut());
+    let switched_to = if switches { response.fields_mut().remove(UPGRADE) } else { None };
+    strip_response(response.fields_mut());
     if let Some(protocol) = switched_to {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, protocol);
+        response.fields_mut().set(CONNECTION, FieldValue::from_static("upgrade"));
+        response.fields_mut().set(UPGRADE, protocol);
     }
     let received = if response.version() == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    response.headers_mut().append(VIA, settings.via.of(received));
+    response.fields_mut().add(VIA, settings.via.of(received));
     *response.version_mut() = Version::HTTP_11;
 }
 
 /// Makes a request what every target of the service gets. What is left is where it goes.
 fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> Result<(), Failed> {
-    let mut headers = std::mem::take(&mut call.request.headers);
-    write_fields(settings, call, &mut headers)?;
-    write_framing(&call.request.method, request.body(), &mut headers);
+    let mut headers = std::mem::take(&mut call.request.fields);
+    write_fields(settings, call, headers.fields_mut())?;
+    write_framing(&call.request.method, request.body(), headers.fields_mut());
     if let Some(upgrade) = &call.upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, upgrade.protocols.clone());
+        headers.set(CONNECTION, FieldValue::from_static("upgrade"));
+        headers.set(UPGRADE, upgrade.protocols.clone());
     }
     *request.method_mut() = call.request.method.clone();
-    *request.headers_mut() = headers;
+    request.fields_mut().replace(headers);
     Ok(())
 }
 
@@ -103,7 +104,7 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<De
     })
 }
 
-fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<HeaderValue, Failed> {
+fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<FieldValue, Failed> {
     match forwarding.host {
         HostMode::Target => own(target.host.clone()),
         HostMode::Preserve => Ok(call.request.host.header()),
@@ -138,49 +139,49 @@ fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Faile
 }
 
 /// What the backend is told besides what the caller said, and what it is not told.
-fn write_fields(settings: &Settings, call: &Call, headers: &mut HeaderMap) -> Result<(), Failed> {
+fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) -> Result<(), Failed> {
     headers.remove(X_API_KEY);
     let Consumed { authorization } = call.caller.consumed;
     if authorization {
         headers.remove(AUTHORIZATION);
     }
     if let Some(user) = &call.caller.user {
-        headers.insert(X_USER_JSON, user.user_json.clone());
+        headers.set(X_USER_JSON, user.user_json.clone());
     }
     if let Some(client) = call.caller.client() {
-        headers.insert(X_APP_ID, client.app_id.clone());
+        headers.set(X_APP_ID, client.app_id.clone());
     } else if let Some(client) = &call.caller.foreign_client {
-        headers.insert(X_APP_ID, client.app_id.clone());
+        headers.set(X_APP_ID, client.app_id.clone());
     }
     // None of these is there: the door has taken them away, and settings may not write them.
-    headers.append(X_REQUEST_ID, call.id.header());
-    headers.append(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
-    headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(call.peer.scheme));
-    headers.append(X_FORWARDED_HOST, call.request.host.header());
-    headers.append(VIA, settings.via.of(call.request.version));
-    headers.insert(TRACEPARENT, own(told::trace_parent(headers.get(TRACEPARENT), &call.id))?);
-    let says_so = |(name, value): &(HeaderName, HeaderValue)| *name == TE && says_trailers(value);
-    if call.grpc.is_some() || headers.contains_key(TRAILER) || call.raw.removed.iter().any(says_so) {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.add(X_REQUEST_ID, call.id.header());
+    headers.add(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
+    headers.add(X_FORWARDED_PROTO, FieldValue::from_static(call.peer.scheme));
+    headers.add(X_FORWARDED_HOST, call.request.host.header());
+    headers.add(VIA, settings.via.of(call.request.version));
+    headers.set(TRACEPARENT, own(told::trace_parent(headers.view().get(TRACEPARENT), &call.id))?);
+    let says_so = |(name, value): &(FieldName, FieldValue)| *name == TE && says_trailers(value.value());
+    if call.grpc.is_some() || headers.view().has(TRAILER) || call.raw.removed.iter().any(says_so) {
+        headers.set(TE, FieldValue::from_static("trailers"));
     }
     Ok(())
 }
 
 /// Says how the body is framed where hyper would say nothing: it drops a body of unknown length with a method that
 /// seldom has one, and a method that is about a body says that there is none (RFC 9110 section 8.6).
-fn write_framing(method: &Method, body: &Body, headers: &mut HeaderMap) {
+fn write_framing(method: &Method, body: &Body, mut headers: FieldsMut<'_>) {
     if body.size_hint().exact().is_none() {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.set(TRANSFER_ENCODING, FieldValue::from_static("chunked"));
     } else if body.is_empty() && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        headers.set(CONTENT_LENGTH, FieldValue::from_static("0"));
     }
 }
 
-fn own(value: Option<HeaderValue>) -> Result<HeaderValue, Failed> {
+fn own(value: Option<FieldValue>) -> Result<FieldValue, Failed> {
     value.ok_or_else(|| Failed::internal("a header value of our own that is none"))
 }
 
-fn says_trailers(value: &HeaderValue) -> bool {
+fn says_trailers(value: Value<'_>) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 

@@ -14,6 +14,7 @@ use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
 use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Hints, Response};
+use portcullis_core::message::HasFields;
 use portcullis_wire::fields::has_other_coding;
 use portcullis_wire::incoming::IdleBody;
 
@@ -45,7 +46,7 @@ pub fn send<'a>(
 ) -> impl Future<Output = Result<Answered, Failed>> + use<'a> {
     let may_repeat = reused && request.body().is_empty() && is_idempotent(request.method());
     let before = connection.noted.read.load(Relaxed);
-    let is_bound = bound::by_request(request.headers());
+    let is_bound = bound::by_request(request.fields());
     let request_done = (!request.body().is_empty()).then(|| Arc::new(AtomicBool::new(false)));
     let request = match request_done.clone() {
         None => request,
@@ -120,7 +121,7 @@ impl Sent {
     fn answered(self, settings: &Settings, response: http::Response<Incoming>) -> Result<Answered, Failed> {
         let Self { connection, request_done, is_bound, under_way, .. } = self;
         drop(under_way);
-        if has_other_coding(response.headers()) {
+        if has_other_coding(response.fields()) {
             return Err(Failed::broken("a transfer coding that nobody asked for"));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -129,7 +130,7 @@ impl Sent {
         // A target that answers before it has all of the request may never look at the rest, nor at what comes behind it.
         let is_early =
             request_done.is_some_and(|done| !done.load(Relaxed)) || connection.noted.is_unflushed.load(Relaxed);
-        let is_last = is_early || is_bound || bound::by_answer(response.status(), response.headers());
+        let is_last = is_early || is_bound || bound::by_answer(response.status(), response.fields());
         // It waits for the next request: all of this exchange has come in.
         let is_over = !is_last && connection.sender.is_ready();
         let (head, mut incoming) = response.into_parts();

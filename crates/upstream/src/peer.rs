@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use portcullis_core::message::FieldValue;
 use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
 
@@ -16,7 +16,7 @@ pub struct Peer {
     /// Where it is.
     pub url: TargetUrl,
     /// Its authority as `Host` names it.
-    pub host: Option<HeaderValue>,
+    pub host: Option<FieldValue>,
     /// Which connections are for it.
     pub pool: Arc<PoolKey>,
     /// Which are for calls that go on in another protocol, or that it wants over HTTP/1.1.
@@ -47,7 +47,7 @@ impl Peer {
         let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken, false));
         let pool = key(Spoken::to(url.scheme(), protocol));
         let http1 = if pool.spoken == Spoken::Http1 { Arc::clone(&pool) } else { key(Spoken::Http1) };
-        let host = HeaderValue::from_str(url.authority()).ok();
+        let host = FieldValue::of(url.authority()).ok();
         Self { pool, http1, url, host, tls, rooms: Arc::default() }
     }
 

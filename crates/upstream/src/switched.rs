@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::header::UPGRADE;
 use http_body::Frame;
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
@@ -16,6 +15,8 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Response, Upgrade};
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::UPGRADE;
 use portcullis_wire::fields::lists_token;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
@@ -39,10 +40,10 @@ pub async fn tunnel(
     upgrade: Upgrade,
     held: (Held, Permit),
 ) -> Result<Response, String> {
-    let wished = |protocol: &[u8]| std::str::from_utf8(protocol).is_ok_and(|it| lists_token(&upgrade.protocols, it));
-    let mut chosen = answer.headers().get_all(UPGRADE).into_iter();
-    match (chosen.next(), chosen.next()) {
-        (Some(protocol), None) if wished(protocol.as_bytes().trim_ascii()) => {}
+    let wished =
+        |protocol: &[u8]| std::str::from_utf8(protocol).is_ok_and(|it| lists_token(upgrade.protocols.value(), it));
+    match answer.fields().only(UPGRADE) {
+        Ok(Some(protocol)) if wished(protocol.as_bytes().trim_ascii()) => {}
         _ => return Err("switched to a protocol that nobody has asked for".to_owned()),
     }
     let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|error| error.to_string())?;

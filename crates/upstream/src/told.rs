@@ -3,26 +3,27 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use http::{HeaderValue, Version};
+use http::Version;
 use portcullis_core::call::RequestId;
 use portcullis_core::digits::{AddressText, put_hex};
 use portcullis_core::fresh;
+use portcullis_core::message::{FieldValue, Value};
 use portcullis_wire::trace::is_trace_parent;
 
 /// What `Via` says of this node, for each version that a message may have come in (RFC 9110 section 7.6.3). Made once and
 /// kept for ever, so that a copy costs nothing.
 #[derive(Clone)]
-pub struct Via([HeaderValue; 4]);
+pub struct Via([FieldValue; 4]);
 
 impl Via {
     /// Under this name.
-    pub fn new(pseudonym: &HeaderValue) -> Self {
-        let name = pseudonym.to_str().unwrap_or("portcullis");
-        Self(["1.0", "1.1", "2.0", "3.0"].map(|version| HeaderValue::from_static(format!("{version} {name}").leak())))
+    pub fn new(pseudonym: &FieldValue) -> Self {
+        let name = pseudonym.text().unwrap_or("portcullis");
+        Self(["1.0", "1.1", "2.0", "3.0"].map(|version| FieldValue::from_static(format!("{version} {name}").leak())))
     }
 
     /// The value for a message that has come in this version.
-    pub fn of(&self, received: Version) -> HeaderValue {
+    pub fn of(&self, received: Version) -> FieldValue {
         let [in_10, in_11, in_2, in_3] = &self.0;
         match received {
             Version::HTTP_10 => in_10.clone(),
@@ -40,16 +41,16 @@ impl fmt::Debug for Via {
 }
 
 /// An address as text.
-pub fn address(address: IpAddr) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(AddressText::of(address).as_bytes()).ok()
+pub fn address(address: IpAddr) -> Option<FieldValue> {
+    FieldValue::from_bytes(AddressText::of(address).as_bytes()).ok()
 }
 
 /// The trace of a trusted proxy in front, continued with a span of ours, or a new one named after the call (W3C Trace
 /// Context).
-pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<HeaderValue> {
+pub fn trace_parent(from: Option<Value<'_>>, id: &RequestId) -> Option<FieldValue> {
     const NAMELESS: [u8; 32] = *b"0000000000000000000000000000000f";
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-    match from.map(HeaderValue::as_bytes).filter(|parent| is_trace_parent(parent)) {
+    match from.map(Value::as_bytes).filter(|parent| is_trace_parent(parent)) {
         Some(parent) => {
             text[3..35].copy_from_slice(&parent[3..35]);
             text[53..].copy_from_slice(&parent[53..]);
@@ -58,7 +59,7 @@ pub fn trace_parent(from: Option<&HeaderValue>, id: &RequestId) -> Option<Header
     }
     let fresh = fresh::bytes();
     put_hex(&mut text[36..52], &fresh[8..]);
-    HeaderValue::from_bytes(&text).ok()
+    FieldValue::from_bytes(&text).ok()
 }
 
 #[cfg(test)]
@@ -69,8 +70,8 @@ mod tests {
     fn a_trace_goes_on_with_a_span_of_its_own() {
         let id = RequestId::from_random([0xab; 16]);
         let written = |from: Option<&str>| {
-            let from = from.map(|text| HeaderValue::from_str(text).expect("a value"));
-            trace_parent(from.as_ref(), &id).expect("a value").to_str().expect("ASCII").to_owned()
+            let from = from.map(|text| FieldValue::of(text).expect("a value"));
+            trace_parent(from.as_ref().map(FieldValue::value), &id).expect("a value").text().expect("ASCII").to_owned()
         };
         let (one, other) = (written(None), written(Some("nonsense")));
         for new in [&one, &other] {

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::time::SystemTime;
 
-use http::HeaderValue;
+use portcullis_core::message::FieldValue;
 use portcullis_core::ports::Clock;
 use time::UtcDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -18,12 +18,12 @@ const FORM: &[BorrowedFormatItem<'_>] =
 
 thread_local! {
     /// At which of the worker's ticks it was written last, and what.
-    static WRITTEN: RefCell<(u32, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    static WRITTEN: RefCell<(u32, FieldValue)> = const { RefCell::new((0, FieldValue::from_static(""))) };
 }
 
 /// The time of day, looked at anew when the worker's time has moved on, and written as it is then: later or earlier.
 #[inline]
-pub fn now(clock: &dyn Clock) -> HeaderValue {
+pub fn now(clock: &dyn Clock) -> FieldValue {
     let tick = clock::tick();
     WRITTEN.with_borrow_mut(|(written, date)| {
         if *written != tick {
@@ -34,7 +34,7 @@ pub fn now(clock: &dyn Clock) -> HeaderValue {
 }
 
 /// What has last been looked at on this thread, for those who know no clock. None if nothing has.
-fn latest() -> Option<HeaderValue> {
+fn latest() -> Option<FieldValue> {
     WRITTEN.with_borrow(|(written, date)| (*written != 0).then(|| date.clone()))
 }
 
@@ -47,11 +47,11 @@ pub fn stamped(answer: &[u8]) -> Vec<u8> {
 }
 
 /// A moment as HTTP writes it.
-pub fn of(time: SystemTime) -> HeaderValue {
+pub fn of(time: SystemTime) -> FieldValue {
     let text = UtcDateTime::from(time).format(FORM).ok();
     // A clock that is set beyond what can be written has no date.
-    text.and_then(|text| HeaderValue::try_from(text).ok())
-        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+    text.and_then(|text| FieldValue::try_from(text).ok())
+        .unwrap_or(FieldValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 #[cfg(test)]

@@ -1,39 +1,18 @@
 //! Which header fields travel, and which end here.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRAILER, TRANSFER_ENCODING, VIA};
-use http::{HeaderMap, HeaderValue};
 use portcullis_core::fields::{HOP_BY_HOP, Kind, Known, is_identity, known};
+use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING, VIA};
+use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields, Name, Value};
 use portcullis_core::spellings::is_same;
-
-/// base64 of the JSON of the logged-in user, for the backend.
-pub const X_USER_JSON: HeaderName = HeaderName::from_static("x-user-json");
-/// The client that calls, for the backend.
-pub const X_APP_ID: HeaderName = HeaderName::from_static("x-app-id");
-/// The id of the call, for everybody.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The addresses a call came through (a list).
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The scheme the call came with.
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// The host the call was for.
-pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// Who brought the call, in one field (RFC 7239).
-pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-/// An API key, for the gateway alone.
-pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Trace context (W3C).
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What others say beside it.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Takes away what must not come in from outside: fields of the connection and of the framing, what `Connection` names,
 /// and what is not the caller's to say, in every spelling. What a proxy that is `trusted` says of the caller's address and
 /// of the trace stays, where it is spelled as it is called: the proxy has written that, and knows nothing of another
 /// spelling. Returns what was removed, in its order.
-pub fn strip_request(headers: &mut HeaderMap, trusted: bool) -> Vec<(HeaderName, HeaderValue)> {
-    let mut removed: Vec<(HeaderName, HeaderValue)> = Vec::new();
+pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldName, FieldValue)> {
+    let mut removed: Vec<(FieldName, FieldValue)> = Vec::new();
     let mut names_others = false;
-    for (name, value) in &*headers {
+    for (name, value) in headers.view().iter() {
         let Some(Known { kind, is_exact }) = known(name.as_str()) else { continue };
         let stays = match kind {
             Kind::Key => is_exact,
@@ -41,15 +20,15 @@ pub fn strip_request(headers: &mut HeaderMap, trusted: bool) -> Vec<(HeaderName,
             Kind::Connection | Kind::Gateway | Kind::Believed | Kind::Method => false,
         };
         if !stays {
-            names_others |= *name == CONNECTION;
-            removed.push((name.clone(), value.clone()));
+            names_others |= name == CONNECTION;
+            removed.push((name.to_owned(), value.to_owned()));
         }
     }
     if names_others {
-        for option in named_in_connection(headers).collect::<Vec<_>>() {
+        for option in named_in_connection(headers.view()).collect::<Vec<_>>() {
             // One of those above is there already, and one that is named twice is gone.
             if removed.iter().all(|(name, _)| *name != option) {
-                removed.extend(headers.get_all(&option).iter().map(|value| (option.clone(), value.clone())));
+                removed.extend(headers.view().all(&option).map(|value| (option.clone(), value.to_owned())));
             }
         }
     }
@@ -138,11 +117,11 @@ fn begins(name: &str, begin: &str) -> bool {
 }
 
 /// Takes away from trailers what has no place there, in every spelling.
-fn strip_late(trailers: &mut HeaderMap) {
+fn strip_late(mut trailers: FieldsMut<'_>) {
     let is_late = |name: &str| {
         NEVER_TRAIL.iter().any(|never| is_same(never, name)) || OF_ANSWERS.iter().any(|begin| begins(name, begin))
     };
-    let doomed: Vec<_> = trailers.keys().filter(|name| is_late(name.as_str())).cloned().collect();
+    let doomed: Vec<_> = trailers.view().names().filter(|name| is_late(name.as_str())).map(Name::to_owned).collect();
     for name in &doomed {
         trailers.remove(name);
     }
@@ -150,16 +129,16 @@ fn strip_late(trailers: &mut HeaderMap) {
 
 /// Takes away from a request's trailers what must not come in from outside, what is the gateway's to say or to know, and
 /// what belongs to a head: a backend may put trailers beside the fields of the head.
-pub fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_request(trailers, false);
+pub fn strip_trailers(mut trailers: FieldsMut<'_>) {
+    strip_request(trailers.lend(), false);
     strip_late(trailers);
 }
 
 /// The same for the trailers of an answer. What else a service says there passes, as the metadata of gRPC does.
-pub fn strip_answer_trailers(trailers: &mut HeaderMap) {
-    strip_response(trailers);
+pub fn strip_answer_trailers(mut trailers: FieldsMut<'_>) {
+    strip_response(trailers.lend());
     let is_ours = |name: &str| matches!(known(name), Some(Known { kind: Kind::Gateway | Kind::Connection, .. }));
-    let doomed: Vec<_> = trailers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    let doomed: Vec<_> = trailers.view().names().filter(|name| is_ours(name.as_str())).map(Name::to_owned).collect();
     for name in &doomed {
         trailers.remove(name);
     }
@@ -167,22 +146,22 @@ pub fn strip_answer_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Whether a message has a transfer coding that is not `chunked`, or has `chunked` twice.
-pub fn has_other_coding(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+pub fn has_other_coding(headers: Fields<'_>) -> bool {
+    let mut codings = headers.all(TRANSFER_ENCODING);
     codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
 }
 
 /// Takes away what speaks about the upstream connection alone.
-pub fn strip_response(headers: &mut HeaderMap) {
+pub fn strip_response(mut headers: FieldsMut<'_>) {
     let mut found = HOP_BY_HOP.each_ref().map(|_| false);
-    for name in headers.keys() {
+    for name in headers.view().names() {
         if let Some(position) = hop_by_hop(name) {
             found[position] = true;
         }
     }
     let found = || HOP_BY_HOP.iter().zip(found).filter_map(|(name, found)| found.then_some(name));
     if found().any(|name| *name == CONNECTION) {
-        for name in named_in_connection(headers).collect::<Vec<_>>() {
+        for name in named_in_connection(headers.view()).collect::<Vec<_>>() {
             headers.remove(name);
         }
     }
@@ -198,57 +177,60 @@ pub fn strip_response(headers: &mut HeaderMap) {
 /// What of an early hint goes on to the caller: nothing about the upstream connection or an answer that is not there
 /// yet, nothing that only the gateway says, and no cookies and nothing of what pages of other origins may do, which belong
 /// to an answer that has passed the policies.
-pub fn of_hint(fields: &HeaderMap) -> HeaderMap {
-    let mut fields = fields.clone();
-    strip_response(&mut fields);
+pub fn of_hint(fields: Fields<'_>) -> FieldMap {
+    let mut kept = fields.to_owned();
+    let mut fields = kept.fields_mut();
+    strip_response(fields.lend());
     let is_of_answers = |name: &str| is_identity(name) || NEVER_HINTED.iter().any(|begin| begins(name, begin));
-    let doomed: Vec<_> = fields.keys().filter(|name| is_of_answers(name.as_str())).cloned().collect();
+    let doomed: Vec<_> =
+        fields.view().names().filter(|name| is_of_answers(name.as_str())).map(Name::to_owned).collect();
     for name in doomed.iter().chain(&[CONTENT_LENGTH, TRAILER, DATE, VIA]) {
         fields.remove(name);
     }
-    fields
+    kept
 }
 
 /// Whether a list of tokens has this one, in any case.
-pub fn lists_token(list: &HeaderValue, token: &str) -> bool {
+pub fn lists_token(list: Value<'_>, token: &str) -> bool {
     list.as_bytes().split(|byte| *byte == b',').any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Which of those it is that speak about one connection. Most fields are none by their length alone.
 #[inline]
-pub fn hop_by_hop(name: &HeaderName) -> Option<usize> {
+pub fn hop_by_hop(name: Name<'_>) -> Option<usize> {
     match name.as_str().len() {
-        2 | 7 | 10 | 16..=19 => HOP_BY_HOP.iter().position(|known| known == name),
+        2 | 7 | 10 | 16..=19 => HOP_BY_HOP.iter().position(|known| *known == name),
         _ => None,
     }
 }
 
-fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    let values = headers.get_all(CONNECTION).into_iter();
+fn named_in_connection(headers: Fields<'_>) -> impl Iterator<Item = FieldName> {
+    let values = headers.all(CONNECTION);
     let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     // What most say names a field that is taken away without being named.
     let others = options.filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"));
-    others.filter_map(|option| HeaderName::from_bytes(option).ok())
+    others.filter_map(|option| FieldName::from_bytes(option).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use portcullis_core::fields::is_never_seen;
+    use portcullis_core::message::HasFields;
 
     use super::*;
 
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn headers(lines: &[(&str, &str)]) -> FieldMap {
+        let mut map = FieldMap::new();
         for (name, value) in lines {
-            map.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
+            map.add(FieldName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
         }
         map
     }
 
     fn left(lines: &[(&str, &str)]) -> Vec<String> {
         let mut map = headers(lines);
-        strip_request(&mut map, false);
-        map.keys().map(ToString::to_string).collect()
+        strip_request(map.fields_mut(), false);
+        map.fields().names().map(|name| name.to_string()).collect()
     }
 
     #[test]
@@ -304,8 +286,8 @@ mod tests {
             for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {
                 let mut trailers = headers(&[(&spelling, "1"), ("x-kept", "2")]);
                 assert_eq!(left(&[(&spelling, "1"), ("x-kept", "2"), (&spelling, "3")]), ["x-kept"], "{spelling}");
-                strip_trailers(&mut trailers);
-                assert_eq!(trailers.len(), 1, "{spelling} in trailers");
+                strip_trailers(trailers.fields_mut());
+                assert_eq!(trailers.fields().len(), 1, "{spelling} in trailers");
             }
         }
     }
@@ -314,8 +296,8 @@ mod tests {
     fn a_trusted_proxy_says_where_a_call_comes_from_and_nothing_else() {
         let stays = |name: &str| {
             let mut map = headers(&[(name, "1")]);
-            strip_request(&mut map, true);
-            !map.is_empty()
+            strip_request(map.fields_mut(), true);
+            !map.fields().is_empty()
         };
         for name in
             ["client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip", "traceparent", "tracestate"]
@@ -336,8 +318,8 @@ mod tests {
         for name in NOT_THE_CALLERS.into_iter().chain(more).chain(kept) {
             for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {
                 let mut map = headers(&[(&spelling, "1")]);
-                strip_request(&mut map, true);
-                assert_eq!(map.is_empty(), is_never_seen(&spelling), "{spelling}");
+                strip_request(map.fields_mut(), true);
+                assert_eq!(map.fields().is_empty(), is_never_seen(&spelling), "{spelling}");
             }
         }
     }
@@ -352,8 +334,8 @@ mod tests {
             ("Traceparent", "1"),
             ("Tracestate", "1"),
         ]);
-        strip_trailers(&mut trailers);
-        assert!(trailers.is_empty(), "{trailers:?}");
+        strip_trailers(trailers.fields_mut());
+        assert!(trailers.fields().is_empty(), "{trailers:?}");
     }
 
     #[test]
@@ -365,11 +347,11 @@ mod tests {
                 let kept = [("grpc-status", "0"), ("x-kept", "2"), ("server-timing", "3"), ("x_bin", "4")];
                 for strip in [strip_trailers, strip_answer_trailers] {
                     let mut trailers = headers(&kept);
-                    trailers.append(
-                        HeaderName::from_bytes(spelling.as_bytes()).expect("a name"),
+                    trailers.add(
+                        FieldName::from_bytes(spelling.as_bytes()).expect("a name"),
                         "1".parse().expect("a value"),
                     );
-                    strip(&mut trailers);
+                    strip(trailers.fields_mut());
                     assert_eq!(trailers, headers(&kept), "{spelling}");
                 }
             }
@@ -379,8 +361,8 @@ mod tests {
         {
             for strip in [strip_trailers, strip_answer_trailers] {
                 let mut trailers = headers(&[(name, "1")]);
-                strip(&mut trailers);
-                assert_eq!(trailers.len(), 1, "{name}");
+                strip(trailers.fields_mut());
+                assert_eq!(trailers.fields().len(), 1, "{name}");
             }
         }
     }
@@ -390,8 +372,8 @@ mod tests {
         for name in ["x-request-id", "x-user-json", "x-forwarded-for", "content-length", "transfer-encoding", "host"] {
             for spelling in spellings(name) {
                 let mut trailers = headers(&[(&spelling, "1"), ("x-kept", "2")]);
-                strip_answer_trailers(&mut trailers);
-                assert_eq!(trailers.len(), 1, "{spelling}");
+                strip_answer_trailers(trailers.fields_mut());
+                assert_eq!(trailers.fields().len(), 1, "{spelling}");
             }
         }
     }
@@ -400,8 +382,9 @@ mod tests {
     fn hints_say_nothing_that_an_answer_is_held_to() {
         for begin in NEVER_HINTED {
             for spelling in spellings(&format!("{}{}", begin, if begin.ends_with('-') { "allow-origin" } else { "" })) {
-                let hint = of_hint(&headers(&[(&spelling, "1"), ("link", "2"), ("content-security-policy", "3")]));
-                assert_eq!(hint.len(), 2, "{spelling}");
+                let hint =
+                    of_hint(headers(&[(&spelling, "1"), ("link", "2"), ("content-security-policy", "3")]).fields());
+                assert_eq!(hint.fields().len(), 2, "{spelling}");
             }
         }
     }
@@ -423,21 +406,21 @@ mod tests {
         let all = [("Connection", "close, Keep-Alive"), ("Close", "1"), ("Keep-Alive", "timeout=5"), ("X-A", "1")];
         assert_eq!(left(&all), ["x-a"]);
         let mut answer = headers(&all);
-        strip_response(&mut answer);
-        assert_eq!(answer.keys().map(ToString::to_string).collect::<Vec<_>>(), ["x-a"]);
+        strip_response(answer.fields_mut());
+        assert_eq!(answer.fields().names().map(|name| name.to_string()).collect::<Vec<_>>(), ["x-a"]);
     }
 
     #[test]
     fn every_field_about_a_connection_is_known_by_its_length() {
         for (position, name) in HOP_BY_HOP.iter().enumerate() {
-            assert_eq!(hop_by_hop(name), Some(position), "{name}");
+            assert_eq!(hop_by_hop(name.name()), Some(position), "{name}");
         }
     }
 
     #[test]
     fn a_length_beside_a_coding_does_not_pass() {
         let mut map = headers(&[("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("X-A", "1")]);
-        strip_response(&mut map);
-        assert_eq!(map.keys().map(ToString::to_string).collect::<Vec<_>>(), ["x-a"]);
+        strip_response(map.fields_mut());
+        assert_eq!(map.fields().names().map(|name| name.to_string()).collect::<Vec<_>>(), ["x-a"]);
     }
 }

@@ -104,8 +104,9 @@ impl FromStream {
 #[cfg(test)]
 mod tests {
     use h2::{Reason, SendStream};
-    use http::header::CONTENT_LENGTH;
     use http::{Request, Response};
+    use portcullis_core::message::HasFields;
+    use portcullis_core::message::names::CONTENT_LENGTH;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -128,7 +129,7 @@ mod tests {
             stream.send_data(Bytes::new(), true).expect("sent");
         }
         let answer = answer.await.expect("an answer");
-        let left = Left::announced(answer.headers());
+        let left = Left::announced(answer.fields());
         (FromStream::new(answer.into_body(), left, false), stream)
     }
 

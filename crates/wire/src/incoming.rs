@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
+use portcullis_core::message::HasFields;
 
 use crate::fields::strip_answer_trailers;
 use crate::pause::{Pause, TooLong};
@@ -64,7 +65,7 @@ where
                 {
                     self.ended = true;
                     if self.of_answer {
-                        strip_answer_trailers(trailers);
+                        strip_answer_trailers(trailers.fields_mut());
                     }
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))

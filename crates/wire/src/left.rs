@@ -1,8 +1,8 @@
 //! `Content-Length`: how much of a body is still to come, where its head has said so.
 
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body::SizeHint;
+use portcullis_core::message::Fields;
+use portcullis_core::message::names::CONTENT_LENGTH;
 
 /// Bytes that are still to come, if that is known.
 #[derive(Debug, Clone, Copy)]
@@ -10,8 +10,8 @@ pub struct Left(Option<u64>);
 
 impl Left {
     /// What a head announces. That it says so in one way has been seen to.
-    pub fn announced(head: &HeaderMap) -> Self {
-        Self(head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()))
+    pub fn announced(head: Fields<'_>) -> Self {
+        Self(head.get(CONTENT_LENGTH).and_then(|length| length.text()?.parse().ok()))
     }
 
     /// So many have come. False if they are more than were to come.
@@ -46,16 +46,16 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use portcullis_core::message::{FieldMap, FieldValue, HasFields};
 
     #[test]
     fn what_has_come_is_taken_off_and_no_more_than_was_announced() {
-        let mut head = HeaderMap::new();
-        let mut unknown = Left::announced(&head);
+        let mut head = FieldMap::new();
+        let mut unknown = Left::announced(head.fields());
         assert!(unknown.came(1_000) && !unknown.is_nothing() && !unknown.is_something());
         assert_eq!(unknown.hint(3).exact(), None);
-        head.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
-        let mut left = Left::announced(&head);
+        head.set(CONTENT_LENGTH, FieldValue::from_static("5"));
+        let mut left = Left::announced(head.fields());
         assert!(left.came(3) && left.is_something());
         assert_eq!(left.hint(3).exact(), Some(5));
         assert!(left.came(2) && left.is_nothing() && !left.is_something());

@@ -1,14 +1,13 @@
 //! The trace that a call belongs to (W3C Trace Context), as a trusted proxy in front tells it.
 
-use http::{HeaderMap, HeaderValue};
-
-use crate::fields::{TRACEPARENT, TRACESTATE};
+use portcullis_core::message::names::{TRACEPARENT, TRACESTATE};
+use portcullis_core::message::{FieldsMut, Value};
 
 /// Keeps what is told of one trace. What is malformed, or stands twice, tells of none, and then what is said beside it goes
 /// too (section 3.3 there).
-pub fn keep_one(headers: &mut HeaderMap) {
-    let mut parents = headers.get_all(TRACEPARENT).into_iter();
-    let is_trace = parents.next().map(HeaderValue::as_bytes).is_some_and(is_trace_parent);
+pub fn keep_one(mut headers: FieldsMut<'_>) {
+    let mut parents = headers.view().all(TRACEPARENT);
+    let is_trace = parents.next().map(Value::as_bytes).is_some_and(is_trace_parent);
     if !is_trace || parents.next().is_some() {
         headers.remove(TRACEPARENT);
         headers.remove(TRACESTATE);
@@ -32,6 +31,8 @@ pub fn is_trace_parent(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::message::names::{TRACEPARENT, TRACESTATE};
+    use portcullis_core::message::{FieldMap, FieldValue, HasFields};
 
     #[test]
     fn trace_parents_are_read_strictly() {
@@ -59,14 +60,14 @@ mod tests {
             (&["", parent], false),
             (&[parent, "nonsense"], false),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = FieldMap::new();
             for parent in parents {
-                headers.append(TRACEPARENT, parent.parse().expect("a value"));
+                headers.add(TRACEPARENT, parent.parse().expect("a value"));
             }
-            headers.append(TRACESTATE, HeaderValue::from_static("a=b"));
-            headers.append(TRACESTATE, HeaderValue::from_static("c=d"));
-            keep_one(&mut headers);
-            assert_eq!(headers.len(), if is_kept { 3 } else { 0 }, "{parents:?}");
+            headers.add(TRACESTATE, FieldValue::from_static("a=b"));
+            headers.add(TRACESTATE, FieldValue::from_static("c=d"));
+            keep_one(headers.fields_mut());
+            assert_eq!(headers.fields().len(), if is_kept { 3 } else { 0 }, "{parents:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode};
 use portcullis_core::audit::Actor;
+use portcullis_core::message::HasFields;
 use portcullis_core::model::{Owner, Problem};
 use portcullis_routing::change::ChangeError;
 use portcullis_routing::change::plan::Plan;
@@ -229,7 +230,7 @@ async fn read(headers: &HeaderMap, body: RawBody) -> Result<(Reading, Bytes), Ap
 fn written(headers: &HeaderMap) -> Result<Syntax, ApiError> {
     match headers.get(CONTENT_TYPE) {
         None => Ok(Syntax::Json),
-        Some(_) if crate::request::is_json(headers) => Ok(Syntax::Json),
+        Some(_) if crate::request::is_json(headers.fields()) => Ok(Syntax::Json),
         Some(value) if is_yaml(value.to_str().unwrap_or("")) => Ok(Syntax::Yaml),
         Some(_) => {
             let detail = "expected 'Content-Type: application/json' or 'application/yaml'";

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -30,6 +30,8 @@ use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::message::names::AUTHORIZATION;
+use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock};
 use portcullis_core::record::{OpenRecord, Record};
@@ -252,8 +254,8 @@ impl House {
     /// A microservice registers itself.
     async fn register(&self, token: &str, body: Value) -> Answer {
         let mut call = call(Method::POST, CallBody::full(body.to_string()));
-        let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a value");
-        call.request.headers.insert("authorization", value);
+        let value = FieldValue::of(&format!("Bearer {token}")).expect("a value");
+        call.request.fields.set(AUTHORIZATION, value);
         self.answer(&mut call).await
     }
 
@@ -262,7 +264,7 @@ impl House {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         let mut headers = parts.headers;
-        headers.insert("x-request-id", call.id.header());
+        headers.insert("x-request-id", call.id.header().into());
         Answer { status: parts.status, headers, body: serde_json::from_slice(&bytes).expect("JSON") }
     }
 }
@@ -284,7 +286,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             stream_idle: second,
             keep_alive: second,
             answer_head: 1 << 16,
-            via: upstream::told::Via::new(&HeaderValue::from_static("gate")),
+            via: upstream::told::Via::new(&FieldValue::from_static("gate")),
             files: "/nowhere".into(),
         },
         clock.clone(),
@@ -325,7 +327,7 @@ fn call(method: Method, body: CallBody) -> Call {
             query: None,
             host: Host::parse(b"gate").expect("a host"),
             version: Version::HTTP_11,
-            headers: HeaderMap::new(),
+            fields: FieldMap::new(),
             body,
         },
         RawRequest { target: "/-/register".parse().expect("a target"), removed: Vec::new() },

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::Method;
 use portcullis_core::body::Body;
 use portcullis_core::call::KeyHolder;
+use portcullis_core::message::{FieldName, FieldValue};
 use portcullis_core::ports::{Kind, Objects};
 use portcullis_identity::{checksum_ok, hash_key};
 use serde_json::{Value, json};
@@ -252,7 +253,8 @@ async fn the_request_itself_has_a_form() {
     let send = async |method: Method, body: String, fields: &[(&'static str, &str)]| -> Answer {
         let mut call = call(method, Body::full(body));
         for (name, value) in fields {
-            call.request.headers.append(*name, HeaderValue::from_str(value).expect("a value"));
+            let value = FieldValue::of(value).expect("a value");
+            call.request.fields.add(FieldName::from_static(name), value);
         }
         house.answer(&mut call).await
     };

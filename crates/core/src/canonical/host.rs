@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use bytes::Bytes;
-use http::HeaderValue;
 
 use super::{DOUBTFUL, KINDS, NAMING};
+use crate::message::FieldValue;
 use crate::refusal::Refusal;
 
 /// The longest name there can be (RFC 1035 section 2.3.4).
@@ -16,11 +16,11 @@ const LONGEST: usize = 253;
 /// A host in the one form it is decided on: in lower case, without a dot at its end and without empty labels, an IPv6
 /// address as RFC 5952 writes it; with its port, if it named one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Host(HeaderValue);
+pub struct Host(FieldValue);
 
 thread_local! {
     /// The last host in its one form that was read on this thread: most requests are for the same one again.
-    static LATEST: RefCell<Host> = const { RefCell::new(Host(HeaderValue::from_static("localhost"))) };
+    static LATEST: RefCell<Host> = const { RefCell::new(Host(FieldValue::from_static("localhost"))) };
 }
 
 impl Host {
@@ -43,7 +43,7 @@ impl Host {
             }
             if is_plain(raw)
                 && let Some(short) = Short::of(raw)
-                && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_owner(short))
+                && let Ok(value) = FieldValue::from_shared(Bytes::from_owner(short))
             {
                 *latest = Self(value);
                 return Ok(latest.clone());
@@ -54,7 +54,7 @@ impl Host {
 
     /// The host of a request that names none, as HTTP/1.0 allows.
     pub fn unnamed() -> Self {
-        Self(HeaderValue::from_static("localhost"))
+        Self(FieldValue::from_static("localhost"))
     }
 
     /// The same as [`Self::parse`] for whatever may come.
@@ -79,12 +79,12 @@ impl Host {
             }
             _ => return Err(bad()),
         }
-        HeaderValue::try_from(host).map(Self).map_err(|_| bad())
+        FieldValue::try_from(host).map(Self).map_err(|_| bad())
     }
 
     /// Host and port as one text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("")
+        self.0.text().unwrap_or("")
     }
 
     /// The host without its port.
@@ -102,7 +102,7 @@ impl Host {
     }
 
     /// Host and port as a header value.
-    pub fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> FieldValue {
         self.0.clone()
     }
 }

@@ -97,12 +97,12 @@ fn lossy(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
 
     use super::*;
+    use crate::message::FieldValue;
 
     fn kept(kind: &'static str, bytes: &[u8]) -> CapturedBody {
-        let kind = (!kind.is_empty()).then(|| HeaderValue::from_static(kind));
+        let kind = (!kind.is_empty()).then(|| FieldValue::from_static(kind));
         let body = Copied { bytes: bytes.to_vec(), size: bytes.len() as u64, complete: true, kind, coded: false };
         shown(&body, &Redaction::default())
     }

@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderName, HeaderValue};
-
 use crate::audit::is_secret;
 use crate::escapes::form_decoded;
+use crate::message::names::WWW_AUTHENTICATE;
+use crate::message::{FieldName, Value};
 use crate::spellings::is_same;
 
 /// What stands where something was taken out.
@@ -25,14 +24,14 @@ const GAP: usize = 8;
 /// Which names are redacted beside the usual ones.
 #[derive(Debug, Default)]
 pub struct Redaction {
-    headers: Vec<HeaderName>,
+    headers: Vec<FieldName>,
     fields: Vec<String>,
 }
 
 impl Redaction {
     /// With further header fields, in every spelling, and further members, form fields and query parameters. Case and punctuation of
     /// the latter do not matter.
-    pub fn new(headers: Vec<HeaderName>, fields: &[String]) -> Self {
+    pub fn new(headers: Vec<FieldName>, fields: &[String]) -> Self {
         Self { headers, fields: fields.iter().map(|name| bare(name)).collect() }
     }
 
@@ -46,7 +45,7 @@ impl Redaction {
     }
 
     /// The value of a header field as it may be shown.
-    pub(super) fn header(&self, name: &HeaderName, value: &HeaderValue) -> String {
+    pub(super) fn header(&self, name: &FieldName, value: Value<'_>) -> String {
         let text = String::from_utf8_lossy(value.as_bytes());
         let lower = text.trim_start().to_ascii_lowercase();
         // A challenge begins with a scheme too, and asks for credentials only.
@@ -169,30 +168,25 @@ fn decoded(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::CREDENTIALS;
+    use crate::message::FieldValue;
 
     fn redaction() -> Redaction {
-        Redaction::new(vec![HeaderName::from_static("x-internal")], &["Card-Number".to_owned(), "iban".to_owned()])
+        Redaction::new(vec![FieldName::from_static("x-internal")], &["Card-Number".to_owned(), "iban".to_owned()])
     }
 
     #[track_caller]
     fn header(name: &'static str, value: &'static str, expected: &str) {
-        let shown = redaction().header(&HeaderName::from_static(name), &HeaderValue::from_static(value));
+        let shown = redaction().header(&FieldName::from_static(name), FieldValue::from_static(value).value());
         assert_eq!(shown, expected, "{name}: {value}");
     }
 
     #[test]
     fn credentials_in_fields_go_and_the_rest_stays() {
-        for name in [
-            "authorization",
-            "proxy-authorization",
-            "cookie",
-            "set-cookie",
-            "x-api-key",
-            "x-csrf-token",
-            "x-internal",
-            "x_internal",
-            "x.internal",
-        ] {
+        for name in &CREDENTIALS {
+            assert_eq!(redaction().header(name, FieldValue::from_static("s3cret").value()), REDACTED, "{name}");
+        }
+        for name in ["set-cookie", "x-csrf-token", "x-internal", "x_internal", "x.internal"] {
             header(name, "s3cret", REDACTED);
         }
         header("x-other", "Bearer s3cret", REDACTED);

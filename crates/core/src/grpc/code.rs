@@ -1,8 +1,9 @@
 //! How a gRPC call ends: the codes a gateway needs, and the fields that carry them.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 
-use super::{GRPC_MESSAGE, GRPC_RETRY_PUSHBACK_MS, GRPC_STATUS, X_PORTCULLIS_CODE};
+use crate::message::names::{GRPC_MESSAGE, GRPC_RETRY_PUSHBACK_MS, GRPC_STATUS, X_PORTCULLIS_CODE};
+use crate::message::{FieldMap, FieldValue};
 use crate::refusal::Facts;
 
 /// A status of gRPC, as far as the gateway gives it.
@@ -50,25 +51,25 @@ impl Code {
 }
 
 /// The fields with which a call ends: the code, the words, and the stable code of the gateway.
-pub fn trailers(code: Code, why: &'static str, message: &str) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(8);
-    fields.insert(GRPC_STATUS, HeaderValue::from(code as u16));
-    fields.insert(GRPC_MESSAGE, percent_encoded(message));
-    fields.insert(X_PORTCULLIS_CODE, HeaderValue::from_static(why));
+pub fn trailers(code: Code, why: &'static str, message: &str) -> FieldMap {
+    let mut fields = FieldMap::with_capacity(8);
+    fields.set(GRPC_STATUS, FieldValue::from(code as u16));
+    fields.set(GRPC_MESSAGE, percent_encoded(message));
+    fields.set(X_PORTCULLIS_CODE, FieldValue::from_static(why));
     fields
 }
 
 /// The same for a refusal. A caller that tries again by itself is told when that makes sense.
-pub fn refused(facts: &Facts<'_>) -> HeaderMap {
+pub fn refused(facts: &Facts<'_>) -> FieldMap {
     let mut fields = trailers(Code::of(facts.status), facts.code, &facts.detail);
     if let Some(seconds) = facts.retry_after {
-        fields.insert(GRPC_RETRY_PUSHBACK_MS, HeaderValue::from(seconds.saturating_mul(1_000)));
+        fields.set(GRPC_RETRY_PUSHBACK_MS, FieldValue::from(seconds.saturating_mul(1_000)));
     }
     fields
 }
 
 /// Everything but printable ASCII, and the percent sign, as `%XX`.
-fn percent_encoded(message: &str) -> HeaderValue {
+fn percent_encoded(message: &str) -> FieldValue {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut text = Vec::with_capacity(message.len());
     for byte in message.bytes() {
@@ -79,7 +80,7 @@ fn percent_encoded(message: &str) -> HeaderValue {
             _ => text.push(byte),
         }
     }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+    FieldValue::from_bytes(&text).unwrap_or(FieldValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::message::HasFields;
     use crate::refusal::{Credential, Refusal};
 
     #[test]
@@ -112,17 +114,17 @@ mod tests {
             (Refusal::internal("x"), 13),
         ] {
             let fields = refused(&refusal.facts());
-            assert_eq!(fields[GRPC_STATUS], HeaderValue::from(code), "{refusal:?}");
-            assert_eq!(fields[X_PORTCULLIS_CODE], refusal.code());
-            assert!(!fields[GRPC_MESSAGE].is_empty());
+            assert_eq!(fields.fields().text(GRPC_STATUS), Some(&*code.to_string()), "{refusal:?}");
+            assert_eq!(fields.fields().text(X_PORTCULLIS_CODE), Some(refusal.code()));
+            assert!(fields.fields().text(GRPC_MESSAGE).is_some_and(|message| !message.is_empty()));
         }
     }
 
     #[test]
     fn a_caller_is_told_when_to_come_back() {
         let overloaded = Refusal::Overloaded { private: "queue", retry_after: Duration::from_secs(3) };
-        assert_eq!(refused(&overloaded.facts())[GRPC_RETRY_PUSHBACK_MS], "3000");
-        assert!(!refused(&Refusal::NoRoute.facts()).contains_key(GRPC_RETRY_PUSHBACK_MS));
+        assert_eq!(refused(&overloaded.facts()).fields().text(GRPC_RETRY_PUSHBACK_MS), Some("3000"));
+        assert!(!refused(&Refusal::NoRoute.facts()).fields().has(GRPC_RETRY_PUSHBACK_MS));
     }
 
     #[test]

@@ -12,30 +12,20 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::BodyError;
 use crate::dialect::Dialect;
+use crate::message::names::{CONTENT_TYPE, GRPC_STATUS};
+use crate::message::{Fields, Value};
 use crate::record::Record;
 
 pub use code::Code;
-
-/// How a call ended, as a number.
-pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// How it ended, in words, percent-encoded.
-pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// How long the caller waits.
-pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// When a caller that tries again by itself should do so, in milliseconds.
-pub const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
-/// The stable code of a refusal; in JSON it is the member `code`.
-pub const X_PORTCULLIS_CODE: HeaderName = HeaderName::from_static("x-portcullis-code");
 
 /// What every content type here begins with.
 const PREFIX: &[u8] = b"application/grpc";
 
 /// The dialect of a content type: none if it is not gRPC's. What comes behind the first `+` or `;` does not matter.
-pub fn dialect(content_type: &HeaderValue) -> Option<Dialect> {
+pub fn dialect(content_type: Value<'_>) -> Option<Dialect> {
     let bytes = content_type.as_bytes();
     if bytes.len() < PREFIX.len() || !bytes[..PREFIX.len()].eq_ignore_ascii_case(PREFIX) {
         return None;
@@ -51,15 +41,15 @@ pub fn dialect(content_type: &HeaderValue) -> Option<Dialect> {
 }
 
 /// Whether a message's body is gRPC's messages with their lengths, as they stand: not in Base64, nor anything else.
-pub fn is_framed(headers: &HeaderMap) -> bool {
-    let dialect = headers.get(http::header::CONTENT_TYPE).and_then(dialect);
+pub fn is_framed(headers: Fields<'_>) -> bool {
+    let dialect = headers.get(CONTENT_TYPE).and_then(dialect);
     matches!(dialect, Some(Dialect::Grpc | Dialect::GrpcWeb))
 }
 
 /// The last frame of an answer in gRPC-Web: trailers, in the body.
-pub fn web_trailers(trailers: &HeaderMap) -> Bytes {
+pub fn web_trailers(trailers: Fields<'_>) -> Bytes {
     let mut frame = vec![0x80, 0, 0, 0, 0];
-    for (name, value) in trailers {
+    for (name, value) in trailers.iter() {
         frame.extend_from_slice(name.as_str().as_bytes());
         frame.extend_from_slice(b": ");
         frame.extend_from_slice(value.as_bytes());
@@ -91,8 +81,8 @@ impl GrpcCall {
     }
 
     /// Reads the status out of a head or trailers, for the record.
-    pub fn note(&self, fields: &HeaderMap) {
-        let status = fields.get(GRPC_STATUS).and_then(|value| value.to_str().ok()?.parse::<u8>().ok());
+    pub fn note(&self, fields: Fields<'_>) {
+        let status = fields.get(GRPC_STATUS).and_then(|value| value.text()?.parse::<u8>().ok());
         if let Some(status) = status {
             self.status.store(status, Relaxed);
         }
@@ -120,6 +110,7 @@ impl GrpcCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{FieldMap, FieldName, FieldValue, HasFields};
 
     #[test]
     fn content_types_are_told_apart() {
@@ -138,16 +129,16 @@ mod tests {
             ("application/json", None),
             ("text/grpc", None),
         ] {
-            assert_eq!(dialect(&HeaderValue::from_static(text)), expected, "{text}");
+            assert_eq!(dialect(FieldValue::from_static(text).value()), expected, "{text}");
         }
     }
 
     #[test]
     fn trailers_become_a_frame() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-        trailers.insert("x-a", HeaderValue::from_static("b c"));
-        assert_eq!(&web_trailers(&trailers)[..], b"\x80\x00\x00\x00\x1agrpc-status: 0\r\nx-a: b c\r\n");
-        assert_eq!(&web_trailers(&HeaderMap::new())[..], b"\x80\x00\x00\x00\x00");
+        let mut trailers = FieldMap::new();
+        trailers.set(GRPC_STATUS, FieldValue::from_static("0"));
+        trailers.set(FieldName::from_static("x-a"), FieldValue::from_static("b c"));
+        assert_eq!(&web_trailers(trailers.fields())[..], b"\x80\x00\x00\x00\x1agrpc-status: 0\r\nx-a: b c\r\n");
+        assert_eq!(&web_trailers(FieldMap::new().fields())[..], b"\x80\x00\x00\x00\x00");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use crate::message::{FieldValue, Value};
 
 /// The largest number that is written.
 const MOST: u128 = 99_999_999;
@@ -18,7 +18,7 @@ const UNITS: [(u8, u128); 6] = [
 ];
 
 /// Reads it; none if it is malformed.
-pub fn parse(value: &HeaderValue) -> Option<Duration> {
+pub fn parse(value: Value<'_>) -> Option<Duration> {
     let (unit, digits) = value.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -36,11 +36,11 @@ pub fn parse(value: &HeaderValue) -> Option<Duration> {
 }
 
 /// Writes it in the finest unit it fits into. What is finer is left out, so that nobody waits longer than the caller.
-pub fn write(timeout: Duration) -> HeaderValue {
+pub fn write(timeout: Duration) -> FieldValue {
     let nanos = timeout.as_nanos();
     let (unit, size) = UNITS.into_iter().find(|(_, size)| nanos / size <= MOST).unwrap_or(UNITS[UNITS.len() - 1]);
     let text = format!("{}{}", (nanos / size).min(MOST), char::from(unit));
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0n"))
+    FieldValue::try_from(text).unwrap_or(FieldValue::from_static("0n"))
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
             ("1.5S", None),
             ("1S ", None),
         ] {
-            assert_eq!(parse(&HeaderValue::from_static(text)), expected, "{text:?}");
+            assert_eq!(parse(FieldValue::from_static(text).value()), expected, "{text:?}");
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_and_never_longer(seconds in 0_u64..=u64::MAX >> 8, nanos in 0_u32..1_000_000_000) {
             let timeout = Duration::new(seconds, nanos);
-            let read = parse(&write(timeout)).expect("well formed");
+            let read = parse(write(timeout).value()).expect("well formed");
             prop_assert!(read <= timeout);
             // Not more is lost than the unit leaves out.
             let longest = Duration::from_secs(99_999_999 * 3_600);
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn fuzz_grpc_timeout() {
         crate::fuzzing::run("grpc_timeout", &["1n", "99999999H", "100m", "20S", "3u", "0M"], |input| {
-            let read = parse(&HeaderValue::from_bytes(input).ok()?)?;
-            let again = parse(&write(read)).expect("what is written is read");
+            let read = parse(FieldValue::from_bytes(input).ok()?.value())?;
+            let again = parse(write(read).value()).expect("what is written is read");
             assert!(again <= read && input.len() <= 9, "{read:?}");
             assert!(read - again < Duration::from_secs(3_600) || read > Duration::from_secs(99_999_999 * 3_600));
             Some((input.last().copied(), read == again))

@@ -19,6 +19,7 @@ pub struct Several;
 #[derive(Clone, Copy)]
 pub struct Fields<'a>(&'a HeaderMap);
 
+#[allow(clippy::needless_pass_by_value, reason = "a name from the source is given, one that somebody holds is lent")]
 impl<'a> Fields<'a> {
     /// The first value of a field.
     #[inline]
@@ -133,6 +134,7 @@ impl<'a> Iterator for Names<'a> {
 /// The fields of a message, to be changed.
 pub struct FieldsMut<'a>(&'a mut HeaderMap);
 
+#[allow(clippy::needless_pass_by_value, reason = "a name from the source is given, one that somebody holds is lent")]
 impl FieldsMut<'_> {
     /// The same, to be looked at.
     #[inline]
@@ -146,10 +148,10 @@ impl FieldsMut<'_> {
         FieldsMut(self.0)
     }
 
-    /// Sets a field to one value, whatever it had.
+    /// Sets a field to one value, whatever it had. Returns the first that it had.
     #[inline]
-    pub fn set(&mut self, name: impl NameKey, value: FieldValue) {
-        self.0.insert(name.into_key(), value.0);
+    pub fn set(&mut self, name: impl NameKey, value: FieldValue) -> Option<FieldValue> {
+        self.0.insert(name.into_key(), value.0).map(FieldValue)
     }
 
     /// Sets a field, if it is not there.

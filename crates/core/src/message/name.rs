@@ -61,6 +61,14 @@ impl FromStr for FieldName {
     }
 }
 
+/// To what libraries take.
+impl From<FieldName> for HeaderName {
+    #[inline]
+    fn from(name: FieldName) -> Self {
+        name.0
+    }
+}
+
 /// The name of a field that a message has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name<'a>(pub(super) &'a HeaderName);

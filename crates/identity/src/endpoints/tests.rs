@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, Version};
+use http::Version;
 use http_body_util::BodyExt;
 use portcullis_core::body::BodyError;
 use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::jobs::{Job, QueueFull};
+use portcullis_core::message::{FieldMap, FieldValue, HasFields};
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::{OpenRecord, Record};
 use serde_json::{Value, json};
@@ -81,7 +82,7 @@ impl Desk {
                 query: None,
                 host: Host::parse(b"gate").expect("a host"),
                 version: Version::HTTP_11,
-                headers: HeaderMap::new(),
+                fields: FieldMap::new(),
                 body,
             },
             RawRequest { target: "/".parse().expect("a target"), removed: Vec::new() },
@@ -98,7 +99,7 @@ impl Desk {
     async fn client_of(&self, keys: &[&str]) -> Result<String, &'static str> {
         let mut call = self.post(&credentials());
         for key in keys {
-            call.request.headers.append("x-api-key", HeaderValue::from_str(key).expect("a header"));
+            call.request.fields.add(X_API_KEY, FieldValue::of(key).expect("a header"));
         }
         let response = self.token().answer(&mut call).await.map_err(|refusal| {
             assert_eq!(refusal.facts().challenge.map(|text| text.starts_with("ApiKey")), Some(true), "{refusal:?}");
@@ -119,8 +120,8 @@ fn credentials() -> Value {
 }
 
 async fn read(response: Response) -> Value {
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    assert_eq!(response.fields().text(CONTENT_TYPE), Some("application/json"));
+    assert_eq!(response.fields().text(CACHE_CONTROL), Some("no-store"));
     serde_json::from_slice(&response.into_body().collect().await.expect("a body").to_bytes()).expect("JSON")
 }
 
@@ -209,7 +210,7 @@ async fn a_content_type_is_json_or_absent() {
         ("", false),
     ] {
         let mut call = desk.post(&credentials());
-        call.request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        call.request.fields_mut().set(CONTENT_TYPE, FieldValue::from_static(content_type));
         let found = desk.token().answer(&mut call).await.map(drop).map_err(|refusal| refusal.code());
         assert_eq!(found, if fine { Ok(()) } else { Err("unsupported_media_type") }, "{content_type}");
     }
@@ -321,8 +322,8 @@ async fn keys_are_published_as_set_and_as_pem() {
     let keys = &desk.house.keys;
     let mut call = desk.call(Method::GET, "/.well-known/jwks.json", Body::empty());
     let response = JwksEndpoint::new(keys.clone()).answer(&mut call).await.expect("answered");
-    assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    assert_eq!(response.fields().text(CACHE_CONTROL), Some("public, max-age=300"));
+    assert_eq!(response.fields().text(CONTENT_TYPE), Some("application/json"));
     assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), keys.jwks());
     let pem = |file: String| {
         let prefix = "/.well-known/keys";
@@ -333,7 +334,7 @@ async fn keys_are_published_as_set_and_as_pem() {
     };
     let kid = keys.active_kid();
     let response = pem(format!("{kid}.pem")).await.expect("answered");
-    assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
+    assert_eq!(response.fields().text(CACHE_CONTROL), Some("public, max-age=300"));
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     assert_eq!(body, keys.pem(kid).expect("our key").as_bytes());
     for file in [kid.to_owned(), "other.pem".to_owned(), ".pem".to_owned(), format!("{kid}.pem/x"), String::new()] {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
 use portcullis_core::call::{Call, KeyHolder};
 use portcullis_core::directory::{ClientEntry, Directory};
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::X_API_KEY;
 use portcullis_core::model::Problem;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::hash_key;
@@ -14,8 +15,6 @@ use serde_json::Value;
 
 use crate::credential::{Part, Verdict, Verifier};
 use crate::{Site, settings};
-
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The longest key that is looked at, in bytes.
 const LONGEST: usize = 512;
@@ -42,7 +41,7 @@ struct ApiKey {
 
 impl Verifier for ApiKey {
     fn is_shown(&self, call: &Call) -> bool {
-        call.request.headers.contains_key(X_API_KEY) || believed(call).is_some()
+        call.request.fields().has(X_API_KEY) || believed(call).is_some()
     }
 
     fn missing(&self) -> Refusal {
@@ -54,11 +53,10 @@ impl Verifier for ApiKey {
         if let Some(client) = believed(call) {
             return accept(call, KeyHolder::Client(client));
         }
-        let mut shown = call.request.headers.get_all(X_API_KEY).into_iter();
-        let (Some(key), None) = (shown.next(), shown.next()) else {
+        let Ok(Some(key)) = call.request.fields().only(X_API_KEY) else {
             return Err(wrong("not exactly one X-API-Key"));
         };
-        let key = key.to_str().map_err(|_| wrong("a key that is no ASCII text"))?;
+        let key = key.text().ok_or_else(|| wrong("a key that is no ASCII text"))?;
         if key.len() > LONGEST {
             return Err(wrong("a key that is too long"));
         }
@@ -87,5 +85,5 @@ fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verdict, Refusal> {
 /// The client that a call which is only tried is believed to come from, unless it shows a key.
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
     let client = call.trial.as_ref()?.client.as_ref()?;
-    (!call.request.headers.contains_key(X_API_KEY)).then(|| Arc::clone(client))
+    (!call.request.fields().has(X_API_KEY)).then(|| Arc::clone(client))
 }

@@ -7,11 +7,11 @@ mod settings;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use portcullis_core::call::{Call, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyHash};
 use portcullis_core::jobs;
+use portcullis_core::message::names::AUTHORIZATION;
+use portcullis_core::message::{self, FieldValue, HasFields};
 use portcullis_core::model::{Problem, ServiceId};
 use portcullis_core::ports::SessionId;
 use portcullis_core::refusal::{Credential, Refusal};
@@ -80,7 +80,7 @@ impl Verifier for Bearer {
     }
 
     fn withhold(&self, call: &mut Call, part: Part) {
-        let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
+        let mut shown = call.request.fields().all(AUTHORIZATION);
         let first = shown.next();
         let stays = match part {
             // A token that was verified stood alone; one from the query has verified nothing that stands here.
@@ -116,7 +116,7 @@ impl Bearer {
     }
 
     fn is_sent(&self, call: &Call) -> bool {
-        let in_header = call.request.headers.get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
+        let in_header = call.request.fields().get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
         in_header || (self.query && query::token(call).is_some())
     }
 
@@ -131,8 +131,8 @@ impl Bearer {
 
     /// The one token that is shown.
     fn shown(&self, call: &Call) -> Result<Shown, Refusal> {
-        let mut shown = call.request.headers.get_all(AUTHORIZATION).into_iter();
-        let in_header = shown.next().filter(|value| token_of(value).is_some()).cloned();
+        let mut shown = call.request.fields().all(AUTHORIZATION);
+        let in_header = shown.next().filter(|value| token_of(*value).is_some()).map(message::Value::to_owned);
         let doubled = shown.next().is_some();
         let in_query = if self.query { query::token(call) } else { None };
         match (in_header, in_query) {
@@ -213,14 +213,14 @@ fn note(call: &mut Call) {
 
 /// A token as it was shown.
 enum Shown {
-    Header(HeaderValue),
+    Header(FieldValue),
     Query(String),
 }
 
 impl Shown {
     fn as_str(&self) -> &str {
         match self {
-            Self::Header(value) => token_of(value).unwrap_or_default(),
+            Self::Header(value) => token_of(value.value()).unwrap_or_default(),
             Self::Query(token) => token,
         }
     }
@@ -268,7 +268,7 @@ fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 }
 
 /// The token behind `Bearer`, whose name is case-insensitive (RFC 9110 section 11.1).
-fn token_of(value: &HeaderValue) -> Option<&str> {
+fn token_of(value: message::Value<'_>) -> Option<&str> {
     // Scheme first: most values are long, and looked at more than once.
     let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
     let is_token = scheme.eq_ignore_ascii_case(b"bearer ") && token.is_ascii();

@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use portcullis_core::call::{ForeignClient, UserFacts};
 use portcullis_core::directory::KeyHash;
+use portcullis_core::message::FieldValue;
 use portcullis_core::ports::SessionId;
 use portcullis_identity::claims::Audiences;
 use portcullis_identity::sessions::user_json_header;
@@ -75,7 +75,7 @@ impl Token {
         let client = claims.client_id.as_deref().and_then(|id| {
             let name = qualified(&claims.iss, id);
             // It is visible ASCII.
-            let app_id = HeaderValue::from_str(&name).ok()?;
+            let app_id = FieldValue::of(&name).ok()?;
             Some(ForeignClient { name: name.into(), app_id })
         });
         let user = (!claims.is_client).then(|| {

@@ -7,11 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, Method};
+use http::Method;
 use portcullis_core::body::Body;
 use portcullis_core::budget::Share;
 use portcullis_core::call::{Call, RequestId, Response};
 use portcullis_core::capture::{Copied, Exchange, Message, Redaction};
+use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::ports::{Captures, Clock};
@@ -125,7 +126,7 @@ pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec
     }
     let mut headers = Vec::with_capacity(settings.redact_headers.len());
     for (position, name) in settings.redact_headers.iter().enumerate() {
-        match name.parse::<HeaderName>() {
+        match name.parse::<FieldName>() {
             Ok(name) => headers.push(name),
             Err(_) => {
                 let path = format!("policies.capture.redact_headers[{position}]");
@@ -169,7 +170,7 @@ impl Policy for Capture {
             open.forget();
             return Ok(response);
         }
-        let headers = response.headers();
+        let headers = response.fields();
         // What would be the body of an answer to HEAD is never sent.
         let is_copied = wanted.body && !is_head;
         open.answered(status, |message, share| {
@@ -192,8 +193,8 @@ impl Capture {
         let mut request = Message::default();
         let (mut query, mut bytes) = (None, size_of::<Exchange>() + call.request.path.forwarded().len());
         if wanted.headers {
-            let removed = call.raw.removed.iter().map(|(name, value)| (name, value));
-            bytes += request.copy_headers(call.request.headers.iter().chain(removed), self.settings.header_bytes);
+            let removed = call.raw.removed.iter().map(|(name, value)| (name.name(), value.value()));
+            bytes += request.copy_headers(call.request.fields().iter().chain(removed), self.settings.header_bytes);
             let cap = self.settings.header_bytes;
             query = call.request.query.as_ref().map(|query| query.slice(..query.len().min(cap)));
             bytes += query.as_ref().map_or(0, bytes::Bytes::len);
@@ -230,9 +231,11 @@ impl Capture {
 
 /// What is known of a request's body before it has come. Its fields may have been removed at the door.
 fn body_of_request(call: &Call) -> Copied {
-    let mut fields: HeaderMap = call.request.headers.clone();
-    fields.extend(call.raw.removed.iter().map(|(name, value)| (name.clone(), value.clone())));
-    Copied { complete: call.request.body.is_empty(), ..Copied::of(&fields) }
+    let mut fields = call.request.fields.clone();
+    for (name, value) in &call.raw.removed {
+        fields.add(name, value.clone());
+    }
+    Copied { complete: call.request.body.is_empty(), ..Copied::of(fields.fields()) }
 }
 
 /// Whether a call is among so many in a hundred; the same for the same id.

@@ -3,6 +3,7 @@
 use portcullis_core::body::Body;
 use portcullis_core::capture::Capture as Kept;
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
+use portcullis_core::message::names::PROXY_AUTHORIZATION;
 use serde_json::json;
 
 use super::*;
@@ -39,7 +40,7 @@ async fn kept(settings: &Value, captures: &Arc<MemoryCaptures>, body: Body) -> O
 async fn an_exchange_is_handed_over_when_the_answer_has_ended() {
     let captures = Arc::new(MemoryCaptures::new(1 << 20));
     let mut call = call("POST", "/a", &[("x-api-key", "Z")]);
-    call.raw.removed.push((http::header::PROXY_AUTHORIZATION, "Z".parse().expect("a value")));
+    call.raw.removed.push((PROXY_AUTHORIZATION, "Z".parse().expect("a value")));
     call.request.query = Some("a=1&access_token=Z".into());
     let (response, _) = walk(&step(&everything(), &captures), &mut call, &[("set-cookie", "Z")]).await;
     assert!(captures.take().0.is_empty());

@@ -8,14 +8,15 @@ mod origins;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{
+use http::{Method, StatusCode};
+use portcullis_core::body::Body;
+use portcullis_core::call::{Call, Response};
+use portcullis_core::message::names::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Response};
+use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
@@ -105,7 +106,7 @@ fn compile(settings: &Settings) -> Result<Cors, Vec<Problem>> {
     let any_header = settings.headers.iter().any(|name| name == "*");
     for (field, names) in [("headers", &settings.headers), ("expose", &settings.expose)] {
         for (at, name) in names.iter().enumerate().filter(|(_, name)| field != "headers" || *name != "*") {
-            if name.parse::<HeaderName>().is_err() || name == "*" {
+            if name.parse::<FieldName>().is_err() || name == "*" {
                 wrong(&format!("{field}[{at}]"), format!("'{name}' is no field name"));
             }
         }
@@ -113,7 +114,7 @@ fn compile(settings: &Settings) -> Result<Cors, Vec<Problem>> {
     if settings.max_age > LONGEST {
         wrong("max_age", format!("at most {LONGEST} seconds"));
     }
-    let joined = |list: &[String]| HeaderValue::try_from(list.join(", ")).ok().filter(|value| !value.is_empty());
+    let joined = |list: &[String]| FieldValue::try_from(list.join(", ")).ok().filter(|value| !value.is_empty());
     let cors = Cors {
         origins,
         methods: joined(&settings.methods),
@@ -128,34 +129,34 @@ fn compile(settings: &Settings) -> Result<Cors, Vec<Problem>> {
 
 struct Cors {
     origins: Origins,
-    methods: Option<HeaderValue>,
-    headers: Option<HeaderValue>,
+    methods: Option<FieldValue>,
+    headers: Option<FieldValue>,
     any_header: bool,
-    expose: Option<HeaderValue>,
+    expose: Option<FieldValue>,
     credentials: bool,
-    max_age: HeaderValue,
+    max_age: FieldValue,
 }
 
 #[async_trait]
 impl Policy for Cors {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        let origin = self.origin(&call.request.headers);
+        let origin = self.origin(call.request.fields());
         if is_preflight(call) {
             let Some(origin) = origin else {
                 return Err(Refusal::Forbidden {
                     detail: "the service may not be called from pages of this origin".into(),
                 });
             };
-            return Ok(self.preflight(&call.request.headers, &origin));
+            return Ok(self.preflight(call.request.fields(), &origin));
         }
         let mut response = next.run(call).await;
-        let headers = response.headers_mut();
-        take_away(headers);
-        self.vary(headers);
+        let mut headers = response.fields_mut();
+        take_away(headers.lend());
+        self.vary(headers.lend());
         if let Some(origin) = origin {
-            self.allow(headers, &origin);
+            self.allow(headers.lend(), &origin);
             if let Some(expose) = &self.expose {
-                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+                headers.set(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
             }
         }
         Ok(response)
@@ -164,14 +165,12 @@ impl Policy for Cors {
 
 /// Only a browser that asks first sends this; an ordinary `OPTIONS` goes on to the target.
 fn is_preflight(call: &Call) -> bool {
-    let headers = &call.request.headers;
-    call.request.method == Method::OPTIONS
-        && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    let headers = call.request.fields();
+    call.request.method == Method::OPTIONS && headers.has(ORIGIN) && headers.has(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// What the target says about origins, which is not its business here.
-fn take_away(headers: &mut HeaderMap) {
+fn take_away(mut headers: FieldsMut<'_>) {
     for name in [
         ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -186,61 +185,59 @@ fn take_away(headers: &mut HeaderMap) {
 
 impl Cors {
     /// The one origin of the call, if its pages may call.
-    fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let mut values = headers.get_all(ORIGIN).into_iter();
-        let (Some(origin), None) = (values.next(), values.next()) else { return None };
-        self.origins.allow(origin.to_str().ok()?).then(|| origin.clone())
+    fn origin(&self, headers: Fields<'_>) -> Option<FieldValue> {
+        let origin = headers.only(ORIGIN).ok()??;
+        self.origins.allow(origin.text()?).then(|| origin.to_owned())
     }
 
-    fn allow(&self, headers: &mut HeaderMap, origin: &HeaderValue) {
-        let named = if self.origins.any { HeaderValue::from_static("*") } else { origin.clone() };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, named);
+    fn allow(&self, mut headers: FieldsMut<'_>, origin: &FieldValue) {
+        let named = if self.origins.any { FieldValue::from_static("*") } else { origin.clone() };
+        headers.set(ACCESS_CONTROL_ALLOW_ORIGIN, named);
         if self.credentials {
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.set(ACCESS_CONTROL_ALLOW_CREDENTIALS, FieldValue::from_static("true"));
         }
     }
 
     /// Whoever keeps answers keeps one for each origin, also the answer to a call without one.
-    fn vary(&self, headers: &mut HeaderMap) {
-        let mut named =
-            headers.get_all(VARY).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    fn vary(&self, mut headers: FieldsMut<'_>) {
+        let mut named = headers.view().all(VARY).filter_map(|value| value.text()).flat_map(|v| v.split(','));
         if !named.any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("origin")) {
-            headers.append(VARY, HeaderValue::from_static("Origin"));
+            headers.add(VARY, FieldValue::from_static("Origin"));
         }
     }
 
-    fn preflight(&self, asked: &HeaderMap, origin: &HeaderValue) -> Response {
+    fn preflight(&self, asked: Fields<'_>, origin: &FieldValue) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        self.vary(headers);
-        self.allow(headers, origin);
+        let mut headers = response.fields_mut();
+        self.vary(headers.lend());
+        self.allow(headers.lend(), origin);
         if let Some(methods) = &self.methods {
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
+            headers.set(ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
         }
         if self.any_header {
             // `*` would not stand for `Authorization`, nor for anything where credentials are sent.
-            headers.append(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+            headers.add(VARY, FieldValue::from_static("Access-Control-Request-Headers"));
         }
         if let Some(names) = if self.any_header { repeated(asked) } else { self.headers.clone() } {
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
+            headers.set(ACCESS_CONTROL_ALLOW_HEADERS, names);
         }
-        headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
+        headers.set(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         response
     }
 }
 
 /// The field names a page asks for, if they are field names.
-fn repeated(asked: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).into_iter();
-    let (Some(names), None) = (values.next(), values.next()) else { return None };
-    let are_names = |text: &str| text.split(',').all(|name| name.trim().parse::<HeaderName>().is_ok());
-    (names.len() <= REPEATED && names.to_str().is_ok_and(are_names)).then(|| names.clone())
+fn repeated(asked: Fields<'_>) -> Option<FieldValue> {
+    let names = asked.only(ACCESS_CONTROL_REQUEST_HEADERS).ok()??;
+    let are_names = |text: &str| text.split(',').all(|name| name.trim().parse::<FieldName>().is_ok());
+    (names.len() <= REPEATED && names.text().is_some_and(are_names)).then(|| names.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::message::FieldMap;
     use serde_json::json;
 
     fn problems(settings: Value) -> Vec<String> {
@@ -264,10 +261,10 @@ mod tests {
 
     #[test]
     fn only_field_names_are_repeated() {
-        let mut asked = HeaderMap::new();
+        let mut asked = FieldMap::new();
         for (names, fine) in [("x-a, X-B", true), ("x-a", true), ("", false), ("x a", false), ("x-a,,b", false)] {
-            asked.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static(names));
-            assert_eq!(repeated(&asked).is_some(), fine, "{names}");
+            asked.set(ACCESS_CONTROL_REQUEST_HEADERS, FieldValue::from_static(names));
+            assert_eq!(repeated(asked.fields()).is_some(), fine, "{names}");
         }
     }
 }

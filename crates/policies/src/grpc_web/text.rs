@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::grpc;
+use portcullis_core::message::HasFields;
 
 /// Characters that stand for three bytes.
 const QUAD: usize = 4;
@@ -109,7 +110,7 @@ pub(super) fn encoded(body: Body) -> Body {
 /// A body whose trailers have become its last frame.
 pub(super) fn with_trailers(body: Body) -> Body {
     mapped(body, |frame| match frame.into_trailers() {
-        Ok(trailers) => Frame::data(grpc::web_trailers(&trailers)),
+        Ok(trailers) => Frame::data(grpc::web_trailers(trailers.fields())),
         Err(other) => other,
     })
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, TRAILER, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::Version;
 use http_body::Body as _;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Hints, Response};
 use portcullis_core::fields::{Kind, known};
+use portcullis_core::message::names::{AUTHORIZATION, TRAILER, VIA};
+use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
@@ -94,8 +95,8 @@ fn compile(settings: &Settings) -> Result<Option<Step>, Vec<Problem>> {
 struct Edits {
     /// What is removed, and what is set: services read all spellings of a name as the same.
     gone: Arc<Spellings>,
-    set: Vec<(HeaderName, HeaderValue)>,
-    add: Vec<(HeaderName, HeaderValue)>,
+    set: Vec<(FieldName, FieldValue)>,
+    add: Vec<(FieldName, FieldValue)>,
 }
 
 impl Edits {
@@ -103,13 +104,13 @@ impl Edits {
         self.gone.is_empty() && self.add.is_empty()
     }
 
-    fn apply(&self, headers: &mut HeaderMap) {
-        self.gone.take_away(headers);
+    fn apply(&self, mut headers: FieldsMut<'_>) {
+        self.gone.take_away(headers.lend());
         for (name, value) in &self.set {
-            headers.insert(name, value.clone());
+            headers.set(name, value.clone());
         }
         for (name, value) in &self.add {
-            headers.append(name, value.clone());
+            headers.add(name, value.clone());
         }
     }
 
@@ -123,7 +124,7 @@ impl Edits {
             if let Poll::Ready(Some(Ok(frame))) = &mut polled
                 && let Some(trailers) = frame.trailers_mut()
             {
-                gone.take_away(trailers);
+                gone.take_away(trailers.fields_mut());
             }
             polled
         })
@@ -137,10 +138,10 @@ struct Guarded {
 }
 
 impl Hints for Guarded {
-    fn hint(&self, fields: &HeaderMap) {
-        let mut fields = fields.clone();
-        self.gone.take_away(&mut fields);
-        self.hints.hint(&fields);
+    fn hint(&self, fields: Fields<'_>) {
+        let mut fields = fields.to_owned();
+        self.gone.take_away(fields.fields_mut());
+        self.hints.hint(fields.fields());
     }
 }
 
@@ -175,8 +176,8 @@ fn edits(direction: &str, declared: &Changes, problems: &mut Vec<Problem>) -> Ed
     Edits { gone: Arc::new(Spellings::new(gone)), set, add }
 }
 
-fn name_of(direction: &str, text: &str) -> Result<HeaderName, String> {
-    let name: HeaderName = text.parse().map_err(|_| format!("'{text}' is no field name"))?;
+fn name_of(direction: &str, text: &str) -> Result<FieldName, String> {
+    let name: FieldName = text.parse().map_err(|_| format!("'{text}' is no field name"))?;
     // In every spelling: there are servers that read them as the same.
     let kind = known(name.as_str()).map(|known| known.kind);
     if kind == Some(Kind::Gateway) {
@@ -191,14 +192,14 @@ fn name_of(direction: &str, text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-fn value_of(text: &str) -> Result<HeaderValue, String> {
+fn value_of(text: &str) -> Result<FieldValue, String> {
     if text.len() > LONGEST {
         return Err(format!("a value has at most {LONGEST} bytes"));
     }
     if text.trim() != text {
         return Err("a value neither begins nor ends with a space".to_owned());
     }
-    HeaderValue::from_str(text).map_err(|_| "a value has no line breaks or other control characters".to_owned())
+    FieldValue::of(text).map_err(|_| "a value has no line breaks or other control characters".to_owned())
 }
 
 struct Headers {
@@ -212,7 +213,7 @@ impl Check for Headers {
         if self.passes_method {
             pass_method(call);
         }
-        self.request.apply(&mut call.request.headers);
+        self.request.apply(call.request.fields_mut());
         // In HTTP/1.1 a body of a declared length has no trailers.
         let may_have_trailers =
             call.request.version > Version::HTTP_11 || call.request.body.size_hint().exact().is_none();
@@ -236,7 +237,7 @@ impl Policy for Headers {
                 call.hints.take().map(|hints| Arc::new(Guarded { hints, gone: Arc::clone(gone) }) as Arc<dyn Hints>);
         }
         let mut response = next.run(call).await;
-        self.response.apply(response.headers_mut());
+        self.response.apply(response.fields_mut());
         Ok(response.map(|body| {
             // Over HTTP/2 an answer of a declared length may have them too.
             self.response.guard(body, true)
@@ -248,7 +249,7 @@ impl Policy for Headers {
 fn pass_method(call: &mut Call) {
     for (name, value) in &call.raw.removed {
         if known(name.as_str()).is_some_and(|known| known.kind == Kind::Method && known.is_exact) {
-            call.request.headers.append(name, value.clone());
+            call.request.fields_mut().add(name, value.clone());
         }
     }
 }
@@ -256,6 +257,7 @@ fn pass_method(call: &mut Call) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::message::{FieldMap, Name};
     use serde_json::json;
 
     fn problems(settings: Value) -> Vec<(String, String)> {
@@ -324,12 +326,13 @@ mod tests {
         let changes =
             json!({"set": {"x-a": "set"}, "add": {"x-a": "added", "x-b": "2"}, "remove": ["x-a", "x-b", "x-c"]});
         let changes: Changes = serde_json::from_value(changes).expect("well formed");
-        let mut headers = HeaderMap::new();
+        let mut headers = FieldMap::new();
         for (name, value) in [("x-a", "0"), ("x-b", "1"), ("x-c", "1"), ("x-d", "1")] {
-            headers.append(name, HeaderValue::from_static(value));
+            headers.add(FieldName::from_static(name), FieldValue::from_static(value));
         }
-        edits("request", &changes, &mut Vec::new()).apply(&mut headers);
-        let values = |name: &str| headers.get_all(name).iter().map(|v| v.to_str().expect("text")).collect::<Vec<_>>();
+        edits("request", &changes, &mut Vec::new()).apply(headers.fields_mut());
+        let all = |name| headers.fields().all(FieldName::from_static(name));
+        let values = |name| all(name).map(|v| v.text().expect("text")).collect::<Vec<_>>();
         assert_eq!((values("x-a"), values("x-b")), (vec!["set", "added"], vec!["2"]));
         assert_eq!((values("x-c").len(), values("x-d")), (0, vec!["1"]));
     }
@@ -344,42 +347,39 @@ mod tests {
         for separator in b"!#$%&'*+-.^_`|~" {
             for name in ["X-Tenant", "X-Debug-Mode", "X-Odd", "x-tenant"] {
                 let name = name.replace('-', &char::from(*separator).to_string());
-                let mut headers = HeaderMap::new();
-                headers
-                    .append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_static("evil"));
-                headers.append("x_kept", HeaderValue::from_static("1"));
+                let mut headers = FieldMap::new();
+                headers.add(FieldName::from_bytes(name.as_bytes()).expect("a name"), FieldValue::from_static("evil"));
+                headers.add(FieldName::from_static("x_kept"), FieldValue::from_static("1"));
                 let frames = http_body_util::StreamBody::new(futures_util::stream::iter([Ok(
-                    http_body::Frame::trailers(headers.clone()),
+                    http_body::Frame::trailers(headers.clone().into()),
                 )]));
-                edits.apply(&mut headers);
-                assert_eq!(headers.len(), 2, "{name}: {headers:?}");
-                assert_eq!(
-                    (&headers["x-tenant"], &headers["x_kept"]),
-                    (&"acme".parse().expect("a value"), &"1".parse().expect("a value"))
-                );
+                edits.apply(headers.fields_mut());
+                assert_eq!(headers.fields().len(), 2, "{name}: {headers:?}");
+                let text = |name| headers.fields().text(FieldName::from_static(name));
+                assert_eq!((text("x-tenant"), text("x_kept")), (Some("acme"), Some("1")));
                 let read = edits.guard(Body::stream(frames), true).collect().await.expect("a body");
                 let trailers = read.trailers().expect("trailers");
-                assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x_kept"], "{name}");
+                assert_eq!(trailers.fields().names().map(Name::as_str).collect::<Vec<_>>(), ["x_kept"], "{name}");
             }
         }
     }
 
     #[test]
     fn hints_say_nothing_that_answers_may_not_say() {
-        struct Heard(std::sync::Mutex<Vec<HeaderMap>>);
+        struct Heard(std::sync::Mutex<Vec<FieldMap>>);
         impl Hints for Heard {
-            fn hint(&self, fields: &HeaderMap) {
-                self.0.lock().expect("no panic").push(fields.clone());
+            fn hint(&self, fields: Fields<'_>) {
+                self.0.lock().expect("no panic").push(fields.to_owned());
             }
         }
         let heard = Arc::new(Heard(std::sync::Mutex::default()));
-        let gone = Arc::new(Spellings::new(vec![HeaderName::from_static("x-inner")]));
-        let mut fields = HeaderMap::new();
+        let gone = Arc::new(Spellings::new(vec![FieldName::from_static("x-inner")]));
+        let mut fields = FieldMap::new();
         for name in ["x-inner", "x_inner", "link"] {
-            fields.append(name, HeaderValue::from_static("1"));
+            fields.add(FieldName::from_static(name), FieldValue::from_static("1"));
         }
-        Guarded { hints: Arc::clone(&heard) as Arc<dyn Hints>, gone }.hint(&fields);
+        Guarded { hints: Arc::clone(&heard) as Arc<dyn Hints>, gone }.hint(fields.fields());
         let told = heard.0.lock().expect("no panic");
-        assert_eq!(told[0].keys().collect::<Vec<_>>(), ["link"]);
+        assert_eq!(told[0].fields().names().map(Name::as_str).collect::<Vec<_>>(), ["link"]);
     }
 }

@@ -8,6 +8,7 @@ use portcullis_core::body::BodyError;
 use portcullis_core::call::Call;
 use portcullis_core::grpc::is_framed;
 use portcullis_core::grpc::messages::Messages;
+use portcullis_core::message::HasFields;
 use portcullis_core::model::{Problem, Protocol};
 use portcullis_core::policy::{Check, Step};
 use portcullis_core::refusal::Refusal;
@@ -53,7 +54,7 @@ impl Check for RequestLimits {
         if call.request.body.is_empty() {
             return Ok(());
         }
-        if self.by_message && call.grpc.is_some() && is_framed(&call.request.headers) {
+        if self.by_message && call.grpc.is_some() && is_framed(call.request.fields()) {
             // A stream may go on for as long as it likes; what is held of it at a time is a message.
             let (limit, mut messages) = (self.limit, Messages::default());
             call.request.body = call.take_body().map_polls(move |_, polled| {

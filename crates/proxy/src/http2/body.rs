@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
-use http::HeaderMap;
-use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::message::names::EXPECT;
+use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::from_stream::FromStream;
 use portcullis_wire::left::Left;
 
@@ -27,8 +27,8 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
-    pub(super) fn new(stream: RecvStream, head: &HeaderMap, interim: &Arc<Interim>, watch: &Arc<Watch>) -> Self {
-        let waits = head.contains_key(EXPECT) && !stream.is_end_stream();
+    pub(super) fn new(stream: RecvStream, head: Fields<'_>, interim: &Arc<Interim>, watch: &Arc<Watch>) -> Self {
+        let waits = head.has(EXPECT) && !stream.is_end_stream();
         let stream = FromStream::new(stream, Left::announced(head), false);
         Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream), watch: Arc::clone(watch) }
     }
@@ -48,7 +48,7 @@ impl HttpBody for RequestBody {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         let frame = ready!(stream.poll_frame(context));
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::trailers_ref);
-        if trailers.is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers))) {
+        if trailers.is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers.fields()))) {
             self.watch.drain();
             return Poll::Ready(Some(Err(Reason::ENHANCE_YOUR_CALM.into())));
         }

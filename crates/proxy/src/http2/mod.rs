@@ -7,6 +7,7 @@ mod keep_alive;
 mod stream;
 mod tunnel;
 
+use portcullis_core::message::HasFields;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -114,7 +115,7 @@ async fn carry(
             }
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, mut respond)))) => {
-                    let size = expansion::of_request(request.method(), request.uri(), request.headers());
+                    let size = expansion::of_request(request.method(), request.uri(), request.fields());
                     if !watch.expansion().admits(size) {
                         // Whoever means well makes the call again on another connection (RFC 9113 section 8.7).
                         respond.send_reset(Reason::REFUSED_STREAM);

@@ -12,7 +12,8 @@ use http::Request;
 use http_body::Body as _;
 use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
-use portcullis_wire::fields::X_REQUEST_ID;
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::X_REQUEST_ID;
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
 use portcullis_wire::streamed::{finished, is_whole, never_again, strip};
@@ -45,7 +46,7 @@ pub(super) fn serve(
     let body = if stream.is_end_stream() {
         Body::empty()
     } else {
-        IdleBody::wrap(RequestBody::new(stream, &head.headers, &interim, &watch), idle, node.limits.body_rate)
+        IdleBody::wrap(RequestBody::new(stream, head.fields(), &interim, &watch), idle, node.limits.body_rate)
     };
     let request = Request::from_parts(head, body);
     // Not an `async fn`, which would hold each of these twice.
@@ -102,7 +103,7 @@ pub(super) async fn write(
     let (head, body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let mut head = finished(node.clock.as_ref(), head, (!is_whole).then(|| body.size_hint().exact()).flatten());
-    never_again(head.headers_mut(), &X_REQUEST_ID);
+    never_again(head.fields_mut(), &X_REQUEST_ID);
     match respond.send_response(head, is_whole) {
         Ok(stream) if !is_whole => write_body(stream, body, tie, idle).await,
         Ok(_) => {}
@@ -148,7 +149,7 @@ async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, tie: Option<&
                 }
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
-                    strip(&mut trailers);
+                    strip(trailers.fields_mut());
                     stream.send_trailers(trailers)
                 }
             },

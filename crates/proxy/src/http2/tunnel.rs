@@ -11,11 +11,12 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::Upgrade;
 use portcullis_core::fresh;
+use portcullis_core::message::names::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_wire::clock;
 use portcullis_wire::streamed::finished;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,9 +28,6 @@ use crate::door::Sender;
 use crate::exchange::{self, Terms};
 use crate::node::Node;
 use crate::tunnel::Wish;
-
-const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
-const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
 /// A CONNECT: it may be a wish for a WebSocket on this stream. Any other is refused at the door.
 pub(super) async fn connect(
@@ -47,11 +45,11 @@ pub(super) async fn connect(
     let mut wished = None;
     if is_websocket {
         head.method = Method::GET;
-        head.headers.insert(SEC_WEBSOCKET_KEY, fresh_key());
+        head.fields_mut().set(SEC_WEBSOCKET_KEY, fresh_key());
         wished = Some(Wish::new());
     }
     let (wish, upgrade) = wished
-        .map(|(wish, from_caller)| (wish, Upgrade { protocols: HeaderValue::from_static("websocket"), from_caller }))
+        .map(|(wish, from_caller)| (wish, Upgrade { protocols: FieldValue::from_static("websocket"), from_caller }))
         .unzip();
     let request = Request::from_parts(head, Body::empty());
     let answer = {
@@ -65,7 +63,7 @@ pub(super) async fn connect(
     // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
     let (mut head, to_caller) = answer.into_parts();
     head.status = StatusCode::OK;
-    head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+    head.fields_mut().remove(SEC_WEBSOCKET_ACCEPT);
     match respond.send_response(finished(node.clock.as_ref(), head, None), false) {
         Ok(to) => {
             let (watch, place) = connections::watch();
@@ -81,9 +79,9 @@ pub(super) async fn connect(
 }
 
 /// A key as every opening handshake in HTTP/1.1 carries one (RFC 6455 section 4.1). It keeps no secret.
-fn fresh_key() -> HeaderValue {
+fn fresh_key() -> FieldValue {
     let key = STANDARD.encode(fresh::bytes());
-    HeaderValue::try_from(key).unwrap_or(HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="))
+    FieldValue::try_from(key).unwrap_or(FieldValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="))
 }
 
 /// A stream as bytes both ways.

@@ -8,10 +8,10 @@ use bytes::{Buf, Bytes};
 use h3::error::{Code, StreamError};
 use h3::quic::RecvStream;
 use h3::server::RequestStream;
-use http::HeaderMap;
-use http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{BodyError, Polled};
+use portcullis_core::message::names::EXPECT;
+use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::left::Left;
 
 use crate::connection::Watch;
@@ -35,12 +35,12 @@ impl<S: RecvStream> FromStream<S> {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
     pub(super) fn new(
         stream: RequestStream<S, Bytes>,
-        head: &HeaderMap,
+        head: Fields<'_>,
         interim: &Arc<Interim>,
         watch: &Arc<Watch>,
     ) -> Self {
         let left = Left::announced(head);
-        let waits = head.contains_key(EXPECT) && !left.is_nothing();
+        let waits = head.has(EXPECT) && !left.is_nothing();
         let waiting = waits.then(|| Arc::clone(interim));
         Self { stream, first: None, left, data_ended: false, ended: false, waiting, watch: Arc::clone(watch) }
     }
@@ -123,7 +123,10 @@ impl<S: RecvStream + Unpin> HttpBody for FromStream<S> {
         }
         let trailers = ready!(self.stream.poll_recv_trailers(context)).map_err(|error| broken(&error))?;
         self.ended = true;
-        if trailers.as_ref().is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers))) {
+        if trailers
+            .as_ref()
+            .is_some_and(|trailers| !self.watch.expansion().admits(expansion::of_fields(trailers.fields())))
+        {
             self.watch.drain();
             return Poll::Ready(Some(Err(BodyError::Broken("its trailers are larger than what they came in".into()))));
         }

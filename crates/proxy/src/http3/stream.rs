@@ -12,6 +12,7 @@ use http::{Method, Request, Version};
 use http_body::Body as _;
 use portcullis_core::body::Outcome;
 use portcullis_core::call::Response;
+use portcullis_core::message::HasFields;
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
 use portcullis_wire::streamed::{finished, is_whole, strip};
@@ -48,14 +49,14 @@ pub(super) async fn serve<C>(
     let (mut head, ()) = request.into_parts();
     watch.expansion().has_received(connection.stats().udp_rx.bytes);
     drop(connection);
-    if !watch.expansion().admits(expansion::of_request(&head.method, &head.uri, &head.headers)) {
+    if !watch.expansion().admits(expansion::of_request(&head.method, &head.uri, head.fields())) {
         // Whoever means well makes the call again on another connection (RFC 9114 section 4.1.1).
         watch.drain();
         return to_caller.stop_stream(Code::H3_REQUEST_REJECTED);
     }
     head.version = Version::HTTP_3;
     let interim = Arc::new(Interim::default());
-    let mut body = FromStream::new(from_caller, &head.headers, &interim, &watch);
+    let mut body = FromStream::new(from_caller, head.fields(), &interim, &watch);
     let seldom = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::CONNECT);
     if seldom && !body.is_announced() {
         let begins = tokio::time::timeout(node.timeouts.body_idle, std::future::poll_fn(|it| body.poll_begin(it)));
@@ -118,7 +119,7 @@ async fn write<S: SendStream<Bytes>>(
                 }
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
-                    strip(&mut trailers);
+                    strip(trailers.fields_mut());
                     if let Err(outcome) = taken(stream.send_trailers(trailers), tie, &mut pause).await {
                         body.abandon(outcome, 0);
                         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Version};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
 use portcullis_core::body::{Body, BodyError};
+use portcullis_core::message::names::{CONNECTION, UPGRADE};
+use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_wire::clock;
 use portcullis_wire::fields::lists_token;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -45,15 +46,14 @@ const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xE9];
 ///
 /// A wish for HTTP/2 or TLS on this connection is not heard: that is a matter of the gateway, not of services, and a
 /// request may always be answered without a switch.
-pub fn wished(request: &Request<Incoming>) -> Option<HeaderValue> {
+pub fn wished(request: &Request<Incoming>) -> Option<FieldValue> {
     let fits = request.method() == Method::GET && request.version() == Version::HTTP_11;
-    let mut wishes = request.headers().get_all(UPGRADE).into_iter();
-    let (Some(wish), None, true) = (wishes.next(), wishes.next(), fits) else { return None };
-    let connection = request.headers().get_all(CONNECTION).into_iter();
-    let named = connection.into_iter().any(|options| lists_token(options, "upgrade"));
+    let wish = request.fields().only(UPGRADE).ok().flatten().filter(|_| fits)?;
+    let mut connection = request.fields().all(CONNECTION);
+    let named = connection.any(|options| lists_token(options, "upgrade"));
     let foreign = wish.as_bytes().split(|byte| *byte == b',').any(|token| is_ours(token.trim_ascii()));
     let empty = request.body().is_end_stream() && wish.len() <= LONGEST;
-    (named && empty && !foreign).then(|| wish.clone())
+    (named && empty && !foreign).then(|| wish.to_owned())
 }
 
 /// Whether a protocol is HTTP or TLS by any name.

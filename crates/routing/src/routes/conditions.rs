@@ -1,9 +1,10 @@
 //! What a request must show besides its host and path.
 
-use http::header::ACCESS_CONTROL_REQUEST_HEADERS;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use portcullis_core::escapes::form_decoded;
 use portcullis_core::fields::is_never_seen;
+use portcullis_core::message::names::ACCESS_CONTROL_REQUEST_HEADERS;
+use portcullis_core::message::{FieldName, FieldValue, Fields};
 use portcullis_core::model::{Match, Problem};
 use portcullis_core::spellings::{is_misspelled, is_plain};
 
@@ -25,7 +26,7 @@ pub enum Doubt {
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     methods: Vec<Method>,
-    headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    headers: Vec<(FieldName, Option<FieldValue>)>,
     query: Vec<(String, Option<String>)>,
     /// Whether a field is named in an odd way, so that a plain name may be another spelling of it.
     odd: bool,
@@ -59,7 +60,7 @@ impl Conditions {
         }
         for (name, value) in &declared.headers {
             let path = format!("match.headers.{name}");
-            match (HeaderName::from_bytes(name.as_bytes()), wanted(value).map(HeaderValue::from_str).transpose()) {
+            match (FieldName::from_bytes(name.as_bytes()), wanted(value).map(FieldValue::of).transpose()) {
                 (Ok(name), Ok(value)) => {
                     if is_never_seen(name.as_str()) {
                         let message = "this field is taken away from every call before routes are chosen: the condition never holds";
@@ -115,7 +116,7 @@ impl Conditions {
         // One that leads nowhere, whichever value is taken, is in no doubt.
         let is_doubtful = || {
             let mut fields = self.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-            fields.any(|(name, value)| is_mixed(wanted.headers.get_all(name).into_iter().map(|it| it == value)))
+            fields.any(|(name, value)| is_mixed(wanted.headers.all(name).map(|it| it == *value)))
                 || self.query.iter().any(|(name, value)| {
                     value.as_deref().is_some_and(|value| is_mixed(values_of(wanted.query, name).map(|it| it.is(value))))
                 })
@@ -156,19 +157,19 @@ fn wanted(value: &str) -> Option<&str> {
     (value != "*").then_some(value)
 }
 
-fn has_field(wanted: &Wanted<'_>, name: &HeaderName, value: Option<&HeaderValue>) -> bool {
+fn has_field(wanted: &Wanted<'_>, name: &FieldName, value: Option<&FieldValue>) -> bool {
     if wanted.announced && is_announced(wanted.headers, name) {
         return true;
     }
     match value {
-        None => wanted.headers.contains_key(name),
-        Some(value) => wanted.headers.get_all(name).into_iter().any(|found| found == value),
+        None => wanted.headers.has(name),
+        Some(value) => wanted.headers.all(name).any(|found| found == *value),
     }
 }
 
 /// Whether a preflight names a field of the call that it announces. Its value is not known yet.
-fn is_announced(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lines = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).into_iter();
+fn is_announced(headers: Fields<'_>, name: &FieldName) -> bool {
+    let lines = headers.all(ACCESS_CONTROL_REQUEST_HEADERS);
     let mut names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     names.any(|found| found.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
@@ -204,6 +205,7 @@ fn values_of<'a>(query: Option<&'a [u8]>, name: &str) -> impl Iterator<Item = Wr
 #[cfg(test)]
 mod tests {
     use portcullis_core::canonical::{Host, Path};
+    use portcullis_core::message::{FieldMap, HasFields};
     use portcullis_core::model::PathMatch;
 
     use super::*;
@@ -214,7 +216,7 @@ mod tests {
         Match { hosts: Vec::new(), path, methods: Vec::new(), headers, query: Default::default() }
     }
 
-    fn holds(conditions: &Conditions, headers: &HeaderMap, query: &str) -> (bool, Option<Doubt>) {
+    fn holds(conditions: &Conditions, headers: Fields<'_>, query: &str) -> (bool, Option<Doubt>) {
         let (host, path) = (Host::unnamed(), Path::root());
         let wanted = Wanted {
             host: &host,
@@ -245,15 +247,16 @@ mod tests {
         ] {
             let mut declared = on_field("x-a");
             declared.headers = one("x-a", wanted);
-            let headers = values.iter().map(|value| (HeaderName::from_static("x-a"), HeaderValue::from_static(value)));
-            let headers: HeaderMap = headers.collect();
-            let found = holds(&Conditions::parse(&declared).expect("well formed"), &headers, "");
+            let headers = values.iter().map(|value| (FieldName::from_static("x-a"), FieldValue::from_static(value)));
+            let headers: FieldMap = headers.collect();
+            let found = holds(&Conditions::parse(&declared).expect("well formed"), headers.fields(), "");
             assert_eq!(found, want, "{wanted} {values:?}");
             for (name, other) in [("p", "x"), ("%70", "&y=z")] {
                 let pairs: Vec<_> = values.iter().map(|value| format!("{name}={value}")).collect();
                 let query = format!("{other}&{}", pairs.join("&"));
                 let declared = Match { query: one("p", wanted), headers: Default::default(), ..declared.clone() };
-                let found = holds(&Conditions::parse(&declared).expect("well formed"), &HeaderMap::new(), &query);
+                let found =
+                    holds(&Conditions::parse(&declared).expect("well formed"), FieldMap::new().fields(), &query);
                 assert_eq!(found, want, "{wanted} {query}");
             }
         }
@@ -261,7 +264,7 @@ mod tests {
         let methods = vec!["POST".to_owned()];
         let declared = Match { hosts: Vec::new(), path, methods, headers: Default::default(), query: one("p", "a") };
         let conditions = Conditions::parse(&declared).expect("well formed");
-        assert_eq!(holds(&conditions, &HeaderMap::new(), "p=a&p=b"), (false, None));
+        assert_eq!(holds(&conditions, FieldMap::new().fields(), "p=a&p=b"), (false, None));
     }
 
     #[test]
@@ -319,11 +322,11 @@ mod tests {
     fn other_spellings_are_seen_whichever_of_both_is_odd() {
         let (sent, named) = (["x-tenant", "x_tenant", "x.tenant"], ["X-Tenant", "X_Tenant", "X.Tenant"]);
         for (at, sent) in sent.iter().enumerate() {
-            let mut headers = HeaderMap::new();
-            headers.append(*sent, HeaderValue::from_static("1"));
+            let mut headers = FieldMap::new();
+            headers.add(FieldName::from_bytes(sent.as_bytes()).expect("a name"), FieldValue::from_static("1"));
             for (other, named) in named.iter().enumerate() {
                 let conditions = Conditions::parse(&on_field(named)).expect("well formed");
-                assert_eq!(holds(&conditions, &headers, "").1.is_some(), at != other, "{sent} {named}");
+                assert_eq!(holds(&conditions, headers.fields(), "").1.is_some(), at != other, "{sent} {named}");
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use async_trait::async_trait;
-use http::{HeaderMap, Method};
+use http::Method;
 use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::Path;
+use portcullis_core::message::{FieldMap, Fields, HasFields};
 use portcullis_core::model::{Match, PathMatch, PathOptions};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
@@ -98,12 +99,12 @@ fn found(
 ) -> Option<(String, String)> {
     let (host, target) = url.split_at(url.find('/').expect("a path"));
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let headers =
+    let headers: FieldMap =
         fields.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect();
     let method = method.parse().expect("a method");
     let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse(path).expect("a path"));
     let query = query.map(str::as_bytes);
-    let wanted = wanted(&host, &path, &method, &headers, query);
+    let wanted = wanted(&host, &path, &method, headers.fields(), query);
     let found = routes.find(&wanted);
     let weighed = routes.weigh(&wanted, usize::MAX);
     let chosen = weighed.routes.iter().find(|(_, weight)| *weight == Weight::Chosen).map(|(name, _)| name.clone());
@@ -117,7 +118,7 @@ fn wanted<'a>(
     host: &'a Host,
     path: &'a Path,
     method: &'a Method,
-    headers: &'a HeaderMap,
+    headers: Fields<'a>,
     query: Option<&'a [u8]>,
 ) -> Wanted<'a> {
     Wanted { host, path: path.decision(), method, headers, query, announced: false, in_any_case: false }
@@ -131,9 +132,9 @@ fn a_field_of_a_condition_in_another_spelling_is_told() {
     declare(&mut routes, "value", &["h"], &prefix("/a"), &[("header", "x-tenant=a")]);
     declare(&mut routes, "elsewhere", &[], &prefix("/b"), &[("header", "x-elsewhere")]);
     let found = |host: &str, name: &str| {
-        let headers = [(name.parse().expect("a name"), "1".parse().expect("a value"))].into_iter().collect();
+        let headers: FieldMap = [(name.parse().expect("a name"), "1".parse().expect("a value"))].into_iter().collect();
         let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse("/a/x").expect("a path"));
-        let found = routes.find(&wanted(&host, &path, &Method::GET, &headers, None)).expect("a route");
+        let found = routes.find(&wanted(&host, &path, &Method::GET, headers.fields(), None)).expect("a route");
         (found.pipeline.route.name.to_string(), found.doubt.is_some())
     };
     let open = |misspelled| ("open".to_owned(), misspelled);
@@ -248,9 +249,9 @@ fn what_is_told_of_routes_is_what_happens() {
 #[test]
 fn each_route_is_told_what_stands_against_it() {
     let routes = table();
-    let (headers, method) = (HeaderMap::new(), Method::GET);
+    let (headers, method) = (FieldMap::new(), Method::GET);
     let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/app/x").expect("a path"));
-    let wanted = wanted(&host, &path, &method, &headers, None);
+    let wanted = wanted(&host, &path, &method, headers.fields(), None);
     let told = routes.weigh(&wanted, 6);
     let shown: Vec<_> = told.routes.iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
     let condition = |text: &str| Weight::Condition(text.to_owned());
@@ -381,9 +382,9 @@ fn a_declared_route_whose_conditions_fail_leaves_the_call_to_whoever_registered(
     assert_eq!(name("GET", "any/elsewhere"), "rest");
     assert_eq!(name("PUT", "api.example/checkout/pay/x"), "host");
     assert_eq!(name("GET", "api.example/checkout/pay/x"), "/checkout/pay");
-    let (headers, method) = (HeaderMap::new(), Method::POST);
+    let (headers, method) = (FieldMap::new(), Method::POST);
     let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/checkout/pay").expect("a path"));
-    let wanted = wanted(&host, &path, &method, &headers, None);
+    let wanted = wanted(&host, &path, &method, headers.fields(), None);
     let told = routes.weigh(&wanted, 3).routes;
     let reason = |at: usize| (told[at].0.as_ref(), told[at].1.clone());
     assert_eq!(reason(1), ("/checkout/pay", Weight::Outranked("declared routes go before registered services")));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use portcullis_core::call::Request;
 use portcullis_core::canonical::{DecisionPath, Host};
+use portcullis_core::message::{Fields, HasFields};
 use portcullis_core::policy::Pipeline;
 
 use super::conditions::Doubt;
@@ -19,7 +20,7 @@ pub struct Wanted<'a> {
     /// The method.
     pub method: &'a Method,
     /// The fields.
-    pub headers: &'a HeaderMap,
+    pub headers: Fields<'a>,
     /// The query, as sent.
     pub query: Option<&'a [u8]>,
     /// Whether it is the call that a preflight announces: fields that the preflight names count as there.
@@ -35,7 +36,7 @@ impl<'a> Wanted<'a> {
             host: &request.host,
             path: request.path.decision(),
             method: &request.method,
-            headers: &request.headers,
+            headers: request.fields(),
             query: request.query.as_deref(),
             announced: false,
             in_any_case: false,

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Dialect, Response};
 use portcullis_core::grpc::code::trailers;
-use portcullis_core::grpc::{self, Code, GRPC_STATUS, GrpcCall};
+use portcullis_core::grpc::{self, Code, GrpcCall};
+use portcullis_core::message::names::{CONTENT_TYPE, GRPC_STATUS};
+use portcullis_core::message::{FieldMap, HasFields};
 use portcullis_wire::tie::{Side, Tie};
 use tokio::time::Sleep;
 
@@ -22,15 +23,14 @@ const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 
 /// Follows a service's answer, whose caller's tie is watched.
 pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
-    grpc.note(response.headers());
-    let has_trailers = response.headers().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
+    grpc.note(response.fields());
+    let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
     // Another status of HTTP tells clients how the call has ended.
-    let owes_status =
-        has_trailers && response.status() == StatusCode::OK && !response.headers().contains_key(GRPC_STATUS);
+    let owes_status = has_trailers && response.status() == StatusCode::OK && !response.fields().has(GRPC_STATUS);
     // What has ended in its head has no more to say.
     if response.body().is_empty() {
         if owes_status {
-            response.headers_mut().extend(untold(&grpc));
+            response.fields_mut().set_all(untold(&grpc));
         }
         return response;
     }
@@ -39,7 +39,7 @@ pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: R
 }
 
 /// How a call ends whose service has not said how.
-fn untold(grpc: &GrpcCall) -> HeaderMap {
+fn untold(grpc: &GrpcCall) -> FieldMap {
     const WHY: &str = "upstream_broken";
     grpc.cut(Code::Internal, WHY);
     trailers(Code::Internal, WHY, "the service has not said how the call ended")
@@ -66,7 +66,7 @@ impl Answer {
         self.ended = true;
         self.grpc.cut(code, why);
         Poll::Ready(Some(if self.has_trailers {
-            Ok(Frame::trailers(trailers(code, why, message)))
+            Ok(Frame::trailers(trailers(code, why, message).into()))
         } else {
             Err(BodyError::Broken(why.into()))
         }))
@@ -113,9 +113,9 @@ impl HttpBody for Answer {
         match &mut polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_mut() {
-                    answer.grpc.note(trailers);
-                    if answer.owes_status && !trailers.contains_key(GRPC_STATUS) {
-                        trailers.extend(untold(&answer.grpc));
+                    answer.grpc.note(trailers.fields());
+                    if answer.owes_status && !trailers.fields().has(GRPC_STATUS) {
+                        trailers.fields_mut().set_all(untold(&answer.grpc));
                     }
                     answer.ended = true;
                 }
@@ -124,7 +124,7 @@ impl HttpBody for Answer {
             Poll::Ready(None) => {
                 answer.ended = true;
                 if answer.owes_status {
-                    polled = Poll::Ready(Some(Ok(Frame::trailers(untold(&answer.grpc)))));
+                    polled = Poll::Ready(Some(Ok(Frame::trailers(untold(&answer.grpc).into()))));
                 }
             }
             Poll::Pending => {}

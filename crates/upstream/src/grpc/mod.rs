@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use portcullis_core::body::Outcome;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::grpc::{GRPC_TIMEOUT, GrpcCall, timeout};
+use portcullis_core::grpc::{GrpcCall, timeout};
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::GRPC_TIMEOUT;
 use portcullis_core::refusal::Refusal;
 use portcullis_wire::tie::{Side, Tie};
 
@@ -27,7 +29,7 @@ pub async fn forward(
         if left.is_zero() {
             return Err(Refusal::DeadlineExceeded);
         }
-        call.request.headers.insert(GRPC_TIMEOUT, timeout::write(left));
+        call.request.fields_mut().set(GRPC_TIMEOUT, timeout::write(left));
     }
     let failed = Arc::clone(&grpc);
     call.request.body = call.take_body().on_end(move |end| {

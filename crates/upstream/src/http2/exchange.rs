@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{self, Authority, Uri};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Hints, Response};
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, HOST, TRACEPARENT, TRANSFER_ENCODING, X_REQUEST_ID};
 use portcullis_core::model::Scheme;
-use portcullis_wire::fields::{TRACEPARENT, X_REQUEST_ID};
 use portcullis_wire::from_stream::FromStream;
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::left::Left;
@@ -46,7 +46,7 @@ pub async fn send(
     let is_repeatable = place.reused && is_empty && is_idempotent(&parts.method);
     let is_head = parts.method == Method::HEAD;
     let head = head(parts, &body, target.url.scheme())?;
-    if bound::by_request(head.headers()) {
+    if bound::by_request(head.fields()) {
         place.retire();
     }
     let noted = Arc::clone(&place.shared.noted);
@@ -96,10 +96,10 @@ pub async fn send(
     }
     // Logging in a connection is not meant for HTTP/2. A target that does it all the same lets in the calls that are on it
     // already; at least no others come to it.
-    if bound::by_answer(response.status(), response.headers()) {
+    if bound::by_answer(response.status(), response.fields()) {
         place.retire();
     }
-    let left = Left::announced(response.headers());
+    let left = Left::announced(response.fields());
     // One that announces a length all the same is not waited for: h2 takes its end for a body that is too short, and too
     // many of those end the connection.
     let is_bodiless = is_head
@@ -135,7 +135,7 @@ impl Exchange<'_> {
             // What goes wrong is told by the answer.
             while let Poll::Ready(Some(Ok(early))) = self.answer.poll_informational(context) {
                 if early.status() == StatusCode::EARLY_HINTS {
-                    hints.hint(early.headers());
+                    hints.hint(early.fields());
                 }
             }
         }
@@ -165,7 +165,7 @@ fn go_on(mut sending: Sending, progress: Progress) -> Rest {
 /// connection.
 fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Failed> {
     let malformed = || Failed::broken("a target of our own that is no URI");
-    let host = parts.headers.remove(HOST);
+    let host = parts.fields_mut().remove(HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()).ok_or_else(malformed)?;
     let mut uri = uri::Parts::default();
     uri.scheme = Some(match scheme {
@@ -176,12 +176,12 @@ fn head(mut parts: Parts, body: &Body, scheme: Scheme) -> Result<Request<()>, Fa
     uri.path_and_query = parts.uri.into_parts().path_and_query;
     parts.uri = Uri::from_parts(uri).map_err(|_| malformed())?;
     parts.version = Version::HTTP_2;
-    parts.headers.remove(CONNECTION);
-    parts.headers.remove(TRANSFER_ENCODING);
-    never_again(&mut parts.headers, &X_REQUEST_ID);
-    never_again(&mut parts.headers, &TRACEPARENT);
+    parts.fields_mut().remove(CONNECTION);
+    parts.fields_mut().remove(TRANSFER_ENCODING);
+    never_again(parts.fields_mut(), &X_REQUEST_ID);
+    never_again(parts.fields_mut(), &TRACEPARENT);
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
-        parts.headers.insert(CONTENT_LENGTH, length.into());
+        parts.fields_mut().set(CONTENT_LENGTH, length.into());
     }
     Ok(Request::from_parts(parts, ()))
 }
