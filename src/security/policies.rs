@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use portcullis_core::fields::CREDENTIALS;
 use serde_json::{Map, Value};
 
 use super::finding::{Place, Subject};
@@ -15,8 +16,6 @@ const DER_FRAME: usize = 38;
 const MOST_LEEWAY: u64 = 300;
 /// A body that takes up a disk or a memory: 1 GiB.
 const LARGE_BODY: u64 = 1 << 30;
-/// Fields that carry credentials.
-const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
 /// Every place a policy is declared at.
 fn each(subject: &Subject<'_>, kind: &str, look: impl Fn(&str, &Value, &mut Vec<Place>)) -> Vec<Place> {
@@ -157,7 +156,8 @@ pub(super) fn credential_in_headers(subject: &Subject<'_>) -> Vec<Place> {
         for change in ["set", "add"] {
             let fields = headers.get("request").and_then(|request| request.get(change)?.as_object());
             let fields = fields.into_iter().flat_map(Map::keys);
-            for name in fields.filter(|name| CREDENTIALS.contains(&name.to_ascii_lowercase().as_str())) {
+            for name in fields.filter(|name| CREDENTIALS.iter().any(|field| name.eq_ignore_ascii_case(field.as_str())))
+            {
                 found.push(Place::new(format!("{path}.request.{change}.{name}"), name.as_str()));
             }
         }

@@ -112,6 +112,11 @@ fn nothing_decides_on_how_a_caller_spells_a_path() {
 }
 
 #[test]
+fn header_fields_are_seen_through_one_type() {
+    each_rust_file(walls::asks_for_fields_in_one_way);
+}
+
+#[test]
 fn nothing_the_gateway_needs_dies_alone() {
     each_rust_file(spawns::are_vital);
 }

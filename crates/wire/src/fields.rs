@@ -1,6 +1,6 @@
 //! Which header fields travel, and which end here.
 
-use portcullis_core::fields::{HOP_BY_HOP, Kind, Known, is_identity, known};
+use portcullis_core::fields::{CREDENTIALS, HOP_BY_HOP, Kind, Known, is_identity, known};
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING, VIA};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields, Name, Value};
 use portcullis_core::spellings::is_same;
@@ -40,15 +40,14 @@ pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldNam
 
 /// Fields that mean something in a head alone, and in trailers would be said behind the back of whoever has looked at the
 /// head (RFC 9110 section 6.5.1): routing, conditions and other modifiers of a request, credentials and cookies, what
-/// controls an answer, and the form of the content. Those of the framing are known anyway.
-const NEVER_TRAIL: [&str; 44] = [
+/// controls an answer, and the form of the content. Those of the framing are known anyway, and [`CREDENTIALS`] stand elsewhere.
+const NEVER_TRAIL: [&str; 41] = [
     "accept",
     "accept-charset",
     "accept-encoding",
     "accept-language",
     "age",
     "authentication-info",
-    "authorization",
     "cache-control",
     "content-disposition",
     "content-encoding",
@@ -56,7 +55,6 @@ const NEVER_TRAIL: [&str; 44] = [
     "content-location",
     "content-range",
     "content-type",
-    "cookie",
     "cookie2",
     "date",
     "expires",
@@ -84,7 +82,6 @@ const NEVER_TRAIL: [&str; 44] = [
     "via",
     "warning",
     "www-authenticate",
-    "x-api-key",
     "x-csrf-token",
 ];
 
@@ -116,10 +113,14 @@ fn begins(name: &str, begin: &str) -> bool {
     name.get(..begin.len()).is_some_and(|found| is_same(found, begin))
 }
 
+fn never_trail() -> impl Iterator<Item = &'static str> {
+    NEVER_TRAIL.into_iter().chain(CREDENTIALS.iter().map(FieldName::as_str))
+}
+
 /// Takes away from trailers what has no place there, in every spelling.
 fn strip_late(mut trailers: FieldsMut<'_>) {
     let is_late = |name: &str| {
-        NEVER_TRAIL.iter().any(|never| is_same(never, name)) || OF_ANSWERS.iter().any(|begin| begins(name, begin))
+        never_trail().any(|never| is_same(never, name)) || OF_ANSWERS.iter().any(|begin| begins(name, begin))
     };
     let doomed: Vec<_> = trailers.view().names().filter(|name| is_late(name.as_str())).map(Name::to_owned).collect();
     for name in &doomed {
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_head_is_in_no_trailer_and_metadata_passes() {
-        for name in NEVER_TRAIL.into_iter().chain(OF_ANSWERS.map(|begin| begin.trim_end_matches('-'))) {
+        for name in never_trail().chain(OF_ANSWERS.map(|begin| begin.trim_end_matches('-'))) {
             let name = if name == "access-control" { "access-control-allow-origin" } else { name };
             let name = if name == "cross-origin" { "cross-origin-opener-policy" } else { name };
             for spelling in spellings(name).chain([name.to_ascii_uppercase()]) {

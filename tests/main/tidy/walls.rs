@@ -117,6 +117,33 @@ pub(super) fn decides_on_one_form(path: &str, text: &str) -> Objections {
         .collect()
 }
 
+/// Where the libraries' types for header fields may be named, and why.
+const FIELDS: [(&str, &str); 4] = [
+    ("crates/core/src/message/", "the one place where it is decided what fields stand in"),
+    ("crates/admin/src/", "the control plane: handlers of axum are made of these types"),
+    ("src/acme/", "asks authorities, in the types of the ACME library"),
+    ("src/cli/", "the client of the admin API, and the service of the demo"),
+];
+
+/// The room of the control plane in which a call of the data plane ends.
+const REGISTER: &str = "crates/admin/src/register.rs";
+
+/// What a message is made of is known by `core::message` alone: everything else asks its types. Tests may do as they like.
+pub(super) fn asks_for_fields_in_one_way(path: &str, text: &str) -> Objections {
+    let is_source = path.starts_with("src/") || path.starts_with("crates/") && path.contains("/src/");
+    let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+    let is_edge = path != REGISTER && FIELDS.iter().any(|(room, _)| path.starts_with(room));
+    if !is_source || is_test || is_edge {
+        return Vec::new();
+    }
+    const NAMES: [&str; 6] = ["HeaderMap", "HeaderName", "HeaderValue", "http::header", ".headers()", ".headers_mut()"];
+    without_tests(text)
+        .into_iter()
+        .filter(|line| NAMES.iter().any(|name| line.contains(name)))
+        .map(|line| format!("{path}: header fields are seen through `core::message`, not `{}`", line.trim()))
+        .collect()
+}
+
 fn writes_by_dialect(statement: &str) -> bool {
     let behind = statement.to_ascii_lowercase();
     let Some(at) = behind.find("dialect") else { return false };
@@ -135,6 +162,22 @@ mod tests {
         assert_eq!(policies.len(), 2);
         let objections = knows_no_other_policy("crates/policies/src/acl/rules.rs", text, &policies);
         assert_eq!(objections.len(), expected, "{text}: {objections:?}");
+    }
+
+    #[test]
+    fn what_fields_stand_in_is_named_in_few_places() {
+        for names in ["use http::HeaderMap;", "use http::header::VIA;", "let id = request.headers().get(ID);"] {
+            for path in ["crates/proxy/src/door.rs", "src/app/mod.rs", REGISTER] {
+                assert_eq!(asks_for_fields_in_one_way(path, names).len(), 1, "{path}: {names}");
+            }
+            for path in ["crates/core/src/message/fields.rs", "src/cli/admin.rs", "tests/main/nginx.rs"] {
+                assert!(asks_for_fields_in_one_way(path, names).is_empty(), "{path}: {names}");
+            }
+            let tests = format!("#[cfg(test)]\nmod tests {{\n    {names}\n}}\n");
+            assert!(asks_for_fields_in_one_way("crates/proxy/src/door.rs", &tests).is_empty());
+        }
+        let text = "let id = request.fields().get(X_REQUEST_ID);";
+        assert!(asks_for_fields_in_one_way("crates/proxy/src/door.rs", text).is_empty());
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn edits(direction: &str, declared: &Changes, problems: &mut Vec<Problem>) -> Ed
             }
         }
     }
-    for name in declared.add.keys().filter(|name| name.eq_ignore_ascii_case("authorization")) {
+    for name in declared.add.keys().filter(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
         let message = "a second Authorization has no meaning; 'set' replaces the caller's";
         problems.push(Problem::new(format!("{base}.add.{name}"), message));
     }
