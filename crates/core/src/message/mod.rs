@@ -39,6 +39,6 @@ mod name;
 pub mod names;
 mod value;
 
-pub use fields::{FieldMap, Fields, FieldsMut, HasFields, Several, Values};
+pub use fields::{FieldMap, Fields, FieldsMut, HasFields, Names, Several, Values};
 pub use name::{FieldName, InvalidName, Name, NameKey};
 pub use value::{FieldValue, InvalidValue, Value};
