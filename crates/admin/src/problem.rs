@@ -12,14 +12,13 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_core::call::RequestId;
+use portcullis_core::message::names::X_REQUEST_ID;
 use portcullis_core::model::Problem;
 use portcullis_core::ports::RegistryError;
 use portcullis_core::refusal::Refusal;
 use portcullis_routing::change::ChangeError;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The body of every error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -199,7 +198,7 @@ pub(crate) fn finish(mut response: Response, id: &RequestId) -> Response {
         write(&mut response, error, id);
     }
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id.header().into());
+    headers.insert(HeaderName::from(X_REQUEST_ID), id.header().into());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
