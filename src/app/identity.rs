@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::directory::Directory;
-use portcullis_core::ports::{Clock, Registry};
+use portcullis_core::ports::{Changing, Clock, Registry};
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
     AccessTokens, Cost, Lockout, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys,
@@ -37,6 +37,7 @@ impl Identity {
         master: &Arc<MasterKey>,
         clock: &Arc<dyn Clock>,
         issuer: Arc<str>,
+        changing: Arc<dyn Changing>,
     ) -> anyhow::Result<Self> {
         let directory = Arc::new(Directory::default());
         let keys = Arc::new(SigningKeys::load_or_create(registry.as_ref(), master, clock.as_ref()).await?);
@@ -52,6 +53,7 @@ impl Identity {
         let passwords = Arc::new(tokio::task::spawn_blocking(move || Passwords::new(limits)).await??);
         let users = Arc::new(Users::new(
             Arc::clone(registry),
+            changing,
             Arc::clone(&passwords),
             Arc::clone(&sessions),
             Arc::clone(clock),

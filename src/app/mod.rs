@@ -137,7 +137,9 @@ impl Gateway {
         let (stage, stage_seen) = watch::channel(Stage::Serving);
         let jobs: Arc<dyn Jobs> = Arc::new(ControlJobs::on(tokio::runtime::Handle::current()));
         let issuer: Arc<str> = config.public_url.clone().unwrap_or_else(|| own_url(data_addr, tls_addr)).into();
-        let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer)).await?;
+        let (changes, pending) = Changes::prepare();
+        let changing = Arc::new(changes.clone());
+        let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer), changing).await?;
 
         let parts = Arc::new(Parts {
             directory: Arc::clone(&identity.directory),
@@ -200,7 +202,6 @@ impl Gateway {
         let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
 
         let explainer = Explainer::new(&node, publisher.clone());
-        let (changes, pending) = Changes::prepare();
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
         let builtin = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
         let steps: Vec<(&'static str, Step)> =

@@ -16,6 +16,7 @@ use portcullis_core::message::names::X_REQUEST_ID;
 use portcullis_core::model::Problem;
 use portcullis_core::ports::RegistryError;
 use portcullis_core::refusal::Refusal;
+use portcullis_identity::UserError;
 use portcullis_routing::change::ChangeError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -158,6 +159,16 @@ impl From<ChangeError> for ApiError {
                 "others change the same objects all the time; nothing was changed",
             ),
             ChangeError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping"),
+        }
+    }
+}
+
+impl From<UserError> for ApiError {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Change(error) => error.into(),
+            UserError::Invalid { field, reason } => Self::invalid(vec![Problem::new(field, reason)]),
+            UserError::Refused(refusal) => refusal.into(),
         }
     }
 }

@@ -18,7 +18,7 @@ mod redact;
 
 pub use held::{Fault, Object, Sum, Verdict, Walk};
 pub(crate) use redact::is_secret;
-pub use redact::{narrowed, redacted};
+pub use redact::{NEW_SECRET, sides};
 
 /// The hash that the first entry names as that of the one before it.
 pub const BEGINNING: ChainHash = [0; 32];
@@ -83,6 +83,16 @@ impl Action {
             Self::Changed => "changed",
             Self::Deleted => "deleted",
             Self::Read => "read",
+        }
+    }
+
+    /// What was done to an object that was there or not before, and is now; nothing to one that never was.
+    pub fn leading(was_there: bool, is_there: bool) -> Option<Self> {
+        match (was_there, is_there) {
+            (false, false) => None,
+            (false, true) => Some(Self::Created),
+            (true, true) => Some(Self::Changed),
+            (true, false) => Some(Self::Deleted),
         }
     }
 

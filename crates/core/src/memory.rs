@@ -1,6 +1,8 @@
 //! The ports in memory: a registry that forgets everything with the process, somebody to send requests to, and a clock
 //! that is set by hand.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +17,12 @@ use crate::budget::Budget;
 use crate::capture::{Capture, Exchange};
 use crate::model::Label;
 use crate::ports::{
-    Bounds, Captures, Changed, Clock, Commit, Expect, Kind, News, Objects, Outbound, OutboundError, RegistryError,
-    Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf, TOLD_CHANGES, Upkeep, Version, Write,
+    Bounds, Captures, Changed, Clock, Commit, Ended, Expect, Kind, News, Objects, Outbound, OutboundError,
+    RegistryError, Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf, TOLD_CHANGES, Upkeep, Version,
+    Write,
 };
+
+pub use changes::MemoryChanges;
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,7 +71,8 @@ impl State {
             let audited = row.filter(|row| row.kind.is_audited());
             audited.into_iter().for_each(|row| difference.toggle(Link::unkeyed().sum(&Object::from(row))));
         };
-        for write in writes {
+        for (place, write) in writes.into_iter().enumerate() {
+            let of = |session: &Session| Ended { session: session.id, write: place };
             match write {
                 Write::Put { row, expect } => {
                     let key = (row.kind, row.key.clone());
@@ -87,14 +93,14 @@ impl State {
                     let head = added.last().or(self.trail.last()).map_or(Head::EMPTY, ChainedEntry::head);
                     added.push(Link::unkeyed().chain(&head, *entry));
                 }
-                Write::EndSessions(of) => {
-                    ended.extend(sessions.values().filter(|session| of.includes(session)).map(|session| session.id));
-                    sessions.retain(|_, session| !of.includes(session));
+                Write::EndSessions(whose) => {
+                    ended.extend(sessions.values().filter(|session| whose.includes(session)).map(of));
+                    sessions.retain(|_, session| !whose.includes(session));
                 }
                 Write::UserInfo { user, user_info } => {
                     for session in sessions.values_mut().filter(|session| session.user == user) {
                         session.user_info = Arc::clone(&user_info);
-                        ended.push(session.id);
+                        ended.push(of(session));
                     }
                 }
             }

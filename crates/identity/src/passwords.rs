@@ -144,7 +144,7 @@ impl Passwords {
     }
 
     /// Waits for a turn, in the order of arrival.
-    async fn turn(&self, from: IpAddr) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(crate) async fn turn(&self, from: IpAddr) -> Result<OwnedSemaphorePermit, Refusal> {
         if let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() {
             return Ok(permit);
         }

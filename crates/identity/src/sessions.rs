@@ -258,7 +258,7 @@ impl Sessions {
         // Also where it failed: it may be on disk all the same.
         whose.iter().for_each(|of| self.forget_all_of(of));
         let done = written?;
-        done.ended.iter().for_each(|session| self.forget(*session));
+        done.ended.iter().for_each(|ended| self.forget(ended.session));
         Ok(done)
     }
 

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, Verdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::memory::{ManualClock, MemoryChanges, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
-    self, Commit, Expect, Kind, News, Objects, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf,
-    Upkeep, Version, Write,
+    self, ChangeError, Changing, Clock, Commit, Expect, Kind, News, Objects, RegistryError, Rotate, Rotation, Row,
+    Session, SessionId, SessionsOf, Upkeep, Version, Write,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -64,6 +64,27 @@ fn stored(kind: Kind, key: &str, body: String) -> Row {
     Row { kind, key: key.to_owned(), revision: 1, owner: Owner::Api, body }
 }
 
+/// Changes of a registry's objects, of which those who remember its sessions hear.
+pub(crate) fn changes(
+    registry: Arc<dyn Objects>,
+    sessions: &Arc<Sessions>,
+    clock: Arc<dyn Clock>,
+) -> Arc<dyn Changing> {
+    let sessions = Arc::clone(sessions);
+    Arc::new(MemoryChanges::new(registry, clock, move |writes| {
+        let sessions = Arc::clone(&sessions);
+        async move { sessions.write(writes).await }
+    }))
+}
+
+/// The condition that holds of one revision.
+pub(crate) fn at(revision: u64) -> impl Fn(Option<u64>) -> Result<(), ChangeError> + Send + Sync + 'static {
+    move |current| match current {
+        Some(current) if current == revision => Ok(()),
+        current => Err(ChangeError::Stale(current.unwrap_or(0))),
+    }
+}
+
 /// Runs jobs where it is.
 pub(crate) struct Control;
 
@@ -96,7 +117,8 @@ impl House {
         let keys = Arc::new(keys);
         let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
         let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), settings.session_ttl, 1 << 20));
-        let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock.clone());
+        let changing = changes(registry.clone(), &sessions, clock.clone());
+        let users = Users::new(registry.clone(), changing, passwords.clone(), sessions.clone(), clock.clone());
         let parts = LoginParts {
             registry,
             users: Arc::new(users),

@@ -1,24 +1,24 @@
 //! Users as the registry keeps them: created, read, changed and deleted by operators, verified at login.
 //!
-//! The password hash never leaves this crate.
+//! They change like everything that is audited ([`Changing`]), except that a password is hashed before, because a decision may
+//! not take long. The password hash never leaves this crate but in the user's row.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use portcullis_core::audit::{Action, Actor, AuditEntry, redacted};
+use portcullis_core::audit::{Actor, NEW_SECRET};
 use portcullis_core::call::hex;
-use portcullis_core::model::{Label, Owner};
+use portcullis_core::model::Label;
 use portcullis_core::ports::{
-    Clock, Expect, Kind, Registry, RegistryError, Row, Session, SessionId, SessionsOf, Write,
+    Becomes, ChangeError, Changing, Clock, Decision, Kind, OfSessions, Outcome, Registry, RegistryError, Row, Session,
+    SessionId, SessionsOf,
 };
 use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
@@ -28,9 +28,6 @@ pub const MAX_USER_INFO_BYTES: usize = 4096;
 
 /// The most users on one page.
 pub const MAX_PAGE: u32 = 1000;
-
-/// How often a change of a user is decided because somebody else was faster.
-const TRIES: u32 = 16;
 
 /// A user as operators see one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,18 +55,12 @@ pub struct UserChange {
     pub enabled: Option<bool>,
 }
 
-/// Why a user was not created, changed or deleted.
+/// Why a user was not read, created, changed or deleted.
 #[derive(Debug, Error)]
 pub enum UserError {
-    /// The name is taken.
-    #[error("the user name is taken")]
-    Taken,
-    /// There is no such user.
-    #[error("there is no such user")]
-    Unknown,
-    /// The user is in another revision than was expected, or was changed at the same moment.
-    #[error("the user has been changed by somebody else")]
-    Stale,
+    /// There is none, it is there already or in another revision than was expected, or the registry failed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// Something that was given cannot be taken.
     #[error("{field}: {reason}")]
     Invalid {
@@ -78,14 +69,14 @@ pub enum UserError {
         /// What was expected.
         reason: &'static str,
     },
-    /// The node could not do it: overloaded, or its registry failed.
+    /// The password could not be hashed: the node is overloaded.
     #[error("refused: {}", .0.code())]
     Refused(Refusal),
 }
 
 impl From<RegistryError> for UserError {
     fn from(error: RegistryError) -> Self {
-        Self::Refused(error.into())
+        Self::Change(error.into())
     }
 }
 
@@ -104,20 +95,25 @@ fn yes() -> bool {
 }
 
 impl StoredUser {
-    fn read(row: &Row) -> Result<Self, UserError> {
-        let corrupt = |_| Refusal::internal(format!("the user '{}' is not well formed in the registry", row.key));
-        serde_json::from_str(&row.body).map_err(corrupt).map_err(UserError::Refused)
+    fn read(row: &Row) -> Result<Self, RegistryError> {
+        // What serde says of a value could repeat the value.
+        let corrupt = |_| RegistryError::Storage(format!("the user '{}' is not well formed in the registry", row.key));
+        serde_json::from_str(&row.body).map_err(corrupt)
+    }
+
+    /// What the audit trail shows of it: never the password or its hash.
+    fn told(&self) -> Value {
+        json!({"user_info": self.user_info, "enabled": self.enabled})
     }
 }
 
 /// The users of the registry.
 pub struct Users {
     registry: Arc<dyn Registry>,
+    changing: Arc<dyn Changing>,
     passwords: Arc<Passwords>,
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
-    /// Held from reading a user to having written it, so that the audit trail tells what really was before.
-    changing: Mutex<()>,
 }
 
 impl fmt::Debug for Users {
@@ -127,14 +123,15 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// The users of a registry.
+    /// The users of a registry, and what they change through.
     pub fn new(
         registry: Arc<dyn Registry>,
+        changing: Arc<dyn Changing>,
         passwords: Arc<Passwords>,
         sessions: Arc<Sessions>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { registry, passwords, sessions, clock, changing: Mutex::default() }
+        Self { registry, changing, passwords, sessions, clock }
     }
 
     /// Creates a user. The address of the actor has its share of the password queue.
@@ -147,90 +144,88 @@ impl Users {
     ) -> Result<User, UserError> {
         check_user_info(&user_info)?;
         check_password(&password)?;
-        if self.registry.get(Kind::User, username.as_str()).await?.is_some() {
-            return Err(UserError::Taken);
-        }
+        // Who cannot be created costs no hash.
+        absent(self.row(&username).await?.as_ref())?;
         let stored = StoredUser {
             password_hash: self.hash(actor, password).await?,
             user_info,
             created_at: self.clock.unix_millis(),
             enabled: true,
         };
-        match self.put(actor, &username, None, &stored, true).await {
-            Err(UserError::Stale) => Err(UserError::Taken),
-            other => other.map(|()| shown(username, 1, stored)),
-        }
+        let decide = move |row: Option<&Row>| {
+            absent(row)?;
+            put(None, &stored, true)
+        };
+        self.change(actor, &username, decide).await.and_then(|done| now(&username, done))
     }
 
     /// One user.
     pub async fn get(&self, username: &Label) -> Result<Option<User>, UserError> {
-        match self.registry.get(Kind::User, username.as_str()).await? {
-            Some(row) => read(&row).map(Some),
-            None => Ok(None),
-        }
+        Ok(self.row(username).await?.as_ref().map(read).transpose()?)
     }
 
     /// Up to `limit` users, at most [`MAX_PAGE`], whose name comes after `after`, by name.
     pub async fn page(&self, after: &str, limit: u32) -> Result<Vec<User>, UserError> {
         let rows = self.registry.page(Kind::User, after, limit.min(MAX_PAGE)).await?;
-        rows.iter().map(read).collect()
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    /// Changes a user, in the revision that is expected where one is.
+    /// Changes a user, where the condition holds of the revision it is in; it is asked with none where there is no such user.
     pub async fn update(
         &self,
         actor: &Actor,
         username: &Label,
         change: UserChange,
-        expected: Option<u64>,
+        condition: impl Fn(Option<u64>) -> Result<(), ChangeError> + Send + Sync + 'static,
     ) -> Result<User, UserError> {
-        change.user_info.as_ref().map_or(Ok(()), check_user_info)?;
-        change.password.as_ref().map_or(Ok(()), check_password)?;
-        // Whoever cannot be changed costs no hash.
-        self.expected(username, expected).await?;
-        let new_password = change.password.is_some();
-        let password_hash = match change.password {
-            Some(password) => Some(self.hash(actor, password).await?),
+        let UserChange { password, user_info, enabled } = change;
+        user_info.as_ref().map_or(Ok(()), check_user_info)?;
+        let password_hash = match password {
+            Some(password) => {
+                check_password(&password)?;
+                // Who cannot be changed costs no hash.
+                StoredUser::read(there(self.row(username).await?.as_ref(), username, &condition)?)?;
+                Some(self.hash(actor, password).await?)
+            }
             None => None,
         };
-        for _ in 0..TRIES {
-            let row = self.expected(username, expected).await?;
-            let former = StoredUser::read(&row)?;
+        let user = username.clone();
+        let decide = move |row: Option<&Row>| {
+            let former = StoredUser::read(there(row, &user, &condition)?)?;
             let stored = StoredUser {
                 password_hash: password_hash.clone().unwrap_or_else(|| former.password_hash.clone()),
-                user_info: change.user_info.clone().unwrap_or_else(|| former.user_info.clone()),
+                user_info: user_info.clone().unwrap_or_else(|| former.user_info.clone()),
                 created_at: former.created_at,
-                enabled: change.enabled.unwrap_or(former.enabled),
+                enabled: enabled.unwrap_or(former.enabled),
             };
-            match self.put(actor, username, Some((row.revision, &former)), &stored, new_password).await {
-                // Somebody else was faster: decided again on what that has left, unless another revision was expected.
-                Err(UserError::Stale) if expected.is_none() => {}
-                done => return done.map(|()| shown(username.clone(), row.revision + 1, stored)),
-            }
-        }
-        let retry_after = Duration::from_secs(1);
-        Err(UserError::Refused(Refusal::Overloaded { private: "others change the user all the time", retry_after }))
+            put(Some((&user, &former)), &stored, password_hash.is_some())
+        };
+        self.change(actor, username, decide).await.and_then(|done| now(username, done))
     }
 
-    /// Deletes a user and ends its sessions.
-    pub async fn delete(&self, actor: &Actor, username: &Label, expected: Option<u64>) -> Result<(), UserError> {
-        let changing = self.changing.lock().await;
-        let row = self.expected(username, expected).await?;
-        let told = self.told(actor, username, row.revision, StoredUser::read(&row).ok().as_ref(), None, false);
-        let expect = Expect::Revision(row.revision);
-        let delete = Write::Delete { kind: Kind::User, key: username.as_str().to_owned(), expect };
-        let end = Write::EndSessions(SessionsOf::User(username.clone()));
-        let done = self.sessions.write(vec![delete, end, told]).await;
-        drop(changing);
-        match done {
-            Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
-            other => Ok(other.map(drop)?),
-        }
+    /// Deletes a user, where the condition holds of its revision, and ends its sessions. One that cannot be read goes too.
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        username: &Label,
+        condition: impl Fn(Option<u64>) -> Result<(), ChangeError> + Send + Sync + 'static,
+    ) -> Result<(), UserError> {
+        let user = username.clone();
+        let decide = move |row: Option<&Row>| {
+            let former = StoredUser::read(there(row, &user, &condition)?);
+            Ok(Decision {
+                object: Becomes::Gone,
+                sessions: Some(OfSessions::End(SessionsOf::User(user.clone()))),
+                before: former.ok().map(|former| former.told()),
+                after: None,
+            })
+        };
+        self.change(actor, username, decide).await.map(drop)
     }
 
     /// The sessions of a user that have not expired, the oldest first.
     pub async fn sessions(&self, username: &Label) -> Result<Vec<Session>, UserError> {
-        self.expected(username, None).await?;
+        there(self.row(username).await?.as_ref(), username, &always)?;
         let mut sessions = self.registry.sessions(username).await?;
         sessions.retain(|session| self.sessions.lasts(session));
         Ok(sessions)
@@ -243,41 +238,41 @@ impl Users {
         username: &Label,
         id: Option<SessionId>,
     ) -> Result<usize, UserError> {
-        let changing = self.changing.lock().await;
-        let row = self.expected(username, None).await?;
         let (of, which) = match id {
             Some(id) => (SessionsOf::One(username.clone(), id), hex(&id.0)),
             None => (SessionsOf::User(username.clone()), "all".to_owned()),
         };
-        let told = Write::Audit(Box::new(AuditEntry {
-            time: self.clock.unix_millis(),
-            actor: actor.clone(),
-            action: Action::Changed,
-            kind: Kind::User.as_str().to_owned(),
-            key: username.to_string(),
-            revision: row.revision,
-            before: Some(json!({"sessions": which}).to_string()),
-            after: Some(json!({"sessions": "[ended]"}).to_string()),
-        }));
-        let done = self.sessions.write(vec![Write::EndSessions(of), told]).await?;
-        drop(changing);
-        Ok(done.ended.len())
+        let user = username.clone();
+        let decide = move |row: Option<&Row>| {
+            there(row, &user, &always)?;
+            Ok(Decision {
+                object: Becomes::Same,
+                sessions: Some(OfSessions::End(of.clone())),
+                before: Some(json!({"sessions": which})),
+                after: Some(json!({"sessions": "[ended]"})),
+            })
+        };
+        self.change(actor, username, decide).await.map(|done| done.sessions)
     }
 
     /// A user with its password hash, for login.
     pub(crate) async fn stored(&self, username: &Label) -> Result<Option<(Row, StoredUser)>, Refusal> {
-        let row = self.registry.get(Kind::User, username.as_str()).await.map_err(Refusal::from)?;
-        let Some(row) = row else { return Ok(None) };
-        match StoredUser::read(&row) {
-            Ok(stored) => Ok(Some((row, stored))),
-            Err(UserError::Refused(refusal)) => Err(refusal),
-            Err(other) => Err(Refusal::internal(other.to_string())),
-        }
+        let Some(row) = self.row(username).await? else { return Ok(None) };
+        let stored = StoredUser::read(&row)?;
+        Ok(Some((row, stored)))
     }
 
-    async fn expected(&self, username: &Label, expected: Option<u64>) -> Result<Row, UserError> {
-        let row = self.registry.get(Kind::User, username.as_str()).await?.ok_or(UserError::Unknown)?;
-        if expected.is_some_and(|revision| revision != row.revision) { Err(UserError::Stale) } else { Ok(row) }
+    async fn row(&self, username: &Label) -> Result<Option<Row>, RegistryError> {
+        self.registry.get(Kind::User, username.as_str()).await
+    }
+
+    async fn change(
+        &self,
+        actor: &Actor,
+        username: &Label,
+        decide: impl Fn(Option<&Row>) -> Result<Decision, ChangeError> + Send + 'static,
+    ) -> Result<Outcome, UserError> {
+        Ok(self.changing.change(actor, Kind::User, username.as_str(), Box::new(decide)).await?)
     }
 
     async fn hash(&self, actor: &Actor, password: Secret) -> Result<String, UserError> {
@@ -289,83 +284,65 @@ impl Users {
             other => UserError::Refused(other),
         })
     }
-
-    /// Writes a user where `former`, with its revision, is still what is there, with what that means for its sessions, and
-    /// tells the audit trail of it.
-    async fn put(
-        &self,
-        actor: &Actor,
-        username: &Label,
-        former: Option<(u64, &StoredUser)>,
-        stored: &StoredUser,
-        new_password: bool,
-    ) -> Result<(), UserError> {
-        let body = serde_json::to_string(stored)
-            .map_err(|_| UserError::Refused(Refusal::internal("a user cannot be written as JSON")))?;
-        let (before, expect) = match former {
-            Some((revision, _)) => (revision, Expect::Revision(revision)),
-            None => (0, Expect::Absent),
-        };
-        let revision = before + 1;
-        let told = self.told(actor, username, revision, former.map(|(_, user)| user), Some(stored), new_password);
-        let row = Row { kind: Kind::User, key: username.as_str().to_owned(), revision, owner: Owner::Api, body };
-        let mut writes = vec![Write::Put { row, expect }, told];
-        let user = username.clone();
-        if former.is_some() && (new_password || !stored.enabled) {
-            writes.push(Write::EndSessions(SessionsOf::User(user)));
-        } else if former.is_some_and(|(_, former)| former.user_info != stored.user_info) {
-            writes.push(Write::UserInfo { user, user_info: stored.user_info.to_string().into() });
-        }
-        let _changing = self.changing.lock().await;
-        match self.sessions.write(writes).await {
-            Err(RegistryError::Conflict { .. }) => Err(UserError::Stale),
-            other => Ok(other.map(drop)?),
-        }
-    }
-
-    /// What the audit trail says of a change: never the password or its hash, only that there is a new one.
-    fn told(
-        &self,
-        actor: &Actor,
-        username: &Label,
-        revision: u64,
-        before: Option<&StoredUser>,
-        after: Option<&StoredUser>,
-        new_password: bool,
-    ) -> Write {
-        let shown = |user: &StoredUser| json!({"user_info": redacted(user.user_info.clone()), "enabled": user.enabled});
-        let mut latter = after.map(shown);
-        if let (true, Some(latter)) = (new_password, &mut latter) {
-            latter["password"] = "[new]".into();
-        }
-        let action = match (before, after) {
-            (_, None) => Action::Deleted,
-            (None, Some(_)) => Action::Created,
-            (Some(_), Some(_)) => Action::Changed,
-        };
-        Write::Audit(Box::new(AuditEntry {
-            time: self.clock.unix_millis(),
-            actor: actor.clone(),
-            action,
-            kind: Kind::User.as_str().to_owned(),
-            key: username.to_string(),
-            revision,
-            before: before.map(|user| shown(user).to_string()),
-            after: latter.map(|user| user.to_string()),
-        }))
-    }
 }
 
-fn read(row: &Row) -> Result<User, UserError> {
-    let username = row.key.parse().map_err(|_| {
-        UserError::Refused(Refusal::internal(format!("the user '{}' has no well-formed name in the registry", row.key)))
-    })?;
-    Ok(shown(username, row.revision, StoredUser::read(row)?))
+/// Refuses to make a user that is there.
+fn absent(row: Option<&Row>) -> Result<(), ChangeError> {
+    row.map_or(Ok(()), |_| Err(ChangeError::Conflict("the user name is taken".to_owned())))
 }
 
-fn shown(username: Label, revision: u64, stored: StoredUser) -> User {
-    let StoredUser { user_info, created_at, enabled, .. } = stored;
-    User { username, user_info, enabled, created_at, revision }
+/// The row of a user that is there, in a revision of which the condition holds.
+fn there<'row>(
+    row: Option<&'row Row>,
+    username: &Label,
+    condition: &impl Fn(Option<u64>) -> Result<(), ChangeError>,
+) -> Result<&'row Row, ChangeError> {
+    condition(row.map(|row| row.revision))?;
+    row.ok_or_else(|| missing(username))
+}
+
+/// The condition that holds of every revision.
+pub(crate) fn always(_: Option<u64>) -> Result<(), ChangeError> {
+    Ok(())
+}
+
+fn missing(username: &Label) -> ChangeError {
+    ChangeError::NotFound(format!("user '{username}'"))
+}
+
+/// A user is written where `former`, of this name, was or nobody; with what that means for its sessions.
+fn put(
+    former: Option<(&Label, &StoredUser)>,
+    stored: &StoredUser,
+    new_password: bool,
+) -> Result<Decision, ChangeError> {
+    let body = serde_json::to_string(stored).map_err(|error| RegistryError::Storage(error.to_string()))?;
+    let sessions = former.and_then(|(user, former)| {
+        if new_password || !stored.enabled {
+            return Some(OfSessions::End(SessionsOf::User(user.clone())));
+        }
+        let user_info = || stored.user_info.to_string().into();
+        (former.user_info != stored.user_info).then(|| OfSessions::Tell { user: user.clone(), user_info: user_info() })
+    });
+    let mut after = stored.told();
+    if new_password {
+        after["password"] = NEW_SECRET.into();
+    }
+    let before = former.map(|(_, former)| former.told());
+    Ok(Decision { object: Becomes::Body(body), sessions, before, after: Some(after) })
+}
+
+/// A user as a change has left it.
+fn now(username: &Label, done: Outcome) -> Result<User, UserError> {
+    let row = done.object.ok_or_else(|| missing(username))?;
+    Ok(read(&row)?)
+}
+
+fn read(row: &Row) -> Result<User, RegistryError> {
+    let nameless =
+        |_| RegistryError::Storage(format!("the user '{}' has no well-formed name in the registry", row.key));
+    let StoredUser { user_info, created_at, enabled, .. } = StoredUser::read(row)?;
+    Ok(User { username: row.key.parse().map_err(nameless)?, user_info, enabled, created_at, revision: row.revision })
 }
 
 fn check_user_info(user_info: &Value) -> Result<(), UserError> {
@@ -389,11 +366,14 @@ fn check_password(password: &Secret) -> Result<(), UserError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passwords::PasswordLimits;
     use crate::sessions::LiveSession;
-    use crate::testing::{HERE, actor, label, limits, session};
+    use crate::testing::{HERE, actor, at, changes, label, limits, session};
+    use portcullis_core::audit::{Action, AuditFrom, AuditQuery, ChainedEntry};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::{Objects as _, Sessions as _};
+    use portcullis_core::ports::{Expect, Objects as _, Sessions as _, Write};
     use serde_json::json;
+    use std::time::Duration;
 
     struct Fixture {
         registry: Arc<MemoryRegistry>,
@@ -407,7 +387,8 @@ mod tests {
         let clock = Arc::new(ManualClock::at(1_000));
         let sessions = Arc::new(Sessions::new(registry.clone(), clock.clone(), Duration::ZERO, 1 << 20));
         let passwords = Arc::new(Passwords::new(limits()).expect("fine limits"));
-        let users = Users::new(registry.clone(), passwords.clone(), sessions.clone(), clock);
+        let changing = changes(registry.clone(), &sessions, clock.clone());
+        let users = Users::new(registry.clone(), changing, passwords.clone(), sessions.clone(), clock);
         Fixture { registry, sessions, passwords, users }
     }
 
@@ -442,7 +423,7 @@ mod tests {
         let user = fixture.create("ada", json!({"id": 7})).await.expect("created");
         assert_eq!((user.revision, user.created_at), (1, 1_000_000));
         assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), Some(user.clone()));
-        assert!(matches!(fixture.create("ada", json!({})).await, Err(UserError::Taken)));
+        assert!(matches!(fixture.create("ada", json!({})).await, Err(UserError::Change(ChangeError::Conflict(_)))));
         assert!(fixture.knows("ada", "s3cret").await && !fixture.knows("ada", "other").await);
         let text = format!("{user:?} {}", serde_json::to_string(&user).expect("JSON"));
         assert!(!text.contains("argon2") && !text.contains("s3cret"), "{text}");
@@ -484,7 +465,7 @@ mod tests {
         fixture.create("ada", json!({"id": 7})).await.expect("created");
         let session = fixture.open_session(1, "ada").await;
         let change = UserChange { user_info: Some(json!({"id": 8})), ..UserChange::default() };
-        let user = fixture.users.update(&actor(), &label("ada"), change, Some(1)).await.expect("changed");
+        let user = fixture.users.update(&actor(), &label("ada"), change, at(1)).await.expect("changed");
         assert_eq!((user.revision, &user.user_info), (2, &json!({"id": 8})));
         assert!(
             fixture.registry.session(session).await.expect("read").is_some() && fixture.knows("ada", "s3cret").await
@@ -493,16 +474,16 @@ mod tests {
         let told = fixture.sessions.fetch(session).await.expect("read").expect("alive");
         assert_eq!(told.user_json, crate::sessions::user_json_header(r#"{"id":8}"#));
         let change = || UserChange { password: Some("n3w".into()), ..UserChange::default() };
-        let stale = fixture.users.update(&actor(), &label("ada"), change(), Some(1)).await;
-        assert!(matches!(stale, Err(UserError::Stale)) && fixture.lives(session).await);
-        fixture.users.update(&actor(), &label("ada"), change(), None).await.expect("changed");
+        let stale = fixture.users.update(&actor(), &label("ada"), change(), at(1)).await;
+        assert!(matches!(stale, Err(UserError::Change(ChangeError::Stale(_)))) && fixture.lives(session).await);
+        fixture.users.update(&actor(), &label("ada"), change(), always).await.expect("changed");
         assert!(!fixture.lives(session).await);
         assert!(fixture.knows("ada", "n3w").await && !fixture.knows("ada", "s3cret").await);
-        let unknown = fixture.users.update(&actor(), &label("bob"), change(), None).await;
-        assert!(matches!(unknown, Err(UserError::Unknown)));
+        let unknown = fixture.users.update(&actor(), &label("bob"), change(), always).await;
+        assert!(matches!(unknown, Err(UserError::Change(ChangeError::NotFound(_)))));
         let bad = UserChange { user_info: Some(json!(7)), ..UserChange::default() };
         assert!(matches!(
-            fixture.users.update(&actor(), &label("ada"), bad, None).await,
+            fixture.users.update(&actor(), &label("ada"), bad, always).await,
             Err(UserError::Invalid { field: "user_info", .. })
         ));
     }
@@ -512,12 +493,18 @@ mod tests {
         let fixture = fixture();
         fixture.create("ada", json!({})).await.expect("created");
         let (hers, his) = (fixture.open_session(1, "ada").await, fixture.open_session(2, "bob").await);
-        assert!(matches!(fixture.users.delete(&actor(), &label("ada"), Some(9)).await, Err(UserError::Stale)));
+        assert!(matches!(
+            fixture.users.delete(&actor(), &label("ada"), at(9)).await,
+            Err(UserError::Change(ChangeError::Stale(_)))
+        ));
         assert!(fixture.lives(hers).await);
-        fixture.users.delete(&actor(), &label("ada"), Some(1)).await.expect("deleted");
+        fixture.users.delete(&actor(), &label("ada"), at(1)).await.expect("deleted");
         assert!(!fixture.lives(hers).await && fixture.lives(his).await);
         assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), None);
-        assert!(matches!(fixture.users.delete(&actor(), &label("ada"), None).await, Err(UserError::Unknown)));
+        assert!(matches!(
+            fixture.users.delete(&actor(), &label("ada"), always).await,
+            Err(UserError::Change(ChangeError::NotFound(_)))
+        ));
     }
 
     #[tokio::test]
@@ -527,12 +514,67 @@ mod tests {
         assert!(user.enabled);
         let (hers, his) = (fixture.open_session(1, "ada").await, fixture.open_session(2, "bob").await);
         let set = |enabled: bool| UserChange { enabled: Some(enabled), ..UserChange::default() };
-        let user = fixture.users.update(&actor(), &label("ada"), set(false), None).await.expect("changed");
+        let user = fixture.users.update(&actor(), &label("ada"), set(false), always).await.expect("changed");
         assert_eq!((user.enabled, &user.user_info), (false, &json!({"id": 7})));
         assert!(!fixture.lives(hers).await && fixture.lives(his).await);
-        let user = fixture.users.update(&actor(), &label("ada"), set(true), None).await.expect("changed");
+        let user = fixture.users.update(&actor(), &label("ada"), set(true), always).await.expect("changed");
         assert!(user.enabled && fixture.knows("ada", "s3cret").await);
         assert!(!fixture.lives(hers).await);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_made_or_changed_costs_no_hash() {
+        let Fixture { registry, sessions, users, .. } = fixture();
+        users.create(&actor(), label("ada"), "s3cret".into(), json!({})).await.expect("created");
+        // Somebody hashes all the time, and nobody may wait.
+        let full = PasswordLimits { at_a_time: 1, queue: 0, ..limits() };
+        let full = Arc::new(Passwords::new(full).expect("fine limits"));
+        let _turn = full.turn(HERE).await.expect("the first");
+        let clock = Arc::new(ManualClock::at(1_000));
+        let changing = changes(registry.clone(), &sessions, clock.clone());
+        let users = Users::new(registry.clone(), changing, full.clone(), sessions, clock);
+        let change = || UserChange { password: Some("n3w".into()), ..UserChange::default() };
+        let taken = users.create(&actor(), label("ada"), "s3cret".into(), json!({})).await;
+        assert!(matches!(taken, Err(UserError::Change(ChangeError::Conflict(_)))), "{taken:?}");
+        let unknown = users.update(&actor(), &label("bob"), change(), always).await;
+        assert!(matches!(unknown, Err(UserError::Change(ChangeError::NotFound(_)))), "{unknown:?}");
+        let stale = users.update(&actor(), &label("ada"), change(), at(9)).await;
+        assert!(matches!(stale, Err(UserError::Change(ChangeError::Stale(1)))), "{stale:?}");
+        for refused in [
+            users.create(&actor(), label("bob"), "s3cret".into(), json!({})).await,
+            users.update(&actor(), &label("ada"), change(), always).await,
+        ] {
+            assert!(matches!(refused, Err(UserError::Refused(Refusal::Overloaded { .. }))), "{refused:?}");
+        }
+        corrupt(&registry, "ada").await;
+        let unreadable = users.update(&actor(), &label("ada"), change(), always).await;
+        assert!(matches!(unreadable, Err(UserError::Change(ChangeError::Registry(_)))), "{unreadable:?}");
+    }
+
+    /// Writes half of what is stored of a user over it.
+    async fn corrupt(registry: &MemoryRegistry, name: &str) {
+        let mut row = registry.get(Kind::User, name).await.expect("read").expect("there");
+        row.body.truncate(row.body.len() / 2);
+        registry.commit(vec![Write::Put { row, expect: Expect::Any }]).await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn a_user_that_cannot_be_read_is_deleted_with_its_sessions_and_the_trail_tells_nothing_of_what_it_was() {
+        let fixture = fixture();
+        fixture.create("ada", json!({})).await.expect("created");
+        let session = fixture.open_session(1, "ada").await;
+        corrupt(&fixture.registry, "ada").await;
+        let disable = UserChange { enabled: Some(false), ..UserChange::default() };
+        let refused = fixture.users.update(&actor(), &label("ada"), disable, always).await.expect_err("not readable");
+        assert_eq!(refused.to_string(), "the registry failed: the user 'ada' is not well formed in the registry");
+        assert!(fixture.lives(session).await);
+        fixture.users.delete(&actor(), &label("ada"), at(1)).await.expect("deleted");
+        assert!(!fixture.lives(session).await);
+        assert_eq!(fixture.users.get(&label("ada")).await.expect("read"), None);
+        let query = AuditQuery { from: AuditFrom::Before(u64::MAX), limit: 1, kind: None, key: None };
+        let trail = fixture.registry.audit(query).await.expect("read");
+        let [ChainedEntry { entry, .. }] = trail.as_slice() else { panic!("not told: {trail:?}") };
+        assert_eq!((entry.action, entry.revision, &entry.before, &entry.after), (Action::Deleted, 1, &None, &None));
     }
 
     #[tokio::test]
@@ -561,13 +603,11 @@ mod tests {
         assert!(!fixture.lives(id(2)).await && fixture.lives(id(1)).await);
         assert_eq!((end(None).await, ids().await), (2, vec![]));
         assert!(!fixture.lives(id(1)).await && fixture.lives(id(4)).await, "nobody else's");
-        assert!(matches!(fixture.users.sessions(&label("eve")).await, Err(UserError::Unknown)));
-        let query = portcullis_core::audit::AuditQuery {
-            from: portcullis_core::audit::AuditFrom::After(0),
-            limit: 99,
-            kind: None,
-            key: None,
-        };
+        assert!(matches!(
+            fixture.users.sessions(&label("eve")).await,
+            Err(UserError::Change(ChangeError::NotFound(_)))
+        ));
+        let query = AuditQuery { from: AuditFrom::After(0), limit: 99, kind: None, key: None };
         let trail = fixture.registry.audit(query).await.expect("read");
         let told = trail.iter().filter(|it| it.entry.after.as_deref() == Some(r#"{"sessions":"[ended]"}"#)).count();
         assert_eq!(told, 4);
@@ -585,18 +625,17 @@ mod tests {
         };
         rival(1);
         let disable = || UserChange { enabled: Some(false), ..UserChange::default() };
-        let user = fixture.users.update(&actor(), &label("ada"), disable(), None).await.expect("changed");
+        let user = fixture.users.update(&actor(), &label("ada"), disable(), always).await.expect("changed");
         assert_eq!(
             (user.revision, user.enabled, user.user_info["id"].as_u64()),
             (3, false, Some(8)),
             "nothing is lost"
         );
         rival(5);
-        let stale = fixture.users.update(&actor(), &label("ada"), disable(), Some(3)).await;
-        assert!(matches!(stale, Err(UserError::Stale)), "{stale:?}");
+        let stale = fixture.users.update(&actor(), &label("ada"), disable(), at(3)).await;
+        assert!(matches!(stale, Err(UserError::Change(ChangeError::Stale(_)))), "{stale:?}");
         (6..100).for_each(rival);
-        let beaten = fixture.users.update(&actor(), &label("ada"), disable(), None).await;
-        let Err(UserError::Refused(refusal)) = beaten else { panic!("changed: {beaten:?}") };
-        assert_eq!((refusal.code(), refusal.facts().retry_after), ("overloaded", Some(1)));
+        let beaten = fixture.users.update(&actor(), &label("ada"), disable(), always).await;
+        assert!(matches!(beaten, Err(UserError::Change(ChangeError::Contended))), "{beaten:?}");
     }
 }

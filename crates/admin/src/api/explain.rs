@@ -17,7 +17,6 @@ use portcullis_routing::routes::Weight;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::users;
 use crate::problem::ApiError;
 use crate::request::Json;
 use crate::state::AdminState;
@@ -195,7 +194,7 @@ fn by_name(state: &AdminState, field: &str, name: &str) -> Result<Arc<ClientEntr
 async fn user(state: &AdminState, name: &str) -> Result<Result<UserFacts, Problem>, ApiError> {
     let unknown = || Problem::new("user", format!("there is no user '{name}'"));
     let Ok(label) = name.parse::<Label>() else { return Ok(Err(unknown())) };
-    let Some(user) = state.users.get(&label).await.map_err(users::refuse)? else { return Ok(Err(unknown())) };
+    let Some(user) = state.users.get(&label).await? else { return Ok(Err(unknown())) };
     if !user.enabled {
         return Ok(Err(Problem::new(
             "user",

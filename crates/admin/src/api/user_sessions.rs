@@ -8,11 +8,9 @@ use http::StatusCode;
 use portcullis_core::call::hex;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Session, SessionId};
-use portcullis_identity::UserError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::users;
 use crate::actor::By;
 use crate::moment::rfc3339;
 use crate::paging::List;
@@ -59,7 +57,7 @@ pub(crate) async fn list(
     names: Names,
 ) -> Result<Body<List<SessionObject>>, ApiError> {
     let username: Label = names.find("username", "user")?;
-    let sessions = state.users.sessions(&username).await.map_err(|error| refuse(error, &username))?;
+    let sessions = state.users.sessions(&username).await?;
     Ok(Body(List { items: sessions.into_iter().map(SessionObject::from).collect(), next: None }))
 }
 
@@ -74,7 +72,7 @@ pub(crate) async fn end_all(
     names: Names,
 ) -> Result<StatusCode, ApiError> {
     let username: Label = names.find("username", "user")?;
-    state.users.end_sessions(&actor, &username, None).await.map_err(|error| refuse(error, &username))?;
+    state.users.end_sessions(&actor, &username, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -93,15 +91,8 @@ pub(crate) async fn end(
     let username: Label = names.find("username", "user")?;
     let id: String = names.find("id", "session")?;
     let missing = || ApiError::not_found(format!("session '{id}' of the user '{username}'"));
-    let sessions = state.users.sessions(&username).await.map_err(|error| refuse(error, &username))?;
+    let sessions = state.users.sessions(&username).await?;
     let session: SessionId = sessions.iter().map(|it| it.id).find(|it| hex(&it.0) == id).ok_or_else(missing)?;
-    let ended = state.users.end_sessions(&actor, &username, Some(session)).await;
-    if ended.map_err(|error| refuse(error, &username))? == 0 { Err(missing()) } else { Ok(StatusCode::NO_CONTENT) }
-}
-
-fn refuse(error: UserError, username: &Label) -> ApiError {
-    match error {
-        UserError::Unknown => ApiError::not_found(format!("user '{username}'")),
-        error => users::refuse(error),
-    }
+    let ended = state.users.end_sessions(&actor, &username, Some(session)).await?;
+    if ended == 0 { Err(missing()) } else { Ok(StatusCode::NO_CONTENT) }
 }

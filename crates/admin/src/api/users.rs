@@ -7,10 +7,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use portcullis_core::model::{Label, Problem};
+use portcullis_core::model::Label;
 use portcullis_core::secret::Secret;
-use portcullis_identity::{User, UserChange, UserError};
-use portcullis_routing::change::ChangeError;
+use portcullis_identity::{User, UserChange};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -99,7 +98,7 @@ pub(crate) async fn create(
     Json(body): Json<CreateUser>,
 ) -> Result<Response, ApiError> {
     let user_info = body.user_info.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    let user = state.users.create(&actor, body.username, body.password, user_info).await.map_err(refuse)?;
+    let user = state.users.create(&actor, body.username, body.password, user_info).await?;
     Ok(UserObject::from(user).answer(StatusCode::CREATED))
 }
 
@@ -114,10 +113,10 @@ pub(crate) async fn list(
     let limit = query.limit()?;
     let after: Option<Label> = query.after()?;
     let wanted = u32::try_from(limit).unwrap_or(u32::MAX);
-    let users = state.users.page(after.as_ref().map_or("", Label::as_str), wanted).await.map_err(refuse)?;
+    let users = state.users.page(after.as_ref().map_or("", Label::as_str), wanted).await?;
     let next = match users.last() {
         Some(last) if users.len() == limit => {
-            let more = state.users.page(last.username.as_str(), 1).await.map_err(refuse)?;
+            let more = state.users.page(last.username.as_str(), 1).await?;
             (!more.is_empty()).then(|| cursor(last.username.as_str()))
         }
         _ => None,
@@ -132,7 +131,7 @@ pub(crate) async fn list(
         (status = 404, description = "There is none.")))]
 pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
     let username: Label = names.find("username", "user")?;
-    let user = state.users.get(&username).await.map_err(refuse)?;
+    let user = state.users.get(&username).await?;
     let user = user.ok_or_else(|| ApiError::not_found(format!("user '{username}'")))?;
     Ok(UserObject::from(user).answer(StatusCode::OK))
 }
@@ -154,10 +153,8 @@ pub(crate) async fn change(
     Json(body): Json<ChangeUser>,
 ) -> Result<Response, ApiError> {
     let username: Label = names.find("username", "user")?;
-    let expected = expected(&state, &username, &conditions).await?;
     let change = UserChange { password: body.password, user_info: body.user_info, enabled: body.enabled };
-    let user = state.users.update(&actor, &username, change, expected).await;
-    let user = user.map_err(|error| refuse_change(error, expected, &username))?;
+    let user = state.users.update(&actor, &username, change, move |current| conditions.check(current)).await?;
     Ok(UserObject::from(user).answer(StatusCode::OK))
 }
 
@@ -174,38 +171,6 @@ pub(crate) async fn delete(
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
     let username: Label = names.find("username", "user")?;
-    let expected = expected(&state, &username, &conditions).await?;
-    let deleted = state.users.delete(&actor, &username, expected).await;
-    deleted.map_err(|error| refuse_change(error, expected, &username))?;
+    state.users.delete(&actor, &username, move |current| conditions.check(current)).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The revision a change is bound to by its conditions.
-async fn expected(state: &AdminState, username: &Label, conditions: &Conditions) -> Result<Option<u64>, ApiError> {
-    if conditions.is_empty() {
-        return Ok(None);
-    }
-    let current = state.users.get(username).await.map_err(refuse)?.map(|user| user.revision);
-    conditions.check(current)?;
-    Ok(current)
-}
-
-fn refuse_change(error: UserError, expected: Option<u64>, username: &Label) -> ApiError {
-    match error {
-        // Whoever set a condition is told that it failed; everybody else, that two changes met.
-        UserError::Stale if expected.is_some() => {
-            ApiError::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "the user is in another revision")
-        }
-        UserError::Unknown => ChangeError::NotFound(format!("user '{username}'")).into(),
-        error => refuse(error),
-    }
-}
-
-pub(super) fn refuse(error: UserError) -> ApiError {
-    match error {
-        UserError::Taken | UserError::Stale => ApiError::conflict(error.to_string()),
-        UserError::Unknown => ApiError::not_found("the user"),
-        UserError::Invalid { field, reason } => ApiError::invalid(vec![Problem::new(field, reason)]),
-        UserError::Refused(refusal) => refusal.into(),
-    }
 }

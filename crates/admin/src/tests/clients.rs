@@ -1,17 +1,14 @@
 //! `/api/v1/clients`, with their keys, secrets and sessions.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{Client, Grant, Label, Owner};
-use portcullis_core::ports::{Kind, Objects, Session, SessionId, Sessions};
-use portcullis_identity::{LiveSession, checksum_ok, hash_key};
+use portcullis_core::ports::{Kind, Objects, Sessions};
+use portcullis_identity::{checksum_ok, hash_key};
 use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
 
-use super::{House, millis};
+use super::House;
 use crate::operations::clients::SECRET_PURPOSE;
 
 fn label(text: &str) -> Label {
@@ -122,24 +119,7 @@ async fn a_client_goes_with_all_that_is_its_own() {
         let path = format!("/clients/{name}/api-keys");
         house.send("POST", &path, json!({"api_key": format!("key of {name}")})).await.fine(201);
     }
-    let open = async |number: u8, client: &str| {
-        let session = Session {
-            id: SessionId([number; 16]),
-            user: label("ada"),
-            client: label(client),
-            user_info: "{}".into(),
-            created_at: millis(&house),
-            expires_at: u64::MAX,
-            refresh: KeyHash([number; 32]),
-            predecessor: None,
-            rotated_at: 0,
-        };
-        let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-        house.registry.open_session(session, 100, Vec::new()).await.expect("opened");
-        assert!(house.state.sessions.remember(&live, house.state.sessions.epoch(id)));
-        id
-    };
-    let (gone, stays) = (open(1, "shop").await, open(2, "other").await);
+    let (gone, stays) = (house.open_session(1, "ada", "shop").await, house.open_session(2, "ada", "other").await);
     house.delete("/clients/shop").await.fine(204);
     house.delete("/clients/shop").await.refused(404, "not_found");
     assert!(house.state.sessions.cached(gone).is_none() && house.state.sessions.cached(stays).is_some());

@@ -2,6 +2,7 @@
 
 mod audit;
 mod captures;
+mod changers;
 mod clients;
 mod declarations;
 mod door;
@@ -27,16 +28,17 @@ use portcullis_core::body::Body as CallBody;
 use portcullis_core::budget::Budget;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
-use portcullis_core::directory::Directory;
+use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
-use portcullis_core::ports::{AccessLog, Clock};
+use portcullis_core::ports::{AccessLog, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
-    Cost, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, Standing, Users, hash_key,
+    Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, Standing, Users,
+    hash_key,
 };
 use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
@@ -119,6 +121,13 @@ struct House {
 
 impl House {
     async fn new() -> Self {
+        let (house, starting) = Self::prepared().await;
+        starting.await;
+        house
+    }
+
+    /// A house in which changes wait until the future is done: those that wait by then share one commit.
+    async fn prepared() -> (Self, impl Future<Output = ()>) {
         let clock = Arc::new(ManualClock::at(NOW));
         let registry = Arc::new(MemoryRegistry::default());
         let master = Arc::new(MasterKey::from_bytes(&[7; 32]));
@@ -126,7 +135,9 @@ impl House {
         let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
         let limits = PasswordLimits { cost, at_a_time: 2, queue: 64, per_address: 64 };
         let passwords = Arc::new(Passwords::new(limits).expect("fine limits"));
-        let users = Arc::new(Users::new(registry.clone(), passwords, sessions.clone(), clock.clone()));
+        let (changes, pending) = Changes::prepare();
+        let changing = Arc::new(changes.clone());
+        let users = Arc::new(Users::new(registry.clone(), changing, passwords, sessions.clone(), clock.clone()));
         let directory = Arc::new(Directory::default());
         let parts = Arc::new(Parts {
             directory: directory.clone(),
@@ -147,7 +158,7 @@ impl House {
             builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
             default_routes: Arc::default(),
         };
-        let changes = Changes::start(workshop).await.expect("started");
+        let starting = async { pending.start(workshop).await.expect("started") };
         let counters = Arc::new(Counters::default());
         let log_directory = tempfile::tempdir().expect("a directory");
         let settings = portcullis_telemetry::Settings::in_directory(log_directory.path());
@@ -190,7 +201,26 @@ impl House {
         let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
-        Self { state, registry, directory, clock, service, register, _log_directory: log_directory }
+        (Self { state, registry, directory, clock, service, register, _log_directory: log_directory }, starting)
+    }
+
+    /// A user logs in through a client, and this node remembers it.
+    async fn open_session(&self, number: u8, user: &str, client: &str) -> SessionId {
+        let session = Session {
+            id: SessionId([number; 16]),
+            user: user.parse().expect("a label"),
+            client: client.parse().expect("a label"),
+            user_info: "{}".into(),
+            created_at: millis(self),
+            expires_at: u64::MAX,
+            refresh: KeyHash([number; 32]),
+            predecessor: None,
+            rotated_at: 0,
+        };
+        let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
+        self.registry.open_session(session, 100, Vec::new()).await.expect("opened");
+        assert!(self.state.sessions.remember(&live, self.state.sessions.epoch(id)));
+        id
     }
 
     /// Sends a request as it is.

@@ -14,11 +14,12 @@ fn at(port: u16) -> Value {
 
 /// Objects of every kind that somebody can change while another does: where each is, what makes it and changes it, and what
 /// it is to the registry.
-fn objects() -> [(&'static str, Value, Kind, &'static str); 3] {
+fn objects() -> [(&'static str, Value, Kind, &'static str); 4] {
     [
         ("/services/a/v1", at(9001), Kind::Service, "a/v1"),
         ("/routes/r", json!({"service": "base/v1", "match": {"path": {"prefix": "/r"}}}), Kind::Route, "r"),
         ("/clients/c", json!({"services": ["*"]}), Kind::Client, "c"),
+        ("/users/ada", json!({"user_info": {"id": 7}}), Kind::User, "ada"),
     ]
 }
 
@@ -30,6 +31,7 @@ impl House {
         let route = json!({"service": "base/v1", "match": {"path": {"prefix": "/r"}}});
         house.send("PUT", "/routes/r", route).await.fine(201);
         house.send("POST", "/clients", json!({"name": "c", "services": ["*"]})).await.fine(201);
+        house.send("POST", "/users", json!({"username": "ada", "password": "p"})).await.fine(201);
         house
     }
 
@@ -119,6 +121,7 @@ async fn what_somebody_else_has_made_or_deleted_counts() {
             write(put(row)).await;
             let answer = match kind {
                 Kind::Client => house.send("POST", "/clients", json!({"name": "c", "services": []})).await,
+                Kind::User => house.send("POST", "/users", json!({"username": "ada", "password": "p"})).await,
                 _ => house.put_if(path, ("if-none-match", "*"), &body).await,
             };
             assert!(matches!(answer.status.as_u16(), 409 | 412), "{path} {faster}: {}", answer.body);
@@ -175,6 +178,7 @@ async fn who_was_away_for_more_than_is_told_reads_everything_again() {
     let house = House::with_objects().await;
     let row = house.row(Kind::Service, "a/v1").await;
     house.registry.commit(delete(Kind::Route, "r")).await.expect("written");
+    let remembered = house.open_session(1, "ada", "c").await;
     for piece in 0..11_u64 {
         let writes =
             (0..1_000).map(|number| Write::Put { row: later(&row, piece * 1_000 + number), expect: Expect::Any });
@@ -182,6 +186,7 @@ async fn who_was_away_for_more_than_is_told_reads_everything_again() {
     }
     house.send("PUT", "/services/b/v1", at(9002)).await.fine(201);
     assert_eq!(house.get("/services/a/v1").await.fine(200)["revision"], 11_000);
+    assert!(house.state.sessions.cached(remembered).is_none(), "it may have ended meanwhile");
     house.get("/routes/r").await.refused(404, "not_found");
     house.get("/clients/c").await.fine(200);
 }
@@ -212,7 +217,6 @@ async fn what_cannot_be_read_is_left_as_it_is_known_and_stops_nothing_else() {
 #[tokio::test]
 async fn a_registry_that_is_away_is_told_at_every_place_that_asks_it() {
     let house = House::with_objects().await;
-    house.send("POST", "/users", json!({"username": "ada", "password": "p"})).await.fine(201);
     let token = house.enrolment(json!({"name": "ci"})).await;
     house.registry.set_away(true);
     let route = json!({"service": "base/v1", "match": {"path": {"prefix": "/r2"}}});

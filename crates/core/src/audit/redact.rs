@@ -5,6 +5,8 @@ use serde_json::Value;
 
 /// What stands where a secret was.
 const REDACTED: &str = "[redacted]";
+/// What stands under a secret's name where all there is to say is that there is a new one.
+pub const NEW_SECRET: &str = "[new]";
 /// Parts of names under which secrets are kept.
 const SECRET_PARTS: [&str; 10] = [
     "secret",
@@ -25,8 +27,14 @@ const PUBLIC: [&str; 2] = ["accesskey", "publickey"];
 /// The secret members of a JSON Web Key (RFC 7518 section 6).
 const JWK: [&str; 8] = ["k", "d", "p", "q", "dp", "dq", "qi", "oth"];
 
+/// Both sides of a change as the trail keeps them: JSON without what is kept under a name secrets have, and of that what is
+/// different ([`narrowed`]).
+pub fn sides(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
+    narrowed(before.map(redacted), after.map(redacted))
+}
+
 /// The same JSON with everything taken out that is kept under a name secrets have.
-pub fn redacted(mut value: Value) -> Value {
+fn redacted(mut value: Value) -> Value {
     redact(&mut value);
     value
 }
@@ -60,6 +68,7 @@ fn blacken(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(blacken),
         Value::Array(items) => items.iter_mut().for_each(blacken),
         Value::Null | Value::Bool(_) => {}
+        Value::String(text) if text == NEW_SECRET => {}
         Value::Number(_) | Value::String(_) => *value = REDACTED.into(),
     }
 }
@@ -75,7 +84,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
 /// Both sides of a change as JSON texts. What is the same on both is left out: members of objects, and the common
 /// beginning and end of lists, so that one target more in a list of a thousand costs one target. What was made or is gone
 /// is there as a whole. Takes time in proportion to both.
-pub fn narrowed(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
+fn narrowed(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
     match (before, after) {
         (Some(mut before), Some(mut after)) => {
             leave_out(&mut before, &mut after);
@@ -151,6 +160,9 @@ mod tests {
             "targets": [{"url": "http://127.0.0.1:9001", "weight": 1}], "keyboard": "qwerty", "d": 1,
         });
         assert_eq!(redacted(object.clone()), object);
+        // All that is said of it is that there is one.
+        let told = json!({"password": NEW_SECRET});
+        assert_eq!(redacted(told.clone()), told);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! with the trail of who did it; [`Sessions`] are logins; [`Upkeep`] is what the gateway keeps for itself. A [`Registry`]
 //! is all three in one place.
 
+mod changing;
 mod error;
 mod objects;
 mod outbound;
@@ -22,8 +23,9 @@ use crate::ties::Ties;
 
 pub use crate::object::{Kind, Row};
 pub use crate::session_id::SessionId;
+pub use changing::{Becomes, ChangeError, Changing, DECISIONS, Decide, Decision, OfSessions, Outcome};
 pub use error::RegistryError;
-pub use objects::{Changed, Commit, Expect, News, Objects, TOLD_CHANGES, Version, Write};
+pub use objects::{Changed, Commit, Ended, Expect, News, Objects, TOLD_CHANGES, Version, Write};
 pub use outbound::{Bounds, Outbound, OutboundError};
 pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
 pub use upkeep::Upkeep;

@@ -68,7 +68,16 @@ pub struct Commit {
     /// Where they stand after it.
     pub version: Version,
     /// The sessions that have ended or changed with it: what is remembered of these does not hold any more.
-    pub ended: Vec<SessionId>,
+    pub ended: Vec<Ended>,
+}
+
+/// A session that has ended or changed with a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub session: SessionId,
+    /// By which of the commit's writes, by its place among them.
+    pub write: usize,
 }
 
 /// An object that was changed after a version.

@@ -1,11 +1,11 @@
 //! Logins, rotation, grace and reuse over the registry in memory.
 
-use portcullis_core::ports::{Expect, Kind, Write};
+use portcullis_core::ports::{ChangeError, Expect, Kind, Write};
 use serde_json::json;
 
 use super::*;
 use crate::testing::{CLIENT_KEY, HERE, House, actor, label};
-use crate::users::UserChange;
+use crate::users::{UserChange, UserError, always};
 
 const WRONG: Option<&str> = Some("unknown user or wrong password");
 const REUSED: Option<&str> = Some("a refresh token was used again; its session has been ended");
@@ -215,7 +215,7 @@ async fn a_session_that_outlived_its_user_ends_at_the_next_refresh() {
 async fn a_deleted_user_has_no_sessions_left() {
     let house = house().await;
     let reply = house.ada().await;
-    house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
+    house.parts.users.delete(&actor(), &label("ada"), always).await.expect("deleted");
     assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
     let found = house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await;
     assert_eq!(found.map(drop).map_err(|refusal| reason(&refusal)), Err(WRONG.map(str::to_owned)));
@@ -232,10 +232,10 @@ async fn a_session_opened_while_its_user_changes_does_not_outlive_the_change() {
             tokio::spawn(async move { login.log_in(HERE, label(DEFAULT_CLIENT), "ada", "s3cret".into()).await });
         house.gate.wait_for_reader().await;
         if delete {
-            house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
+            house.parts.users.delete(&actor(), &label("ada"), always).await.expect("deleted");
         } else {
             let change = UserChange { password: Some("n3w".into()), ..UserChange::default() };
-            house.parts.users.update(&actor(), &label("ada"), change, None).await.expect("changed");
+            house.parts.users.update(&actor(), &label("ada"), change, always).await.expect("changed");
         }
         house.gate.open();
         let found = opening.await.expect("no panic").map(drop).map_err(|refusal| reason(&refusal));
@@ -271,7 +271,7 @@ const CHANGES: [(&str, bool); 8] = [
 
 async fn change(house: &House, what: &str) {
     let update = async |change: UserChange| {
-        house.parts.users.update(&actor(), &label("ada"), change, None).await.expect("changed");
+        house.parts.users.update(&actor(), &label("ada"), change, always).await.expect("changed");
     };
     match what {
         "the client is deleted" => house.delete_client("shop").await,
@@ -287,7 +287,7 @@ async fn change(house: &House, what: &str) {
             house.enable("shop", true).await;
         }
         "the user is deleted" => {
-            house.parts.users.delete(&actor(), &label("ada"), None).await.expect("deleted");
+            house.parts.users.delete(&actor(), &label("ada"), always).await.expect("deleted");
         }
         "the user is disabled" => update(UserChange { enabled: Some(false), ..UserChange::default() }).await,
         "the password is changed" => update(UserChange { password: Some("n3w".into()), ..UserChange::default() }).await,
@@ -418,14 +418,14 @@ async fn a_disabled_user_is_answered_like_a_wrong_password() {
     let house = house().await;
     let reply = house.ada().await;
     let set = |enabled: bool| UserChange { enabled: Some(enabled), ..UserChange::default() };
-    house.parts.users.update(&actor(), &label("ada"), set(false), None).await.expect("changed");
+    house.parts.users.update(&actor(), &label("ada"), set(false), always).await.expect("changed");
     let log_in = async |password: &str| house.login.log_in(HERE, label(DEFAULT_CLIENT), "ada", password.into()).await;
     let shown = |refusal: Refusal| format!("{:?}", refusal.facts());
     let (right, wrong) = (log_in("s3cret").await.expect_err("refused"), log_in("x").await.expect_err("refused"));
     assert_eq!(reason(&right).as_deref(), Some("the user is disabled"), "for the operator alone");
     assert_eq!(shown(right), shown(wrong));
     assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
-    house.parts.users.update(&actor(), &label("ada"), set(true), None).await.expect("changed");
+    house.parts.users.update(&actor(), &label("ada"), set(true), always).await.expect("changed");
     house.ada().await;
     assert_eq!(refused(house.refresh(&reply.refresh_token).await).as_deref(), ENDED);
 }
@@ -434,10 +434,10 @@ async fn a_disabled_user_is_answered_like_a_wrong_password() {
 async fn end(house: &House, way: &str, id: SessionId, used: &Secret) {
     let (users, ada) = (&house.parts.users, label("ada"));
     let change = async |change: UserChange| {
-        users.update(&actor(), &label("ada"), change, None).await.expect("changed");
+        users.update(&actor(), &label("ada"), change, always).await.expect("changed");
     };
     match way {
-        "the user is deleted" => users.delete(&actor(), &ada, None).await.expect("deleted"),
+        "the user is deleted" => users.delete(&actor(), &ada, always).await.expect("deleted"),
         "the user is disabled" => change(UserChange { enabled: Some(false), ..UserChange::default() }).await,
         "a new password" => change(UserChange { password: Some("n3w".into()), ..UserChange::default() }).await,
         "all are ended" => drop(users.end_sessions(&actor(), &ada, None).await.expect("ended")),
@@ -550,15 +550,15 @@ async fn a_registry_that_is_away_is_told_as_that_and_counts_for_nobody_as_a_gues
     let users = &house.parts.users;
     for refused in [
         users.create(&actor(), label("eve"), "p".into(), json!({})).await.map(drop),
-        users.update(&actor(), &label("ada"), UserChange::default(), None).await.map(drop),
-        users.delete(&actor(), &label("ada"), None).await,
+        users.update(&actor(), &label("ada"), UserChange::default(), always).await.map(drop),
+        users.delete(&actor(), &label("ada"), always).await,
         users.get(&label("ada")).await.map(drop),
         users.page("", 9).await.map(drop),
         users.sessions(&label("ada")).await.map(drop),
         users.end_sessions(&actor(), &label("ada"), None).await.map(drop),
     ] {
-        let Err(crate::users::UserError::Refused(refusal)) = refused else { panic!("not away: {refused:?}") };
-        is_away(&refusal);
+        let Err(UserError::Change(ChangeError::Registry(error))) = refused else { panic!("not away: {refused:?}") };
+        is_away(&error.into());
     }
     assert!(house.parts.sessions.cached(id).is_some(), "what is remembered goes on");
     house.parts.sessions.forget_all();

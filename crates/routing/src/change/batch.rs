@@ -1,14 +1,16 @@
 //! Changes that share one commit: each is applied to a copy of the declarations and compiled, or leaves no trace.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use portcullis_core::audit::Actor;
 use portcullis_core::model::{Name, Owner, Problem, ServiceId};
-use portcullis_core::ports::{SessionsOf, Write};
+use portcullis_core::ports::{Commit, Decision, Row, SessionsOf, Write};
 use portcullis_core::table::Table;
 
+use super::objects::{Address, Rows};
 use super::touched::{Problems, Touched, misplaced};
-use super::{Change, ChangeError, Committed, Edit, View, Workshop, trail};
+use super::{ChangeError, Decided, Done, Edit, Request, Transaction, View, Workshop, trail};
 use crate::compile::{CompiledRoute, closed_route, closed_service, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
 use crate::snapshot::{DefaultRoute, Snapshot};
@@ -120,6 +122,8 @@ pub(super) struct Batch {
     pub(super) next: View,
     /// The same compiled.
     pub(super) compiled: Compiled,
+    /// The objects that no view holds, after them.
+    rows: Rows,
     /// What has to be written for them.
     pub(super) writes: Vec<Write>,
     /// What they consist of.
@@ -127,19 +131,41 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// No change yet, on these declarations.
-    pub(super) fn on(next: View, compiled: Compiled) -> Self {
-        Self { next, compiled, writes: Vec::new(), edits: Vec::new() }
+    /// No change yet, on these declarations and other objects.
+    pub(super) fn on(next: View, compiled: Compiled, rows: Rows) -> Self {
+        Self { next, compiled, rows, writes: Vec::new(), edits: Vec::new() }
     }
 
     /// Takes one change in, or leaves everything as it was.
-    pub(super) fn take(
+    pub(super) fn take(&mut self, workshop: &Workshop, request: &mut Request) -> Result<Taken, ChangeError> {
+        let Request { actor, change } = request;
+        let row = change.about().map_or(Ok(None), |address| self.rows.get(address))?;
+        let from = self.writes.len();
+        let (revisions, object) = match change.decide(&self.next, row)? {
+            Decided::Declarations(transaction) => (self.edit(workshop, actor, transaction)?, None),
+            Decided::Object(address, decision) => (Vec::new(), self.replace(workshop, actor, address, decision)?),
+        };
+        Ok(Taken { revisions, object, writes: from..self.writes.len() })
+    }
+
+    /// Has an object that no view holds become what is decided.
+    fn replace(
         &mut self,
         workshop: &Workshop,
         actor: &Actor,
-        change: &mut dyn Change,
-    ) -> Result<Committed, ChangeError> {
-        let transaction = change.decide(&self.next)?;
+        address: Address,
+        decision: Decision,
+    ) -> Result<Option<Row>, ChangeError> {
+        let before = self.rows.get(&address)?.cloned();
+        let now = workshop.parts.clock.unix_millis();
+        let (writes, after) = decision.writes((address.0, &address.1), before, actor, now);
+        self.writes.extend(writes);
+        self.rows.set(address, after.clone());
+        Ok(after)
+    }
+
+    /// Applies edits of declarations and compiles what they touch; returns the revisions they lead to.
+    fn edit(&mut self, workshop: &Workshop, actor: &Actor, transaction: Transaction) -> Result<Vec<u64>, ChangeError> {
         let mut next = self.next.clone();
         let now = workshop.parts.clock.unix_millis();
         let mut writes = Vec::with_capacity(transaction.edits.len() * 2);
@@ -158,7 +184,24 @@ impl Batch {
         self.next = next;
         self.writes.extend(writes);
         self.edits.extend(transaction.edits);
-        Ok(Committed { revisions })
+        Ok(revisions)
+    }
+}
+
+/// What a change that was taken in leads to, once it is committed.
+pub(super) struct Taken {
+    revisions: Vec<u64>,
+    object: Option<Row>,
+    /// Which of the batch's writes are its own.
+    writes: Range<usize>,
+}
+
+impl Taken {
+    /// What it has led to with this commit; none if nothing had to be written for the whole batch.
+    pub(super) fn done(self, commit: Option<&Commit>) -> Done {
+        let ended = commit.map_or(&[][..], |commit| &commit.ended);
+        let sessions = ended.iter().filter(|ended| self.writes.contains(&ended.write)).count();
+        Done { revisions: self.revisions, object: self.object, sessions }
     }
 }
 

@@ -4,10 +4,8 @@ use std::fmt;
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Problem, Registration, Route, Service, ServiceId,
+    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Route, Service, ServiceId,
 };
-use portcullis_core::ports::RegistryError;
-use thiserror::Error;
 
 /// One object as it shall be; `None` takes it out.
 #[derive(Debug, Clone)]
@@ -76,50 +74,4 @@ pub struct Transaction {
     pub owner: Owner,
     /// The edits, in order.
     pub edits: Vec<Edit>,
-}
-
-/// Why a change did not happen. Nothing of it was written.
-#[derive(Debug, Error)]
-pub enum ChangeError {
-    /// It does not compile; every problem at once.
-    #[error("the change has problems: {}", List(.0))]
-    Invalid(Vec<Problem>),
-    /// The object it is about is not there.
-    #[error("{0} does not exist")]
-    NotFound(String),
-    /// The object it would make is there already, or a bound is reached.
-    #[error("{0}")]
-    Conflict(String),
-    /// Somebody changed the object since the caller looked at it.
-    #[error("the object is in revision {0} now")]
-    Stale(u64),
-    /// The caller may not make this change.
-    #[error("not allowed: {0}")]
-    Forbidden(String),
-    /// The caller did not show who it is.
-    #[error("not authenticated: {0}")]
-    Unauthenticated(&'static str),
-    /// The registry failed.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// Others changed the same objects each time it was about to be written.
-    #[error("others change the same objects all the time")]
-    Contended,
-    /// The gateway is stopping.
-    #[error("the gateway is stopping")]
-    Stopping,
-}
-
-struct List<'a>(&'a [Problem]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, problem) in self.0.iter().enumerate() {
-            if position > 0 {
-                f.write_str("; ")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
 }

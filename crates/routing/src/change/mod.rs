@@ -1,7 +1,8 @@
-//! The one way in which declarations change: edit → compile → commit → publish.
+//! The one way in which anything changes that is audited: edit → compile → commit → publish.
 //!
-//! A change is a function that looks at the [`View`] and says which [`Edit`]s shall happen. One task takes the
-//! changes in order, so that each decides on what the former left; those that are waiting together share one
+//! A change of declarations is a function that looks at the [`View`] and says which [`Edit`]s shall happen; one of what no
+//! view holds (users), through [`Changing`](portcullis_core::ports::Changing), looks at the row of one object. One task takes
+//! the changes in order, so that each decides on what the former left; those that are waiting together share one
 //! commit. Where somebody else has changed the registry meanwhile, the task takes that up first and has the changes
 //! decided again, so a decision may be asked for more than once.
 //!
@@ -11,6 +12,7 @@
 mod batch;
 mod edit;
 mod follow;
+mod objects;
 pub mod plan;
 pub mod shadows;
 pub mod sharing;
@@ -27,12 +29,14 @@ use arc_swap::ArcSwap;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::model::DefaultRoutes;
-use portcullis_core::ports::{Objects, RegistryError};
+use portcullis_core::ports::{Decision, Objects, RegistryError, Row};
 use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
 
 use batch::Compiled;
-pub use edit::{ChangeError, Declared, Edit, Transaction};
+pub use edit::{Declared, Edit, Transaction};
+use objects::Address;
+pub use portcullis_core::ports::ChangeError;
 pub use touched::DryRun;
 pub use view::View;
 
@@ -45,10 +49,31 @@ const QUEUE: usize = 1_024;
 
 /// A change that waits, whatever is found out while it is decided.
 trait Change: Send {
-    /// Says what shall happen, or why not. It may be asked again, on other declarations; the last answer counts.
-    fn decide(&mut self, view: &View) -> Result<Transaction, ChangeError>;
+    /// The object it is about, where no view holds it.
+    fn about(&self) -> Option<&Address>;
+    /// Says what shall happen, or why not, on the declarations and the object it is about. It may be asked again, on others;
+    /// the last answer counts.
+    fn decide(&mut self, view: &View, row: Option<&Row>) -> Result<Decided, ChangeError>;
     /// Tells whoever waits for it what became of it.
-    fn answer(self: Box<Self>, outcome: Result<Committed, ChangeError>);
+    fn answer(self: Box<Self>, outcome: Result<Done, ChangeError>);
+}
+
+/// What shall happen.
+enum Decided {
+    /// These edits of declarations.
+    Declarations(Transaction),
+    /// This, of the object that the change is about.
+    Object(Address, Decision),
+}
+
+/// What a change of either form led to.
+struct Done {
+    /// For each edit of declarations, the revision its object has now; 0 if it is gone.
+    revisions: Vec<u64>,
+    /// The object that the change was about, as it is now.
+    object: Option<Row>,
+    /// How many sessions ended or changed with it.
+    sessions: usize,
 }
 
 struct Asked<F, T> {
@@ -62,15 +87,20 @@ where
     F: Fn(&View) -> Result<(Transaction, T), ChangeError> + Send,
     T: Send,
 {
-    fn decide(&mut self, view: &View) -> Result<Transaction, ChangeError> {
-        let (transaction, found) = (self.decide)(view)?;
-        self.found = Some(found);
-        Ok(transaction)
+    fn about(&self) -> Option<&Address> {
+        None
     }
 
-    fn answer(self: Box<Self>, outcome: Result<Committed, ChangeError>) {
+    fn decide(&mut self, view: &View, _row: Option<&Row>) -> Result<Decided, ChangeError> {
+        let (transaction, found) = (self.decide)(view)?;
+        self.found = Some(found);
+        Ok(Decided::Declarations(transaction))
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Done, ChangeError>) {
         let Self { found, done, .. } = *self;
-        let found = |committed| found.map(|found| (committed, found)).ok_or(ChangeError::Stopping);
+        let committed = |done: Done| Committed { revisions: done.revisions };
+        let found = |done| found.map(|found| (committed(done), found)).ok_or(ChangeError::Stopping);
         // Whoever asked may have gone.
         let _ = done.send(outcome.and_then(found));
     }

@@ -14,17 +14,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use portcullis_core::ports::{Commit, Kind, News, RegistryError, SessionsOf, Version};
+use portcullis_core::ports::{Commit, DECISIONS, Kind, News, RegistryError, SessionsOf, Version};
 use tokio::sync::mpsc;
 
 use super::batch::{Batch, Compiled};
 use super::follow::{everything, taken_up};
+use super::objects::Rows;
 use super::{ChangeError, Edit, Request, View, Workshop};
 
 /// Changes that share one commit at most.
 const BATCH: usize = 256;
-/// How often a change that stands alone is decided because somebody else was faster.
-const TRIES: u32 = 16;
 
 /// What the task works on.
 pub(super) struct Task {
@@ -58,7 +57,7 @@ impl Task {
             let mut left = self.commit(part).await;
             match left.len() {
                 0 => tries = 0,
-                1 if tries + 1 < TRIES => {
+                1 if tries + 1 < DECISIONS => {
                     tries += 1;
                     parts.push(left);
                 }
@@ -78,11 +77,13 @@ impl Task {
     /// Decides changes and commits them together. Returns those that have to be decided again, because something that they
     /// stand on has been changed by somebody else.
     async fn commit(&mut self, requests: Vec<Request>) -> Vec<Request> {
-        let mut batch = Batch::on(View::clone(&self.view.load()), self.compiled.clone());
+        let about = requests.iter().filter_map(|request| request.change.about().cloned()).collect();
+        let rows = Rows::read(self.workshop.registry.as_ref(), about).await;
+        let mut batch = Batch::on(View::clone(&self.view.load()), self.compiled.clone(), rows);
         let mut decided = Vec::with_capacity(requests.len());
         for mut request in requests {
-            match batch.take(&self.workshop, &request.actor, request.change.as_mut()) {
-                Ok(committed) => decided.push((request, committed)),
+            match batch.take(&self.workshop, &mut request) {
+                Ok(taken) => decided.push((request, taken)),
                 // Nothing was changed.
                 Err(error) => request.change.answer(Err(error)),
             }
@@ -106,14 +107,14 @@ impl Task {
         publish(&self.workshop, &batch.compiled, &batch.edits).await;
         self.view.store(Arc::new(batch.next));
         self.compiled = batch.compiled;
-        self.reach(done).await;
-        decided.into_iter().for_each(|(request, committed)| request.change.answer(Ok(committed)));
+        self.reach(done.as_ref()).await;
+        decided.into_iter().for_each(|(request, taken)| request.change.answer(Ok(taken.done(done.as_ref()))));
         Vec::new()
     }
 
     /// Where the view stands after a commit of this task. Where others had changed something before it, that is taken up
     /// before anybody is answered; what this task has changed itself is met there once more, and is the same.
-    async fn reach(&mut self, done: Option<Commit>) {
+    async fn reach(&mut self, done: Option<&Commit>) {
         match done {
             Some(done) if done.since == self.version => self.version = done.version,
             Some(_) => self.catch_up().await,

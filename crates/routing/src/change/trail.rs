@@ -1,6 +1,6 @@
 //! What the audit trail says of an edit: the object before and after, without secrets and their hashes.
 
-use portcullis_core::audit::{Action, Actor, AuditEntry, narrowed, redacted};
+use portcullis_core::audit::{self, Action, Actor, AuditEntry};
 use portcullis_core::model::ApiKey;
 use portcullis_core::ports::{RegistryError, Write};
 use serde::Serialize;
@@ -38,14 +38,9 @@ pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<
         Edit::Adopt(_) => return Ok(None),
         Edit::Enrolment(name, after) => sides(view.enrolment(name).map(|it| (it.revision, &it.value)), after.as_ref()),
     }?;
-    let action = match (&before, &after) {
-        (None, None) => return Ok(None),
-        (None, Some(_)) => Action::Created,
-        (Some(_), Some(_)) => Action::Changed,
-        (Some(_), None) => Action::Deleted,
-    };
+    let Some(action) = Action::leading(before.is_some(), after.is_some()) else { return Ok(None) };
     let (kind, key) = called(view, edit);
-    let (before, after) = narrowed(before, after);
+    let (before, after) = audit::sides(before, after);
     let actor = actor.clone();
     Ok(Some(Told(AuditEntry { time: now, actor, action, kind, key, revision, before, after })))
 }
@@ -55,8 +50,7 @@ type Sides = (u64, Option<Value>, Option<Value>);
 /// The revision it has, and both sides of the change.
 fn sides<T: Serialize>(before: Option<(u64, &T)>, after: Option<&T>) -> Result<Sides, RegistryError> {
     let show = |value: Option<&T>| {
-        let shown = value.map(serde_json::to_value).transpose();
-        shown.map(|value| value.map(redacted)).map_err(|error| RegistryError::Storage(error.to_string()))
+        value.map(serde_json::to_value).transpose().map_err(|error| RegistryError::Storage(error.to_string()))
     };
     let revision = before.map_or(0, |(revision, _)| revision);
     Ok((revision, show(before.map(|(_, value)| value))?, show(after)?))

@@ -2,7 +2,9 @@
 
 use portcullis_core::audit::{Object, Sum};
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Changed, Commit, Expect, Kind, News, RegistryError, Row, Version, Write};
+use portcullis_core::ports::{
+    Changed, Commit, Ended, Expect, Kind, News, RegistryError, Row, SessionId, Version, Write,
+};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::audit::{End, Trail};
@@ -142,16 +144,19 @@ pub(crate) async fn apply(
 ) -> Result<(Option<End>, Commit), RegistryError> {
     let (mut entries, mut ended, mut difference) = (Vec::new(), Vec::new(), Sum::NONE);
     let since = version_within(connection).await?;
-    for write in writes {
+    for (place, write) in writes.into_iter().enumerate() {
+        let of = |session: SessionId| Ended { session, write: place };
         match write {
             Write::Put { row, expect } => difference.toggle(put(connection, row, expect, trail).await?),
             Write::Delete { kind, key, expect } => {
                 difference.toggle(delete(connection, kind, &key, expect, trail).await?);
             }
             Write::Audit(entry) => entries.push(*entry),
-            Write::EndSessions(of) => ended.extend(sessions::end_all(connection, &of).await?),
+            Write::EndSessions(whose) => {
+                ended.extend(sessions::end_all(connection, &whose).await?.into_iter().map(of));
+            }
             Write::UserInfo { user, user_info } => {
-                ended.extend(sessions::tell(connection, &user, &user_info).await?);
+                ended.extend(sessions::tell(connection, &user, &user_info).await?.into_iter().map(of));
             }
         }
     }

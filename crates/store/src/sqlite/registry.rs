@@ -141,7 +141,8 @@ impl Sessions for SqliteRegistry {
     }
 
     async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
-        self.commit(vec![Write::EndSessions(of)]).await.map(|done| done.ended)
+        let done = self.commit(vec![Write::EndSessions(of)]).await?;
+        Ok(done.ended.into_iter().map(|ended| ended.session).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, B
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{
-    Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+    Commit, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 
 use crate::audit::{entry, made, told};
@@ -248,6 +248,12 @@ async fn sessions_end(registry: &dyn Registry) {
 async fn sessions_end_with_what_ends_them(registry: &dyn Registry) {
     let kind = Kind::User;
     let label = |text: &str| text.parse().expect("a label");
+    // By which write, and which.
+    let ended = |done: Commit| {
+        let mut ended: Vec<_> = done.ended.into_iter().map(|ended| (ended.write, ended.session.0[0])).collect();
+        ended.sort_unstable();
+        ended
+    };
     let ids = |found: Vec<SessionId>| {
         let mut ids: Vec<u8> = found.into_iter().map(|id| id.0[0]).collect();
         ids.sort_unstable();
@@ -273,20 +279,20 @@ async fn sessions_end_with_what_ends_them(registry: &dyn Registry) {
     assert!(all().await.iter().all(|session| !session.user_info.contains("new")));
     // One that is done tells which sessions it was about.
     let written = registry.commit(vec![put(kind, "ann", 1, Expect::Absent), info("ann"), info("eve")]).await;
-    assert_eq!(ids(written.expect("writes").ended), [60, 61]);
+    assert_eq!(ended(written.expect("writes")), [(1, 60), (1, 61)]);
     let told: Vec<_> = all().await.iter().map(|session| session.user_info.contains("new")).collect();
     assert_eq!(told, [true, true, false, false]);
     let writes = vec![end(SessionsOf::One(label("bob"), SessionId([60; 16]))), end(SessionsOf::Client(label("web")))];
     assert_eq!(
-        ids(registry.commit(writes).await.expect("writes").ended),
-        [60, 62],
+        ended(registry.commit(writes).await.expect("writes")),
+        [(1, 60), (1, 62)],
         "of another user there is none of this id"
     );
     let one = vec![end(SessionsOf::One(label("ann"), SessionId([61; 16])))];
-    assert_eq!(ids(registry.commit(one).await.expect("writes").ended), [61]);
+    assert_eq!(ended(registry.commit(one).await.expect("writes")), [(0, 61)]);
     let gone =
         vec![Write::Delete { kind, key: "ann".to_owned(), expect: Expect::Any }, end(SessionsOf::User(label("bob")))];
-    assert_eq!(ids(registry.commit(gone).await.expect("writes").ended), [63]);
+    assert_eq!(ended(registry.commit(gone).await.expect("writes")), [(1, 63)]);
     assert_eq!(all().await, []);
 }
 

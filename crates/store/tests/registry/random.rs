@@ -101,7 +101,7 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
     match operation {
         Operation::Commit(writes) => {
             let done = registry.commit(writes).await.map(|mut done| {
-                done.ended.sort_by_key(|id| id.0);
+                done.ended.sort_by_key(|ended| (ended.write, ended.session.0));
                 done
             });
             format!("{done:?}")
