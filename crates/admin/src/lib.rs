@@ -4,6 +4,7 @@
 //! plane comes through [`register`] to the same operations. What the API can do is told by [`openapi_json`].
 
 mod actor;
+mod answer;
 mod api;
 mod auth;
 pub mod bounds;

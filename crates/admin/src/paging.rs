@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use axum::Json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,21 @@ impl PageQuery {
         items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let next = items.last().filter(|_| more).map(|(key, _)| cursor(&key.to_string()));
         Ok(List { items, next })
+    }
+}
+
+impl PageQuery {
+    /// The piece of these objects, each shown in a form of its own.
+    pub(crate) fn show<'view, K, V, U>(
+        &self,
+        objects: impl Iterator<Item = (&'view K, V)>,
+        show: impl Fn(&K, V) -> U,
+    ) -> Result<Json<List<U>>, ApiError>
+    where
+        K: Ord + FromStr + ToString + Clone + 'view,
+    {
+        let piece = self.cut(objects.map(|(key, object)| (key.clone(), object)))?;
+        Ok(Json(piece.map(|(key, object)| show(&key, object))))
     }
 }
 

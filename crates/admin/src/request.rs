@@ -1,5 +1,6 @@
 //! Reading what a request says: JSON bodies, queries and names in paths, each with a refusal that says what was expected.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -83,8 +84,13 @@ impl Names {
     /// A part as what it names. A text that can name nothing names nothing that is there.
     pub(crate) fn find<N: FromStr>(&self, part: &str, what: &str) -> Result<N, ApiError> {
         let text = self.text(part);
-        text.parse().map_err(|_| ApiError::not_found(format!("{what} '{text}'")))
+        found(text.parse().ok(), what, &text)
     }
+}
+
+/// An object that is there, by what it is and its name.
+pub(crate) fn found<T>(object: Option<T>, what: &str, name: &impl Display) -> Result<T, ApiError> {
+    object.ok_or_else(|| ApiError::not_found(format!("{what} '{name}'")))
 }
 
 /// Whether a body may be read as JSON by what its sender calls it; one that is called nothing may.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use http::StatusCode;
-use portcullis_core::audit::Actor;
 use portcullis_core::directory::KeyOwner;
 use portcullis_core::secret::Secret;
+use portcullis_routing::change::Changes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::By;
+use crate::actor::ChangesBy;
 use crate::moment::rfc3339;
 use crate::operations::api_keys;
 use crate::paging::{List, PageQuery};
@@ -57,11 +57,11 @@ pub(crate) struct ApiKeyObject {
         (status = 422, description = "The key cannot be one.")))]
 pub(crate) async fn create_for_client(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     OptionalJson(body): OptionalJson<CreateApiKey>,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    create(&state, actor, client(&names)?, body).await
+    create(&state, &changes, client(&names)?, body).await
 }
 
 /// Gives a service one more API key of its own.
@@ -74,11 +74,11 @@ pub(crate) async fn create_for_client(
         (status = 422, description = "The key cannot be one.")))]
 pub(crate) async fn create_for_service(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     OptionalJson(body): OptionalJson<CreateApiKey>,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    create(&state, actor, service(&names)?, body).await
+    create(&state, &changes, service(&names)?, body).await
 }
 
 /// Lists a client's API keys by their handles.
@@ -111,24 +111,16 @@ pub(crate) async fn list_of_service(
 #[utoipa::path(delete, path = "/api/v1/clients/{name}/api-keys/{id}", tag = "clients", operation_id = "delete_client_api_key",
     params(("name" = String, Path, description = "The client."), ("id" = String, Path, description = "The key's handle.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
-pub(crate) async fn delete_of_client(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
-    names: Names,
-) -> Result<StatusCode, ApiError> {
-    delete(&state, actor, client(&names)?, &names).await
+pub(crate) async fn delete_of_client(ChangesBy(changes): ChangesBy, names: Names) -> Result<StatusCode, ApiError> {
+    delete(&changes, client(&names)?, &names).await
 }
 
 /// Takes an API key of a service out.
 #[utoipa::path(delete, path = "/api/v1/services/{name}/api-keys/{id}", tag = "services", operation_id = "delete_service_api_key",
     params(("name" = String, Path, description = "The service's name."), ("id" = String, Path, description = "The key's handle.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
-pub(crate) async fn delete_of_service(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
-    names: Names,
-) -> Result<StatusCode, ApiError> {
-    delete(&state, actor, service(&names)?, &names).await
+pub(crate) async fn delete_of_service(ChangesBy(changes): ChangesBy, names: Names) -> Result<StatusCode, ApiError> {
+    delete(&changes, service(&names)?, &names).await
 }
 
 fn client(names: &Names) -> Result<KeyOwner, ApiError> {
@@ -141,11 +133,11 @@ fn service(names: &Names) -> Result<KeyOwner, ApiError> {
 
 async fn create(
     state: &AdminState,
-    actor: Actor,
+    changes: &Changes,
     owner: KeyOwner,
     body: CreateApiKey,
 ) -> Result<(StatusCode, Body<CreatedApiKey>), ApiError> {
-    let issued = api_keys::create(&state.changes.by(actor), owner, body.api_key, state.clock.unix_millis()).await?;
+    let issued = api_keys::create(changes, owner, body.api_key, state.clock.unix_millis()).await?;
     let created = CreatedApiKey { id: issued.id, api_key: issued.key.expose().to_owned() };
     Ok((StatusCode::CREATED, Body(created)))
 }
@@ -157,7 +149,7 @@ fn list(state: &AdminState, owner: &KeyOwner, query: &PageQuery) -> Result<Body<
     Ok(Body(piece.map(|(id, created_at)| ApiKeyObject { id, created_at: rfc3339(created_at) })))
 }
 
-async fn delete(state: &AdminState, actor: Actor, owner: KeyOwner, names: &Names) -> Result<StatusCode, ApiError> {
-    api_keys::delete(&state.changes.by(actor), owner, names.text("id").to_owned()).await?;
+async fn delete(changes: &Changes, owner: KeyOwner, names: &Names) -> Result<StatusCode, ApiError> {
+    api_keys::delete(changes, owner, names.text("id").to_owned()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::ETAG;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::By;
-use crate::conditions::{Conditions, etag};
+use crate::actor::ChangesBy;
+use crate::answer;
+use crate::conditions::Conditions;
 use crate::operations::clients::{self, ClientChange, NewClient};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
-use crate::request::{Json, Names, Params};
+use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
 
 /// A client to be made.
@@ -120,7 +120,7 @@ impl ClientObject {
         (status = 422, description = "A key cannot be one.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     Json(body): Json<CreateClient>,
 ) -> Result<Response, ApiError> {
     let services = body.services.unwrap_or_default();
@@ -130,14 +130,14 @@ pub(crate) async fn create(
         access_key: body.access_key,
         secret_key: body.secret_key,
     };
-    let issued = clients::create(&state.changes.by(actor), &state.master, state.clock.unix_millis(), new).await?;
+    let issued = clients::create(&changes, &state.master, state.clock.unix_millis(), new).await?;
     let created = CreatedClient {
         name: body.name.to_string(),
         access_key: issued.access_key,
         secret_key: issued.secret_key.expose().to_owned(),
         services,
     };
-    Ok((StatusCode::CREATED, [(ETAG, etag(issued.revision))], Body(created)).into_response())
+    Ok(answer::made(issued.revision, created))
 }
 
 /// Lists the clients.
@@ -149,8 +149,7 @@ pub(crate) async fn list(
     Params(query): Params<PageQuery>,
 ) -> Result<Body<List<ClientObject>>, ApiError> {
     let view = state.changes.view();
-    let piece = query.cut(view.clients().map(|(name, stored)| (name.clone(), stored)))?;
-    Ok(Body(piece.map(|(name, stored)| ClientObject::new(&name, &stored.value, stored.revision, stored.owner))))
+    query.show(view.clients(), |name, it| ClientObject::new(name, &it.value, it.revision, it.owner))
 }
 
 /// Shows a client.
@@ -161,9 +160,8 @@ pub(crate) async fn list(
 pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
     let name: Label = names.find("name", "client")?;
     let view = state.changes.view();
-    let stored = view.client(&name).ok_or_else(|| ApiError::not_found(format!("client '{name}'")))?;
-    let object = ClientObject::new(&name, &stored.value, stored.revision, stored.owner);
-    Ok(([(ETAG, etag(stored.revision))], Body(object)).into_response())
+    let stored = found(view.client(&name), "client", &name)?;
+    Ok(answer::shown(stored.revision, ClientObject::new(&name, &stored.value, stored.revision, stored.owner)))
 }
 
 /// Changes what a client may call.
@@ -175,17 +173,16 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 404, description = "There is none."),
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn change(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
     Json(body): Json<ChangeClient>,
 ) -> Result<Response, ApiError> {
     let name: Label = names.find("name", "client")?;
     let change = ClientChange { services: body.services, enabled: body.enabled };
-    let changed = clients::change(&state.changes.by(actor), name.clone(), change, conditions).await?;
+    let changed = clients::change(&changes, name.clone(), change, conditions).await?;
     let object = ClientObject::new(&name, &changed.client, changed.revision, changed.owner);
-    Ok(([(ETAG, etag(changed.revision))], Body(object)).into_response())
+    Ok(answer::shown(changed.revision, object))
 }
 
 /// Takes a client out, with its keys, its secrets and the sessions opened through it.
@@ -196,12 +193,10 @@ pub(crate) async fn change(
         (status = 409, description = "It is the built-in client."),
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn delete(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
-    let name: Label = names.find("name", "client")?;
-    clients::delete(&state.changes.by(actor), name, conditions).await?;
+    clients::delete(&changes, names.find("name", "client")?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }

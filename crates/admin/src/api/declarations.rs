@@ -23,6 +23,7 @@ use super::clients::ClientDeclaration;
 use super::routes::RouteDeclaration;
 use super::services::ServiceDeclaration;
 use crate::actor::By;
+use crate::answer;
 use crate::conditions::{Conditions, etag};
 use crate::declaration::{self, LARGEST, Reading, Syntax, with_lines};
 use crate::operations::declarations;
@@ -191,7 +192,7 @@ pub(crate) async fn apply(
         }
         error => error.into(),
     })?;
-    Ok(([(ETAG, etag(declarations::fingerprint(&state.changes.view())))], Body(plan)).into_response())
+    Ok(answer::shown(declarations::fingerprint(&changes.view()), plan))
 }
 
 /// Says what a file would change, and changes nothing.
@@ -215,7 +216,7 @@ pub(crate) async fn plan(
     if !problems.is_empty() {
         return Err(ApiError::invalid(with_lines(problems, &text)));
     }
-    Ok(([(ETAG, etag(declarations::fingerprint(&view)))], Body(plan)).into_response())
+    Ok(answer::shown(declarations::fingerprint(&view), plan))
 }
 
 async fn read(headers: &HeaderMap, body: RawBody) -> Result<(Reading, Bytes), ApiError> {

@@ -9,12 +9,12 @@ use portcullis_core::model::{Enrolment, Label, Owner, Stored};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::By;
+use crate::actor::ChangesBy;
 use crate::moment::{Span, rfc3339};
 use crate::operations::enrolments::{self, NewEnrolment};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
-use crate::request::{Json, Names, Params};
+use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
 
 /// An enrolment token to be made.
@@ -114,14 +114,14 @@ impl EnrolmentObject {
         (status = 422, description = "The pattern matches no name, or there are no uses.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     Json(body): Json<CreateEnrolment>,
 ) -> Result<(StatusCode, Body<CreatedEnrolment>), ApiError> {
     let now = state.clock.unix_millis();
     let pattern = body.pattern.unwrap_or_else(|| "*".to_owned());
     let expires_at = body.ttl.map(|ttl| now.saturating_add(ttl.millis));
     let new = NewEnrolment { name: body.name.clone(), pattern: pattern.clone(), max_uses: body.max_uses, expires_at };
-    let token = enrolments::create(&state.changes.by(actor), now, new).await?;
+    let token = enrolments::create(&changes, now, new).await?;
     let created = CreatedEnrolment {
         name: body.name.to_string(),
         token: token.expose().to_owned(),
@@ -140,9 +140,7 @@ pub(crate) async fn list(
     State(state): State<Arc<AdminState>>,
     Params(query): Params<PageQuery>,
 ) -> Result<Body<List<EnrolmentObject>>, ApiError> {
-    let view = state.changes.view();
-    let piece = query.cut(view.enrolments().map(|(name, stored)| (name.clone(), stored)))?;
-    Ok(Body(piece.map(|(name, stored)| EnrolmentObject::of(&name, stored))))
+    query.show(state.changes.view().enrolments(), |name, stored| EnrolmentObject::of(name, stored))
 }
 
 /// Shows an enrolment token.
@@ -156,19 +154,14 @@ pub(crate) async fn show(
 ) -> Result<Body<EnrolmentObject>, ApiError> {
     let name: Label = names.find("name", "enrolment token")?;
     let view = state.changes.view();
-    let stored = view.enrolment(&name).ok_or_else(|| ApiError::not_found(format!("enrolment token '{name}'")))?;
-    Ok(Body(EnrolmentObject::of(&name, stored)))
+    Ok(Body(EnrolmentObject::of(&name, found(view.enrolment(&name), "enrolment token", &name)?)))
 }
 
 /// Takes an enrolment token out. What was registered with it stays.
 #[utoipa::path(delete, path = "/api/v1/enrolment-tokens/{name}", tag = "enrolment tokens", operation_id = "delete_enrolment_token",
     params(("name" = String, Path, description = "The name.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none.")))]
-pub(crate) async fn delete(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
-    names: Names,
-) -> Result<StatusCode, ApiError> {
-    enrolments::delete(&state.changes.by(actor), names.find("name", "enrolment token")?).await?;
+pub(crate) async fn delete(ChangesBy(changes): ChangesBy, names: Names) -> Result<StatusCode, ApiError> {
+    enrolments::delete(&changes, names.find("name", "enrolment token")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

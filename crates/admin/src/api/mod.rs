@@ -8,6 +8,7 @@ pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod explain;
+mod local;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod registrations;

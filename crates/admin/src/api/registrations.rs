@@ -9,7 +9,7 @@ use portcullis_core::model::Name;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::actor::By;
+use crate::actor::ChangesBy;
 use crate::moment::rfc3339;
 use crate::operations::registrations;
 use crate::problem::ApiError;
@@ -73,12 +73,8 @@ pub(crate) async fn show(
 #[utoipa::path(delete, path = "/api/v1/services/{name}/registration", tag = "services", operation_id = "revoke_registration",
     params(("name" = String, Path, description = "The service's name.")),
     responses((status = 204, description = "It is revoked."), (status = 404, description = "There was none.")))]
-pub(crate) async fn revoke(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
-    names: Names,
-) -> Result<StatusCode, ApiError> {
-    registrations::revoke(&state.changes.by(actor), names.find("name", "service")?).await?;
+pub(crate) async fn revoke(ChangesBy(changes): ChangesBy, names: Names) -> Result<StatusCode, ApiError> {
+    registrations::revoke(&changes, names.find("name", "service")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,10 +86,10 @@ pub(crate) async fn revoke(
         (status = 404, description = "There is no registration of this name.")))]
 pub(crate) async fn rotate(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
 ) -> Result<Body<RotatedRegistration>, ApiError> {
     let name: Name = names.find("name", "service")?;
-    let key = registrations::rotate(&state.changes.by(actor), name.clone(), state.clock.unix_millis()).await?;
+    let key = registrations::rotate(&changes, name.clone(), state.clock.unix_millis()).await?;
     Ok(Body(RotatedRegistration { name: name.to_string(), registration_key: key.expose().to_owned() }))
 }

@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::ETAG;
 use portcullis_core::model::{Name, Owner, Problem, Route, Stored};
 use portcullis_routing::change::shadows::Shadows;
-use portcullis_routing::change::{ChangeError, Edit};
+use portcullis_routing::change::{Declared, Edit};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::actor::By;
-use crate::conditions::{Conditions, etag};
+use super::local;
+use crate::actor::ChangesBy;
+use crate::answer;
+use crate::conditions::Conditions;
 use crate::declaration;
 use crate::operations::routes;
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
-use crate::request::{Json, Names, Params};
+use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
 
 /// What is declared of a route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
@@ -163,9 +164,8 @@ pub(crate) async fn list(
     Params(query): Params<PageQuery>,
 ) -> Result<Body<List<RouteObject>>, ApiError> {
     let view = state.changes.view();
-    let piece = query.cut(view.routes().map(|(name, stored)| (name.clone(), stored)))?;
     let shadows = Shadows::by_route(&view);
-    Ok(Body(piece.map(|(name, stored)| RouteObject::of(&shadows, &name, stored))))
+    query.show(view.routes(), |name, stored| RouteObject::of(&shadows, name, stored))
 }
 
 /// Shows a route.
@@ -176,9 +176,8 @@ pub(crate) async fn list(
 pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
     let name: Name = names.find("name", "route")?;
     let view = state.changes.view();
-    let stored = view.route(&name).ok_or_else(|| ApiError::not_found(format!("route '{name}'")))?;
-    Ok(([(ETAG, etag(stored.revision))], Body(RouteObject::of(&Shadows::by_route(&view), &name, stored)))
-        .into_response())
+    let stored = found(view.route(&name), "route", &name)?;
+    Ok(answer::shown(stored.revision, RouteObject::of(&Shadows::by_route(&view), &name, stored)))
 }
 
 /// Makes or replaces a route. When it answers, every worker routes by it.
@@ -193,19 +192,16 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 422, description = "The declaration has problems; all of them are told.")))]
 pub(crate) async fn put(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
     Json(body): Json<Value>,
 ) -> Result<Response, ApiError> {
     let (name, route) = read(&state, &names, &body)?;
-    let put = routes::put(&state.changes.by(actor), name.clone(), route.clone(), Owner::Api, conditions)
-        .await
-        .map_err(|error| localise(&name, error))?;
-    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
-    let shadows = Shadows::by_route(&state.changes.view());
-    let object = RouteObject::new(&shadows, &name, route, put.revision, put.owner);
-    Ok((status, [(ETAG, etag(put.revision))], Body(object)).into_response())
+    let put = routes::put(&changes, name.clone(), route.clone(), Owner::Api, conditions).await;
+    let put = put.map_err(|error| local::refuse(&Declared::Route(name.clone()), error))?;
+    let shadows = Shadows::by_route(&changes.view());
+    Ok(answer::put(&put, RouteObject::new(&shadows, &name, route, put.revision, put.owner)))
 }
 
 /// Takes a route out.
@@ -215,12 +211,11 @@ pub(crate) async fn put(
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
         (status = 412, description = "The route is in another revision.")))]
 pub(crate) async fn delete(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
-    routes::delete(&state.changes.by(actor), names.find("name", "route")?, conditions).await?;
+    routes::delete(&changes, names.find("name", "route")?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -234,16 +229,9 @@ fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(Name, Route)
     match (name, reading.route) {
         (Some(name), Some(route)) if problems.is_empty() => Ok((name, route)),
         (name, route) => {
-            // What could be read is compiled nevertheless, so that its problems are told along with the others.
             let name = name.unwrap_or_else(stand_in);
             let edit = route.map(|route| Edit::Route(name.clone(), Some(Box::new(route))));
-            for problem in state.dry_run.problems(&state.changes.view(), edit.as_slice()) {
-                let problem = local(&name, problem);
-                if !declaration::shadowed(&problem, &problems) {
-                    problems.push(problem);
-                }
-            }
-            Err(ApiError::invalid(problems))
+            Err(local::all_problems(state, &state.changes.view(), &Declared::Route(name), edit.as_slice(), problems))
         }
     }
 }
@@ -251,21 +239,4 @@ fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(Name, Route)
 /// Under which a route is compiled whose own name cannot be one.
 fn stand_in() -> Name {
     "unnamed".parse().expect("a word is a name")
-}
-
-/// A problem as seen from the body that was sent, not from the whole of the declarations.
-fn local(name: &Name, mut problem: Problem) -> Problem {
-    if let Some(rest) = problem.path.strip_prefix(&format!("routes.{name}")) {
-        problem.path = rest.trim_start_matches('.').to_owned();
-    }
-    problem
-}
-
-fn localise(name: &Name, error: ChangeError) -> ApiError {
-    match error {
-        ChangeError::Invalid(problems) => {
-            ApiError::invalid(problems.into_iter().map(|problem| local(name, problem)).collect())
-        }
-        error => error.into(),
-    }
 }

@@ -5,27 +5,28 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::ETAG;
 use portcullis_core::model::{
     Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
 };
 use portcullis_routing::change::shadows::Shadows;
 use portcullis_routing::change::sharing::SharedTargets;
-use portcullis_routing::change::{ChangeError, Edit, View};
+use portcullis_routing::change::{Declared, Edit, View};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::actor::By;
+use super::local;
+use crate::actor::ChangesBy;
+use crate::answer;
 use crate::bounds::MAX_TARGETS;
-use crate::conditions::{Conditions, etag};
+use crate::conditions::Conditions;
 use crate::declaration;
 use crate::operations::services::{self, too_many_targets};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
-use crate::request::{Json, Names, Params};
+use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
 
 /// What is declared of a service.
@@ -216,9 +217,8 @@ pub(crate) async fn list(
     Params(query): Params<PageQuery>,
 ) -> Result<Body<List<ServiceObject>>, ApiError> {
     let view = state.changes.view();
-    let piece = query.cut(view.services().map(|(id, stored)| (id.clone(), stored)))?;
     let shadows = Shadows::by_service(&view);
-    Ok(Body(piece.map(|(id, stored)| ServiceObject::of(&view, &shadows, &id, stored))))
+    query.show(view.services(), |id, stored| ServiceObject::of(&view, &shadows, id, stored))
 }
 
 /// Shows a service.
@@ -229,9 +229,8 @@ pub(crate) async fn list(
 pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
     let id = find(&names)?;
     let view = state.changes.view();
-    let stored = view.service(&id).ok_or_else(|| ApiError::not_found(format!("service '{id}'")))?;
-    Ok(([(ETAG, etag(stored.revision))], Body(ServiceObject::of(&view, &Shadows::by_service(&view), &id, stored)))
-        .into_response())
+    let stored = found(view.service(&id), "service", &id)?;
+    Ok(answer::shown(stored.revision, ServiceObject::of(&view, &Shadows::by_service(&view), &id, stored)))
 }
 
 /// Makes or replaces a service. When it answers, every worker routes by it.
@@ -247,20 +246,17 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
         (status = 422, description = "The declaration has problems; all of them are told.")))]
 pub(crate) async fn put(
     State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
     Json(body): Json<Value>,
 ) -> Result<Response, ApiError> {
     let (id, service) = read(&state, &names, &body)?;
-    let put = services::put(&state.changes.by(actor), id.clone(), service.clone(), Owner::Api, conditions)
-        .await
-        .map_err(|error| localise(&id, error))?;
-    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
-    let view = state.changes.view();
+    let put = services::put(&changes, id.clone(), service.clone(), Owner::Api, conditions).await;
+    let put = put.map_err(|error| local::refuse(&Declared::Service(id.clone()), error))?;
+    let view = changes.view();
     let stored = Stored { value: service, revision: put.revision, owner: put.owner };
-    let object = ServiceObject::of(&view, &Shadows::by_service(&view), &id, &stored);
-    Ok((status, [(ETAG, etag(put.revision))], Body(object)).into_response())
+    Ok(answer::put(&put, ServiceObject::of(&view, &Shadows::by_service(&view), &id, &stored)))
 }
 
 /// Takes a service out. With the last version that came by registration goes the registration, with the last of all the
@@ -272,19 +268,18 @@ pub(crate) async fn put(
         (status = 409, description = "A route leads to it."),
         (status = 412, description = "The service is in another revision.")))]
 pub(crate) async fn delete(
-    State(state): State<Arc<AdminState>>,
-    By(actor): By,
+    ChangesBy(changes): ChangesBy,
     names: Names,
     conditions: Conditions,
 ) -> Result<StatusCode, ApiError> {
-    services::delete(&state.changes.by(actor), find(&names)?, conditions).await?;
+    services::delete(&changes, find(&names)?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The service a path names; what cannot be a service is none that is there.
 fn find(names: &Names) -> Result<ServiceId, ApiError> {
     let text = format!("{}/{}", names.text("name"), names.text("version"));
-    text.parse().map_err(|_| ApiError::not_found(format!("service '{text}'")))
+    found(text.parse().ok(), "service", &text)
 }
 
 /// Reads a declaration with its names, or tells everything that is wrong with it.
@@ -299,16 +294,9 @@ fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(ServiceId, S
     match id {
         Some(id) if problems.is_empty() => Ok((id, reading.service)),
         id => {
-            // What could be read is compiled nevertheless, so that its problems are told along with the others.
             let id = id.unwrap_or_else(stand_in);
             let edit = Edit::Service(id.clone(), Some(reading.service));
-            for problem in state.dry_run.problems(&View::default(), &[edit]) {
-                let problem = local(&id, problem);
-                if !declaration::shadowed(&problem, &problems) {
-                    problems.push(problem);
-                }
-            }
-            Err(ApiError::invalid(problems))
+            Err(local::all_problems(state, &View::default(), &Declared::Service(id), &[edit], problems))
         }
     }
 }
@@ -325,21 +313,4 @@ fn read_id(names: &Names, problems: &mut Vec<Problem>) -> Option<ServiceId> {
 /// Under which a service is compiled whose own name cannot be one.
 fn stand_in() -> ServiceId {
     "unnamed/v1".parse().expect("both parts are names")
-}
-
-/// A problem as seen from the body that was sent, not from the whole of the declarations.
-fn local(id: &ServiceId, mut problem: Problem) -> Problem {
-    if let Some(rest) = problem.path.strip_prefix(&format!("services.{id}")) {
-        problem.path = rest.trim_start_matches('.').to_owned();
-    }
-    problem
-}
-
-fn localise(id: &ServiceId, error: ChangeError) -> ApiError {
-    match error {
-        ChangeError::Invalid(problems) => {
-            ApiError::invalid(problems.into_iter().map(|problem| local(id, problem)).collect())
-        }
-        error => error.into(),
-    }
 }

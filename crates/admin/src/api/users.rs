@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::ETAG;
 use portcullis_core::model::Label;
 use portcullis_core::secret::Secret;
 use portcullis_identity::{User, UserChange};
@@ -15,11 +14,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::actor::By;
-use crate::conditions::{Conditions, etag};
+use crate::answer;
+use crate::conditions::Conditions;
 use crate::moment::rfc3339;
 use crate::paging::{List, PageQuery, cursor};
 use crate::problem::ApiError;
-use crate::request::{Json, Names, Params};
+use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
 
 /// A user to be made.
@@ -80,12 +80,6 @@ impl From<User> for UserObject {
     }
 }
 
-impl UserObject {
-    fn answer(self, status: StatusCode) -> Response {
-        (status, [(ETAG, etag(self.revision))], Body(self)).into_response()
-    }
-}
-
 /// Makes a user.
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", operation_id = "create_user",
     request_body = CreateUser,
@@ -99,7 +93,7 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let user_info = body.user_info.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let user = state.users.create(&actor, body.username, body.password, user_info).await?;
-    Ok(UserObject::from(user).answer(StatusCode::CREATED))
+    Ok(answer::made(user.revision, UserObject::from(user)))
 }
 
 /// Lists the users.
@@ -131,9 +125,8 @@ pub(crate) async fn list(
         (status = 404, description = "There is none.")))]
 pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> Result<Response, ApiError> {
     let username: Label = names.find("username", "user")?;
-    let user = state.users.get(&username).await?;
-    let user = user.ok_or_else(|| ApiError::not_found(format!("user '{username}'")))?;
-    Ok(UserObject::from(user).answer(StatusCode::OK))
+    let user = found(state.users.get(&username).await?, "user", &username)?;
+    Ok(answer::shown(user.revision, UserObject::from(user)))
 }
 
 /// Changes a user.
@@ -155,7 +148,7 @@ pub(crate) async fn change(
     let username: Label = names.find("username", "user")?;
     let change = UserChange { password: body.password, user_info: body.user_info, enabled: body.enabled };
     let user = state.users.update(&actor, &username, change, move |current| conditions.check(current)).await?;
-    Ok(UserObject::from(user).answer(StatusCode::OK))
+    Ok(answer::shown(user.revision, UserObject::from(user)))
 }
 
 /// Takes a user out and ends its sessions.

@@ -1,7 +1,7 @@
 //! API keys of clients and of services: handed out once, kept as their hash.
 
 use portcullis_core::directory::{KeyHash, KeyOwner};
-use portcullis_core::model::{ApiKey, Owner};
+use portcullis_core::model::ApiKey;
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -43,7 +43,7 @@ pub async fn create(
         if view.keys_of(&owner).count() >= MAX_KEYS {
             return Err(ChangeError::Conflict(format!("at most {MAX_KEYS} API keys are kept; delete one first")));
         }
-        Ok((Transaction { owner: Owner::Api, edits: vec![edit.clone()] }, ()))
+        Ok((Transaction::one(edit.clone()), ()))
     };
     changes.submit(decide).await?;
     Ok(Issued { id, key })
@@ -55,7 +55,7 @@ pub async fn delete(changes: &Changes, owner: KeyOwner, id: String) -> Result<()
         check_owner(view, &owner)?;
         let found = view.keys_of(&owner).find(|(_, key)| key.value.id == id).map(|(hash, _)| *hash);
         let hash: KeyHash = found.ok_or_else(|| ChangeError::NotFound(format!("API key '{id}'")))?;
-        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::ApiKey(hash, None)] }, ()))
+        Ok((Transaction::one(Edit::ApiKey(hash, None)), ()))
     };
     changes.submit(decide).await.map(drop)
 }

@@ -8,7 +8,7 @@ use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
-use super::{check_brought_key, missing};
+use super::{check_brought_key, there};
 use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::handle::handle;
@@ -101,8 +101,7 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
         Ok((Transaction { owner: Owner::Api, edits }, ()))
     };
     let (committed, ()) = changes.submit(decide).await?;
-    let revision = committed.revisions.first().copied().unwrap_or_default();
-    Ok(Issued { access_key, secret_key, revision })
+    Ok(Issued { access_key, secret_key, revision: committed.revision() })
 }
 
 /// Changes a client that is there.
@@ -115,21 +114,16 @@ pub async fn change(
     check_grants(&change.services)?;
     let (committed, (client, owner)) = changes
         .submit(move |view| {
-            let Some(stored) = view.client(&name).cloned() else {
-                return Err(missing(format!("client '{name}'"), &conditions));
-            };
-            conditions.check(Some(stored.revision))?;
+            let stored = there(view.client(&name), &conditions, || format!("client '{name}'"))?;
             let client = Client {
                 services: change.services.clone(),
                 enabled: change.enabled.unwrap_or(stored.value.enabled),
                 access_key: stored.value.access_key.clone(),
             };
-            let edits = vec![Edit::Client(name.clone(), Some(client.clone()))];
-            Ok((Transaction { owner: Owner::Api, edits }, (client, stored.owner)))
+            Ok((Transaction::one(Edit::Client(name.clone(), Some(client.clone()))), (client, stored.owner)))
         })
         .await?;
-    let revision = committed.revisions.first().copied().unwrap_or_default();
-    Ok(Changed { client, revision, owner })
+    Ok(Changed { client, revision: committed.revision(), owner })
 }
 
 /// Takes a client out, with its keys, its secrets and the sessions opened through it.
@@ -138,8 +132,7 @@ pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> R
         if name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict("the built-in client can be changed, but not deleted".into()));
         }
-        let Some(stored) = view.client(&name) else { return Err(missing(format!("client '{name}'"), &conditions)) };
-        conditions.check(Some(stored.revision))?;
+        there(view.client(&name), &conditions, || format!("client '{name}'"))?;
         let own = KeyOwner::Client(name.clone());
         let keys = view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None));
         let secrets = view.secrets(&name).map(|(id, _)| Edit::ClientSecret(name.clone(), id.to_owned(), None));

@@ -1,6 +1,6 @@
 //! Enrolment tokens: what lets microservices register themselves.
 
-use portcullis_core::model::{Enrolment, Label, Owner, Problem};
+use portcullis_core::model::{Enrolment, Label, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, hash_key, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -35,7 +35,7 @@ pub async fn create(changes: &Changes, now: u64, new: NewEnrolment) -> Result<Se
         if view.enrolment(&name).is_some() {
             return Err(ChangeError::Conflict(format!("enrolment token '{name}' already exists")));
         }
-        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name.clone(), Some(enrolment.clone()))] }, ()))
+        Ok((Transaction::one(Edit::Enrolment(name.clone(), Some(enrolment.clone()))), ()))
     };
     changes.submit(decide).await?;
     Ok(token)
@@ -47,7 +47,7 @@ pub async fn delete(changes: &Changes, name: Label) -> Result<(), ChangeError> {
         if view.enrolment(&name).is_none() {
             return Err(ChangeError::NotFound(format!("enrolment token '{name}'")));
         }
-        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Enrolment(name.clone(), None)] }, ()))
+        Ok((Transaction::one(Edit::Enrolment(name.clone(), None)), ()))
     };
     changes.submit(decide).await.map(drop)
 }

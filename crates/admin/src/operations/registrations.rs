@@ -9,7 +9,7 @@ use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 pub async fn revoke(changes: &Changes, name: Name) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         find(view, &name)?;
-        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name.clone(), None)] }, ()))
+        Ok((Transaction::one(Edit::Registration(name.clone(), None)), ()))
     };
     changes.submit(decide).await.map(drop)
 }
@@ -22,7 +22,7 @@ pub async fn rotate(changes: &Changes, name: Name, now: u64) -> Result<Secret, C
     let decide = move |view: &View| {
         let held = find(view, &name)?.value.clone();
         let rotated = Registration { key_hash: key_hash.clone(), rotated_at: Some(now), ..held };
-        Ok((Transaction { owner: Owner::Api, edits: vec![Edit::Registration(name.clone(), Some(rotated))] }, ()))
+        Ok((Transaction::one(Edit::Registration(name.clone(), Some(rotated))), ()))
     };
     changes.submit(decide).await?;
     Ok(key)

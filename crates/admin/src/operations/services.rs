@@ -4,25 +4,14 @@ use portcullis_core::directory::KeyOwner;
 use portcullis_core::model::{Name, Owner, Service, ServiceId};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
-use super::missing;
 use super::names::check_new;
 use super::registrations::versions;
+use super::{Put, there};
 use crate::bounds::MAX_TARGETS;
 use crate::conditions::Conditions;
 
 /// Versions of one service name.
 pub const MAX_VERSIONS: usize = 1_000;
-
-/// A service that was put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Put {
-    /// The revision it has now.
-    pub revision: u64,
-    /// Who it belongs to.
-    pub owner: Owner,
-    /// Whether it was not there before.
-    pub created: bool,
-}
 
 /// Makes or replaces a service. One that is there keeps its owner.
 pub async fn put(
@@ -35,28 +24,20 @@ pub async fn put(
     if service.targets.len() > MAX_TARGETS {
         return Err(too_many_targets());
     }
-    let (committed, (owner, created)) = changes
-        .submit(move |view| {
-            let former = view.service(&id);
-            conditions.check(former.map(|former| former.revision))?;
-            let found = (former.map_or(owner, |former| former.owner), former.is_none());
-            if former.is_none() {
-                check_new(view, &id)?;
-                check_versions(view, &id.name)?;
-            }
-            Ok((Transaction { owner, edits: vec![Edit::Service(id.clone(), Some(service.clone()))] }, found))
-        })
-        .await?;
-    let revision = committed.revisions.first().copied().unwrap_or_default();
-    Ok(Put { revision, owner, created })
+    let edit = Edit::Service(id.clone(), Some(service));
+    let made = id.clone();
+    let may_be_made = move |view: &View| {
+        check_new(view, &made)?;
+        check_versions(view, &made.name)
+    };
+    super::put(changes, edit, owner, conditions, move |view| view.service(&id), may_be_made).await
 }
 
 /// Takes a service out. With the last version that came by registration goes the registration, or whoever has its key would
 /// make it anew; with the last of all go the name's own API keys.
 pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
-        let Some(former) = view.service(&id) else { return Err(missing(format!("service '{id}'"), &conditions)) };
-        conditions.check(Some(former.revision))?;
+        there(view.service(&id), &conditions, || format!("service '{id}'"))?;
         if let [first, ..] = view.routes_to(&id) {
             let routes = view.routes_to(&id).len();
             let others = if routes > 1 { format!(" and {} more", routes - 1) } else { String::new() };

@@ -75,3 +75,10 @@ pub struct Transaction {
     /// The edits, in order.
     pub edits: Vec<Edit>,
 }
+
+impl Transaction {
+    /// One edit, of what an operator makes by the API.
+    pub fn one(edit: Edit) -> Self {
+        Self { owner: Owner::Api, edits: vec![edit] }
+    }
+}

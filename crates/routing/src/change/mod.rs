@@ -118,6 +118,13 @@ pub struct Committed {
     pub revisions: Vec<u64>,
 }
 
+impl Committed {
+    /// That of the first edit's object; 0 if there was no edit.
+    pub fn revision(&self) -> u64 {
+        self.revisions.first().copied().unwrap_or_default()
+    }
+}
+
 /// The handle through which everybody changes and reads declarations.
 #[derive(Clone)]
 pub struct Changes {
