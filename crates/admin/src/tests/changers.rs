@@ -155,6 +155,32 @@ async fn what_a_user_conflicts_with_fails_nobody_beside_it() {
 }
 
 #[tokio::test]
+async fn who_is_refused_for_what_another_is_about_to_do_is_refused_only_if_that_is_done() {
+    for rivals in [0, 1] {
+        let (house, starting) = House::with_users(["ada"]).await;
+        house.rivals("ada", rivals);
+        // To delete this user comes first, and is decided against where somebody else is faster.
+        let delete = [("if-match", "\"1\"")];
+        let (deleted, changed, made, ()) = tokio::join!(
+            biased;
+            house.send_with("DELETE", "/api/v1/users/ada", &delete, ""),
+            house.put_user("ada", json!({"enabled": false})),
+            house.send("PUT", "/users/ada", json!({"user_info": {"id": 8}})),
+            starting,
+        );
+        if rivals == 0 {
+            deleted.fine(204);
+            changed.refused(412, "precondition_failed");
+            made.refused(404, "not_found");
+        } else {
+            deleted.refused(412, "precondition_failed");
+            changed.fine(200);
+            assert_eq!(made.fine(200)["enabled"], false);
+        }
+    }
+}
+
+#[tokio::test]
 async fn sessions_that_end_count_for_the_change_that_ends_them() {
     let (house, starting) = House::with_users(["ada", "bob"]).await;
     for (number, user) in [(1, "ada"), (2, "ada"), (3, "bob"), (4, "bob")] {

@@ -9,7 +9,8 @@
 //!
 //! A conflict is about one object, and the commit does not say how many changes meet others there. So the changes are parted
 //! in halves until those that conflict stand alone: what conflicts with somebody else holds up nobody beside it. One that
-//! stands alone is decided so often again, and then told that others are always faster.
+//! stands alone is decided so often again, and then told that others are always faster. Whoever is refused because of a change
+//! that waits with it hears so once that change is made, for it may not be.
 
 use std::sync::Arc;
 
@@ -83,9 +84,10 @@ impl Task {
         let mut decided = Vec::with_capacity(requests.len());
         for mut request in requests {
             match batch.take(&self.workshop, &mut request) {
-                Ok(taken) => decided.push((request, taken)),
-                // Nothing was changed.
-                Err(error) => request.change.answer(Err(error)),
+                // Refused for what is there.
+                Err(error) if batch.writes.is_empty() => request.change.answer(Err(error)),
+                // Made, or refused, if what was decided before it comes true.
+                taken => decided.push((request, taken)),
             }
         }
         let written = match std::mem::take(&mut batch.writes) {
@@ -108,7 +110,9 @@ impl Task {
         self.view.store(Arc::new(batch.next));
         self.compiled = batch.compiled;
         self.reach(done.as_ref()).await;
-        decided.into_iter().for_each(|(request, taken)| request.change.answer(Ok(taken.done(done.as_ref()))));
+        for (request, taken) in decided {
+            request.change.answer(taken.map(|taken| taken.done(done.as_ref())));
+        }
         Vec::new()
     }
 
