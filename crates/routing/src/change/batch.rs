@@ -8,9 +8,10 @@ use portcullis_core::model::{Name, Owner, Problem, ServiceId};
 use portcullis_core::ports::{Commit, Decision, Row, SessionsOf, Write};
 use portcullis_core::table::Table;
 
-use super::objects::{Address, Rows};
+use super::request::{Decided, Done, Request};
+use super::rows::{Address, Rows};
 use super::touched::{Problems, Touched, misplaced};
-use super::{ChangeError, Decided, Done, Edit, Request, Transaction, View, Workshop, trail};
+use super::{ChangeError, Edit, Transaction, View, Workshop, trail};
 use crate::compile::{CompiledRoute, closed_route, closed_service, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
 use crate::snapshot::{DefaultRoute, Snapshot};

@@ -12,8 +12,9 @@
 mod batch;
 mod edit;
 mod follow;
-mod objects;
 pub mod plan;
+mod request;
+mod rows;
 pub mod shadows;
 pub mod sharing;
 mod sites;
@@ -26,17 +27,20 @@ mod view;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::model::DefaultRoutes;
-use portcullis_core::ports::{Decision, Objects, RegistryError, Row};
+use portcullis_core::ports::{Changing, Decide, Kind, Objects, Outcome, RegistryError};
 use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
 
 use batch::Compiled;
 pub use edit::{Declared, Edit, Transaction};
-use objects::Address;
+use follow::KINDS;
 pub use portcullis_core::ports::ChangeError;
+pub use request::Committed;
+use request::{Answer, Asked, Change, OfObject, Request};
 pub use touched::DryRun;
 pub use view::View;
 
@@ -46,84 +50,6 @@ use portcullis_upstream::Upstreams;
 
 /// Changes that may wait for the changing task.
 const QUEUE: usize = 1_024;
-
-/// A change that waits, whatever is found out while it is decided.
-trait Change: Send {
-    /// The object it is about, where no view holds it.
-    fn about(&self) -> Option<&Address>;
-    /// Says what shall happen, or why not, on the declarations and the object it is about. It may be asked again, on others;
-    /// the last answer counts.
-    fn decide(&mut self, view: &View, row: Option<&Row>) -> Result<Decided, ChangeError>;
-    /// Tells whoever waits for it what became of it.
-    fn answer(self: Box<Self>, outcome: Result<Done, ChangeError>);
-}
-
-/// What shall happen.
-enum Decided {
-    /// These edits of declarations.
-    Declarations(Transaction),
-    /// This, of the object that the change is about.
-    Object(Address, Decision),
-}
-
-/// What a change of either form led to.
-struct Done {
-    /// For each edit of declarations, the revision its object has now; 0 if it is gone.
-    revisions: Vec<u64>,
-    /// The object that the change was about, as it is now.
-    object: Option<Row>,
-    /// How many sessions ended or changed with it.
-    sessions: usize,
-}
-
-struct Asked<F, T> {
-    decide: F,
-    found: Option<T>,
-    done: oneshot::Sender<Result<(Committed, T), ChangeError>>,
-}
-
-impl<F, T> Change for Asked<F, T>
-where
-    F: Fn(&View) -> Result<(Transaction, T), ChangeError> + Send,
-    T: Send,
-{
-    fn about(&self) -> Option<&Address> {
-        None
-    }
-
-    fn decide(&mut self, view: &View, _row: Option<&Row>) -> Result<Decided, ChangeError> {
-        let (transaction, found) = (self.decide)(view)?;
-        self.found = Some(found);
-        Ok(Decided::Declarations(transaction))
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<Done, ChangeError>) {
-        let Self { found, done, .. } = *self;
-        let committed = |done: Done| Committed { revisions: done.revisions };
-        let found = |done| found.map(|found| (committed(done), found)).ok_or(ChangeError::Stopping);
-        // Whoever asked may have gone.
-        let _ = done.send(outcome.and_then(found));
-    }
-}
-
-struct Request {
-    actor: Actor,
-    change: Box<dyn Change>,
-}
-
-/// What a change led to: for each edit, the revision its object has now; 0 if it is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// In the order of the edits.
-    pub revisions: Vec<u64>,
-}
-
-impl Committed {
-    /// That of the first edit's object; 0 if there was no edit.
-    pub fn revision(&self) -> u64 {
-        self.revisions.first().copied().unwrap_or_default()
-    }
-}
 
 /// The handle through which everybody changes and reads declarations.
 #[derive(Clone)]
@@ -210,14 +136,36 @@ impl Changes {
         &self,
         decide: impl Fn(&View) -> Result<(Transaction, T), ChangeError> + Send + 'static,
     ) -> Result<(Committed, T), ChangeError> {
-        let (done, result) = oneshot::channel();
-        let request = Request { actor: self.actor.clone(), change: Box::new(Asked { decide, found: None, done }) };
+        self.enqueue(self.actor.clone(), |answer| Box::new(Asked::new(decide, answer))).await
+    }
+
+    /// Has a change wait for its turn, and says what became of it.
+    async fn enqueue<T>(
+        &self,
+        actor: Actor,
+        change: impl FnOnce(Answer<T>) -> Box<dyn Change>,
+    ) -> Result<T, ChangeError> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request { actor, change: change(answer) };
         self.queue.send(request).await.map_err(|_| ChangeError::Stopping)?;
-        result.await.map_err(|_| ChangeError::Stopping)?
+        answered.await.map_err(|_| ChangeError::Stopping)?
     }
 
     /// The declarations as they were last committed.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+}
+
+#[async_trait]
+impl Changing for Changes {
+    async fn change(&self, actor: &Actor, kind: Kind, key: &str, decide: Decide) -> Result<Outcome, ChangeError> {
+        if KINDS.contains(&kind) {
+            // What the view holds must be compiled, and would not be.
+            let reason = format!("{} '{key}' does not change by its row", kind.as_str());
+            return Err(RegistryError::Storage(reason).into());
+        }
+        let address = (kind, key.to_owned());
+        self.enqueue(actor.clone(), |answer| Box::new(OfObject::new(address, decide, answer))).await
     }
 }

@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 
 use super::batch::{Batch, Compiled};
 use super::follow::{everything, taken_up};
-use super::objects::Rows;
-use super::{ChangeError, Edit, Request, View, Workshop};
+use super::request::Request;
+use super::rows::Rows;
+use super::{ChangeError, Edit, View, Workshop};
 
 /// Changes that share one commit at most.
 const BATCH: usize = 256;
