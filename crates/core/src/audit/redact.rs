@@ -27,8 +27,8 @@ const PUBLIC: [&str; 2] = ["accesskey", "publickey"];
 /// The secret members of a JSON Web Key (RFC 7518 section 6).
 const JWK: [&str; 8] = ["k", "d", "p", "q", "dp", "dq", "qi", "oth"];
 
-/// Both sides of a change as the trail keeps them: JSON without what is kept under a name secrets have, and of that what is
-/// different ([`narrowed`]).
+/// Both sides of a change as the trail keeps them: JSON without what is kept under a name secrets have ([`NEW_SECRET`] stays),
+/// and of an object that is there before and after what is different.
 pub fn sides(before: Option<Value>, after: Option<Value>) -> (Option<String>, Option<String>) {
     narrowed(before.map(redacted), after.map(redacted))
 }

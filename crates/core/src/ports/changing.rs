@@ -179,3 +179,55 @@ impl fmt::Display for List<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn row(revision: u64) -> Row {
+        Row { kind: Kind::User, key: "ada".into(), revision, owner: Owner::File, body: "{\"n\":1}".into() }
+    }
+
+    /// The writes of a decision, and the revision and owner that it leaves.
+    fn decided(object: Becomes, before: Option<Row>) -> (Vec<Write>, Option<(u64, Owner)>) {
+        let user = "ada".parse().expect("a label");
+        let shown = |n: u64| Some(json!({"n": n, "same": true, "password": "s3cret"}));
+        let sessions = Some(OfSessions::End(SessionsOf::User(user)));
+        let decision = Decision { object, sessions, before: shown(1), after: shown(2) };
+        let (writes, after) = decision.writes((Kind::User, "ada"), before, &Actor::gateway(), 7);
+        (writes, after.map(|row| (row.revision, row.owner)))
+    }
+
+    #[track_caller]
+    fn told(write: &Write, action: Action, revision: u64) {
+        let Write::Audit(entry) = write else { panic!("no entry: {write:?}") };
+        assert_eq!((entry.time, entry.action, entry.revision, entry.key.as_str()), (7, action, revision, "ada"));
+        let sides = [&entry.before, &entry.after].map(Option::as_deref);
+        assert_eq!(sides, [Some("{\"n\":1}"), Some("{\"n\":2}")], "what is different, without secrets");
+    }
+
+    #[test]
+    fn a_decision_is_written_where_the_object_stands_as_it_was_read() {
+        let body = || Becomes::Body("{\"n\":2}".to_owned());
+        let (writes, after) = decided(body(), None);
+        assert_eq!(after, Some((1, Owner::Api)));
+        assert!(matches!(&writes[0], Write::Put { row, expect: Expect::Absent } if row.body == "{\"n\":2}"));
+        told(&writes[2], Action::Created, 1);
+        let (writes, after) = decided(body(), Some(row(4)));
+        assert_eq!(after, Some((5, Owner::File)), "who it belongs to stays");
+        assert!(matches!(&writes[0], Write::Put { expect: Expect::Revision(4), .. }));
+        told(&writes[2], Action::Changed, 5);
+        let (writes, after) = decided(Becomes::Gone, Some(row(4)));
+        assert_eq!(after, None);
+        assert!(matches!(&writes[0], Write::Delete { expect: Expect::Revision(4), .. }));
+        told(&writes[2], Action::Deleted, 4);
+        let (writes, after) = decided(Becomes::Same, Some(row(4)));
+        assert_eq!((writes.len(), after), (2, Some((4, Owner::File))));
+        assert!(matches!(&writes[0], Write::EndSessions(SessionsOf::User(_))));
+        told(&writes[1], Action::Changed, 4);
+        for nothing in [Becomes::Gone, Becomes::Same] {
+            assert_eq!(decided(nothing, None), (Vec::new(), None));
+        }
+    }
+}
