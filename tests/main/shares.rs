@@ -74,6 +74,9 @@ fn hanging(gate: &Arc<Gate>) -> Backend {
     })
 }
 
+/// Begins to hold connections.
+type Attack<'a> = Box<dyn Fn() -> Held + 'a>;
+
 /// What a caller holds connections with: as long as this is there.
 enum Held {
     Streams { _streams: Vec<TcpStream> },
@@ -115,7 +118,7 @@ fn whatever_one_caller_holds_connections_with_others_are_served() {
     open_service(&gateway, &backend);
     let head = |rest: &str| format!("POST /slow/v1/hang HTTP/1.1\r\nHost: a\r\n{rest}");
     // Whether all connections for calls are taken up by it.
-    let attacks: [(&str, bool, Box<dyn Fn() -> Held + '_>); 5] = [
+    let attacks: [(&str, bool, Attack<'_>); 5] = [
         ("slow bodies", true, Box::new(|| send(&gateway, 30, &head("Content-Length: 1000\r\n\r\nx")))),
         ("streams", true, Box::new(|| send(&gateway, 30, &head("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")))),
         ("waiting calls", true, Box::new(|| send(&gateway, 30, "GET /slow/v1/hang HTTP/1.1\r\nHost: a\r\n\r\n"))),

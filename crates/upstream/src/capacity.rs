@@ -272,7 +272,7 @@ impl Capacity {
 
     /// A permit for a caller, or a turn in the queue. `has_one` is whether it is known to have a connection, or a part of
     /// one. Pools of other workers with idle connections are asked to give some up.
-    pub fn ask(self: &Arc<Self>, caller: CallerId, has_one: bool, place: Place) -> Asked {
+    pub fn ask(self: &Arc<Self>, caller: CallerId, has_one: bool, place: &Place) -> Asked {
         let mut inner = self.lock();
         if let Some(permit) = self.permit(&mut inner, caller, has_one) {
             return Asked::Permit(permit);
@@ -539,11 +539,11 @@ mod tests {
     fn one_caller_may_have_all_and_others_get_one_each_beyond() {
         let capacity = Capacity::new(8);
         let (pool, _demands) = pool();
-        let all: Vec<_> = (0..8).map(|_| permit(capacity.ask(caller(1), false, place(&pool)))).collect();
-        let mut more = wait(capacity.ask(caller(1), false, place(&pool)));
-        let other = permit(capacity.ask(caller(2), false, place(&pool)));
-        let mut second = wait(capacity.ask(caller(2), false, place(&pool)));
-        let mut third = wait(capacity.ask(caller(3), false, place(&pool)));
+        let all: Vec<_> = (0..8).map(|_| permit(capacity.ask(caller(1), false, &place(&pool)))).collect();
+        let mut more = wait(capacity.ask(caller(1), false, &place(&pool)));
+        let other = permit(capacity.ask(caller(2), false, &place(&pool)));
+        let mut second = wait(capacity.ask(caller(2), false, &place(&pool)));
+        let mut third = wait(capacity.ask(caller(3), false, &place(&pool)));
         assert!(capacity.is_beyond());
         // The one that was kept is for a caller without any.
         drop(other);
@@ -558,20 +558,20 @@ mod tests {
     fn a_caller_that_has_a_part_of_a_connection_gets_none_that_are_kept() {
         let capacity = Capacity::new(1);
         let (pool, _demands) = pool();
-        let shared = permit(capacity.ask(caller(1), false, place(&pool)));
+        let shared = permit(capacity.ask(caller(1), false, &place(&pool)));
         shared.holder().set(None);
-        assert!(matches!(capacity.ask(caller(1), true, place(&pool)), Asked::Wait(_)));
-        assert!(matches!(capacity.ask(caller(2), false, place(&pool)), Asked::Permit(_)));
+        assert!(matches!(capacity.ask(caller(1), true, &place(&pool)), Asked::Wait(_)));
+        assert!(matches!(capacity.ask(caller(2), false, &place(&pool)), Asked::Permit(_)));
     }
 
     #[test]
     fn callers_take_turns_however_many_calls_they_have() {
         let capacity = Capacity::new(1);
         let (pool, _demands) = pool();
-        let first = permit(capacity.ask(caller(9), false, place(&pool)));
-        let _kept = permit(capacity.ask(caller(8), false, place(&pool)));
+        let first = permit(capacity.ask(caller(9), false, &place(&pool)));
+        let _kept = permit(capacity.ask(caller(8), false, &place(&pool)));
         let mut turns: Vec<_> = [1, 1, 1, 1, 2, 2, 3]
-            .map(|number| (number, wait(capacity.ask(caller(number), false, place(&pool)))))
+            .map(|number| (number, wait(capacity.ask(caller(number), false, &place(&pool)))))
             .into();
         drop(first);
         let mut served = Vec::new();
@@ -590,9 +590,9 @@ mod tests {
     fn whoever_waits_no_longer_is_passed_over() {
         let capacity = Capacity::new(1);
         let (pool, _demands) = pool();
-        let held = permit(capacity.ask(caller(1), false, place(&pool)));
-        let gone = wait(capacity.ask(caller(1), false, place(&pool)));
-        let mut there = wait(capacity.ask(caller(1), false, place(&pool)));
+        let held = permit(capacity.ask(caller(1), false, &place(&pool)));
+        let gone = wait(capacity.ask(caller(1), false, &place(&pool)));
+        let mut there = wait(capacity.ask(caller(1), false, &place(&pool)));
         drop(gone);
         drop(held);
         assert!(matches!(has_come(&mut there), Some(Turn::Permit(_))));
@@ -605,27 +605,27 @@ mod tests {
         let capacity = Capacity::new(1);
         let ((here, _), (there, _)) = (pool(), pool());
         assert!(capacity.has_come_free(&here), "nobody waits");
-        let _held = permit(capacity.ask(caller(1), false, place(&here)));
-        let kept = permit(capacity.ask(caller(2), false, place(&here)));
-        let more = wait(capacity.ask(caller(1), false, place(&here)));
+        let _held = permit(capacity.ask(caller(1), false, &place(&here)));
+        let kept = permit(capacity.ask(caller(2), false, &place(&here)));
+        let more = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(!capacity.has_come_free(&here), "there are more than the bound, and those are for callers without any");
         drop((kept, more));
-        let mut remote = wait(capacity.ask(caller(1), false, place(&there)));
+        let mut remote = wait(capacity.ask(caller(1), false, &place(&there)));
         assert!(!capacity.has_come_free(&here), "for the other worker");
-        let mut local = wait(capacity.ask(caller(1), false, place(&here)));
+        let mut local = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(capacity.has_come_free(&here));
         let Some(Turn::Look(Some(promise))) = has_come(&mut local) else { panic!("it is woken") };
         assert_eq!(here.promised(), 1);
         assert!(has_come(&mut remote).is_none());
         // One that was woken and does not come leaves it to the next.
-        let mut next = wait(capacity.ask(caller(1), false, place(&here)));
+        let mut next = wait(capacity.ask(caller(1), false, &place(&here)));
         drop(promise);
         let Some(Turn::Look(Some(promise))) = has_come(&mut next) else { panic!("it is woken in its place") };
         promise.keep();
         assert_eq!(here.promised(), 0);
         // What wants a new connection does not take one that stands.
         let wants_new = Place { wants_new: true, ..place(&here) };
-        let _new = wait(capacity.ask(caller(1), false, wants_new));
+        let _new = wait(capacity.ask(caller(1), false, &wants_new));
         assert!(!capacity.has_come_free(&here));
     }
 
@@ -633,12 +633,12 @@ mod tests {
     fn nobody_waits_for_ever_for_those_of_another_worker() {
         let capacity = Capacity::new(1);
         let ((here, _), (there, _)) = (pool(), pool());
-        let _held = permit(capacity.ask(caller(1), false, place(&here)));
-        let _remote = wait(capacity.ask(caller(1), false, place(&there)));
-        let mut local = wait(capacity.ask(caller(1), false, place(&here)));
+        let _held = permit(capacity.ask(caller(1), false, &place(&here)));
+        let _remote = wait(capacity.ask(caller(1), false, &place(&there)));
+        let mut local = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(capacity.has_come_free(&here), "one here comes first");
         assert!(has_come(&mut local).is_some());
-        let mut local = wait(capacity.ask(caller(1), false, place(&here)));
+        let mut local = wait(capacity.ask(caller(1), false, &place(&here)));
         for waiting in capacity.lock().waiting.values_mut().flatten() {
             waiting.since = Instant::now().checked_sub(PATIENCE).expect("the machine runs for longer");
         }
@@ -652,15 +652,15 @@ mod tests {
         let ((here, mut own), (there, mut demands)) = (pool(), pool());
         capacity.add_pool(Arc::clone(&here));
         capacity.add_pool(Arc::clone(&there));
-        let _held = permit(capacity.ask(caller(1), false, place(&here)));
-        let _waiting: Vec<_> = (0..3).map(|_| wait(capacity.ask(caller(1), false, place(&here)))).collect();
+        let _held = permit(capacity.ask(caller(1), false, &place(&here)));
+        let _waiting: Vec<_> = (0..3).map(|_| wait(capacity.ask(caller(1), false, &place(&here)))).collect();
         assert!(demands.try_recv().is_ok() && demands.try_recv().is_err() && own.try_recv().is_err());
         there.looks();
-        let _more = wait(capacity.ask(caller(1), false, place(&here)));
+        let _more = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(demands.try_recv().is_ok());
         capacity.remove_pool(&there);
         there.looks();
-        let _more = wait(capacity.ask(caller(1), false, place(&here)));
+        let _more = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(demands.try_recv().is_err());
     }
 
@@ -668,17 +668,17 @@ mod tests {
     fn who_fills_the_queue_gives_way() {
         let capacity = Capacity::new(1);
         let (pool, _demands) = pool();
-        let _held = permit(capacity.ask(caller(1), false, place(&pool)));
-        let _kept = permit(capacity.ask(caller(2), false, place(&pool)));
-        let mut flood: Vec<_> = (0..QUEUE).map(|_| wait(capacity.ask(caller(1), false, place(&pool)))).collect();
-        assert!(matches!(capacity.ask(caller(1), false, place(&pool)), Asked::Full));
-        let _other = wait(capacity.ask(caller(2), false, place(&pool)));
+        let _held = permit(capacity.ask(caller(1), false, &place(&pool)));
+        let _kept = permit(capacity.ask(caller(2), false, &place(&pool)));
+        let mut flood: Vec<_> = (0..QUEUE).map(|_| wait(capacity.ask(caller(1), false, &place(&pool)))).collect();
+        assert!(matches!(capacity.ask(caller(1), false, &place(&pool)), Asked::Full));
+        let _other = wait(capacity.ask(caller(2), false, &place(&pool)));
         assert!(matches!(flood[QUEUE - 1].try_recv(), Err(TryRecvError::Closed)), "its last gives way");
         assert!(matches!(flood[QUEUE - 2].try_recv(), Err(TryRecvError::Empty)));
         assert_eq!(capacity.waiting_in(&pool), QUEUE);
         // Those that have gone make room for anybody.
         drop(flood);
-        let _same = wait(capacity.ask(caller(1), false, place(&pool)));
+        let _same = wait(capacity.ask(caller(1), false, &place(&pool)));
         assert_eq!((capacity.waiting_in(&pool), capacity.waiting()), (2, 2));
     }
 
@@ -692,7 +692,7 @@ mod tests {
             let (mut held, mut waiting) = (Vec::new(), Vec::new());
             for (step, number) in steps {
                 match step {
-                    0 | 1 => match capacity.ask(caller(number), false, place(&pool)) {
+                    0 | 1 => match capacity.ask(caller(number), false, &place(&pool)) {
                         Asked::Permit(permit) => held.push(permit),
                         Asked::Wait(turn) => waiting.push(turn),
                         Asked::Full => prop_assert!(false, "the queue is not full"),

@@ -373,7 +373,7 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
             Some(permit) => permit,
             None => {
                 let place = capacity::Place { pool: Arc::clone(&pool.mark), wants_new: wanted != Wanted::Any };
-                match pool.rooms.connections.ask(caller, pool.carries(caller), place) {
+                match pool.rooms.connections.ask(caller, pool.carries(caller), &place) {
                     Asked::Permit(permit) => permit,
                     Asked::Wait(turn) => {
                         if wanted != Wanted::Any {
