@@ -133,6 +133,7 @@ pub(super) fn upstream_settings(
         stream_idle: config.timeouts.tunnel_idle,
         keep_alive: config.timeouts.upstream_keep_alive,
         answer_head: usize::try_from(config.limits.header_bytes).unwrap_or(usize::MAX),
+        timeouts: Default::default(),
         via: Via::new(pseudonym),
         files: config.data_dir.clone(),
     }

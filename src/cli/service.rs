@@ -91,19 +91,21 @@ fn body(put: &PutService) -> Result<Value, Failure> {
     if let Some(default_route) = put.default_route {
         body.insert("default_route".to_owned(), json!(default_route));
     }
-    if !put.policies.is_empty() {
-        let policies: Map<_, _> = put.policies.iter().map(|text| policy(text)).collect::<Result<_, _>>()?;
-        body.insert("policies".to_owned(), policies.into());
+    for (field, flag, texts) in [("policies", POLICY, &put.policies), ("traffic", TRAFFIC, &put.traffic)] {
+        if !texts.is_empty() {
+            let settings: Map<_, _> = texts.iter().map(|text| by_kind(flag, text)).collect::<Result<_, _>>()?;
+            body.insert(field.to_owned(), settings.into());
+        }
     }
     Ok(body.into())
 }
 
-fn policy(text: &str) -> Result<(String, Value), Failure> {
-    let expected = |reason: String| {
-        Failure::Usage(format!(
-            "expected --policy as KIND=JSON like 'rate_limit={{\"rate\": 10}}', found '{text}'{reason}"
-        ))
-    };
+const POLICY: &str = "--policy as KIND=JSON like 'rate_limit={\"rate\": 10}'";
+const TRAFFIC: &str = "--traffic as KIND=JSON like 'timeouts={\"idle\": \"5m\"}'";
+
+/// Settings and the kind they are of.
+fn by_kind(flag: &str, text: &str) -> Result<(String, Value), Failure> {
+    let expected = |reason: String| Failure::Usage(format!("expected {flag}, found '{text}'{reason}"));
     let (kind, json) = text.split_once('=').ok_or_else(|| expected(String::new()))?;
     let settings: Value = serde_json::from_str(json).map_err(|error| expected(format!(": {error}")))?;
     match settings.is_object() && !kind.is_empty() {
@@ -123,6 +125,7 @@ mod tests {
             require: require.iter().map(|text| (*text).to_owned()).collect(),
             open,
             policies: policies.iter().map(|text| (*text).to_owned()).collect(),
+            traffic: Vec::new(),
             audiences: Vec::new(),
             protocol: None,
             default_route: None,

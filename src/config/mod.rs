@@ -20,7 +20,8 @@ use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates};
 
 pub(crate) use acme::ChallengeKind;
-pub(crate) use read::{AllowTarget, MetricsAccess, ResolverKind, duration};
+pub(crate) use portcullis_core::duration::parse as duration;
+pub(crate) use read::{AllowTarget, MetricsAccess, ResolverKind};
 pub(crate) use reference::reference;
 pub(crate) use settings::*;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis_core::address::Network;
+use portcullis_core::duration::{REACH, parse as duration};
 use portcullis_core::model::is_reserved_service_name;
 use portcullis_proxy::proxy_protocol::ProxyProtocol;
 use portcullis_proxy::tls::{CertificateFiles, ClientCertificates, Profile, UnknownName};
@@ -361,9 +362,6 @@ pub(super) const TARGETS: Reader<Vec<AllowTarget>> = Reader {
     read: |raw| raw.items()?.into_iter().map(allow_target).collect(),
 };
 
-/// A hundred years: far enough for any wait, near enough to add to any moment.
-const REACH: Duration = Duration::from_secs(100 * 365 * 86_400);
-
 fn within_reach(time: &Duration) -> bool {
     *time <= REACH
 }
@@ -379,21 +377,6 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// `500ms`, `10s`, `5m`, `1h`, `1d`; a number alone is seconds.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let number: u64 = number.parse().ok()?;
-    let seconds = match unit {
-        "ms" => return Some(Duration::from_millis(number)).filter(within_reach),
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).filter(within_reach)
 }
 
 fn split_unit(text: &str) -> Option<(&str, &str)> {

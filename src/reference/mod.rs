@@ -2,8 +2,10 @@
 
 mod command_line;
 mod policies;
+mod schema;
 mod settings;
 mod table;
+mod traffic;
 
 use clap::{Command, ValueEnum};
 
@@ -18,6 +20,8 @@ pub(crate) enum Page {
     SecurityFindings,
     /// Every setting.
     Settings,
+    /// Every kind of traffic settings.
+    Traffic,
 }
 
 /// A page as Markdown.
@@ -27,5 +31,6 @@ pub(crate) fn page(page: Page, command_line: Command) -> String {
         Page::PolicySettings => policies::page(),
         Page::SecurityFindings => crate::security::reference(),
         Page::Settings => settings::page(),
+        Page::Traffic => traffic::page(),
     }
 }

@@ -44,6 +44,7 @@ mod support;
 mod taken_back;
 mod targets;
 mod tidy;
+mod timeouts;
 mod tls;
 mod tunnels;
 mod upgrade;

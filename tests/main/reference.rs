@@ -15,7 +15,7 @@ fn printed(arguments: &[&str]) -> String {
 
 #[test]
 fn the_pages_are_what_the_binary_prints() {
-    for page in ["cli", "policy-settings", "security-findings", "settings"] {
+    for page in ["cli", "policy-settings", "security-findings", "settings", "traffic"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/reference/{page}.md"));
         let text = printed(&["reference", page]);
         if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
@@ -42,6 +42,8 @@ fn the_pages_say_everything() {
     for words in ["`portcullis client grant`", "`--fail-on SEVERITY`", "`-f, --file FILE`", "One of: `yaml`, `json`"] {
         assert!(cli.contains(words), "{words}");
     }
+    let traffic = printed(&["reference", "traffic"]);
+    assert!(traffic.contains("## `timeouts`") && traffic.contains("| `first_byte` | number or string |"), "{traffic}");
     let policies = printed(&["reference", "policy-settings"]);
     for words in [
         "## `throttle`",

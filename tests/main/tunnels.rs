@@ -192,7 +192,7 @@ fn a_tunnel_through_which_nothing_passes_is_closed() {
         echo(&mut stream, b"still here");
     }
     assert!(ends(&mut stream));
-    scene.gateway.record("status=101", |record| record["bytes_in"] == 50);
+    scene.gateway.record("status=101", |record| record["bytes_in"] == 50 && record["refusal"] == "upstream_timeout");
 }
 
 #[test]

@@ -31,6 +31,12 @@ pub enum BodyError {
     /// The sender was slower than it may be.
     #[error("the body came too slowly")]
     Slow,
+    /// An answer has paused for too long: which limit that is, and whose.
+    #[error("{0}")]
+    Silent(&'static str),
+    /// The time of the whole call is up: which limit that is, and whose.
+    #[error("{0}")]
+    TimedOut(&'static str),
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(Cow<'static, str>),

@@ -131,7 +131,10 @@ pub enum Refusal {
     /// The target's connections are all in use and none came free in time.
     UpstreamBusy,
     /// The target did not answer in time.
-    UpstreamTimeout,
+    UpstreamTimeout {
+        /// Which limit was reached and whose it is, for the operator only.
+        private: Cow<'static, str>,
+    },
     /// The caller has said until when it waits, and that has passed.
     DeadlineExceeded,
     /// What the caller was let in by was taken back while the call was under way.
@@ -205,7 +208,7 @@ impl Refusal {
     pub fn of_body(error: &BodyError) -> Self {
         match error {
             BodyError::TooLarge { limit } => Self::BodyTooLarge { limit: *limit },
-            BodyError::Idle | BodyError::Slow => Self::RequestTimeout,
+            BodyError::Idle | BodyError::Slow | BodyError::Silent(_) | BodyError::TimedOut(_) => Self::RequestTimeout,
             BodyError::Broken(_) => Self::malformed("broken_body", "the request's body broke off"),
             BodyError::Revoked => Self::Revoked,
         }
@@ -303,7 +306,7 @@ impl Refusal {
             Self::UpstreamBusy => {
                 (503, "upstream_busy", "Service busy", "all connections to the service are in use".into())
             }
-            Self::UpstreamTimeout => {
+            Self::UpstreamTimeout { .. } => {
                 (504, "upstream_timeout", "Gateway timeout", "the service did not answer in time".into())
             }
             Self::DeadlineExceeded => {
@@ -365,6 +368,7 @@ impl Refusal {
             | Self::UpstreamUnreachable { private }
             | Self::UpstreamTls { private }
             | Self::UpstreamBroken { private }
+            | Self::UpstreamTimeout { private }
             | Self::UpstreamForbidden { private }
             | Self::StorageFull { private }
             | Self::RegistryAway { private }

@@ -303,7 +303,7 @@ mod tests {
             &json!({"limits": [{"rate": 1}, {"rate": 1, "per": 1, "key": ["nobody", "header:a b"]}, {"rate": 1, "per": 1, "more": 1},
                 {"name": "x y", "rate": 1, "per": 1}, {"rate": 1, "per": 1, "key": []}, {"rate": -1, "per": 1}]}),
             &[
-                "policies.rate_limit.limits[0]",
+                "policies.rate_limit.limits[0].per",
                 "policies.rate_limit.limits[1].key[0]",
                 "policies.rate_limit.limits[1].key[1]",
                 "policies.rate_limit.limits[2].more",

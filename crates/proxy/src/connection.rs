@@ -79,6 +79,8 @@ pub struct Watch {
     heard: AtomicU32,
     /// How much has come over it, and what that has become.
     expansion: Expansion,
+    /// How long a tunnel may be silent, in milliseconds; 0: as long as on all connections.
+    tunnel_idle: AtomicU32,
     waker: AtomicWaker,
     /// What is told over HTTP/1.1 before the answer under way, and whether anything may be.
     interim: Interim,
@@ -108,6 +110,19 @@ impl Watch {
         self.phase.store(phase as u8, Relaxed);
         self.since.store(tick, Relaxed);
         self.may_rest.store(false, Relaxed);
+    }
+
+    /// It goes on in another protocol, and may be silent for so long; as long as all, if it is not said.
+    pub(crate) fn enter_tunnel(&self, idle: Option<Duration>, tick: u32) {
+        let most = u32::MAX / 2;
+        let millis = idle.map_or(0, |idle| u32::try_from(idle.as_millis()).map_or(most, |millis| millis.min(most)));
+        self.tunnel_idle.store(millis, Relaxed);
+        self.enter(Phase::Tunnel, tick);
+    }
+
+    fn tunnel_idle(&self) -> Option<Duration> {
+        let millis = self.tunnel_idle.load(Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis.into()))
     }
 
     /// A call begins; it ends when what is returned is dropped.
@@ -182,7 +197,7 @@ impl Watch {
             Phase::New if over(since, timeouts.first_byte) => CLOSE,
             Phase::New if is_draining && over(since, LAST_CALL) => CLOSE,
             Phase::Closing if over(since, LINGER) => CLOSE,
-            Phase::Tunnel if over(since, timeouts.tunnel_idle) => CLOSE,
+            Phase::Tunnel if over(since, self.tunnel_idle().unwrap_or(timeouts.tunnel_idle)) => CLOSE,
             Phase::Busy | Phase::Tunnel if stuck != 0 && over(stuck, timeouts.body_idle) => CLOSE,
             // The call is over but for what the caller has not taken yet: until then nothing else is waited for.
             Phase::Head | Phase::Idle if stuck != 0 && over(stuck, timeouts.body_idle.max(timeouts.keep_alive)) => {

@@ -213,6 +213,10 @@ impl Walk {
                         // However it broke off: the service's side does too when the request's body is cut.
                         Outcome::Error(BodyError::Revoked) => record.refusal = Some("revoked"),
                         _ if is_cut => record.refusal = Some("revoked"),
+                        Outcome::Error(BodyError::Silent(limit) | BodyError::TimedOut(limit)) => {
+                            record.refusal = Some("upstream_timeout");
+                            record.reason = Some((*limit).into());
+                        }
                         Outcome::Error(_) => record.refusal = Some("upstream_broken"),
                         Outcome::Stalled => record.refusal = Some("answer_not_taken"),
                         Outcome::Dropped => record.refusal = Some("client_closed_request"),

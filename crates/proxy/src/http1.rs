@@ -174,7 +174,7 @@ fn call(
         match wish {
             Some(wish) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let (head, to_caller) = response.into_parts();
-                let tunnel = wish.granted(to_caller, says_websocket(head.fields()));
+                let tunnel = wish.granted(&head.extensions, to_caller, says_websocket(head.fields()));
                 *granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
                 Response::from_parts(head, Body::empty())
             }
@@ -196,7 +196,7 @@ mod tests {
         let watch = Watch::new(1);
         let call = watch.begin(|| 1);
         let to_caller = Body::full("until then").on_end(move |_| drop(call));
-        let granted = Granted::new(Some(Box::new(Wish::new().0.granted(to_caller, true))));
+        let granted = Granted::new(Some(Box::new(Wish::new().0.granted(&http::Extensions::new(), to_caller, true))));
         let left = Arc::downgrade(&watch);
         drop(watch);
         assert!(left.upgrade().is_some());

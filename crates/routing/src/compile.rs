@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use portcullis_core::call::RouteFacts;
 use portcullis_core::canonical::{Host, Path};
-use portcullis_core::model::{HostMode, Name, Owner, PathOptions, Problem, Route, Service, ServiceId, Stored};
+use portcullis_core::model::{
+    HostMode, MAX_HOSTS, Name, Owner, PathOptions, Problem, Route, Service, ServiceId, Stored,
+};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_policies::Parts;
 use portcullis_upstream::template::Template;
-use portcullis_upstream::{ForwardPath, Forwarding, Upstreams};
+use portcullis_upstream::{ForwardPath, Forwarding, Upstreams, traffic};
 use serde_json::Value;
 
 use crate::answers;
 use crate::refusing::refusing;
 use crate::routes::{Candidate, Conditions, DeclaredPath};
-
-/// Hosts of one route at most.
-const MOST_HOSTS: usize = 64;
 
 /// A declared route, ready for the table.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ pub fn compile_service(
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let is_registered = service.owner == Owner::Registration;
     let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target, is_registered };
-    pipeline(path.into(), &BTreeMap::new(), id, &service.value, forwarding, parts, upstreams)
+    pipeline(path.into(), None, id, &service.value, forwarding, parts, upstreams)
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 
@@ -131,7 +130,7 @@ fn route_pipeline(
     let paths = route.paths(service.paths());
     (effective.path_parameters, effective.encoded_slash) = (paths.parameters, paths.encoded_slash);
     effective.case_insensitive = paths.case_insensitive;
-    pipeline(name.shared(), &route.policies, id, &effective, forwarding, parts, upstreams)
+    pipeline(name.shared(), Some(route), id, &effective, forwarding, parts, upstreams)
 }
 
 /// A route that answers by itself; it is open, and has nothing that policies could stand before.
@@ -144,6 +143,7 @@ fn answering(
     for (field, is_given) in [
         ("require", route.require.as_ref().is_some_and(|require| !require.is_empty())),
         ("policies", !route.policies.is_empty()),
+        ("traffic", !route.traffic.is_empty()),
         ("strip", route.strip),
         ("rewrite", route.rewrite.is_some()),
         ("host", route.host != HostMode::Target),
@@ -187,28 +187,33 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
 
 fn pipeline(
     name: Arc<str>,
-    own: &BTreeMap<String, Value>,
+    route: Option<&Route>,
     id: &ServiceId,
     service: &Service,
     forwarding: Forwarding,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
-    let steps = portcullis_policies::compile(&name, own, id, service, parts);
-    let endpoint = upstreams.compile(id, &service.targets, service.protocol, service.tls.as_ref(), forwarding);
-    match (steps, endpoint) {
-        (Ok(steps), Ok(endpoint)) => {
+    let nothing = BTreeMap::new();
+    let of_route = |field: fn(&Route) -> &BTreeMap<String, Value>| route.map_or(&nothing, field);
+    let steps = portcullis_policies::compile(&name, of_route(|route| &route.policies), id, service, parts);
+    let traffic = traffic::compile(&service.traffic, of_route(|route| &route.traffic));
+    let endpoint = upstreams.compile(id, service, traffic.as_ref().ok(), forwarding);
+    match (steps, traffic, endpoint) {
+        (Ok(steps), Ok(_), Ok(endpoint)) => {
             let facts = RouteFacts { name, service: Some(id.clone()), paths: service.paths() };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
         }
-        (steps, endpoint) => Err(steps.err().into_iter().chain(endpoint.err()).flatten().collect()),
+        (steps, traffic, endpoint) => {
+            Err([steps.err(), traffic.err(), endpoint.err()].into_iter().flatten().flatten().collect())
+        }
     }
 }
 
 fn hosts(declared: &[String]) -> Result<Vec<String>, Vec<Problem>> {
     let mut problems = Vec::new();
-    if declared.len() > MOST_HOSTS {
-        problems.push(Problem::new("match.hosts", format!("at most {MOST_HOSTS}")));
+    if declared.len() > MAX_HOSTS {
+        problems.push(Problem::new("match.hosts", format!("at most {MAX_HOSTS}")));
     }
     let mut hosts = Vec::with_capacity(declared.len());
     for (position, host) in declared.iter().enumerate() {

@@ -17,6 +17,7 @@ use portcullis_wire::clock;
 use portcullis_wire::tie;
 
 use crate::settings::Settings;
+use crate::traffic::timeouts::Which;
 
 /// RFC 9110 section 9.2.2.
 pub fn is_idempotent(method: &Method) -> bool {
@@ -106,7 +107,7 @@ impl Failed {
             Class::Tls => Refusal::UpstreamTls { private },
             Class::Busy => Refusal::UpstreamBusy,
             Class::NoAnswer | Class::Broken | Class::WantsHttp1 => Refusal::UpstreamBroken { private },
-            Class::TimedOut => Refusal::UpstreamTimeout,
+            Class::TimedOut => Refusal::UpstreamTimeout { private },
             Class::Forbidden => Refusal::UpstreamForbidden { private },
             Class::Caller(error) => Refusal::of_body(&error),
             Class::Internal => Refusal::internal(private),
@@ -128,8 +129,8 @@ impl fmt::Debug for Failed {
 }
 
 /// The answer's head did not come in time.
-pub fn timed_out() -> Failed {
-    Failed::new(Class::TimedOut, Sent::Maybe, "no answer in time")
+pub fn timed_out(settings: &Settings) -> Failed {
+    Failed::new(Class::TimedOut, Sent::Maybe, settings.first_byte_limit().told(Which::FirstByte))
 }
 
 /// What a failed attempt means.
@@ -187,7 +188,7 @@ pub struct Wait {
 impl Wait {
     /// Begins now.
     pub fn new(settings: &Settings) -> Self {
-        Self { alarm: Alarm::after(settings.first_byte.min(tie::WHILE)), since: clock::tick() }
+        Self { alarm: Alarm::after(settings.first_byte_limit().time.min(tie::WHILE)), since: clock::tick() }
     }
 
     /// Ready when it has been waited for long enough.
@@ -203,7 +204,7 @@ impl Wait {
         let written_at = written_at.load(Relaxed);
         // The last thing written over a connection may belong to the call before.
         let is_before = self.since.wrapping_sub(written_at) <= u32::MAX / 2;
-        self.alarm.set_after(if is_before { self.since } else { written_at }, settings.first_byte + pause);
+        self.alarm.set_after(if is_before { self.since } else { written_at }, settings.first_byte_limit().time + pause);
         self.alarm.poll(context)
     }
 }

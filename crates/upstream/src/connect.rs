@@ -32,6 +32,7 @@ use crate::pool_key::Spoken;
 use crate::race::{Lost, race};
 use crate::settings::Settings;
 use crate::sockets::Sockets;
+use crate::traffic::timeouts::Which;
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);
@@ -53,11 +54,13 @@ pub enum Opened {
 pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Failed> {
     let target = &peer.url;
     let spoken = slot.key().spoken;
-    let deadline = Instant::now() + settings.connect_timeout;
+    let limit = settings.connect_limit();
+    let deadline = Instant::now() + limit.time;
+    let late = limit.told(Which::Connect);
     let generation = peer.generation();
     let (guard, sockets, names) = (&settings.guard, &settings.sockets, &settings.names);
-    let opened = timeout_at(deadline, open(guard, sockets, names, settings.connect_timeout, target)).await;
-    let stream = opened.map_err(|_| unreachable(target, "no connection in time"))??;
+    let opened = timeout_at(deadline, open(guard, sockets, names, limit.time, target)).await;
+    let stream = opened.map_err(|_| unreachable(target, format!("no connection in time; {late}")))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
     let watched = watch_over(&stream, settings.first_byte + settings.body_idle);
     watched.and_then(|()| keep_short(&stream)).map_err(|error| unreachable(target, error))?;
@@ -66,7 +69,9 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         Some(tls) => {
             // Apart from the call's own future, which most calls have without ever connecting.
             let handshake = Box::pin(tls.identity.shake_hands(tls.name.clone(), spoken.offered(), stream));
-            let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| Err("no handshake in time".into()));
+            let shaken = timeout_at(deadline, handshake)
+                .await
+                .unwrap_or_else(|_| Err(format!("no handshake in time; {late}").into()));
             Stream::Tls(Box::new(shaken.map_err(|reason| unproved(target, &reason))?))
         }
     };
@@ -83,7 +88,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         // It carries calls of many.
         slot.holder().set(None);
         let begun = timeout_at(deadline, Box::pin(http2::begin(settings, stream, slot))).await;
-        let begun = begun.unwrap_or_else(|_| Err(Silent::Other("it has not begun to speak HTTP/2 in time".into())));
+        let begun = begun
+            .unwrap_or_else(|_| Err(Silent::Other(format!("it has not begun to speak HTTP/2 in time; {late}").into())));
         return begun.map(Opened::Http2).map_err(|silent| match silent {
             Silent::Tls(reason) => unproved(target, &reason),
             Silent::Other(reason) => unreachable(target, reason),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
+use futures_util::future::Either;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::model::{Owner, Problem, Protocol, ServiceId, Target, TargetTls};
+use portcullis_core::model::{MAX_TARGETS, MAX_WEIGHT, Owner, Problem, Protocol, Service, ServiceId, Target};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
@@ -20,11 +21,9 @@ use crate::cluster::{Clusters, Members};
 use crate::peer::{self, Peer};
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
+use crate::traffic::{Traffic, whole};
 use crate::weak_map::WeakMap;
 use crate::{connect, forward, gather, grpc, retry};
-
-/// The most targets one service has.
-pub const MAX_TARGETS: usize = 1_000;
 
 /// Makes upstream endpoints.
 #[derive(Debug, Clone)]
@@ -96,26 +95,27 @@ impl Upstreams {
         self.identities.refresh();
     }
 
-    /// The endpoint for a service's targets, on a route that forwards like this. All endpoints of one service share what is
-    /// known of its targets; compiling one that is never called changes nothing of it.
+    /// The endpoint for a service's targets, on a route that forwards like this; by the node's settings where there is no
+    /// `traffic`. All endpoints of one service share what is known of its targets; compiling one that is never called changes
+    /// nothing of it.
     pub fn compile(
         &self,
-        service: &ServiceId,
-        targets: &[Target],
-        protocol: Protocol,
-        tls: Option<&TargetTls>,
+        id: &ServiceId,
+        service: &Service,
+        traffic: Option<&Traffic>,
         forwarding: Forwarding,
     ) -> Result<Arc<dyn Endpoint>, Vec<Problem>> {
+        let Service { targets, protocol, tls, .. } = service;
         let mut problems = Vec::new();
         if targets.len() > MAX_TARGETS {
             problems.push(Problem::new("targets", format!("a service has at most {MAX_TARGETS} targets")));
         }
-        for (position, target) in targets.iter().enumerate().filter(|(_, target)| !(1..=1_000).contains(&target.weight))
-        {
-            let message = format!("expected a weight from 1 to 1000, found {}", target.weight);
+        let has_weight = |target: &Target| (1..=MAX_WEIGHT).contains(&target.weight);
+        for (position, target) in targets.iter().enumerate().filter(|(_, target)| !has_weight(target)) {
+            let message = format!("expected a weight from 1 to {MAX_WEIGHT}, found {}", target.weight);
             problems.push(Problem::new(format!("targets[{position}].weight"), message));
         }
-        match peer::peers(targets, protocol, tls, &self.identities) {
+        match peer::peers(targets, *protocol, tls.as_ref(), &self.identities) {
             Ok(peers) if problems.is_empty() => {
                 let manner = self.manner(forwarding.is_registered);
                 let peers = peers.into_iter().map(|peer| {
@@ -123,11 +123,12 @@ impl Upstreams {
                     if manner.is_apart { peer.apart() } else { peer }.within(rooms)
                 });
                 let weights = targets.iter().map(|target| target.weight);
-                let members = self.clusters.of(service).members(peers.zip(weights));
-                let settings = Arc::clone(&manner.settings);
+                let members = self.clusters.of(id).members(peers.zip(weights));
+                let timeouts = traffic.map(|traffic| traffic.timeouts).unwrap_or_default();
+                let settings = timeouts.over(&manner.settings);
                 // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
                 let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
-                let patient = Arc::clone(if speaks_grpc { &manner.patient } else { &settings });
+                let patient = if speaks_grpc { timeouts.over(&manner.patient) } else { Arc::clone(&settings) };
                 Ok(Arc::new(Upstream { members, forwarding, settings, patient }))
             }
             peers => {
@@ -188,6 +189,11 @@ impl Upstream {
         settings: &'a Settings,
         call: &'a mut Call,
     ) -> impl Future<Output = Result<Response, Refusal>> + use<'a> {
-        retry::forward(settings, &self.forwarding, &self.members, call)
+        let started = call.record.started();
+        let answer = retry::forward(settings, &self.forwarding, &self.members, call);
+        match settings.timeouts.call {
+            None => Either::Left(answer),
+            Some(limit) => Either::Right(Box::pin(whole::within(limit, started, answer))),
+        }
     }
 }

@@ -212,10 +212,11 @@ pub fn no_tunnel() -> Failed {
 
 /// An answer as it is passed on: one that switches protocols becomes a tunnel, if that was wished for.
 pub fn settled(
+    settings: &Settings,
     sent: Result<Answered, Failed>,
     call: &mut Call,
     target: &Peer,
-) -> impl Future<Output = Result<Response, Failed>> {
+) -> impl Future<Output = Result<Response, Failed>> + use<> {
     let (response, connection) = match sent {
         Ok(Answered::Response(response)) => return Either::Left(ready(Ok(response))),
         Err(failure) => return Either::Left(ready(Err(failure))),
@@ -230,5 +231,6 @@ pub fn settled(
     };
     // It is no connection for calls any more.
     connection.holder.release();
-    Either::Right(Box::pin(switched::tunnel(response, *upgrade, (connection.held, room)).map_err(Failed::broken)))
+    let tunnel = switched::tunnel(response, *upgrade, (connection.held, room), settings.tunnel_limit());
+    Either::Right(Box::pin(tunnel.map_err(Failed::broken)))
 }

@@ -23,6 +23,7 @@ use crate::connection::Connection;
 use crate::exchange::UnderWay;
 use crate::pool::take_back;
 use crate::settings::Settings;
+use crate::traffic::timeouts::Which;
 use crate::{bound, tls};
 
 /// That there is nothing more of a request without a body.
@@ -105,7 +106,7 @@ where
         if let (Poll::Pending, Some(sent)) = (&answered, sending.sent.as_ref()) {
             let done = sent.request_done.as_deref().unwrap_or(&NO_BODY);
             ready!(sending.wait.poll(sending.settings, &sent.connection.noted.written_at, done, context));
-            return Poll::Ready(Err(attempt::timed_out()));
+            return Poll::Ready(Err(attempt::timed_out(sending.settings)));
         }
         let answered = ready!(answered);
         // It is there until the answer is.
@@ -139,7 +140,8 @@ impl Sent {
             take_back(connection);
             return Ok(Answered::Response(response));
         }
-        let body = IdleBody::of_answer(incoming, settings.body_idle).on_end(move |end| {
+        let idle = settings.idle_limit();
+        let body = IdleBody::of_answer(incoming, idle.time, idle.told(Which::Idle)).on_end(move |end| {
             if end.outcome == Outcome::Complete && !is_last {
                 take_back(connection);
             }

@@ -41,7 +41,7 @@ async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Resu
             Found::Room(slot, opening) => return open(settings, &search, slot, opening).await,
             // Whoever opens it is done in time, or gone. Another one may have to be waited for then, but not for ever.
             Found::Await(opened) => {
-                let wait = settings.connect_timeout + settings.queue_wait;
+                let wait = settings.connect_limit().time + settings.queue_wait;
                 let until = *opened_by.get_or_insert_with(|| Instant::now() + wait);
                 match timeout_at(until, opened).await {
                     Ok(Ok(Err(failed))) => return Err(failed),

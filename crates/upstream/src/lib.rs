@@ -39,7 +39,8 @@ pub mod template;
 mod testing;
 pub mod tls;
 pub mod told;
+pub mod traffic;
 mod weak_map;
 
-pub use endpoint::{MAX_TARGETS, Upstreams};
+pub use endpoint::Upstreams;
 pub use settings::{ForwardPath, Forwarding, Settings};

@@ -52,7 +52,7 @@ pub async fn forward(
                 let again = attempts.sends();
                 let sent = match begin(settings, forwarding, call, target, lease, again).await {
                     Ok(Answered::Response(response)) => Ok(response),
-                    sent => settled(sent, call, target).await,
+                    sent => settled(settings, sent, call, target).await,
                 };
                 attempts.note(call, &sent);
                 match sent {

@@ -12,6 +12,7 @@ use crate::names::Names;
 use crate::sockets::Sockets;
 use crate::template::Template;
 use crate::told::Via;
+use crate::traffic::timeouts::Timeouts;
 
 /// How this node deals with targets.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Bytes of an answer's header block. Beyond: 502.
     pub answer_head: usize,
+    /// What is declared of these times for a service or route, in place of the node's.
+    pub timeouts: Timeouts,
     /// What `Via` says of this node.
     pub via: Via,
     /// Below which directory the certificates are that it shows to targets.

@@ -19,8 +19,8 @@ pub struct IdleBody<B> {
     pause: Pause,
     /// Trailers have come: nothing follows them, and nobody asks whether something does.
     ended: bool,
-    /// Whether it is that of an answer: its trailers carry nothing that belongs to a head.
-    of_answer: bool,
+    /// What is told of an answer that is silent for too long. Its trailers carry nothing that belongs to a head.
+    of_answer: Option<&'static str>,
 }
 
 impl<B> IdleBody<B>
@@ -32,15 +32,15 @@ where
     /// say for now.
     pub fn wrap(incoming: B, limit: Duration, least: u64) -> Body {
         let least = if incoming.size_hint().exact().is_some() { least } else { 0 };
-        Self::of(incoming, Pause::with_least(limit, least), false)
+        Self::of(incoming, Pause::with_least(limit, least), None)
     }
 
-    /// The same for the answer of a target.
-    pub fn of_answer(incoming: B, limit: Duration) -> Body {
-        Self::of(incoming, Pause::new(limit), true)
+    /// The same for the answer of a target; `told` says which limit it is, and whose.
+    pub fn of_answer(incoming: B, limit: Duration, told: &'static str) -> Body {
+        Self::of(incoming, Pause::new(limit), Some(told))
     }
 
-    fn of(incoming: B, pause: Pause, of_answer: bool) -> Body {
+    fn of(incoming: B, pause: Pause, of_answer: Option<&'static str>) -> Body {
         if incoming.is_end_stream() {
             return Body::empty();
         }
@@ -64,15 +64,16 @@ where
                     && let Some(trailers) = frame.trailers_mut()
                 {
                     self.ended = true;
-                    if self.of_answer {
+                    if self.of_answer.is_some() {
                         strip_answer_trailers(trailers.fields_mut());
                     }
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string().into()))))
             }
-            Poll::Pending => Poll::Ready(Some(Err(match ready!(self.pause.poll(context)) {
-                TooLong::Idle => BodyError::Idle,
-                TooLong::Slow => BodyError::Slow,
+            Poll::Pending => Poll::Ready(Some(Err(match (ready!(self.pause.poll(context)), self.of_answer) {
+                (TooLong::Idle, None) => BodyError::Idle,
+                (TooLong::Idle, Some(told)) => BodyError::Silent(told),
+                (TooLong::Slow, _) => BodyError::Slow,
             }))),
         }
     }

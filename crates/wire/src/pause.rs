@@ -15,6 +15,11 @@ pub enum TooLong {
     Slow,
 }
 
+/// How long a connection that has switched protocols may be silent: what an answer that switches has with it, where the one
+/// who has sent it looks after that himself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelIdle(pub Duration);
+
 /// The pause in a body that is under way.
 pub struct Pause {
     limit: Duration,
@@ -125,7 +130,7 @@ mod tests {
         let found = (0..1_200).find_map(|look: u32| {
             clock::set(start.wrapping_add(look * 100));
             crate::alarm::ring(clock::tick(), 0);
-            if look % 10 == 0 && bytes > 0 {
+            if look.is_multiple_of(10) && bytes > 0 {
                 pause.stir_by(bytes);
             }
             match pause.poll(&context) {

@@ -66,6 +66,9 @@ pub(crate) struct PutService {
     /// The settings of a policy: its kind and a JSON object; once for each
     #[arg(long = "policy", value_name = "KIND=JSON")]
     pub(crate) policies: Vec<String>,
+    /// Traffic settings, like time limits: their kind and a JSON object; once for each
+    #[arg(long = "traffic", value_name = "KIND=JSON")]
+    pub(crate) traffic: Vec<String>,
     /// An audience that bearer tokens may name, beside the usual ones; once for each
     #[arg(long = "audience", value_name = "TEXT")]
     pub(crate) audiences: Vec<String>,

@@ -1,5 +1,6 @@
 //! `/api/v1/clients`: the apps and machines that call services.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -9,11 +10,13 @@ use http::StatusCode;
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::secret::Secret;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::actor::ChangesBy;
 use crate::answer;
 use crate::conditions::Conditions;
+use crate::declaration::schemas::ClientDeclaration;
 use crate::operations::clients::{self, ClientChange, NewClient};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
@@ -63,34 +66,19 @@ pub(crate) struct ChangeClient {
     enabled: Option<bool>,
 }
 
-/// What a file declares of a client.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ClientDeclaration {
-    /// What it may call: `*`, `name`, `name/*` or `name/version`.
-    #[schema(required = false, max_items = 1000)]
-    services: Vec<String>,
-    /// Its access key; if absent, it keeps the one it has, or gets a random one.
-    #[schema(max_length = 256)]
-    access_key: Option<String>,
-    /// Whether it may call at all.
-    #[schema(required = false, default = true)]
-    enabled: bool,
-}
-
 /// A client as it stands.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Client)]
 pub(crate) struct ClientObject {
     /// Its name.
     name: String,
-    /// Its access key; the built-in client has none.
-    #[schema(required)]
-    access_key: Option<String>,
-    /// What it may call.
-    #[schema(value_type = Vec<String>)]
-    services: Vec<Grant>,
-    /// Whether it may call at all.
-    enabled: bool,
+    #[serde(flatten)]
+    #[schema(value_type = ClientDeclaration)]
+    declared: Client,
+    /// The built-in client has no access key.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    keyless: BTreeMap<&'static str, Value>,
     /// Counts up with every change, from 1; also the `ETag`.
     revision: u64,
     /// Who it belongs to: `api` or `file`.
@@ -100,14 +88,9 @@ pub(crate) struct ClientObject {
 
 impl ClientObject {
     fn new(name: &Label, client: &Client, revision: u64, owner: Owner) -> Self {
-        Self {
-            name: name.to_string(),
-            access_key: client.access_key.clone(),
-            services: client.services.clone(),
-            enabled: client.enabled,
-            revision,
-            owner,
-        }
+        let keyless = client.access_key.is_none().then_some(("access_key", Value::Null));
+        let (name, keyless) = (name.to_string(), keyless.into_iter().collect());
+        Self { name, declared: client.clone(), keyless, revision, owner }
     }
 }
 

@@ -19,12 +19,10 @@ use portcullis_routing::change::plan::Plan;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::clients::ClientDeclaration;
-use super::routes::RouteDeclaration;
-use super::services::ServiceDeclaration;
 use crate::actor::By;
 use crate::answer;
 use crate::conditions::{Conditions, etag};
+use crate::declaration::schemas::{ClientDeclaration, RouteDeclaration, ServiceDeclaration};
 use crate::declaration::{self, LARGEST, Reading, Syntax, with_lines};
 use crate::operations::declarations;
 use crate::problem::ApiError;

@@ -1,6 +1,6 @@
 //! `/api/v1/routes`: declared routes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -19,109 +19,12 @@ use crate::actor::ChangesBy;
 use crate::answer;
 use crate::conditions::Conditions;
 use crate::declaration;
+use crate::declaration::schemas::RouteDeclaration;
 use crate::operations::routes;
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
-
-/// What is declared of a route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RouteDeclaration {
-    /// What a request must match. Every condition that is given must hold.
-    #[serde(rename = "match")]
-    matches: RouteMatch,
-    /// The service it leads to, as `name/version`.
-    #[schema(example = "users/v1")]
-    service: Option<String>,
-    /// The place it points to.
-    redirect: Option<RouteRedirect>,
-    /// The answer it gives.
-    answer: Option<RouteAnswer>,
-    /// Whether the matched path is taken away before the rest goes to the service.
-    #[schema(required = false, default = false)]
-    strip: bool,
-    /// The path the service gets instead; `{name}` is a parameter, `{rest}` what is left of the path.
-    rewrite: Option<String>,
-    /// Which `Host` the service gets: `target`, its own, or `preserve`, the one the caller asked for.
-    #[schema(required = false, default = "target", pattern = "^(target|preserve)$")]
-    host: String,
-    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
-    /// sent, `keep`; as the service says, if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$")]
-    path_parameters: Option<&'static str>,
-    /// The same for encoded slashes (`%2F`), which separate no segments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$")]
-    encoded_slash: Option<&'static str>,
-    /// Whether upper and lower case are the same in the path, for this route and its rules; as the service says, if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    case_insensitive: Option<bool>,
-    /// Which credentials a call needs; those of the service, if absent.
-    require: Option<Vec<Vec<String>>>,
-    /// Settings of policies by kind, in place of the service's settings of the same kind.
-    #[schema(required = false, value_type = BTreeMap<String, Object>)]
-    policies: BTreeMap<String, Value>,
-}
-
-/// What a request must match.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RouteMatch {
-    /// Hosts, without ports: exact, or `*.example.com` for every name below it. Any host, if empty.
-    #[schema(required = false, max_items = 64)]
-    hosts: Vec<String>,
-    /// The path.
-    path: RoutePath,
-    /// Methods. Any, if empty.
-    #[schema(required = false, max_items = 32)]
-    methods: Vec<String>,
-    /// Header fields by name: the value one of its lines must have, or `*` for any.
-    #[schema(required = false)]
-    headers: BTreeMap<String, String>,
-    /// Query parameters by name: the value it must have, as sent, or `*` for any.
-    #[schema(required = false)]
-    query: BTreeMap<String, String>,
-}
-
-/// What of a path a route is about: exactly one of these.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RoutePath {
-    /// This path alone, with or without a slash behind it.
-    exact: Option<String>,
-    /// This path and everything below it.
-    #[schema(example = "/api/users")]
-    prefix: Option<String>,
-    /// A path with parameters, like `/users/{id}/orders`; with `/*` at its end also everything below it.
-    pattern: Option<String>,
-}
-
-/// An answer that points elsewhere.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RouteRedirect {
-    /// Where to: a path or an absolute URL; `{name}` is a parameter, `{rest}` what is left of the path.
-    to: String,
-    /// 301, 302, 303, 307 or 308.
-    #[schema(required = false, default = 308)]
-    status: u16,
-    /// Whether the query goes along.
-    #[schema(required = false, default = true)]
-    keep_query: bool,
-}
-
-/// An answer that is always the same.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RouteAnswer {
-    /// The status.
-    #[schema(minimum = 200, maximum = 599)]
-    status: u16,
-    /// Header fields.
-    #[schema(required = false)]
-    headers: BTreeMap<String, String>,
-    /// The body, at most 64 KiB.
-    #[schema(required = false)]
-    body: String,
-}
 
 /// A route as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,7 +33,7 @@ pub(crate) struct RouteObject {
     /// Its name.
     name: String,
     #[serde(flatten)]
-    #[schema(inline, value_type = RouteDeclaration)]
+    #[schema(value_type = RouteDeclaration)]
     declared: Route,
     /// Services that registered themselves and of which calls go to this route instead, at least some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -226,7 +129,7 @@ fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(Name, Route)
     let name = names.text("name").parse::<Name>();
     let name = name.map_err(|error| problems.push(Problem::new("name", error.to_string()))).ok();
     problems.extend(reading.problems);
-    match (name, reading.route) {
+    match (name, reading.value) {
         (Some(name), Some(route)) if problems.is_empty() => Ok((name, route)),
         (name, route) => {
             let name = name.unwrap_or_else(stand_in);

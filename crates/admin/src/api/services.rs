@@ -7,14 +7,12 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use portcullis_core::model::{
-    Ambiguous, Name, Owner, Problem, Protocol, Service, ServiceId, Stored, TargetTls, TlsVersion,
-};
+use portcullis_core::model::{Name, Owner, Problem, Service, ServiceId, Stored};
 use portcullis_routing::change::shadows::Shadows;
 use portcullis_routing::change::sharing::SharedTargets;
 use portcullis_routing::change::{Declared, Edit, View};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::local;
@@ -23,115 +21,12 @@ use crate::answer;
 use crate::bounds::MAX_TARGETS;
 use crate::conditions::Conditions;
 use crate::declaration;
+use crate::declaration::schemas::ServiceDeclaration;
 use crate::operations::services::{self, too_many_targets};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
-
-/// What is declared of a service.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ServiceDeclaration {
-    /// Where its instances are.
-    #[schema(min_items = 1, max_items = 1000)]
-    targets: Vec<TargetDeclaration>,
-    /// Which credentials a call needs: alternatives, each a list of kinds (`bearer`, `api_key`) that must all be
-    /// there. Empty: open.
-    #[schema(required = false, default = json!([["bearer", "api_key"]]))]
-    require: Vec<Vec<String>>,
-    /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
-    #[schema(required = false, max_items = 64)]
-    audiences: Vec<String>,
-    /// Which version of HTTP its targets are spoken to in: `auto` (`https` targets choose out of HTTP/2 and HTTP/1.1,
-    /// `http` targets get HTTP/1.1), `http1`, `h2` (over TLS, or nothing) or `h2c` (in clear, which they are known to
-    /// speak).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(auto|http1|h2|h2c)$", default = "auto")]
-    protocol: Option<&'static str>,
-    /// Whether calls reach it under `/name/version`, beside the routes that lead to it. If absent: as the node's setting
-    /// `default_route` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default_route: Option<bool>,
-    /// TLS to its targets, which are all `https` then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<TlsDeclaration>,
-    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
-    /// sent, `keep`. With `keep`, the path as it is, decoded, and without its parameters must find the same route and the
-    /// same end in every rule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$", default = "refuse")]
-    path_parameters: Option<&'static str>,
-    /// The same for encoded slashes (`%2F`), which separate no segments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(refuse|keep)$", default = "refuse")]
-    encoded_slash: Option<&'static str>,
-    /// Whether upper and lower case are the same in the paths of its routes and rules.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false, default = false)]
-    case_insensitive: bool,
-    /// Settings of policies by kind.
-    #[schema(required = false, value_type = BTreeMap<String, Object>)]
-    policies: BTreeMap<String, Value>,
-}
-
-/// One instance of a service.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Target)]
-pub(crate) struct TargetDeclaration {
-    /// The base URL calls are forwarded to: `http://host[:port][/base]`, or `https://…` over TLS.
-    #[schema(example = "http://127.0.0.1:9001")]
-    url: String,
-    /// The share of calls it gets.
-    #[schema(required = false, minimum = 1, maximum = 1000, default = 1)]
-    weight: u16,
-    /// The name the instance registered itself under.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-}
-
-/// How the targets of a service prove who they are over TLS, and what they are shown. Without it, `https` targets prove
-/// their hosts to the trusted roots of the gateway's machine. Whether they do is always checked.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TargetTls)]
-pub(crate) struct TlsDeclaration {
-    /// Certificates of authorities in PEM, at most 64 KiB: they alone are trusted, in place of the machine's roots.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<String>,
-    /// The name that is asked for and that certificates must be for, in place of each target's host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "users.internal")]
-    server_name: Option<String>,
-    /// The file, below the gateway's data directory, of the certificate chain it shows to targets, in PEM. Read anew
-    /// when it changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "tls/gateway.pem")]
-    client_certificate: Option<String>,
-    /// The file, below the gateway's data directory, of the private key of that chain, in PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "tls/gateway.key")]
-    client_key: Option<String>,
-    /// SHA-256 hashes of public keys (SubjectPublicKeyInfo) in Base64: a target's own must be one of them, besides
-    /// everything else.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false, max_items = 16)]
-    pins: Vec<String>,
-    /// The lowest version of TLS that is spoken: `1.2`, the default, or `1.3`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_version: Option<&'static str>,
-}
-
-impl TlsDeclaration {
-    fn of(tls: &TargetTls) -> Self {
-        Self {
-            ca: tls.ca.clone(),
-            server_name: tls.server_name.clone(),
-            client_certificate: tls.client_certificate.clone(),
-            client_key: tls.client_key.clone(),
-            pins: tls.pins.clone(),
-            min_version: tls.min_version.map(TlsVersion::as_str),
-        }
-    }
-}
 
 /// A service as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -155,7 +50,12 @@ pub(crate) struct ServiceObject {
     #[schema(required = false)]
     shares_target_with: Vec<String>,
     #[serde(flatten)]
-    declared: ServiceDeclaration,
+    #[schema(value_type = ServiceDeclaration)]
+    declared: Service,
+    /// What is shown where it is empty, too.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    empty: BTreeMap<&'static str, Value>,
     /// Counts up with every change, from 1; also the `ETag`.
     revision: u64,
     /// Who it belongs to: `api`, `file` or `registration`.
@@ -168,29 +68,18 @@ type Shadowed = HashMap<String, Vec<String>>;
 
 impl ServiceObject {
     fn new(view: &View, id: &ServiceId, service: &Service, revision: u64, owner: Owner) -> Self {
-        let targets = service.targets.iter().map(|target| TargetDeclaration {
-            url: target.url.to_string(),
-            weight: target.weight,
-            instance: target.instance.as_ref().map(ToString::to_string),
-        });
+        let empty = [
+            (service.audiences.is_empty(), ("audiences", Value::Array(Vec::new()))),
+            (service.policies.is_empty(), ("policies", Value::Object(Map::new()))),
+        ];
         Self {
             name: id.name.to_string(),
             version: id.version.to_string(),
             path: view.default_routes().of(id, service, owner),
             shadowed_by: Vec::new(),
             shares_target_with: Vec::new(),
-            declared: ServiceDeclaration {
-                targets: targets.collect(),
-                require: service.require.clone(),
-                audiences: service.audiences.clone(),
-                protocol: Some(service.protocol).filter(|protocol| !protocol.is_auto()).map(Protocol::as_str),
-                default_route: service.default_route,
-                tls: service.tls.as_ref().map(TlsDeclaration::of),
-                path_parameters: kept(service.path_parameters),
-                encoded_slash: kept(service.encoded_slash),
-                case_insensitive: service.case_insensitive,
-                policies: service.policies.clone(),
-            },
+            declared: service.clone(),
+            empty: empty.into_iter().filter_map(|(is_empty, field)| is_empty.then_some(field)).collect(),
             revision,
             owner,
         }
@@ -201,11 +90,6 @@ impl ServiceObject {
         let shares_target_with = SharedTargets::of_service(view, id, &stored.value, stored.owner);
         Self { shadowed_by, shares_target_with, ..Self::new(view, id, &stored.value, stored.revision, stored.owner) }
     }
-}
-
-/// What is shown where it is not the default.
-fn kept(declared: Ambiguous) -> Option<&'static str> {
-    Some(declared).filter(|declared| !declared.is_refuse()).map(Ambiguous::as_str)
 }
 
 /// Lists the services.
@@ -284,18 +168,19 @@ fn find(names: &Names) -> Result<ServiceId, ApiError> {
 
 /// Reads a declaration with its names, or tells everything that is wrong with it.
 fn read(state: &AdminState, names: &Names, body: &Value) -> Result<(ServiceId, Service), ApiError> {
-    let reading = declaration::read_service(body);
-    if reading.targets > MAX_TARGETS {
+    if body.get("targets").and_then(Value::as_array).is_some_and(|targets| targets.len() > MAX_TARGETS) {
         return Err(too_many_targets().into());
     }
+    let reading = declaration::read_service(body);
+    let service = reading.value.unwrap_or_default();
     let mut problems = Vec::new();
     let id = read_id(names, &mut problems);
     problems.extend(reading.problems);
     match id {
-        Some(id) if problems.is_empty() => Ok((id, reading.service)),
+        Some(id) if problems.is_empty() => Ok((id, service)),
         id => {
             let id = id.unwrap_or_else(stand_in);
-            let edit = Edit::Service(id.clone(), Some(reading.service));
+            let edit = Edit::Service(id.clone(), Some(service));
             Err(local::all_problems(state, &View::default(), &Declared::Service(id), &[edit], problems))
         }
     }

@@ -1,15 +1,18 @@
 //! Reads a whole file of declarations, as YAML or JSON: everything that is wrong with it, with the lines.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
+use std::str::FromStr;
 
 use portcullis_core::model::{DECLARATIONS_VERSION, Declarations, Problem};
+use portcullis_core::settings;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::fields::{expected, unknown_fields};
 use super::syntax::{self, Syntax};
-use super::{client, route, service};
+use super::{Object, is_by_kind, read_client, read_route, read_service};
 
-const FIELDS: [&str; 4] = ["version", "services", "routes", "clients"];
 /// Bytes of a file of declarations.
 pub const LARGEST: usize = 16 << 20;
 
@@ -58,82 +61,64 @@ fn nearest(path: &str, lines: &HashMap<String, u64>) -> Option<u64> {
     }
 }
 
+/// A file with its declarations as they stand there.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    /// The version of the form.
+    version: u64,
+    /// Services, by `name/version`.
+    services: Option<Map<String, Value>>,
+    /// Routes, by name.
+    routes: Option<Map<String, Value>>,
+    /// Clients, by name.
+    clients: Option<Map<String, Value>>,
+}
+
 fn read_value(body: &Value) -> Reading {
-    let mut reading = Reading { declarations: Declarations::default(), problems: Vec::new() };
-    let problems = &mut reading.problems;
-    let Some(fields) = body.as_object() else {
-        problems.push(expected("", "an object with 'version'", body));
-        return reading;
+    let Object { value, mut problems } = settings::read::<Sections>(body, |fields, _| {
+        fields.entry("version").or_insert_with(|| DECLARATIONS_VERSION.into());
+    });
+    let mut declarations = Declarations::default();
+    let Some(Sections { version, services, routes, clients }) = value else {
+        return Reading { declarations, problems };
     };
-    unknown_fields(fields, &FIELDS, "", problems);
-    match fields.get("version") {
-        Some(Value::Number(number)) if number.as_u64() == Some(DECLARATIONS_VERSION) => {}
-        None => problems.push(Problem::new("version", format!("is missing: expected {DECLARATIONS_VERSION}"))),
-        Some(other) => problems.push(expected("version", &format!("the number {DECLARATIONS_VERSION}"), other)),
+    if version != DECLARATIONS_VERSION {
+        let message = format!("expected the number {DECLARATIONS_VERSION}, found the number {version}");
+        problems.push(Problem::new("version", message));
     }
-    let declared = &mut reading.declarations;
-    for (name, body) in section(fields, "services", problems) {
-        let read = service::read(body);
-        let place = format!("services.{name}");
-        problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
-        if read.targets > crate::bounds::MAX_TARGETS {
-            let message = format!("expected at most {}, found {}", crate::bounds::MAX_TARGETS, read.targets);
-            problems.push(Problem::new(format!("{place}.targets"), message));
-        }
-        if let Some(id) = named(name, &place, problems) {
-            declared.services.insert(id, read.service);
-        }
-    }
-    for (name, body) in section(fields, "routes", problems) {
-        let read = route::read(body);
-        let place = format!("routes.{name}");
-        problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
-        if let (Some(name), Some(route)) = (named(name, &place, problems), read.route) {
-            declared.routes.insert(name, route);
-        }
-    }
-    for (name, body) in section(fields, "clients", problems) {
-        let place = format!("clients.{name}");
-        let mut found = Vec::new();
-        let client = client::read(body, &mut found);
-        problems.extend(found.into_iter().map(|problem| problem.under(&place)));
-        if let Some(name) = named(name, &place, problems) {
-            declared.clients.insert(name, client);
-        }
-    }
-    reading
+    declarations.services = section("services", services, read_service, &mut problems);
+    declarations.routes = section("routes", routes, read_route, &mut problems);
+    declarations.clients = section("clients", clients, read_client, &mut problems);
+    Reading { declarations, problems }
 }
 
 /// The objects of one kind by name.
-fn section<'a>(
-    fields: &'a Map<String, Value>,
+fn section<N: FromStr<Err: Display> + Ord, T>(
     name: &str,
+    objects: Option<Map<String, Value>>,
+    read: fn(&Value) -> Object<T>,
     problems: &mut Vec<Problem>,
-) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-    let objects = match fields.get(name) {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(objects)) => Some(objects),
-        Some(other) => {
-            problems.push(expected(name, "an object of declarations by name", other));
-            None
+) -> BTreeMap<N, T> {
+    let mut section = BTreeMap::new();
+    for (object, body) in objects.into_iter().flatten() {
+        let place = format!("{name}.{object}");
+        let read = read(&body);
+        problems.extend(read.problems.into_iter().map(|problem| problem.under(&place)));
+        match (object.parse::<N>(), read.value) {
+            (Ok(name), Some(value)) => _ = section.insert(name, value),
+            (Ok(_), None) => {}
+            (Err(error), _) => problems.push(Problem::new(place, error.to_string())),
         }
-    };
-    objects.into_iter().flatten()
-}
-
-fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
-    name: &str,
-    place: &str,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    name.parse().map_err(|error: T::Err| problems.push(Problem::new(place, error.to_string()))).ok()
+    }
+    section
 }
 
 /// What compiling found, without what is about parts that could not be read in full and are told already.
 pub(crate) fn unshadowed(found: Vec<Problem>, told: &[Problem]) -> Vec<Problem> {
     let told: HashSet<_> = told.iter().filter_map(|problem| parts(&problem.path)).collect();
     let is_new =
-        |problem: &Problem| parts(&problem.path).is_none_or(|place| place.1 == "policies" || !told.contains(&place));
+        |problem: &Problem| parts(&problem.path).is_none_or(|place| is_by_kind(place.1) || !told.contains(&place));
     found.into_iter().filter(is_new).collect()
 }
 

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document: gathered from the handlers, so that it says what they do.
 
 mod data_plane;
-mod policies;
+mod declared;
 
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
@@ -60,7 +60,7 @@ pub(crate) async fn served() -> Response {
 
 fn document() -> Value {
     let mut document = serde_json::to_value(Api::openapi()).expect("a document has texts for keys");
-    policies::describe(&mut document);
+    declared::describe(&mut document);
     document
 }
 

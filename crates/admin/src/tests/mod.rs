@@ -317,6 +317,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             keep_alive: second,
             answer_head: 1 << 16,
             via: upstream::told::Via::new(&FieldValue::from_static("gate")),
+            timeouts: Default::default(),
             files: "/nowhere".into(),
         },
         clock.clone(),

@@ -102,7 +102,7 @@ mod tests {
             (Refusal::NoRoute, 12),
             (Refusal::MethodNotAllowed { allow: "GET" }, 12),
             (Refusal::RequestTimeout, 4),
-            (Refusal::UpstreamTimeout, 4),
+            (Refusal::UpstreamTimeout { private: "x".into() }, 4),
             (Refusal::DeadlineExceeded, 4),
             (Refusal::Revoked, 16),
             (Refusal::Conflict { detail: "no".into() }, 10),

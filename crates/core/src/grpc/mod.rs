@@ -67,6 +67,8 @@ pub struct GrpcCall {
     pub deadline: Option<Instant>,
     /// Why the caller's messages did not come to their end.
     pub failure: OnceLock<BodyError>,
+    /// Which time limit has cut it, and whose that is.
+    pub limit: OnceLock<&'static str>,
     status: AtomicU8,
     cut: OnceLock<&'static str>,
 }
@@ -77,7 +79,8 @@ const NONE: u8 = u8::MAX;
 impl GrpcCall {
     /// A call whose caller waits until then.
     pub fn until(deadline: Option<Instant>) -> Self {
-        Self { deadline, failure: OnceLock::new(), status: AtomicU8::new(NONE), cut: OnceLock::new() }
+        let (failure, limit, cut) = Default::default();
+        Self { deadline, failure, limit, status: AtomicU8::new(NONE), cut }
     }
 
     /// Reads the status out of a head or trailers, for the record.
@@ -103,6 +106,9 @@ impl GrpcCall {
         }
         if let Some(why) = self.cut.get() {
             record.refusal = Some(why);
+        }
+        if let Some(limit) = self.limit.get() {
+            record.reason = Some((*limit).into());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Name, NameError, ServiceId};
@@ -75,17 +76,27 @@ impl fmt::Display for Grant {
     }
 }
 
+/// Permissions of one client.
+pub const MAX_GRANTS: usize = 1_000;
+/// Bytes of an access key.
+const MAX_ACCESS_KEY: usize = 256;
+
+text_schema!(Grant, "grant", "orders/v1");
+
 /// A declared client. Its keys and secrets are kept apart from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// The services it may call.
+    /// What it may call: `*`, `name`, `name/*` or `name/version`.
     #[serde(default)]
+    #[schemars(length(max = MAX_GRANTS), extend("x-expected" = "a list of services like 'orders/v1'"))]
     pub services: Vec<Grant>,
-    /// Its public id (OAuth2 `client_id`), unique among clients. The built-in client has none.
+    /// Its access key (OAuth2 `client_id`), unique among clients: 1 to 256 printable ASCII characters. If absent, it keeps
+    /// the one it has, or gets a random one. The built-in client has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_ACCESS_KEY), extend("format" = "access_key"))]
     pub access_key: Option<String>,
-    /// A disabled client is refused like an unknown one.
+    /// Whether it may call at all. A disabled client is refused like an unknown one.
     #[serde(default = "yes")]
     pub enabled: bool,
 }
@@ -95,6 +106,16 @@ fn yes() -> bool {
 }
 
 impl Client {
+    /// Whether a text can be an access key; if not, what was expected.
+    pub fn check_access_key(text: &str) -> Result<(), String> {
+        let is_fine = (1..=MAX_ACCESS_KEY).contains(&text.len())
+            && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+            && text.trim() == text;
+        is_fine.then_some(()).ok_or_else(|| {
+            format!("expected 1 to {MAX_ACCESS_KEY} printable ASCII characters, without a space at either end")
+        })
+    }
+
     /// Whether it may call the service.
     pub fn may_call(&self, service: &ServiceId) -> bool {
         self.services.iter().any(|grant| grant.covers(service))

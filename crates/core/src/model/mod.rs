@@ -3,6 +3,25 @@
 //! These types are read from JSON and checked while they are read; a value that exists is well formed.
 //! Whether it *works* (policies known, settings valid) is what compiling it finds out.
 
+/// The schema of a text that has a form of its own: `format` names it (see `settings`).
+macro_rules! text_schema {
+    ($type:ty, $format:literal, $example:literal) => {
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "format": $format, "examples": [$example]})
+            }
+        }
+    };
+}
+
 mod client;
 mod declarations;
 mod default_routes;
@@ -15,8 +34,9 @@ mod route;
 mod service;
 mod target_tls;
 mod target_url;
+mod timeout;
 
-pub use client::{Client, Grant};
+pub use client::{Client, Grant, MAX_GRANTS};
 pub use declarations::{DECLARATIONS_VERSION, Declarations};
 pub use default_routes::DefaultRoutes;
 pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
@@ -24,7 +44,8 @@ pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId, is_re
 pub use path_options::{Ambiguous, PathOptions};
 pub use problem::Problem;
 pub use protocol::Protocol;
-pub use route::{FixedAnswer, HostMode, Match, PathMatch, Redirect, Route};
-pub use service::{Owner, Service, Stored, Target, default_require};
+pub use route::{FixedAnswer, HostMode, MAX_HOSTS, Match, PathMatch, Redirect, Route};
+pub use service::{MAX_TARGETS, MAX_WEIGHT, Owner, Service, Stored, Target, default_require};
 pub use target_tls::{TargetTls, TlsVersion};
 pub use target_url::{Scheme, TargetUrl, TargetUrlError};
+pub use timeout::Timeout;

@@ -186,6 +186,9 @@ impl fmt::Display for ServiceId {
     }
 }
 
+text_schema!(Name, "name", "one");
+text_schema!(ServiceId, "service_id", "orders/v1");
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! Which paths a service or route takes that are refused otherwise, because not every server reads them alike.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What becomes of something in a path that has two readings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Ambiguous {
     /// The call is refused with 400.
     #[default]
@@ -14,25 +16,9 @@ pub enum Ambiguous {
 }
 
 impl Ambiguous {
-    /// As declarations write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::Keep => "keep",
-        }
-    }
-
     /// Whether it is the default.
     pub fn is_refuse(&self) -> bool {
         *self == Self::Refuse
-    }
-}
-
-impl std::str::FromStr for Ambiguous {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = [Self::Refuse, Self::Keep];
-        known.into_iter().find(|known| known.as_str() == text).ok_or("expected 'refuse' or 'keep'")
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::service::alternatives;
 use super::{Ambiguous, PathOptions, ServiceId};
 
-/// What of a path a route is about. Parameters stand for one segment each, like `{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Hosts of one route at most.
+pub const MAX_HOSTS: usize = 64;
+
+/// What of a path a route is about: exactly one of these. Parameters stand for one segment each, like `{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
+#[schemars(rename = "RoutePath")]
 pub enum PathMatch {
     /// This path alone, with or without a slash behind it.
     Exact(String),
@@ -20,11 +26,13 @@ pub enum PathMatch {
 }
 
 /// What a request must match. Every condition that is given must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteMatch")]
 pub struct Match {
     /// Hosts, without ports: exact, or `*.example.com` for every name below it. Any host, if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_HOSTS))]
     pub hosts: Vec<String>,
     /// The path.
     pub path: PathMatch,
@@ -40,8 +48,9 @@ pub struct Match {
 }
 
 /// An answer that points elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteRedirect")]
 pub struct Redirect {
     /// Where to: a path or an absolute URL; `{name}` is a parameter, `{rest}` what is left of the path.
     pub to: String,
@@ -62,10 +71,12 @@ fn yes() -> bool {
 }
 
 /// An answer that is always the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteAnswer")]
 pub struct FixedAnswer {
-    /// The status, 200 to 599.
+    /// The status.
+    #[schemars(range(min = 200, max = 599))]
     pub status: u16,
     /// Header fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -76,8 +87,9 @@ pub struct FixedAnswer {
 }
 
 /// Which `Host` a backend is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum HostMode {
     /// The target's own.
     #[default]
@@ -94,13 +106,14 @@ impl HostMode {
 }
 
 /// A declared route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["service"]}, {"required": ["redirect"]}, {"required": ["answer"]}]))]
 pub struct Route {
     /// What a request must match.
     #[serde(rename = "match")]
     pub matches: Match,
-    /// The service it leads to.
+    /// The service it leads to, as `name/version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceId>,
     /// The place it points to.
@@ -115,24 +128,31 @@ pub struct Route {
     /// The path the service gets instead; `{name}` is a parameter, `{rest}` what is left of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<String>,
-    /// Which `Host` the service gets.
+    /// Which `Host` the service gets: `target`, its own, or `preserve`, the one the caller asked for.
     #[serde(default, skip_serializing_if = "HostMode::is_target")]
     pub host: HostMode,
-    /// Whether it takes paths with parameters (`;`); as the service says, if absent.
+    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
+    /// sent, `keep`; as the service says, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_parameters: Option<Ambiguous>,
-    /// Whether it takes paths with encoded slashes (`%2F`); as the service says, if absent.
+    /// The same for encoded slashes (`%2F`), which separate no segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoded_slash: Option<Ambiguous>,
-    /// Whether upper and lower case are the same in its paths; as the service says, if absent.
+    /// Whether upper and lower case are the same in the path, for this route and its rules; as the service says, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_insensitive: Option<bool>,
     /// Which credentials a call needs; those of the service, if absent. A route without a service is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "alternatives")]
     pub require: Option<Vec<Vec<String>>>,
     /// Settings of policies by kind, in place of the service's settings of the same kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-expected" = "an object of settings by kind"))]
     pub policies: BTreeMap<String, Value>,
+    /// How calls on this route are sent, by kind: field by field in place of the service's settings of the same kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-expected" = "an object of settings by kind"))]
+    pub traffic: BTreeMap<String, Value>,
 }
 
 impl Route {

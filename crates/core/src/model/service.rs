@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,14 +42,23 @@ pub struct Stored<T> {
     pub owner: Owner,
 }
 
+/// The most targets of a service.
+pub const MAX_TARGETS: usize = 1_000;
+/// The highest weight of a target.
+pub const MAX_WEIGHT: u16 = 1_000;
+/// The most audiences of a service, and the most bytes of one.
+const MAX_AUDIENCES: usize = 64;
+const MAX_AUDIENCE: usize = 256;
+
 /// One instance of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The base URL calls are forwarded to.
+    /// The base URL calls are forwarded to: `http://host[:port][/base]`, or `https://…` over TLS.
     pub url: TargetUrl,
-    /// The share of calls it gets, 1 to 1000.
+    /// The share of calls it gets.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = MAX_WEIGHT))]
     pub weight: u16,
     /// The name the instance registered itself under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,38 +70,53 @@ fn one() -> u16 {
 }
 
 /// A registered backend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// Where its instances are; at most 1,000.
+    /// Where its instances are.
+    #[schemars(
+        length(min = 1, max = MAX_TARGETS),
+        extend("x-empty" = "expected at least one target", "x-unique" = "instance")
+    )]
     pub targets: Vec<Target>,
-    /// Which credentials a call needs: alternatives, each a list of kinds that must all be there. Empty: open.
+    /// Which credentials a call needs: alternatives, each a list of kinds (`bearer`, `api_key`) that must all be there.
+    /// Empty: open.
     #[serde(default = "default_require")]
+    #[schemars(schema_with = "alternatives")]
     pub require: Vec<Vec<String>>,
     /// Audiences accepted in bearer tokens beside the issuer, `name` and `name/version`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_AUDIENCES), inner(length(min = 1, max = MAX_AUDIENCE)))]
     pub audiences: Vec<String>,
     /// Which version of HTTP its targets are spoken to in.
     #[serde(default, skip_serializing_if = "Protocol::is_auto")]
     pub protocol: Protocol,
-    /// How its `https` targets prove who they are, and what they are shown.
+    /// TLS to its targets, which are all `https` then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TargetTls>,
-    /// Whether calls reach it under `/name/version`, beside the routes that lead to it; as the node has it, if absent.
+    /// Whether calls reach it under `/name/version`, beside the routes that lead to it. If absent: as the node's setting
+    /// `default_route` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<bool>,
-    /// Whether it takes paths with parameters (`;`).
+    /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as
+    /// sent, `keep`. With `keep`, the path as it is, decoded, and without its parameters must find the same route and the
+    /// same end in every rule.
     #[serde(default, skip_serializing_if = "Ambiguous::is_refuse")]
     pub path_parameters: Ambiguous,
-    /// Whether it takes paths with encoded slashes (`%2F`).
+    /// The same for encoded slashes (`%2F`), which separate no segments.
     #[serde(default, skip_serializing_if = "Ambiguous::is_refuse")]
     pub encoded_slash: Ambiguous,
-    /// Whether upper and lower case are the same in its paths.
+    /// Whether upper and lower case are the same in the paths of its routes and rules.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub case_insensitive: bool,
     /// Settings of policies by kind; a kind that is not named has its defaults or is absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-expected" = "an object of settings by kind"))]
     pub policies: BTreeMap<String, Value>,
+    /// How calls are sent to its targets: settings by kind; a kind that is not named has the node's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-expected" = "an object of settings by kind"))]
+    pub traffic: BTreeMap<String, Value>,
 }
 
 impl Service {
@@ -123,6 +148,7 @@ impl Default for Service {
             encoded_slash: Ambiguous::Refuse,
             case_insensitive: false,
             policies: BTreeMap::new(),
+            traffic: BTreeMap::new(),
         }
     }
 }
@@ -130,4 +156,19 @@ impl Default for Service {
 /// What a service wants of a call until its operator says otherwise: a bearer token and an API key.
 pub fn default_require() -> Vec<Vec<String>> {
     vec![vec!["bearer".to_owned(), "api_key".to_owned()]]
+}
+
+/// The schema of what is required: alternatives of kinds.
+pub(super) fn alternatives(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-expected": "a list of alternatives, each a list of credential kinds",
+        "items": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string"},
+            "x-expected": "a list of credential kinds",
+            "x-empty": "expected at least one credential kind; an open service has 'require': []",
+        },
+    })
 }

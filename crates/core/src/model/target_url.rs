@@ -155,6 +155,8 @@ impl fmt::Debug for TargetUrl {
     }
 }
 
+text_schema!(TargetUrl, "target_url", "http://127.0.0.1:9001");
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -62,6 +62,7 @@ pub(super) async fn connect(
     };
     // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
     let (mut head, to_caller) = answer.into_parts();
+    let tunnel = wish.granted(&head.extensions, to_caller, true);
     head.status = StatusCode::OK;
     head.fields_mut().remove(SEC_WEBSOCKET_ACCEPT);
     match respond.send_response(finished(node.clock.as_ref(), head, None), false) {
@@ -71,7 +72,7 @@ pub(super) async fn connect(
                 tie.ends(&watch);
             }
             let duplex = Duplex { from: stream, read: Bytes::new(), to, watch: Arc::clone(&watch) };
-            wish.granted(to_caller, true).run(duplex, watch).await;
+            tunnel.run(duplex, watch).await;
             drop(place);
         }
         Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),

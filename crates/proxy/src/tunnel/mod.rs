@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{Method, Request, Version};
+use http::{Extensions, Method, Request, Version};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
@@ -25,10 +25,11 @@ use portcullis_core::message::names::{CONNECTION, UPGRADE};
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_wire::clock;
 use portcullis_wire::fields::lists_token;
+use portcullis_wire::pause::TunnelIdle;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::connection::{Ending, Phase, Watch};
+use crate::connection::{Ending, Watch};
 use frames::Boundaries;
 
 /// Bytes read from a caller at once.
@@ -37,6 +38,8 @@ const PIECE: usize = 8 << 10;
 const PIECES: usize = 2;
 /// How long the end of a tunnel may take: whoever is on the other side need not end theirs.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How much later than the service's side the caller's side ends a tunnel through which nothing passes.
+const BACKSTOP: Duration = Duration::from_secs(2);
 /// The most protocols a caller may wish for, in bytes.
 const LONGEST: usize = 256;
 /// Going away (RFC 6455 section 7.4.1), as a whole frame from a server.
@@ -77,9 +80,11 @@ impl Wish {
         (Self { pieces }, Body::from_poll(look))
     }
 
-    /// The tunnel, once the switch was granted; `to_caller` is what the service sends.
-    pub fn granted(self, to_caller: Body, is_websocket: bool) -> Tunnel {
-        Tunnel { wish: self, to_caller, is_websocket }
+    /// The tunnel, once the switch was granted by an answer with this head; `to_caller` is what the service sends.
+    pub fn granted(self, head: &Extensions, to_caller: Body, is_websocket: bool) -> Tunnel {
+        // The service's side ends it first, and knows why.
+        let idle = head.get::<TunnelIdle>().map(|TunnelIdle(idle)| idle.saturating_add(BACKSTOP));
+        Tunnel { wish: self, to_caller, is_websocket, idle }
     }
 }
 
@@ -88,6 +93,8 @@ pub struct Tunnel {
     wish: Wish,
     to_caller: Body,
     is_websocket: bool,
+    /// How long it may be silent, where that is said.
+    idle: Option<Duration>,
 }
 
 impl fmt::Debug for Tunnel {
@@ -100,8 +107,8 @@ impl Tunnel {
     /// Carries bytes both ways over a connection until either side has ended it, nothing has passed for too long, or the connection is to
     /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
     pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<Watch>) {
-        let Self { wish: Wish { pieces }, to_caller, is_websocket } = self;
-        watch.enter(Phase::Tunnel, clock::tick());
+        let Self { wish: Wish { pieces }, to_caller, is_websocket, idle } = self;
+        watch.enter_tunnel(idle, clock::tick());
         let (from_caller, mut writer) = tokio::io::split(connection);
         let reading = read(from_caller, pieces, &watch);
         let writing = write(to_caller, &mut writer, &watch, is_websocket);

@@ -78,7 +78,7 @@ impl Answer {
             Some(BodyError::TooLarge { .. }) => {
                 self.end(Code::ResourceExhausted, "body_too_large", "a message is longer than it may be")
             }
-            Some(BodyError::Idle | BodyError::Slow) => {
+            Some(BodyError::Idle | BodyError::Slow | BodyError::Silent(_) | BodyError::TimedOut(_)) => {
                 self.end(Code::DeadlineExceeded, "request_timeout", "the caller has been silent for too long")
             }
             Some(BodyError::Broken(_)) => {
@@ -120,7 +120,16 @@ impl HttpBody for Answer {
                     answer.ended = true;
                 }
             }
-            Poll::Ready(Some(Err(_))) => return answer.broken(),
+            Poll::Ready(Some(Err(error))) => {
+                let (BodyError::Silent(limit) | BodyError::TimedOut(limit)) = error else { return answer.broken() };
+                let _ = answer.grpc.limit.set(limit);
+                return match error {
+                    BodyError::TimedOut(_) => {
+                        answer.end(Code::DeadlineExceeded, "upstream_timeout", "the call has taken too long")
+                    }
+                    _ => answer.broken(),
+                };
+            }
             Poll::Ready(None) => {
                 answer.ended = true;
                 if answer.owes_status {

@@ -30,6 +30,7 @@ use crate::peer::Peer;
 use crate::pool::Place;
 use crate::pool_key::Spoken;
 use crate::settings::Settings;
+use crate::traffic::timeouts::Which;
 
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(
@@ -67,7 +68,7 @@ pub async fn send(
                 // Nothing at all has come meanwhile: who knows whether anybody is there.
                 place.retire();
             }
-            return Err(timed_out());
+            return Err(timed_out(settings));
         }
         Some(Err(Stopped::Body(error))) => {
             return Err(Failed::new(Class::Caller(error), Sent::Maybe, "the request's body"));
@@ -105,9 +106,10 @@ pub async fn send(
     let is_bodiless = is_head
         || (matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !left.is_something());
     let rest = exchange.sending.filter(|_| !progress.is_done.load(Relaxed)).map(|sending| go_on(sending, progress));
+    let idle = settings.idle_limit();
     Ok(response.map(|stream| {
         let stream = FromStream::new(stream, left, is_bodiless);
-        IdleBody::of_answer(AnswerBody::new(stream, place, rest), settings.body_idle)
+        IdleBody::of_answer(AnswerBody::new(stream, place, rest), idle.time, idle.told(Which::Idle))
     }))
 }
 
