@@ -74,8 +74,8 @@ fn told(scene: &Scene, path: &str) -> (Value, Value) {
     let found = |line: &Value| line["path"] == path;
     scene.gateway.record(&format!("path={path}"), found);
     let log = scene.gateway.access_log();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let line = lines.filter(found).last().expect("a line");
+    let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let line = lines.rfind(found).expect("a line");
     (line["refusal"].clone(), line["reason"].clone())
 }
 

@@ -69,9 +69,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         Some(tls) => {
             // Apart from the call's own future, which most calls have without ever connecting.
             let handshake = Box::pin(tls.identity.shake_hands(tls.name.clone(), spoken.offered(), stream));
-            let shaken = timeout_at(deadline, handshake)
-                .await
-                .unwrap_or_else(|_| Err(format!("no handshake in time; {late}").into()));
+            let shaken =
+                timeout_at(deadline, handshake).await.unwrap_or_else(|_| Err(format!("no handshake in time; {late}")));
             Stream::Tls(Box::new(shaken.map_err(|reason| unproved(target, &reason))?))
         }
     };
@@ -88,8 +87,8 @@ pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Ope
         // It carries calls of many.
         slot.holder().set(None);
         let begun = timeout_at(deadline, Box::pin(http2::begin(settings, stream, slot))).await;
-        let begun = begun
-            .unwrap_or_else(|_| Err(Silent::Other(format!("it has not begun to speak HTTP/2 in time; {late}").into())));
+        let begun =
+            begun.unwrap_or_else(|_| Err(Silent::Other(format!("it has not begun to speak HTTP/2 in time; {late}"))));
         return begun.map(Opened::Http2).map_err(|silent| match silent {
             Silent::Tls(reason) => unproved(target, &reason),
             Silent::Other(reason) => unreachable(target, reason),
