@@ -125,7 +125,7 @@ mod tests {
             require: require.iter().map(|text| (*text).to_owned()).collect(),
             open,
             policies: policies.iter().map(|text| (*text).to_owned()).collect(),
-            traffic: Vec::new(),
+            traffic: vec!["timeouts={\"idle\":\"5m\"}".into()],
             audiences: Vec::new(),
             protocol: None,
             default_route: None,
@@ -135,14 +135,16 @@ mod tests {
     #[test]
     fn a_service_is_written_as_the_admin_api_takes_it() {
         let targets = json!([{"url": "http://a"}, {"url": "http://b"}]);
-        assert_eq!(put(&[], false, &[]).expect("good"), json!({"targets": targets}));
-        assert_eq!(put(&[], true, &[]).expect("good"), json!({"targets": targets, "require": []}));
+        let traffic = json!({"timeouts": {"idle": "5m"}});
+        assert_eq!(put(&[], false, &[]).expect("good"), json!({"targets": targets, "traffic": traffic}));
+        assert_eq!(put(&[], true, &[]).expect("good"), json!({"targets": targets, "require": [], "traffic": traffic}));
         assert_eq!(
             put(&["bearer+api_key", "signature"], false, &["cors={\"origins\":[\"*\"]}"]).expect("good"),
             json!({
                 "targets": targets,
                 "require": [["bearer", "api_key"], ["signature"]],
                 "policies": {"cors": {"origins": ["*"]}},
+                "traffic": traffic,
             })
         );
     }

@@ -1,10 +1,11 @@
 //! Time limits that a service or route declares in place of the node's, and what the record says when one is reached.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::Socket;
 
 use super::support::client::{connect, read_to_close};
 use super::support::{Backend, Scene};
@@ -136,16 +137,38 @@ fn a_whole_call_ends_in_time_wherever_it_is() {
     }
 }
 
+/// An address that takes no connection, and says nothing, for as long as what comes with it is held: its queue is full.
+fn deaf() -> (SocketAddr, Socket, Vec<TcpStream>) {
+    let listener = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().expect("an address").into()).expect("bound");
+    listener.listen(0).expect("listening");
+    let address = listener.local_addr().expect("an address").as_socket().expect("of IP");
+    let filling = (0..8).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok());
+    let filling = filling.collect();
+    (address, listener, filling)
+}
+
+#[test]
+fn a_call_does_not_fail_by_the_limit_of_another_service_that_connects_for_both() {
+    let scene = Scene::open(Backend::echo(), "workers = 1\ntimeouts.connect = \"2s\"");
+    let (address, _listener, _filling) = deaf();
+    let service = |traffic: &Value| json!({"targets": [{"url": format!("http://{address}")}], "require": [], "protocol": "h2c", "traffic": traffic});
+    let short = service(&json!({"timeouts": {"connect": "300ms"}}));
+    scene.gateway.admin_ok("PUT", "/services/hasty/v1", Some(&short), 201);
+    scene.declare(&service(&json!({})));
+    std::thread::scope(|scope| {
+        let hasty: Vec<_> = (0..3).map(|_| scope.spawn(|| all_of(&scene, "/hasty/v1/x").0)).collect();
+        assert_eq!(all_of(&scene, "/orders/v1/x").0, 502);
+        assert!(hasty.into_iter().all(|call| matches!(call.join().expect("no panic"), 502 | 503)));
+    });
+    let (_, reason) = told(&scene, "/orders/v1/x");
+    assert!(reason.as_str().is_some_and(|text| text.ends_with("time limit reached: connect of the node")), "{reason}");
+}
+
 #[test]
 fn a_target_that_cannot_be_connected_to_in_time_is_told_with_whose_limit_it_was() {
     let scene = Scene::open(Backend::echo(), "");
-    // Its queue of connections is full, so no other is taken.
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    listener.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bound");
-    listener.listen(0).expect("listening");
-    let address = listener.local_addr().expect("an address").as_socket().expect("of IP");
-    let _filling: Vec<_> =
-        (0..8).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()).collect();
+    let (address, _listener, _filling) = deaf();
     scene.declare(&json!({
         "targets": [{"url": format!("http://{address}")}], "require": [], "traffic": {"timeouts": {"connect": "300ms"}},
     }));

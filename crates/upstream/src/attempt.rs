@@ -68,6 +68,8 @@ pub struct Failed {
     pub sent: Sent,
     /// Why, for the operator only.
     pub reason: Cow<'static, str>,
+    /// Within how many milliseconds connecting was to succeed, if that was the reason; 0 otherwise.
+    pub within: u32,
     /// The request, if it was begun and is there to be sent again, whole.
     pub request: Option<Box<Request<Body>>>,
 }
@@ -75,12 +77,23 @@ pub struct Failed {
 impl Failed {
     /// A failure after which there is nothing to send again.
     pub fn new(class: Class, sent: Sent, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, sent, reason: reason.into(), request: None }
+        Self { class, sent, reason: reason.into(), within: 0, request: None }
     }
 
     /// What came is no answer.
     pub fn broken(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Class::Broken, Sent::Maybe, reason)
+    }
+
+    /// There was no connection within the time limit, by this reason.
+    #[must_use]
+    pub fn late(self, limit: Duration) -> Self {
+        Self { within: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX), ..self }
+    }
+
+    /// Whether it may be otherwise for a call that has more time to connect: another one has opened the connection.
+    pub fn is_otherwise_within(&self, limit: Duration) -> bool {
+        self.within > 0 && u128::from(self.within) < limit.as_millis()
     }
 
     /// There is no connection to be lent.
@@ -96,7 +109,7 @@ impl Failed {
     /// The same failure for another call that has waited for the same connection: its request is its own.
     #[must_use]
     pub fn alike(&self) -> Self {
-        Self::new(self.class.clone(), self.sent, self.reason.clone())
+        Self { within: self.within, ..Self::new(self.class.clone(), self.sent, self.reason.clone()) }
     }
 
     /// How the call is refused, if this is how it ends.

@@ -32,7 +32,7 @@ use crate::pool_key::Spoken;
 use crate::race::{Lost, race};
 use crate::settings::Settings;
 use crate::sockets::Sockets;
-use crate::traffic::timeouts::Which;
+use crate::traffic::timeouts::{Limit, Which};
 
 /// After how much silence a target's machine is asked whether it is there, how often again, and how many times.
 const QUIET: Duration = Duration::from_secs(15);
@@ -52,10 +52,21 @@ pub enum Opened {
 
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
 pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Failed> {
-    let target = &peer.url;
-    let spoken = slot.key().spoken;
     let limit = settings.connect_limit();
     let deadline = Instant::now() + limit.time;
+    let opened = connect_until(deadline, limit, settings, peer, slot).await;
+    opened.map_err(|failed| if Instant::now() < deadline { failed } else { failed.late(limit.time) })
+}
+
+async fn connect_until(
+    deadline: Instant,
+    limit: Limit,
+    settings: &Settings,
+    peer: &Peer,
+    slot: Slot,
+) -> Result<Opened, Failed> {
+    let target = &peer.url;
+    let spoken = slot.key().spoken;
     let late = limit.told(Which::Connect);
     let generation = peer.generation();
     let (guard, sockets, names) = (&settings.guard, &settings.sockets, &settings.names);
