@@ -45,7 +45,7 @@ async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Resu
                 let until = *opened_by.get_or_insert_with(|| Instant::now() + wait);
                 match timeout_at(until, opened).await {
                     // Whoever opened it may have had less time for that.
-                    Ok(Ok(Err(failed))) if failed.is_otherwise_within(settings.connect_limit().time) => {}
+                    Ok(Ok(Err(failed))) if failed.is_otherwise_within(settings.connect_limit().time) => None,
                     Ok(Ok(Err(failed))) => return Err(failed),
                     Ok(_) => None,
                     Err(_) => return Err(Failed::busy("no connection was opened in time")),
