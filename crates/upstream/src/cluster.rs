@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use portcullis_core::model::ServiceId;
 
+use crate::backend::Backend;
 use crate::balance::round_robin::RoundRobin;
 use crate::balance::{Balance, Memory, Tried};
 use crate::member::{Member, MemberId, MemberState};
-use crate::peer::Peer;
 use crate::pool_key::Spoken;
 use crate::weak_map::WeakMap;
 
@@ -37,12 +37,15 @@ pub struct Cluster {
 impl Cluster {
     /// Members as they are declared, with the weight of each. What is known of those that are there already goes along;
     /// nothing of it changes.
-    pub fn members(self: Arc<Self>, declared: impl IntoIterator<Item = (Peer, u16)>) -> Members {
-        let member =
-            |(peer, weight)| Member { state: self.states.of(&MemberId::of(&peer), MemberState::default), peer, weight };
+    pub fn members(self: Arc<Self>, declared: impl IntoIterator<Item = (Backend, u16)>) -> Members {
+        let member = |(backend, weight)| Member {
+            state: self.states.of(&MemberId::of(&backend), MemberState::default),
+            backend,
+            weight,
+        };
         let all: Box<[Member]> = declared.into_iter().map(member).collect();
         let balance = RoundRobin::new(all.iter().map(|member| member.weight), &self.memory.turn);
-        let speak_http2 = all.iter().all(|member| member.peer.pool.spoken == Spoken::Http2);
+        let speak_http2 = all.iter().all(|member| member.backend.pool.spoken == Spoken::Http2);
         Members { all, balance: Box::new(balance), speak_http2, _cluster: self }
     }
 }
@@ -87,15 +90,15 @@ impl fmt::Debug for Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{peer, service};
+    use crate::testing::{backend, service};
     use crate::weak_map::FEW;
 
     fn members(clusters: &Clusters, targets: &[&str]) -> Members {
-        clusters.of(&service("orders/v1")).members(targets.iter().map(|url| (peer(url), 1)))
+        clusters.of(&service("orders/v1")).members(targets.iter().map(|url| (backend(url), 1)))
     }
 
     fn picked(members: &Members) -> String {
-        members.pick(&mut Tried::default()).expect("a member").peer.url.authority().to_string()
+        members.pick(&mut Tried::default()).expect("a member").backend.url.authority().to_string()
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
         let clusters = Clusters::default();
         let (one, other) =
             (members(&clusters, &["http://a", "http://b"]), members(&clusters, &["http://a", "http://b"]));
-        let stranger = clusters.of(&service("orders/v2")).members([(peer("http://a"), 1), (peer("http://b"), 1)]);
+        let stranger = clusters.of(&service("orders/v2")).members([(backend("http://a"), 1), (backend("http://b"), 1)]);
         let picks = [&one, &other, &stranger, &other, &one, &stranger].map(picked);
         assert_eq!(picks, ["a", "b", "a", "a", "b", "b"]);
     }
@@ -163,7 +166,7 @@ mod tests {
         drop(held);
         let cluster = clusters.of(&service("orders/v1"));
         for number in 0..10_000 {
-            drop(Arc::clone(&cluster).members([(peer(&format!("http://a{number}")), 1)]));
+            drop(Arc::clone(&cluster).members([(backend(&format!("http://a{number}")), 1)]));
         }
         assert!(cluster.states.len() <= FEW);
     }

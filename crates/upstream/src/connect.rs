@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Class, Failed, Sent};
+use crate::backend::Backend;
 use crate::bell::Bell;
 use crate::connection::{Connection, LAST_WORDS};
 use crate::guard::{Forbidden, Guard, literal};
@@ -26,7 +27,6 @@ use crate::http2::shared::Shared;
 use crate::http2::{self, Silent};
 use crate::names::Names;
 use crate::noting::{Noted, Noting};
-use crate::peer::Peer;
 use crate::pool::Slot;
 use crate::pool_key::Spoken;
 use crate::race::{Lost, race};
@@ -51,10 +51,10 @@ pub enum Opened {
 }
 
 /// Opens a connection. The slot is held by the task that drives it, until it is closed.
-pub async fn connect(settings: &Settings, peer: &Peer, slot: Slot) -> Result<Opened, Failed> {
+pub async fn connect(settings: &Settings, backend: &Backend, slot: Slot) -> Result<Opened, Failed> {
     let limit = settings.connect_limit();
     let deadline = Instant::now() + limit.time;
-    let opened = connect_until(deadline, limit, settings, peer, slot).await;
+    let opened = connect_until(deadline, limit, settings, backend, slot).await;
     opened.map_err(|failed| if Instant::now() < deadline { failed } else { failed.late(limit.time) })
 }
 
@@ -62,20 +62,20 @@ async fn connect_until(
     deadline: Instant,
     limit: Limit,
     settings: &Settings,
-    peer: &Peer,
+    backend: &Backend,
     slot: Slot,
 ) -> Result<Opened, Failed> {
-    let target = &peer.url;
+    let target = &backend.url;
     let spoken = slot.key().spoken;
     let late = limit.told(Which::Connect);
-    let generation = peer.generation();
+    let generation = backend.generation();
     let (guard, sockets, names) = (&settings.guard, &settings.sockets, &settings.names);
     let opened = timeout_at(deadline, open(guard, sockets, names, limit.time, target)).await;
     let stream = opened.map_err(|_| unreachable(target, format!("no connection in time; {late}")))??;
     stream.set_nodelay(true).map_err(|error| unreachable(target, error))?;
     let watched = watch_over(&stream, settings.first_byte + settings.body_idle);
     watched.and_then(|()| keep_short(&stream)).map_err(|error| unreachable(target, error))?;
-    let stream = match &peer.tls {
+    let stream = match &backend.tls {
         None => Stream::Plain(stream),
         Some(tls) => {
             // Apart from the call's own future, which most calls have without ever connecting.

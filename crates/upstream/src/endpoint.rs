@@ -16,9 +16,9 @@ use portcullis_core::trial::Destination;
 use portcullis_wire::tie::Waiting;
 
 use crate::attempt::Failed;
+use crate::backend::{self, Backend};
 use crate::capacity::Rooms;
 use crate::cluster::{Clusters, Members};
-use crate::peer::{self, Peer};
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
 use crate::traffic::{Traffic, whole};
@@ -84,9 +84,9 @@ impl Upstreams {
         if is_registered { &self.registered } else { &self.declared }
     }
 
-    fn rooms_of(&self, peer: &Peer, manner: &Manner) -> Arc<Rooms> {
+    fn rooms_of(&self, backend: &Backend, manner: &Manner) -> Arc<Rooms> {
         let Settings { per_target, tunnels, .. } = *manner.settings;
-        let key = (Arc::clone(peer.url.authority()), manner.is_apart);
+        let key = (Arc::clone(backend.url.authority()), manner.is_apart);
         self.rooms.of(&key, || Rooms::new(per_target, tunnels))
     }
 
@@ -115,15 +115,15 @@ impl Upstreams {
             let message = format!("expected a weight from 1 to {MAX_WEIGHT}, found {}", target.weight);
             problems.push(Problem::new(format!("targets[{position}].weight"), message));
         }
-        match peer::peers(targets, *protocol, tls.as_ref(), &self.identities) {
-            Ok(peers) if problems.is_empty() => {
+        match backend::backends(targets, *protocol, tls.as_ref(), &self.identities) {
+            Ok(backends) if problems.is_empty() => {
                 let manner = self.manner(forwarding.is_registered);
-                let peers = peers.into_iter().map(|peer| {
-                    let rooms = self.rooms_of(&peer, manner);
-                    if manner.is_apart { peer.apart() } else { peer }.within(rooms)
+                let backends = backends.into_iter().map(|backend| {
+                    let rooms = self.rooms_of(&backend, manner);
+                    if manner.is_apart { backend.apart() } else { backend }.within(rooms)
                 });
                 let weights = targets.iter().map(|target| target.weight);
-                let members = self.clusters.of(id).members(peers.zip(weights));
+                let members = self.clusters.of(id).members(backends.zip(weights));
                 let timeouts = traffic.map(|traffic| traffic.timeouts).unwrap_or_default();
                 let settings = timeouts.over(&manner.settings);
                 // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
@@ -131,8 +131,8 @@ impl Upstreams {
                 let patient = if speaks_grpc { timeouts.over(&manner.patient) } else { Arc::clone(&settings) };
                 Ok(Arc::new(Upstream { members, forwarding, settings, patient }))
             }
-            peers => {
-                problems.extend(peers.err().into_iter().flatten());
+            backends => {
+                problems.extend(backends.err().into_iter().flatten());
                 Err(problems)
             }
         }
@@ -177,7 +177,7 @@ impl Endpoint for Upstream {
         }
     }
     fn preview(&self, call: &Call) -> Result<Destination, Refusal> {
-        let target = &self.members.peek().ok_or(Refusal::NoTarget)?.peer;
+        let target = &self.members.peek().ok_or(Refusal::NoTarget)?.backend;
         connect::admit(&self.settings, &target.url).map_err(Failed::into_refusal)?;
         forward::preview(&self.forwarding, call, target)
     }

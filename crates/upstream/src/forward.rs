@@ -20,9 +20,9 @@ use portcullis_core::trial::Destination;
 use portcullis_wire::fields::strip_response;
 
 use crate::attempt::Failed;
+use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::http1::{self, Answered};
-use crate::peer::Peer;
 use crate::pool::Lease;
 use crate::settings::{ForwardPath, Forwarding, Settings};
 use crate::{http2, switched, told};
@@ -33,7 +33,7 @@ pub fn begin<'a>(
     settings: &'a Settings,
     forwarding: &Forwarding,
     call: &'a mut Call,
-    target: &'a Peer,
+    target: &'a Backend,
     lease: Lease,
     again: Option<Box<Request<Body>>>,
 ) -> impl Future<Output = Result<Answered, Failed>> + use<'a> {
@@ -48,7 +48,7 @@ fn aimed(
     settings: &Settings,
     forwarding: &Forwarding,
     call: &mut Call,
-    target: &Peer,
+    target: &Backend,
     again: Option<Box<Request<Body>>>,
 ) -> Result<Request<Body>, Failed> {
     let mut request = match again {
@@ -93,7 +93,7 @@ fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> R
 }
 
 /// Where a call would go, and under which `Host`.
-pub fn preview(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<Destination, Refusal> {
+pub fn preview(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<Destination, Refusal> {
     let host = host(forwarding, call, target).map_err(Failed::into_refusal)?;
     let target = &target.url;
     let uri = uri(&forwarding.path, call, target).map_err(Failed::into_refusal)?;
@@ -104,7 +104,7 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<De
     })
 }
 
-fn host(forwarding: &Forwarding, call: &Call, target: &Peer) -> Result<FieldValue, Failed> {
+fn host(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<FieldValue, Failed> {
     match forwarding.host {
         HostMode::Target => own(target.host.clone()),
         HostMode::Preserve => Ok(call.request.host.header()),
@@ -192,7 +192,7 @@ type Seldom<'a> = BoxFuture<'a, Result<Answered, Failed>>;
 fn send<'a>(
     settings: &'a Settings,
     lease: Lease,
-    target: &'a Peer,
+    target: &'a Backend,
     request: Request<Body>,
     hints: Option<&'a Arc<dyn Hints>>,
 ) -> Either<impl Future<Output = Result<Answered, Failed>> + use<'a>, Seldom<'a>> {
@@ -215,7 +215,7 @@ pub fn settled(
     settings: &Settings,
     sent: Result<Answered, Failed>,
     call: &mut Call,
-    target: &Peer,
+    target: &Backend,
 ) -> impl Future<Output = Result<Response, Failed>> + use<> {
     let (response, connection) = match sent {
         Ok(Answered::Response(response)) => return Either::Left(ready(Ok(response))),

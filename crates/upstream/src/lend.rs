@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::Failed;
+use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::connect::{Opened, connect};
 use crate::freshness::Wanted;
-use crate::peer::Peer;
 use crate::pool::{self, Found, Lease, Opening, Search, Slot, look};
 use crate::pool_key::PoolKey;
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 /// free.
 pub async fn lend(
     settings: &Settings,
-    target: &Peer,
+    target: &Backend,
     key: &Arc<PoolKey>,
     wanted: Wanted,
     caller: CallerId,

@@ -4,6 +4,7 @@
 //! stands → [`forward`] → [`http1`] or [`http2`] and back through [`forward`].
 
 pub mod attempt;
+pub mod backend;
 pub mod balance;
 pub mod bell;
 pub mod bound;
@@ -26,7 +27,6 @@ pub mod member;
 pub mod names;
 pub mod noting;
 pub mod outbound;
-pub mod peer;
 pub mod pool;
 pub mod pool_key;
 pub mod race;

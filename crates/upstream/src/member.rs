@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::peer::Peer;
+use crate::backend::Backend;
 
 /// A target of a service. Made anew whenever it is declared; its state is not.
 #[derive(Debug)]
 pub struct Member {
     /// How it is reached.
-    pub peer: Peer,
+    pub backend: Backend,
     /// Its share of the calls.
     pub weight: u16,
     /// What is known of it.
@@ -27,9 +27,9 @@ pub struct MemberId {
 
 impl MemberId {
     /// That of a target.
-    pub fn of(peer: &Peer) -> Self {
-        let identity = peer.tls.as_ref().map(|tls| tls.identity.id());
-        Self { authority: Arc::clone(peer.url.authority()), identity }
+    pub fn of(backend: &Backend) -> Self {
+        let identity = backend.tls.as_ref().map(|tls| tls.identity.id());
+        Self { authority: Arc::clone(backend.url.authority()), identity }
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use portcullis_core::model::{Protocol, Target, TargetTls};
 
     use super::*;
-    use crate::peer::peers;
+    use crate::backend::backends;
     use crate::tls::Identities;
 
     const AUTHORITY: &str = "\
@@ -91,8 +91,8 @@ ZG4k/gl7UjfXbiIt1Te5AiATKqZwYOur+B8s8Iu5+XsBWNGGqDzHN2joWjhflLWu
         let identities = Identities::new(Path::new("/nowhere"), Arc::new(ManualClock::at(0)));
         let id = |url: &str, tls: Option<&TargetTls>| {
             let target = Target { url: url.parse().expect("a URL"), weight: 1, instance: None };
-            let peer = peers(&[target], Protocol::Auto, tls, &identities).expect("good").remove(0);
-            (MemberId::of(&peer), peer)
+            let backend = backends(&[target], Protocol::Auto, tls, &identities).expect("good").remove(0);
+            (MemberId::of(&backend), backend)
         };
         let trusting = TargetTls { ca: Some(AUTHORITY.to_owned()), ..TargetTls::default() };
         let other = TargetTls { server_name: Some("b".to_owned()), ..trusting.clone() };

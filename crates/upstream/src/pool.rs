@@ -12,12 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attempt::Failed;
+use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::capacity::{self, Asked, Holder, Permit, PoolMark, QUEUE, Rooms, Turn};
 use crate::connection::Connection;
 use crate::freshness::Wanted;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
-use crate::peer::Peer;
 use crate::pool_key::{Hashed, PoolKey, Spoken};
 use crate::settings::Settings;
 use crate::sockets::Socket;
@@ -173,7 +173,7 @@ fn with(key: &PoolKey, change: impl FnOnce(&mut Pool)) {
 }
 
 impl Pool {
-    fn new(settings: &Settings, target: &Peer, key: &Arc<PoolKey>) -> Self {
+    fn new(settings: &Settings, target: &Backend, key: &Arc<PoolKey>) -> Self {
         let mark = PoolMark::new(Arc::clone(key), demands());
         target.rooms.connections.add_pool(Arc::clone(&mark));
         Self {
@@ -326,7 +326,7 @@ pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared, caller: 
 
 /// Who looks for a connection, for what, and with what they have waited for.
 pub(crate) struct Search<'a> {
-    pub(crate) target: &'a Peer,
+    pub(crate) target: &'a Backend,
     /// Out of those of this key of the target.
     pub(crate) key: &'a Arc<PoolKey>,
     pub(crate) wanted: Wanted,

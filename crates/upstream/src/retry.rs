@@ -37,7 +37,7 @@ pub async fn forward(
 ) -> Result<Response, Refusal> {
     let mut attempts = Attempts::on(members);
     while let Some(member) = attempts.next() {
-        let target = &member.peer;
+        let target = &member.backend;
         if call.upgrade.is_some() && !target.rooms.tunnels.has_room_for(CallerId::of(call)) {
             attempts.failed(member, no_tunnel());
             continue;
@@ -147,7 +147,7 @@ impl<'m> Attempts<'m> {
     fn failed(&mut self, member: &'m Member, mut failed: Failed) {
         let outcome = classify(&failed);
         if outcome.is_targets_fault && member.state.has_failed() == 1 {
-            tracing::debug!(url = %member.peer.url, reason = %failed.reason, "calls to a target begin to fail");
+            tracing::debug!(url = %member.backend.url, reason = %failed.reason, "calls to a target begin to fail");
         }
         // Where nothing was sent this time, what was to be sent is still there.
         failed.request = failed.request.or_else(|| self.last.take().and_then(|last| last.request));
@@ -185,7 +185,7 @@ impl<'m> Attempts<'m> {
 fn answered(member: &Member) {
     let failures = member.state.has_answered();
     if failures > 0 {
-        tracing::debug!(url = %member.peer.url, failures, "a target answers again");
+        tracing::debug!(url = %member.backend.url, failures, "a target answers again");
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Clusters;
-    use crate::testing::{peer, service};
+    use crate::testing::{backend, service};
 
     /// How an attempt fails.
     #[derive(Debug, Clone, Copy)]
@@ -232,13 +232,13 @@ mod tests {
     fn walk(fails: &[Fails]) -> String {
         let clusters = Clusters::default();
         let urls = ["http://a", "http://b", "http://c", "http://d"];
-        let members = clusters.of(&service("orders/v1")).members(urls.map(|url| (peer(url), 1)));
+        let members = clusters.of(&service("orders/v1")).members(urls.map(|url| (backend(url), 1)));
         let mut attempts = Attempts::on(&members);
         let (mut told, mut fails) = (String::new(), fails.iter());
         // Until one was begun on, the request is the call's own.
         let mut is_calls_own = true;
         while let Some(member) = attempts.next() {
-            let letter = member.peer.url.authority().to_string();
+            let letter = member.backend.url.authority().to_string();
             let wants = if attempts.wanted == Wanted::Any { "" } else { "'" };
             let version = if attempts.wants_http1 { "1" } else { "" };
             let Some(fails) = fails.next() else {
@@ -354,7 +354,7 @@ mod tests {
             (INTERNAL, 0),
         ] {
             let clusters = Clusters::default();
-            let members = clusters.of(&service("orders/v1")).members([(peer("http://a"), 1)]);
+            let members = clusters.of(&service("orders/v1")).members([(backend("http://a"), 1)]);
             let mut attempts = Attempts::on(&members);
             let member = attempts.next().expect("a target");
             let failed = match fails {

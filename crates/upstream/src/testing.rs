@@ -6,8 +6,8 @@ use std::sync::Arc;
 use portcullis_core::memory::ManualClock;
 use portcullis_core::model::{Protocol, ServiceId, Target};
 
+use crate::backend::{Backend, backends};
 use crate::member::Member;
-use crate::peer::{Peer, peers};
 use crate::tls::Identities;
 
 /// A service, written `name/version`.
@@ -16,16 +16,16 @@ pub(crate) fn service(id: &str) -> ServiceId {
 }
 
 /// A target in clear.
-pub(crate) fn peer(url: &str) -> Peer {
+pub(crate) fn backend(url: &str) -> Backend {
     let identities = Identities::new(Path::new("/nowhere"), Arc::new(ManualClock::at(0)));
     let target = Target { url: url.parse().expect("a URL"), weight: 1, instance: None };
-    peers(&[target], Protocol::Http1, None, &identities).expect("a peer").remove(0)
+    backends(&[target], Protocol::Http1, None, &identities).expect("a backend").remove(0)
 }
 
 /// Members with these weights.
 pub(crate) fn members(weights: &[u16]) -> Vec<Member> {
     let member = |(number, weight): (usize, &u16)| Member {
-        peer: peer(&format!("http://target-{number}")),
+        backend: backend(&format!("http://target-{number}")),
         weight: *weight,
         state: Arc::default(),
     };

@@ -25,8 +25,8 @@ use portcullis_wire::streamed::never_again;
 use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};
 use crate::attempt::{Class, Failed, Sent, in_time, is_idempotent, timed_out};
+use crate::backend::Backend;
 use crate::bound;
-use crate::peer::Peer;
 use crate::pool::Place;
 use crate::pool_key::Spoken;
 use crate::settings::Settings;
@@ -36,7 +36,7 @@ use crate::traffic::timeouts::Which;
 pub async fn send(
     settings: &Settings,
     place: Place,
-    target: &Peer,
+    target: &Backend,
     request: Request<Body>,
     hints: Option<&Arc<dyn Hints>>,
 ) -> Result<Response, Failed> {
@@ -202,7 +202,7 @@ enum Reached {
     Target,
 }
 
-fn reached(error: &h2::Error, has_left: bool, target: &Peer) -> Reached {
+fn reached(error: &h2::Error, has_left: bool, target: &Backend) -> Reached {
     match error.reason() {
         Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() && target.pool.spoken == Spoken::Either => {
             Reached::Nobody(Class::WantsHttp1)

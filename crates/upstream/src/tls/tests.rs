@@ -4,7 +4,7 @@ use portcullis_core::model::{Protocol, Target, TargetTls};
 use portcullis_core::ports::SystemClock;
 
 use super::*;
-use crate::peer::{Peer, peers};
+use crate::backend::{Backend, backends};
 
 /// A certificate and its key, made once.
 fn made() -> &'static (String, String) {
@@ -33,9 +33,9 @@ fn known(identities: &Identities) -> usize {
     identities.known.lock().expect("not poisoned").len()
 }
 
-fn peer(identities: &Identities, url: &str, tls: Option<&TargetTls>) -> Peer {
+fn backend(identities: &Identities, url: &str, tls: Option<&TargetTls>) -> Backend {
     let target = Target { url: url.parse().expect("well formed"), weight: 1, instance: None };
-    peers(&[target], Protocol::Auto, tls, identities).expect("good").remove(0)
+    backends(&[target], Protocol::Auto, tls, identities).expect("good").remove(0)
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_nobody_is_declared_with_is_forgotten() {
 fn pools_are_of_an_authority_and_an_identity() {
     let identities = identities();
     let other = TargetTls { server_name: Some("b".to_owned()), ..trusting() };
-    let one = peer(&identities, "https://a:443", Some(&trusting()));
+    let one = backend(&identities, "https://a:443", Some(&trusting()));
     for (url, tls, same) in [
         ("https://a:443", Some(&trusting()), true),
         ("https://a:443/base", Some(&trusting()), true),
@@ -86,16 +86,16 @@ fn pools_are_of_an_authority_and_an_identity() {
         ("https://b:443", Some(&trusting()), false),
         ("http://a:443", None, false),
     ] {
-        assert_eq!(peer(&identities, url, tls).pool == one.pool, same, "{url}");
+        assert_eq!(backend(&identities, url, tls).pool == one.pool, same, "{url}");
     }
-    assert_eq!(peer(&identities, "http://a", None).pool, peer(&identities, "http://a/base", None).pool);
+    assert_eq!(backend(&identities, "http://a", None).pool, backend(&identities, "http://a/base", None).pool);
 }
 
 #[test]
 fn the_name_that_is_proved_is_the_targets_or_the_one_declared() {
     let identities = identities();
     let name = |url: &str, tls: &TargetTls| {
-        peer(&identities, url, Some(tls)).tls.map(|tls| tls.name.to_str().into_owned()).expect("TLS")
+        backend(&identities, url, Some(tls)).tls.map(|tls| tls.name.to_str().into_owned()).expect("TLS")
     };
     let other = TargetTls { server_name: Some("b.example".to_owned()), ..trusting() };
     assert_eq!(name("https://A.example:1/x", &trusting()), "a.example");

@@ -12,7 +12,7 @@ use crate::tls::{Identities, Identity};
 
 /// A target with what is needed to connect to it.
 #[derive(Debug, Clone)]
-pub struct Peer {
+pub struct Backend {
     /// Where it is.
     pub url: TargetUrl,
     /// Its authority as `Host` names it.
@@ -22,27 +22,27 @@ pub struct Peer {
     /// Which are for calls that go on in another protocol, or that it wants over HTTP/1.1.
     pub http1: Arc<PoolKey>,
     /// How it is spoken to over TLS.
-    pub tls: Option<PeerTls>,
+    pub tls: Option<BackendTls>,
     /// How many connections this node may have to it.
     pub rooms: Arc<Rooms>,
 }
 
 /// TLS to one target.
 #[derive(Debug, Clone)]
-pub struct PeerTls {
+pub struct BackendTls {
     /// What it must prove, and what it is shown.
     pub identity: Arc<Identity>,
     /// The name it must prove.
     pub name: ServerName<'static>,
 }
 
-impl Peer {
+impl Backend {
     /// Which certificate the target is shown now; 0 where it is shown none.
     pub fn generation(&self) -> u64 {
         self.tls.as_ref().map_or(0, |tls| tls.identity.generation())
     }
 
-    fn new(url: TargetUrl, tls: Option<PeerTls>, protocol: Protocol) -> Self {
+    fn new(url: TargetUrl, tls: Option<BackendTls>, protocol: Protocol) -> Self {
         let identity = tls.as_ref().map(|tls| tls.identity.id());
         let key = |spoken| Arc::new(PoolKey::new(url.authority(), identity, spoken, false));
         let pool = key(Spoken::to(url.scheme(), protocol));
@@ -70,26 +70,26 @@ impl Peer {
     }
 }
 
-/// The targets of a service as peers, or everything that is wrong with how they are spoken to.
-pub fn peers(
+/// The targets of a service as backends, or everything that is wrong with how they are spoken to.
+pub fn backends(
     targets: &[Target],
     protocol: Protocol,
     tls: Option<&TargetTls>,
     identities: &Identities,
-) -> Result<Vec<Peer>, Vec<Problem>> {
+) -> Result<Vec<Backend>, Vec<Problem>> {
     let first = targets.iter().position(is_https);
     let mut problems = if tls.is_some() { in_clear(targets, first) } else { Vec::new() };
     problems.extend(speechless(targets, protocol));
     let identity =
         first.and_then(|first| identity(tls, first, identities).map_err(|found| problems.extend(found)).ok());
-    let mut peers = Vec::with_capacity(targets.len());
+    let mut backends = Vec::with_capacity(targets.len());
     for (position, target) in targets.iter().enumerate() {
         let tls = match &identity {
             _ if !is_https(target) => None,
             // What is wrong with it has been told.
             None => continue,
             Some(identity) => match name(identity, &target.url) {
-                Some(name) => Some(PeerTls { identity: Arc::clone(identity), name }),
+                Some(name) => Some(BackendTls { identity: Arc::clone(identity), name }),
                 None => {
                     let message = "its host is no name a certificate could be for; declare 'tls.server_name'";
                     problems.push(Problem::new(place(position), message));
@@ -97,9 +97,9 @@ pub fn peers(
                 }
             },
         };
-        peers.push(Peer::new(target.url.clone(), tls, protocol));
+        backends.push(Backend::new(target.url.clone(), tls, protocol));
     }
-    if problems.is_empty() { Ok(peers) } else { Err(problems) }
+    if problems.is_empty() { Ok(backends) } else { Err(problems) }
 }
 
 fn is_https(target: &Target) -> bool {
