@@ -1,6 +1,6 @@
 //! One connection of a caller: what it is doing, and when that has taken too long.
 //!
-//! A connection has no timers of its own. It notes in its [`Watch`] what it does and since which tick; the
+//! A connection has no timers of its own. It notes in its [`ConnectionState`] what it does and since which tick; the
 //! worker looks at all of them a few times a second and wakes those whose time is up.
 
 use std::io;
@@ -55,7 +55,7 @@ pub(crate) const CLOSE_WITH_408: u8 = 3;
 
 /// What a connection is doing, as its worker sees it. Written and read on one thread.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU32,
     /// When it was accepted, and whether that is so long ago that its next answer is its last.
@@ -87,7 +87,7 @@ pub struct Watch {
     tells: AtomicBool,
 }
 
-impl Watch {
+impl ConnectionState {
     /// A watch on a connection accepted at this tick.
     pub fn new(tick: u32) -> Arc<Self> {
         Arc::new(Self { since: AtomicU32::new(tick), born: tick, ..Self::default() })
@@ -300,7 +300,7 @@ impl Watch {
 }
 
 /// What the service of the call under way over HTTP/1.1 hints at. Whoever drives the connection has its waker here.
-impl Hints for Watch {
+impl Hints for ConnectionState {
     fn hint(&self, fields: Fields<'_>) {
         if self.tells.load(Relaxed) {
             self.interim.hint(fields);
@@ -309,7 +309,7 @@ impl Hints for Watch {
     }
 }
 
-impl End for Watch {
+impl End for ConnectionState {
     fn end(&self) {
         self.decide(CLOSE);
     }
@@ -317,13 +317,13 @@ impl End for Watch {
 
 /// A call under way on a connection.
 pub struct UnderWay {
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     tick: fn() -> u32,
 }
 
 impl UnderWay {
     /// The watch on the connection.
-    pub fn watch(&self) -> &Arc<Watch> {
+    pub fn watch(&self) -> &Arc<ConnectionState> {
         &self.watch
     }
 
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_to_end_may_still_make_its_call() {
         let timeouts = Timeouts::default();
-        let watch = Watch::new(1_000);
+        let watch = ConnectionState::new(1_000);
         let context = Context::from_waker(std::task::Waker::noop());
         watch.drain();
         watch.judge(2_000, &timeouts);
@@ -389,7 +389,7 @@ mod tests {
         let context = Context::from_waker(std::task::Waker::noop());
         let forever = Timeouts { connection_age: None, ..Timeouts::default() };
         for (is_http2, at_60, at_61) in [(false, Ending::None, Ending::None), (true, Ending::None, Ending::Drain)] {
-            let watch = Watch::new(1_000);
+            let watch = ConnectionState::new(1_000);
             if is_http2 {
                 watch.speak_http2(1_000);
             }
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_is_hinted_at_after_the_answer_is_not_told() {
-        let watch = Watch::new(1_000);
+        let watch = ConnectionState::new(1_000);
         let mut fields = FieldMap::new();
         fields.set(LINK, FieldValue::from_static("</a>"));
         watch.hint(fields.fields());
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn a_connection_is_judged_by_what_it_does() {
         let timeouts = Timeouts::default();
-        let watch = Watch::new(1_000);
+        let watch = ConnectionState::new(1_000);
         let context = Context::from_waker(std::task::Waker::noop());
         for tick in [11_000, 999, 0] {
             watch.judge(tick, &timeouts);

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use portcullis_wire::clock;
 use slab::Slab;
 
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 
 thread_local! {
     /// The watches on them.
-    static CONNECTIONS: RefCell<Slab<Arc<Watch>>> = const { RefCell::new(Slab::new()) };
+    static CONNECTIONS: RefCell<Slab<Arc<ConnectionState>>> = const { RefCell::new(Slab::new()) };
 }
 
 /// A watch that this worker looks at, from now until the place is dropped.
-pub fn watch() -> (Arc<Watch>, Place) {
-    let watch = Watch::new(clock::tick());
+pub fn register() -> (Arc<ConnectionState>, Place) {
+    let watch = ConnectionState::new(clock::tick());
     let place = Place::take(&watch);
     (watch, place)
 }
@@ -24,7 +24,7 @@ pub fn watch() -> (Arc<Watch>, Place) {
 pub struct Place(usize);
 
 impl Place {
-    fn take(watch: &Arc<Watch>) -> Self {
+    fn take(watch: &Arc<ConnectionState>) -> Self {
         Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert(Arc::clone(watch))))
     }
 }
@@ -38,7 +38,7 @@ impl Drop for Place {
 }
 
 /// Looks at each of them.
-pub(crate) fn for_each(look: impl Fn(&Watch)) {
+pub(crate) fn for_each(look: impl Fn(&ConnectionState)) {
     // Waking is all that is done, so nobody borrows the list a second time meanwhile.
     CONNECTIONS.with_borrow(|connections| connections.iter().for_each(|(_, watch)| look(watch)));
 }

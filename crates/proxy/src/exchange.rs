@@ -20,7 +20,7 @@ use portcullis_wire::clock;
 use portcullis_wire::tie::{self, Tie};
 
 use crate::challenges;
-use crate::connection::{UnderWay, Watch};
+use crate::connection::{ConnectionState, UnderWay};
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::received::Received;
@@ -47,7 +47,7 @@ pub(crate) type Answered = (Response, Option<Arc<Tie>>);
 pub(crate) fn answer(
     node: &Arc<Node>,
     sender: Sender,
-    watch: &Arc<Watch>,
+    watch: &Arc<ConnectionState>,
     request: Request<Body>,
     terms: Terms,
 ) -> impl Future<Output = Answered> {
@@ -78,7 +78,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn enter(node: &Node, sender: Sender, watch: &Arc<Watch>, request: Request<Body>, terms: Terms) -> Self {
+    fn enter(node: &Node, sender: Sender, watch: &Arc<ConnectionState>, request: Request<Body>, terms: Terms) -> Self {
         let Terms { upgrade, hints, mut closes } = terms;
         let under_way = watch.begin(clock::tick);
         let (head, body) = request.into_parts();

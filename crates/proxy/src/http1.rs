@@ -25,7 +25,7 @@ use portcullis_wire::fields::lists_token;
 use portcullis_wire::incoming::IdleBody;
 use tokio::io::AsyncWrite;
 
-use crate::connection::{Ending, Phase, Watch};
+use crate::connection::{ConnectionState, Ending, Phase};
 use crate::door::{self, Sender};
 use crate::exchange::{Terms, answer};
 use crate::node::Node;
@@ -33,7 +33,7 @@ use crate::tunnel::{self, Tunnel, Wish};
 use crate::watched::Watched;
 
 /// Serves a connection on which HTTP/1.1 is spoken.
-pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: Arc<Watch>) {
+pub async fn serve(node: Arc<Node>, mut stream: Watched, sender: Sender, watch: Arc<ConnectionState>) {
     loop {
         let (left, mut ended) = talk(&node, stream, &sender, &watch).await;
         stream = left;
@@ -75,7 +75,7 @@ enum Ended {
 }
 
 /// Answers requests until there are no more, or none come for a while.
-async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Watch>) -> (Watched, Ended) {
+async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<ConnectionState>) -> (Watched, Ended) {
     let granted = Granted::default();
     let service = service_fn(|request| call(node, sender.clone(), watch, &granted, request).map(Ok::<_, Infallible>));
     let mut connection = Builder::new()
@@ -130,7 +130,7 @@ async fn talk(node: &Arc<Node>, stream: Watched, sender: &Sender, watch: &Arc<Wa
 }
 
 /// Ends a connection on which everything has been written.
-async fn close(mut stream: Watched, watch: &Watch) {
+async fn close(mut stream: Watched, watch: &ConnectionState) {
     let _ = std::future::poll_fn(|context| match watch.poll(context) {
         Ending::Close => Poll::Ready(Ok(())),
         _ => Pin::new(&mut stream).poll_shutdown(context),
@@ -145,7 +145,7 @@ type Granted = Mutex<Option<Box<Tunnel>>>;
 fn call(
     node: &Arc<Node>,
     sender: Sender,
-    watch: &Arc<Watch>,
+    watch: &Arc<ConnectionState>,
     granted: &Granted,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response> {
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_that_nobody_takes_ends_with_its_connection() {
-        let watch = Watch::new(1);
+        let watch = ConnectionState::new(1);
         let call = watch.begin(|| 1);
         let to_caller = Body::full("until then").on_end(move |_| drop(call));
         let granted = Granted::new(Some(Box::new(Wish::new().0.granted(&http::Extensions::new(), to_caller, true))));

@@ -13,7 +13,7 @@ use portcullis_wire::date;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::connection::{Ending, Phase, Watch};
+use crate::connection::{ConnectionState, Ending, Phase};
 use crate::door::Sender;
 use crate::node::Node;
 use crate::preface::{self, Protocol};
@@ -61,7 +61,13 @@ pub struct Opened {
 }
 
 /// Does all that comes before the first request. None if the connection has ended here.
-pub async fn open(node: &Node, stream: TcpStream, peer: SocketAddr, watch: &Arc<Watch>, tls: bool) -> Option<Opened> {
+pub async fn open(
+    node: &Node,
+    stream: TcpStream,
+    peer: SocketAddr,
+    watch: &Arc<ConnectionState>,
+    tls: bool,
+) -> Option<Opened> {
     let mut socket = Socket::new(stream, Arc::clone(watch), clock::tick);
     let sender = watched(node, watch, introduce(node, &mut socket, peer)).await?;
     match node.tls.as_ref().filter(|_| tls) {
@@ -75,7 +81,7 @@ pub async fn open(node: &Node, stream: TcpStream, peer: SocketAddr, watch: &Arc<
 }
 
 /// Does a part of it, unless the connection is to end meanwhile.
-async fn watched<T>(node: &Node, watch: &Watch, work: impl Future<Output = Option<T>>) -> Option<T> {
+async fn watched<T>(node: &Node, watch: &ConnectionState, work: impl Future<Output = Option<T>>) -> Option<T> {
     let mut work = pin!(work);
     std::future::poll_fn(|context| match watch.poll(context) {
         Ending::Close => {
@@ -117,7 +123,7 @@ async fn introduce(node: &Node, socket: &mut Socket, peer: SocketAddr) -> Option
 async fn secured(
     node: &Node,
     tls: &Termination,
-    watch: &Arc<Watch>,
+    watch: &Arc<ConnectionState>,
     mut socket: Socket,
     sender: Sender,
 ) -> Option<Opened> {

@@ -7,7 +7,7 @@ use portcullis_telemetry::{Counted, Spoken, Way};
 use portcullis_wire::clock;
 use tokio::net::TcpStream;
 
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::http1;
 use crate::http2;
 use crate::node::Node;
@@ -16,7 +16,7 @@ use crate::preface::Protocol;
 use crate::watched::Watched;
 
 /// Serves one connection until it ends; `tls`: whether it begins with a handshake.
-pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<Watch>, tls: bool) {
+pub async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, watch: Arc<ConnectionState>, tls: bool) {
     let mut counted = Counted::accepted(&node.counters, if tls { Way::Tls } else { Way::Clear });
     let Some(Opened { transport, protocol, sender }) = opening::open(&node, stream, peer, &watch, tls).await else {
         return;
@@ -62,7 +62,7 @@ mod tests {
         let (stream, peer) = listener.accept().await.expect("a connection");
         clock::set(1_000);
         date::now(node.clock.as_ref());
-        let (watch, place) = connections::watch();
+        let (watch, place) = connections::register();
         let serving = connection(Arc::clone(&node), stream, peer, watch, false);
         let asking = async {
             let mut found = [String::new(), String::new()];

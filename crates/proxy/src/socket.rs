@@ -10,7 +10,7 @@ use portcullis_wire::stream::{Stream, poll_send};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connection::{Phase, Watch};
+use crate::connection::{ConnectionState, Phase};
 use crate::tls::TlsStream;
 
 /// How many bytes of what still comes are read to nowhere.
@@ -19,7 +19,7 @@ const LINGER_BYTES: usize = 256 << 10;
 /// The socket of a caller. It tells the watch when the first byte comes, when it is full, and when it closes.
 pub struct Socket {
     stream: TcpStream,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     tick: fn() -> u32,
     lingered: usize,
     /// Bytes that were read already and are to be read again.
@@ -28,7 +28,7 @@ pub struct Socket {
 
 impl Socket {
     /// A socket under a watch; `tick` tells the worker's time in milliseconds.
-    pub fn new(stream: TcpStream, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
+    pub fn new(stream: TcpStream, watch: Arc<ConnectionState>, tick: fn() -> u32) -> Self {
         Self { stream, watch, tick, lingered: 0, ahead: Bytes::new() }
     }
 

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use portcullis_wire::date;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::{CLOSE, CLOSE_WITH_408, Ending, Phase, Watch};
+use crate::connection::{CLOSE, CLOSE_WITH_408, ConnectionState, Ending, Phase};
 use crate::lines::LineScanner;
 use crate::socket::Transport;
 
@@ -19,7 +19,7 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: clo
 /// What a caller says in clear, with a watch on it: the socket itself, or what is behind TLS.
 pub struct Watched {
     transport: Transport,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     tick: fn() -> u32,
     lines: LineScanner,
     /// What is left of what comes before the next answer and has begun to be written.
@@ -34,7 +34,7 @@ pub struct Watched {
 
 impl Watched {
     /// Puts a watch on what comes over a transport; `tick` tells the worker's time in milliseconds.
-    pub fn new(transport: Transport, watch: Arc<Watch>, tick: fn() -> u32) -> Self {
+    pub fn new(transport: Transport, watch: Arc<ConnectionState>, tick: fn() -> u32) -> Self {
         Self {
             transport,
             watch,

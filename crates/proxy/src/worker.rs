@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::connections;
 use crate::listen::Listener;
 use crate::node::Node;
@@ -137,7 +137,7 @@ fn watch_over(socket: &std::net::TcpListener, patience: Duration) -> io::Result<
 /// Lets every connection end.
 async fn empty(mut stage: watch::Receiver<Stage>) {
     loop {
-        connections::for_each(Watch::drain);
+        connections::for_each(ConnectionState::drain);
         if connections::are_none() || *stage.borrow() >= Stage::Stopping {
             return;
         }
@@ -158,7 +158,7 @@ fn take(node: &Arc<Node>, admission: &Arc<Admission>, stream: TcpStream, peer: S
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
     }
-    let (watch, place) = connections::watch();
+    let (watch, place) = connections::register();
     let node = Arc::clone(node);
     tokio::spawn(async move {
         serve::connection(node, stream, peer, watch, tls).await;

@@ -12,7 +12,7 @@ use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::from_stream::FromStream;
 use portcullis_wire::left::Left;
 
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::expansion;
 use crate::interim::Interim;
 
@@ -22,12 +22,17 @@ pub(super) struct RequestBody {
     stream: Option<FromStream>,
     /// Told when the body is first asked for, where the caller waits for that.
     waiting: Option<Arc<Interim>>,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
 impl RequestBody {
     /// What follows a head. The caller's go-ahead goes over `interim` if it asks for one.
-    pub(super) fn new(stream: RecvStream, head: Fields<'_>, interim: &Arc<Interim>, watch: &Arc<Watch>) -> Self {
+    pub(super) fn new(
+        stream: RecvStream,
+        head: Fields<'_>,
+        interim: &Arc<Interim>,
+        watch: &Arc<ConnectionState>,
+    ) -> Self {
         let waits = head.has(EXPECT) && !stream.is_end_stream();
         let stream = FromStream::new(stream, Left::announced(head), false);
         Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream), watch: Arc::clone(watch) }

@@ -20,7 +20,7 @@ use h2::server::{Builder, Connection};
 use http::Method;
 use portcullis_wire::clock;
 
-use crate::connection::{Ending, Watch};
+use crate::connection::{ConnectionState, Ending};
 use crate::door::Sender;
 use crate::expansion;
 use crate::limits::Limits;
@@ -41,7 +41,7 @@ const TABLE: u32 = 0;
 const SENT_BACK: usize = 64;
 
 /// Serves a connection on which HTTP/2 is spoken.
-pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<Watch>) {
+pub async fn serve(node: Arc<Node>, stream: Watched, sender: Sender, watch: Arc<ConnectionState>) {
     watch.speak_http2(clock::tick());
     let mut handshake = pin!(builder(&node.limits).handshake(stream));
     let opened = std::future::poll_fn(|context| match watch.poll(context) {
@@ -81,7 +81,7 @@ async fn carry(
     node: &Arc<Node>,
     mut connection: Connection<Watched, Bytes>,
     sender: &Sender,
-    watch: &Arc<Watch>,
+    watch: &Arc<ConnectionState>,
 ) -> Option<Result<(), h2::Error>> {
     let mut keep_alive = connection.ping_pong().map(KeepAlive::new);
     let mut streams = FuturesUnordered::new();

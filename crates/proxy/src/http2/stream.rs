@@ -20,7 +20,7 @@ use portcullis_wire::streamed::{finished, is_whole, never_again, strip};
 use portcullis_wire::tie::Tie;
 
 use super::body::RequestBody;
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::door::Sender;
 use crate::exchange::{self, Answered, Terms};
 use crate::grpc;
@@ -36,7 +36,7 @@ pub(super) const SEND_BUFFER: usize = 64 << 10;
 pub(super) fn serve(
     node: Arc<Node>,
     sender: Sender,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -22,7 +22,7 @@ use portcullis_wire::streamed::finished;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::{SEND_BUFFER, is_reset, until_reset, write};
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::connections;
 use crate::door::Sender;
 use crate::exchange::{self, Terms};
@@ -33,7 +33,7 @@ use crate::tunnel::Wish;
 pub(super) async fn connect(
     node: Arc<Node>,
     sender: Sender,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
@@ -67,7 +67,7 @@ pub(super) async fn connect(
     head.fields_mut().remove(SEC_WEBSOCKET_ACCEPT);
     match respond.send_response(finished(node.clock.as_ref(), head, None), false) {
         Ok(to) => {
-            let (watch, place) = connections::watch();
+            let (watch, place) = connections::register();
             if let Some(tie) = tie {
                 tie.ends(&watch);
             }
@@ -91,7 +91,7 @@ struct Duplex {
     /// What has come and was not yet read.
     read: Bytes,
     to: SendStream<Bytes>,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
 impl AsyncRead for Duplex {

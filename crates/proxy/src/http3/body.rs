@@ -14,7 +14,7 @@ use portcullis_core::message::names::EXPECT;
 use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::left::Left;
 
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::expansion;
 use crate::interim::Interim;
 
@@ -28,7 +28,7 @@ pub(super) struct FromStream<S: RecvStream> {
     ended: bool,
     /// Told when the body is first asked for, where the caller waits for that.
     waiting: Option<Arc<Interim>>,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
 impl<S: RecvStream> FromStream<S> {
@@ -37,7 +37,7 @@ impl<S: RecvStream> FromStream<S> {
         stream: RequestStream<S, Bytes>,
         head: Fields<'_>,
         interim: &Arc<Interim>,
-        watch: &Arc<Watch>,
+        watch: &Arc<ConnectionState>,
     ) -> Self {
         let left = Left::announced(head);
         let waits = head.has(EXPECT) && !left.is_nothing();

@@ -21,7 +21,7 @@ use quinn::{VarInt, crypto::rustls::QuicServerConfig};
 use tokio::sync::watch;
 
 use crate::admission::{Admission, Admitted};
-use crate::connection::{Ending, Phase, Watch};
+use crate::connection::{ConnectionState, Ending, Phase};
 use crate::connections;
 use crate::door::Sender;
 use crate::limits::Limits;
@@ -85,7 +85,7 @@ pub(crate) async fn accept(
     }
     // Whoever comes now is refused; the last words of those that are there still go out.
     endpoint.set_server_config(None);
-    let (_, place) = connections::watch();
+    let (_, place) = connections::register();
     tokio::spawn(async move {
         endpoint.wait_idle().await;
         drop(place);
@@ -174,7 +174,7 @@ async fn connection(
     handshake: Handshake,
 ) {
     let mut counted = Counted::accepted(&node.counters, Way::Quic);
-    let (watch, place) = connections::watch();
+    let (watch, place) = connections::register();
     let mut connecting = pin!(connecting);
     let opened = std::future::poll_fn(|context| match watch.poll(context) {
         Ending::Close => Poll::Ready(None),
@@ -206,7 +206,7 @@ async fn connection(
 }
 
 /// Takes calls from a connection and answers them until it ends.
-async fn carry(node: &Arc<Node>, connection: &quinn::Connection, sender: &Sender, watch: &Arc<Watch>) {
+async fn carry(node: &Arc<Node>, connection: &quinn::Connection, sender: &Sender, watch: &Arc<ConnectionState>) {
     watch.speak_http2(clock::tick());
     let limit = node.limits.header_block as u64;
     let guarded = Guarded::new(h3_quinn::Connection::new(connection.clone()), limit, connection.clone());
@@ -283,7 +283,7 @@ fn is_fault(why: &quinn::ConnectionError) -> bool {
 }
 
 /// Waits until the connection is to end, or to begin to.
-async fn ending(watch: &Watch, draining: bool) -> Ending {
+async fn ending(watch: &ConnectionState, draining: bool) -> Ending {
     std::future::poll_fn(|context| match watch.poll(context) {
         Ending::None => Poll::Pending,
         Ending::Drain if draining || watch.phase() == Phase::New => Poll::Pending,

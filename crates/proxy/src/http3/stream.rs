@@ -19,7 +19,7 @@ use portcullis_wire::streamed::{finished, is_whole, strip};
 use portcullis_wire::tie::Tie;
 
 use super::body::FromStream;
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 use crate::door::Sender;
 use crate::exchange::{self, Terms};
 use crate::expansion;
@@ -34,7 +34,7 @@ const PIECE: usize = 16 << 10;
 pub(super) async fn serve<C>(
     node: Arc<Node>,
     sender: Sender,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     connection: quinn::Connection,
     resolver: RequestResolver<C, Bytes>,
 ) where

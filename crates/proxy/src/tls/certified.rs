@@ -11,11 +11,11 @@ use portcullis_core::call::ClientCertificate;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{Termination, certificates};
-use crate::connection::Watch;
+use crate::connection::ConnectionState;
 
 thread_local! {
     /// The connections of this worker that have shown one.
-    static SHOWN: RefCell<Vec<(Weak<Certified>, Weak<Watch>)>> = const { RefCell::new(Vec::new()) };
+    static SHOWN: RefCell<Vec<(Weak<Certified>, Weak<ConnectionState>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a client has shown on a connection.
@@ -67,13 +67,13 @@ impl Certified {
     }
 
     /// Has this worker look at it from now on, as long as its connection stands.
-    pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<Watch>) {
+    pub(crate) fn watch(self: &Arc<Self>, watch: &Arc<ConnectionState>) {
         SHOWN.with_borrow_mut(|shown| shown.push((Arc::downgrade(self), Arc::downgrade(watch))));
     }
 }
 
 /// The connections of this worker whose certificates are to be judged again.
-pub(crate) fn due(tls: &Termination, now: i64) -> Vec<(Arc<Certified>, Arc<Watch>)> {
+pub(crate) fn due(tls: &Termination, now: i64) -> Vec<(Arc<Certified>, Arc<ConnectionState>)> {
     let by = tls.generation.load(Acquire);
     SHOWN.with_borrow_mut(|shown| {
         shown.retain(|(certified, watch)| certified.strong_count() > 0 && watch.strong_count() > 0);
@@ -211,7 +211,7 @@ mod tests {
     fn connections_are_looked_at_as_long_as_they_stand() {
         let cast = Cast::new();
         let due = || due(&cast.tls, cast.now).len();
-        let kept: Vec<_> = (0..3).map(|_| (Arc::new(cast.shown()), Watch::new(1))).collect();
+        let kept: Vec<_> = (0..3).map(|_| (Arc::new(cast.shown()), ConnectionState::new(1))).collect();
         kept.iter().for_each(|(shown, watch)| shown.watch(watch));
         assert_eq!(due(), 0, "nothing has changed");
         cast.tls.reload().expect("good");

@@ -29,7 +29,7 @@ use portcullis_wire::pause::TunnelIdle;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::connection::{Ending, Watch};
+use crate::connection::{ConnectionState, Ending};
 use frames::Boundaries;
 
 /// Bytes read from a caller at once.
@@ -106,7 +106,7 @@ impl fmt::Debug for Tunnel {
 impl Tunnel {
     /// Carries bytes both ways over a connection until either side has ended it, nothing has passed for too long, or the connection is to
     /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
-    pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<Watch>) {
+    pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<ConnectionState>) {
         let Self { wish: Wish { pieces }, to_caller, is_websocket, idle } = self;
         watch.enter_tunnel(idle, clock::tick());
         let (from_caller, mut writer) = tokio::io::split(connection);
@@ -134,7 +134,7 @@ impl Tunnel {
 }
 
 /// From the caller to the service, until the caller has ended its side or nobody takes it any more.
-async fn read(mut from_caller: impl AsyncRead + Unpin, pieces: mpsc::Sender<Bytes>, watch: &Watch) {
+async fn read(mut from_caller: impl AsyncRead + Unpin, pieces: mpsc::Sender<Bytes>, watch: &ConnectionState) {
     let mut buffer = BytesMut::new();
     loop {
         let Ok(room) = pieces.reserve().await else { return };
@@ -150,7 +150,7 @@ async fn read(mut from_caller: impl AsyncRead + Unpin, pieces: mpsc::Sender<Byte
 }
 
 /// From the service to the caller.
-async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &Watch, is_websocket: bool) {
+async fn write(to_caller: Body, writer: &mut (impl AsyncWrite + Unpin), watch: &ConnectionState, is_websocket: bool) {
     let mut frames = BodyStream::new(to_caller);
     let mut boundaries = Boundaries::default();
     loop {
