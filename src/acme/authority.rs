@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::account::{Accounts, NO_ACCOUNT};
 use super::board::{Board, Posting};
 use super::transport::{Transport, is_problem, words};
-use super::{ChallengeKind, Failure, Issued, Issuer, Settings, Wanted, Window};
+use super::{CertificateRequest, ChallengeKind, Failure, Issued, Issuer, Settings, Window};
 
 /// How long an order may take.
 const ORDER: Duration = Duration::from_secs(300);
@@ -62,7 +62,7 @@ impl Authority {
         Ok(account.insert(self.accounts.open().await?).clone())
     }
 
-    async fn order(&self, wanted: &Wanted<'_>) -> Result<Issued, Failure> {
+    async fn order(&self, wanted: &CertificateRequest<'_>) -> Result<Issued, Failure> {
         let account = self.account().await?;
         let mut order = match self.begin(&account, wanted).await {
             // It may have forgotten us; then we begin again as somebody new.
@@ -91,7 +91,7 @@ impl Authority {
     }
 
     /// A new order. An authority that does not like what it takes the place of gets one that takes the place of nothing.
-    async fn begin(&self, account: &Account, wanted: &Wanted<'_>) -> Result<Order, Error> {
+    async fn begin(&self, account: &Account, wanted: &CertificateRequest<'_>) -> Result<Order, Error> {
         let identifiers = [Identifier::Dns(wanted.host.to_owned())];
         let replaced = wanted.replaces.and_then(|former| CertificateIdentifier::try_from(former).ok());
         if let Some(replaced) = replaced {
@@ -107,7 +107,11 @@ impl Authority {
     }
 
     /// Posts what the authority is to find, and tells it to look.
-    async fn convince<'a>(&'a self, order: &mut Order, wanted: &Wanted<'_>) -> Result<Vec<Posting<'a>>, Failure> {
+    async fn convince<'a>(
+        &'a self,
+        order: &mut Order,
+        wanted: &CertificateRequest<'_>,
+    ) -> Result<Vec<Posting<'a>>, Failure> {
         let mut postings = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -133,7 +137,7 @@ impl Authority {
         Ok(postings)
     }
 
-    async fn wait_until_ready(&self, order: &mut Order, wanted: &Wanted<'_>) -> Result<(), Failure> {
+    async fn wait_until_ready(&self, order: &mut Order, wanted: &CertificateRequest<'_>) -> Result<(), Failure> {
         let failure = match order.poll_ready(&PATIENCE).await {
             Ok(OrderStatus::Invalid) => Failure::new("the authority was not convinced, and does not say why"),
             Ok(_) => return Ok(()),
@@ -146,7 +150,7 @@ impl Authority {
         Err(Failure { detail, retry_after: failure.retry_after })
     }
 
-    async fn finish(&self, order: &mut Order, wanted: &Wanted<'_>) -> Result<Issued, Failure> {
+    async fn finish(&self, order: &mut Order, wanted: &CertificateRequest<'_>) -> Result<Issued, Failure> {
         let fault = |error: rcgen::Error| Failure::new(format!("a request could not be written: {error}"));
         let key = KeyPair::generate().map_err(fault)?;
         let mut params = CertificateParams::new([wanted.host.to_owned()]).map_err(fault)?;
@@ -179,7 +183,7 @@ async fn refused(order: &mut Order) -> Option<instant_acme::Problem> {
 
 #[async_trait]
 impl Issuer for Authority {
-    async fn issue(&self, wanted: Wanted<'_>) -> Result<Issued, Failure> {
+    async fn issue(&self, wanted: CertificateRequest<'_>) -> Result<Issued, Failure> {
         // What an earlier refusal has said is no answer to this order.
         self.transport.take_retry_after();
         let ordered = tokio::time::timeout(ORDER, Box::pin(self.order(&wanted))).await;

@@ -32,7 +32,7 @@ pub(crate) use settings::Settings;
 pub(crate) use crate::config::ChallengeKind;
 
 /// A certificate that is wanted.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct CertificateRequest<'a> {
     /// The host it is for.
     pub(crate) host: &'a str,
     /// How the authority is to be convinced.
@@ -84,7 +84,7 @@ pub(crate) struct Window {
 #[async_trait]
 pub(crate) trait Issuer: Send + Sync {
     /// Obtains a certificate. May take minutes; whoever stops waiting leaves nothing that the next has to clear away.
-    async fn issue(&self, wanted: Wanted<'_>) -> Result<Issued, Failure>;
+    async fn issue(&self, wanted: CertificateRequest<'_>) -> Result<Issued, Failure>;
     /// When a certificate is to be renewed, and how long that answer is good. None where the issuer does not say.
     async fn window(&self, certificate: &CertificateDer<'static>) -> Result<Option<(Window, Duration)>, Failure>;
 }

@@ -17,7 +17,7 @@ use super::lease::Lease;
 use super::report::Report;
 use super::schedule;
 use super::shelf::{Kept, LastError, Shelf};
-use super::{ChallengeKind, Failure, Issued, Issuer, Wanted};
+use super::{CertificateRequest, ChallengeKind, Failure, Issued, Issuer};
 
 /// How often one looks at what others have done.
 const LOOK: Duration = Duration::from_secs(5);
@@ -258,7 +258,8 @@ impl Renewer {
         let failures = self.shelf.entries[position].kept.failures;
         let entry = &self.shelf.entries[position];
         let replaces = entry.obtained.as_ref().filter(|_| entry.kept.directory == self.parts.directory);
-        let wanted = Wanted { host: &entry.host, challenge, replaces: replaces.and_then(Obtained::certificate) };
+        let wanted =
+            CertificateRequest { host: &entry.host, challenge, replaces: replaces.and_then(Obtained::certificate) };
         let issued = self.parts.issuer.issue(wanted).await.and_then(|issued| {
             let read = Obtained::read(&entry.host, &issued.chain, &issued.key);
             let unusable = |problem| Failure::new(format!("the certificate that was issued cannot be used: {problem}"));

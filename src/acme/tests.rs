@@ -42,7 +42,7 @@ struct Signer {
 
 #[async_trait]
 impl Issuer for Signer {
-    async fn issue(&self, wanted: Wanted<'_>) -> Result<Issued, Failure> {
+    async fn issue(&self, wanted: CertificateRequest<'_>) -> Result<Issued, Failure> {
         let order = (wanted.host.to_owned(), wanted.challenge, wanted.replaces.is_some());
         self.orders.lock().expect("not poisoned").push(order);
         if self.holds.load(SeqCst) {

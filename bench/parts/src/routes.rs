@@ -10,7 +10,7 @@ use portcullis_core::canonical::{Host, Path};
 use portcullis_core::message::{FieldMap, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
-use portcullis_routing::routes::{Candidate, Conditions, DeclaredPath, Meets, Routes, Wanted};
+use portcullis_routing::routes::{Candidate, Conditions, DeclaredPath, Meets, RouteQuery, Routes};
 
 use crate::Part;
 
@@ -46,7 +46,7 @@ pub(crate) fn find(services: usize) -> Part {
     let host = Host::parse(b"api.example.com:8443").expect("a host");
     let path = Path::parse("/service-7/v1/items/7").expect("a path");
     Box::new(move || {
-        let wanted = Wanted {
+        let wanted = RouteQuery {
             host: black_box(&host),
             path: black_box(path.decision()),
             method: &Method::GET,

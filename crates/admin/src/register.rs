@@ -35,7 +35,7 @@ const BODY_LIMIT: u64 = 16 << 10;
 /// What a microservice sends. Fields that are not known are passed over.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = RegistrationRequest)]
-pub(crate) struct Wanted {
+pub(crate) struct RegistrationRequest {
     /// The service's name, the first segment of its path.
     name: String,
     /// Where it is: `http://host[:port][/base]`, or `https://…` over TLS.
@@ -117,7 +117,7 @@ async fn read_body(call: &mut Call) -> Result<Vec<u8>, Refusal> {
 }
 
 fn announcement(body: &[u8]) -> Result<Announcement, Refusal> {
-    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
+    let wanted: RegistrationRequest = serde_json::from_slice(body).map_err(|error| {
         Refusal::malformed("malformed_json", format!("expected a JSON object with 'name' and 'base_url': {error}"))
     })?;
     let name: Name = read(&wanted.name, "name", "bad_name")?;

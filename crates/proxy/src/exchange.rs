@@ -14,7 +14,7 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 use portcullis_routing::choose::{self, Chosen};
 use portcullis_routing::refusing::refusing;
-use portcullis_routing::routes::{Leads, Wanted};
+use portcullis_routing::routes::{Leads, RouteQuery};
 use portcullis_routing::snapshot;
 use portcullis_wire::clock;
 use portcullis_wire::tie::{self, Tie};
@@ -121,7 +121,7 @@ pub fn pipeline(
     node: &Node,
     call: &mut Call,
     refusal: Option<Refusal>,
-    find: impl Fn(&Wanted<'_>) -> Option<Leads>,
+    find: impl Fn(&RouteQuery<'_>) -> Option<Leads>,
 ) -> Arc<Pipeline> {
     if let Some(refusal) = refusal {
         return refusing(Arc::default(), refusal);
@@ -130,7 +130,7 @@ pub fn pipeline(
     challenges::before(node.challenges.as_ref(), call, chosen)
 }
 
-fn chosen(node: &Node, call: &mut Call, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Arc<Pipeline> {
+fn chosen(node: &Node, call: &mut Call, find: impl Fn(&RouteQuery<'_>) -> Option<Leads>) -> Arc<Pipeline> {
     if let Some(elsewhere) = redirect::in_clear(node.redirect.as_ref(), |host| node.is_known(host), call) {
         return elsewhere;
     }

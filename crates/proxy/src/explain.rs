@@ -22,7 +22,7 @@ use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::{Destination, Trial, Tried};
 use portcullis_routing::choose;
-use portcullis_routing::routes::{Leads, Wanted, Weighed};
+use portcullis_routing::routes::{Leads, RouteQuery, Weighed};
 use portcullis_routing::snapshot::Publisher;
 
 use crate::door::{self, Sender};
@@ -115,7 +115,7 @@ impl Explainer {
 
         let snapshot = self.publisher.latest();
         let was_read = refusal.is_none();
-        let find = |wanted: &Wanted<'_>| Some(Leads::from(snapshot.as_ref()?.find(wanted)?));
+        let find = |wanted: &RouteQuery<'_>| Some(Leads::from(snapshot.as_ref()?.find(wanted)?));
         let announced = call.request.announced_method().filter(|_| was_read);
         let wanted = choose::wanted(&call.request, announced.as_ref(), find);
         let preflight_for = announced.as_ref().filter(|_| wanted.announced).cloned();

@@ -9,7 +9,7 @@ use portcullis_core::call::Request;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 
-use crate::routes::{Doubt, Leads, Wanted};
+use crate::routes::{Doubt, Leads, RouteQuery};
 
 /// What answers a call.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Chosen {
 }
 
 /// Chooses the route for a request, or says why it has none: 404, or 400 where what it asks for has two readings.
-pub fn choose(request: &Request, find: impl Fn(&Wanted<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
+pub fn choose(request: &Request, find: impl Fn(&RouteQuery<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
     let path = &request.path;
     let announced = request.announced_method();
     let wanted = wanted(request, announced.as_ref(), &find);
@@ -87,9 +87,9 @@ fn alike(
 pub fn wanted<'a>(
     request: &'a Request,
     announced: Option<&'a Method>,
-    find: impl Fn(&Wanted<'_>) -> Option<Leads>,
-) -> Wanted<'a> {
-    let itself = Wanted::of(request);
+    find: impl Fn(&RouteQuery<'_>) -> Option<Leads>,
+) -> RouteQuery<'a> {
+    let itself = RouteQuery::of(request);
     let Some(method) = announced else { return itself };
     let wanted = itself.announcing(method);
     let is_answered = find(&wanted).is_some_and(|found| found.pipeline.steps().any(|step| step == "cors"));

@@ -12,7 +12,7 @@ use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::CompiledRoute;
-use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, Meets, Routes, Wanted, Weighed};
+use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, Meets, RouteQuery, Routes, Weighed};
 
 /// How long a publication waits for a worker that is busy before it goes on without its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,12 +100,12 @@ impl Snapshot {
     }
 
     /// Why each route was or was not chosen for a request, nearest first.
-    pub fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
+    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> Weighed {
         self.routes.weigh(wanted, most)
     }
 
     /// The route for a request.
-    pub fn find(&self, wanted: &Wanted<'_>) -> Option<Found<'_>> {
+    pub fn find(&self, wanted: &RouteQuery<'_>) -> Option<Found<'_>> {
         self.routes.find(wanted)
     }
 }
@@ -130,7 +130,7 @@ pub fn take_up(update: Update) {
 }
 
 /// The pipeline this worker routes a request to, and how many bytes of its path that has matched.
-pub fn find(wanted: &Wanted<'_>) -> Option<Leads> {
+pub fn find(wanted: &RouteQuery<'_>) -> Option<Leads> {
     SNAPSHOT.with_borrow(|snapshot| Some(snapshot.as_ref()?.find(wanted)?.into()))
 }
 

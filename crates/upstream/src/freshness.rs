@@ -9,7 +9,7 @@ thread_local! {
 
 /// Which connections will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Freshness {
     /// Any.
     Any,
     /// One that was opened after [`now`] gave this.
@@ -17,8 +17,8 @@ pub enum Wanted {
 }
 
 /// A mark in the order in which connections are opened.
-pub fn now() -> Wanted {
-    Wanted::OpenedSince(NEXT.get())
+pub fn now() -> Freshness {
+    Freshness::OpenedSince(NEXT.get())
 }
 
 /// The number of a new connection in HTTP/2.

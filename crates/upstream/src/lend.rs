@@ -8,7 +8,7 @@ use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::connect::{Opened, connect};
-use crate::freshness::Wanted;
+use crate::freshness::Freshness;
 use crate::pool::{self, Found, Lease, Opening, Search, Slot, look};
 use crate::pool_key::PoolKey;
 use crate::settings::Settings;
@@ -19,7 +19,7 @@ pub async fn lend(
     settings: &Settings,
     target: &Backend,
     key: &Arc<PoolKey>,
-    wanted: Wanted,
+    wanted: Freshness,
     caller: CallerId,
 ) -> Result<Lease, Failed> {
     let search = Search { target, key, wanted, caller };

@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::capacity::{self, Asked, Holder, Permit, PoolMark, QUEUE, Rooms, Turn};
 use crate::connection::Connection;
-use crate::freshness::Wanted;
+use crate::freshness::Freshness;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use crate::pool_key::{Hashed, PoolKey, Spoken};
 use crate::settings::Settings;
@@ -329,7 +329,7 @@ pub(crate) struct Search<'a> {
     pub(crate) target: &'a Backend,
     /// Out of those of this key of the target.
     pub(crate) key: &'a Arc<PoolKey>,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Freshness,
     pub(crate) caller: CallerId,
 }
 
@@ -353,15 +353,15 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         if let Some(promise) = promise {
             promise.keep();
         }
-        if wanted == Wanted::Any
+        if wanted == Freshness::Any
             && let Some(connection) = pool.idle(for_others)
         {
             connection.holder.set(Some(caller));
             return Found::Idle(connection);
         }
         let not_before = match wanted {
-            Wanted::Any => 0,
-            Wanted::OpenedSince(number) => number,
+            Freshness::Any => 0,
+            Freshness::OpenedSince(number) => number,
         };
         if let Some(place) = pool.place(key, not_before, caller) {
             return Found::Place(place);
@@ -372,11 +372,11 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         let permit = match permit {
             Some(permit) => permit,
             None => {
-                let place = capacity::Place { pool: Arc::clone(&pool.mark), wants_new: wanted != Wanted::Any };
+                let place = capacity::Place { pool: Arc::clone(&pool.mark), wants_new: wanted != Freshness::Any };
                 match pool.rooms.connections.ask(caller, pool.carries(caller), &place) {
                     Asked::Permit(permit) => permit,
                     Asked::Wait(turn) => {
-                        if wanted != Wanted::Any {
+                        if wanted != Freshness::Any {
                             // An idle connection makes room for the fresh one that is asked for.
                             former.extend(pool.idle.pop());
                         }

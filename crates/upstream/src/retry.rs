@@ -14,7 +14,7 @@ use crate::balance::Tried;
 use crate::caller_id::CallerId;
 use crate::cluster::Members;
 use crate::forward::{begin, no_tunnel, pass_back, settled};
-use crate::freshness::{self, Wanted};
+use crate::freshness::{self, Freshness};
 use crate::http1::Answered;
 use crate::lend::lend;
 use crate::member::Member;
@@ -93,7 +93,7 @@ struct Attempts<'m> {
     may_have_acted: bool,
     /// Whether the target has asked for HTTP/1.1, which is kept to.
     wants_http1: bool,
-    wanted: Wanted,
+    wanted: Freshness,
     /// When the first request was sent to the target.
     since: Option<Instant>,
     /// How the last attempt has failed, with the request that may be sent again. Apart: most calls have none.
@@ -110,7 +110,7 @@ impl<'m> Attempts<'m> {
             is_written: false,
             may_have_acted: false,
             wants_http1: false,
-            wanted: Wanted::Any,
+            wanted: Freshness::Any,
             since: None,
             last: None,
         }
@@ -122,7 +122,7 @@ impl<'m> Attempts<'m> {
             Next::Nowhere => None,
             Next::Here(member) => Some(member),
             Next::Elsewhere => {
-                (self.sent_here, self.wants_http1, self.wanted, self.since) = (0, false, Wanted::Any, None);
+                (self.sent_here, self.wants_http1, self.wanted, self.since) = (0, false, Freshness::Any, None);
                 self.members.pick(&mut self.tried)
             }
         }
@@ -154,7 +154,7 @@ impl<'m> Attempts<'m> {
         let is_there = failed.request.is_some() || !self.is_written;
         let has_room = self.sent_here < MOST_SENT;
         self.wants_http1 |= failed.class == Class::WantsHttp1;
-        self.wanted = Wanted::Any;
+        self.wanted = Freshness::Any;
         self.next = match outcome.again {
             _ if !is_there => Next::Nowhere,
             Again::Here if has_room => Next::Here(member),
@@ -239,7 +239,7 @@ mod tests {
         let mut is_calls_own = true;
         while let Some(member) = attempts.next() {
             let letter = member.backend.url.authority().to_string();
-            let wants = if attempts.wanted == Wanted::Any { "" } else { "'" };
+            let wants = if attempts.wanted == Freshness::Any { "" } else { "'" };
             let version = if attempts.wants_http1 { "1" } else { "" };
             let Some(fails) = fails.next() else {
                 _ = write!(told, "{}{wants}{version}", letter.to_uppercase());

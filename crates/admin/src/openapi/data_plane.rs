@@ -4,7 +4,7 @@
 
 use utoipa::ToSchema;
 
-use crate::register::{Reply, Wanted};
+use crate::register::{RegistrationRequest, Reply};
 
 /// The paths that are answered by the data plane.
 pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refresh", "/-/token/revoke"];
@@ -14,7 +14,7 @@ pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refres
 /// With an enrolment token the name must be free; it is taken, and the keys are shown this once. With the name's
 /// registration key the target is set, in the versions that came by registration, and no keys are shown. What changes
 /// nothing counts against no limit.
-#[utoipa::path(post, path = "/-/register", tag = "data plane", operation_id = "register", request_body = Wanted,
+#[utoipa::path(post, path = "/-/register", tag = "data plane", operation_id = "register", request_body = RegistrationRequest,
     security(("enrolment" = [])),
     responses((status = 201, description = "The name is taken now.", body = Reply),
         (status = 200, description = "The name was the bearer's already; its target is set.", body = Reply),

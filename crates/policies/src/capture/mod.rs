@@ -41,9 +41,9 @@ const SHOWN_METHOD: usize = 32;
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     /// What of the request is captured.
-    request: Wanted,
+    request: MessageSettings,
     /// What of the answer is captured.
-    response: Wanted,
+    response: MessageSettings,
     /// Bytes of the fields of a message, 1 to 51200; further fields are left out.
     header_bytes: usize,
     /// Bytes of the body of a message, 1 to 512000; the rest is left out.
@@ -63,7 +63,7 @@ struct Settings {
 /// What of a message is captured.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Wanted {
+struct MessageSettings {
     /// The header fields; of a request also the query.
     headers: bool,
     /// The body.
@@ -84,8 +84,8 @@ enum Only {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            request: Wanted::default(),
-            response: Wanted::default(),
+            request: MessageSettings::default(),
+            response: MessageSettings::default(),
             header_bytes: HEADER_BYTES,
             body_bytes: BODY_BYTES,
             redact_headers: Vec::new(),
@@ -137,7 +137,7 @@ pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec
     if !problems.is_empty() {
         return Err(problems);
     }
-    let nothing = Wanted::default();
+    let nothing = MessageSettings::default();
     if settings.request == nothing && settings.response == nothing {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use portcullis_core::message::{FieldName, FieldValue, Fields};
 use portcullis_core::model::{Match, Problem};
 use portcullis_core::spellings::{is_misspelled, is_plain};
 
-use super::Wanted;
+use super::RouteQuery;
 
 /// Conditions of one kind a route has at most.
 const MOST: usize = 32;
@@ -96,7 +96,7 @@ impl Conditions {
     }
 
     /// Whether a request meets all of them.
-    pub fn hold(&self, wanted: &Wanted<'_>) -> bool {
+    pub fn hold(&self, wanted: &RouteQuery<'_>) -> bool {
         self.has_method(wanted.method)
             && self.headers.iter().all(|(name, value)| has_field(wanted, name, value.as_ref()))
             && self.query.iter().all(|(name, value)| has_parameter(wanted.query, name, value.as_deref()))
@@ -109,7 +109,7 @@ impl Conditions {
 
     /// What of a request the service may read differently than the gateway. `odd`: whether any of its fields has a name that
     /// is not plain; `holds`: what [`Self::hold`] says of it.
-    pub fn doubt(&self, wanted: &Wanted<'_>, odd: bool, holds: bool) -> Option<Doubt> {
+    pub fn doubt(&self, wanted: &RouteQuery<'_>, odd: bool, holds: bool) -> Option<Doubt> {
         if (odd || self.odd) && self.headers.iter().any(|(name, _)| is_misspelled(wanted.headers, name)) {
             return Some(Doubt::Spelling);
         }
@@ -131,7 +131,7 @@ impl Conditions {
     }
 
     /// The first of them that a request does not meet, in words.
-    pub fn failing(&self, wanted: &Wanted<'_>) -> Option<String> {
+    pub fn failing(&self, wanted: &RouteQuery<'_>) -> Option<String> {
         if !self.has_method(wanted.method) {
             let declared: Vec<_> = self.methods.iter().map(Method::as_str).collect();
             return Some(format!("the method is none of {}", declared.join(", ")));
@@ -157,7 +157,7 @@ fn wanted(value: &str) -> Option<&str> {
     (value != "*").then_some(value)
 }
 
-fn has_field(wanted: &Wanted<'_>, name: &FieldName, value: Option<&FieldValue>) -> bool {
+fn has_field(wanted: &RouteQuery<'_>, name: &FieldName, value: Option<&FieldValue>) -> bool {
     if wanted.announced && is_announced(wanted.headers, name) {
         return true;
     }
@@ -218,7 +218,7 @@ mod tests {
 
     fn holds(conditions: &Conditions, headers: Fields<'_>, query: &str) -> (bool, Option<Doubt>) {
         let (host, path) = (Host::unnamed(), Path::root());
-        let wanted = Wanted {
+        let wanted = RouteQuery {
             host: &host,
             path: path.decision(),
             method: &Method::GET,

@@ -10,8 +10,8 @@
 //! not grow with the number of routes. What is looked at of a path is its decision form.
 
 mod conditions;
+mod route_query;
 mod shape;
-mod wanted;
 mod weigh;
 
 use std::cell::{Cell, OnceCell};
@@ -25,8 +25,8 @@ use portcullis_core::spellings;
 use portcullis_core::table::Table;
 
 pub use conditions::{Conditions, Doubt};
+pub use route_query::{Found, Leads, RouteQuery};
 pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
-pub use wanted::{Found, Leads, Wanted};
 pub use weigh::{Weighed, Weight};
 
 /// Shapes with parameters that routes of one host can have together.
@@ -164,7 +164,7 @@ impl Routes {
     }
 
     /// The route for a request.
-    pub fn find<'a>(&'a self, wanted: &Wanted<'_>) -> Option<Found<'a>> {
+    pub fn find<'a>(&'a self, wanted: &RouteQuery<'_>) -> Option<Found<'a>> {
         let folded = self.has_folded.then(|| wanted.path.folded());
         let asked = Asked::of(wanted, folded.as_ref());
         if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
@@ -327,7 +327,7 @@ impl Candidate {
 
 /// What is asked for, with its path taken apart.
 struct Asked<'a> {
-    wanted: &'a Wanted<'a>,
+    wanted: &'a RouteQuery<'a>,
     plain: Segments<'a>,
     /// Without regard to case; none where no route is declared so.
     folded: Option<Segments<'a>>,
@@ -338,7 +338,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn of(wanted: &'a Wanted<'a>, folded: Option<&'a FoldedPath<'a>>) -> Self {
+    fn of(wanted: &'a RouteQuery<'a>, folded: Option<&'a FoldedPath<'a>>) -> Self {
         let folded = folded.map(|folded| Segments::of(folded.decision()));
         Self {
             wanted,

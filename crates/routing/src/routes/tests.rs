@@ -120,8 +120,8 @@ fn wanted<'a>(
     method: &'a Method,
     headers: Fields<'a>,
     query: Option<&'a [u8]>,
-) -> Wanted<'a> {
-    Wanted { host, path: path.decision(), method, headers, query, announced: false, in_any_case: false }
+) -> RouteQuery<'a> {
+    RouteQuery { host, path: path.decision(), method, headers, query, announced: false, in_any_case: false }
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn a_declared_route_whose_conditions_fail_leaves_the_call_to_whoever_registered(
     assert_eq!(reason(1), ("/checkout/pay", Weight::Outranked("declared routes go before registered services")));
     assert_eq!(reason(2), ("rest", Weight::Outranked("a longer path goes first")));
     let method = Method::GET;
-    let told = routes.weigh(&Wanted { method: &method, ..wanted }, 2).routes;
+    let told = routes.weigh(&RouteQuery { method: &method, ..wanted }, 2).routes;
     let fallback = "the route for every path of every host is a fallback behind registered services";
     assert_eq!(told[1], ("rest".into(), Weight::Outranked(fallback)));
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, Routes, Shape, Wanted, is_reserved};
+use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, RouteQuery, Routes, Shape, is_reserved};
 
 /// What stands against a route, or for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Rank {
 
 impl Routes {
     /// Holds every route against a request.
-    pub fn weigh(&self, wanted: &Wanted<'_>, most: usize) -> Weighed {
+    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> Weighed {
         let folded = wanted.path.folded();
         let asked = Asked::of(wanted, Some(&folded));
         let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };

@@ -12,7 +12,7 @@ use super::conditions::Doubt;
 
 /// What of a request routing looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct RouteQuery<'a> {
     /// The host.
     pub host: &'a Host,
     /// The path, or one reading of it.
@@ -29,7 +29,7 @@ pub struct Wanted<'a> {
     pub in_any_case: bool,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RouteQuery<'a> {
     /// What routing looks at of a request.
     pub fn of(request: &'a Request) -> Self {
         Self {
