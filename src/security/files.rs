@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_telemetry::Target;
 
-use super::finding::{Place, Subject};
+use super::finding::{Location, Subject};
 use crate::config::Config;
 
 /// The files that are the gateway's secrets.
@@ -25,12 +25,12 @@ fn mode(path: &Path) -> Option<u32> {
 }
 
 /// A place at a file with any of these bits.
-fn with_bits(path: &Path, bits: u32) -> Option<Place> {
+fn with_bits(path: &Path, bits: u32) -> Option<Location> {
     let mode = mode(path).filter(|mode| mode & bits != 0)?;
-    Some(Place::new(path.display().to_string(), format!("mode {mode:04o}")))
+    Some(Location::new(path.display().to_string(), format!("mode {mode:04o}")))
 }
 
-pub(super) fn open_secrets(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn open_secrets(subject: &Subject<'_>) -> Vec<Location> {
     let directory = &subject.config.data_dir;
     let mut found: Vec<_> = SECRETS.iter().filter_map(|name| with_bits(&directory.join(name), ANY)).collect();
     // Elsewhere it may be there for the group of whoever scrapes.
@@ -40,12 +40,12 @@ pub(super) fn open_secrets(subject: &Subject<'_>) -> Vec<Place> {
 }
 
 /// The private keys of certificates that others than the gateway's user and a group can read, or that any others can write.
-pub(super) fn open_private_keys(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn open_private_keys(subject: &Subject<'_>) -> Vec<Location> {
     private_keys(subject.config).filter_map(|key| with_bits(key, ANY & !GROUP_READ)).collect()
 }
 
 /// Those that a group can read.
-pub(super) fn group_private_keys(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn group_private_keys(subject: &Subject<'_>) -> Vec<Location> {
     let closed_to_others = |key: &&PathBuf| mode(key).is_some_and(|mode| mode & ANY & !GROUP_READ == 0);
     private_keys(subject.config).filter(closed_to_others).filter_map(|key| with_bits(key, GROUP_READ)).collect()
 }
@@ -56,12 +56,12 @@ fn private_keys(config: &Config) -> impl Iterator<Item = &PathBuf> {
     of_calls.chain(&config.admin_tls.key).chain(&config.acme.eab_key_file)
 }
 
-pub(super) fn writable_directory(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn writable_directory(subject: &Subject<'_>) -> Vec<Location> {
     with_bits(&subject.config.data_dir, WRITE).into_iter().collect()
 }
 
 /// Files with people and their calls in them that others can read.
-pub(super) fn readable_records(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn readable_records(subject: &Subject<'_>) -> Vec<Location> {
     let directory = &subject.config.data_dir;
     let mut found = readable(directory, REGISTRY);
     if let Target::Path(path) = &subject.config.log.access_log {
@@ -76,7 +76,7 @@ pub(super) fn readable_records(subject: &Subject<'_>) -> Vec<Place> {
 }
 
 /// Files whose names begin like this and that others can read, in a directory that others can go into.
-fn readable(directory: &Path, name: &str) -> Vec<Place> {
+fn readable(directory: &Path, name: &str) -> Vec<Location> {
     if mode(directory).is_none_or(|mode| mode & SEARCH == 0) {
         return Vec::new();
     }
@@ -87,6 +87,6 @@ fn readable(directory: &Path, name: &str) -> Vec<Place> {
     files.filter_map(|path| with_bits(&path, READ)).collect()
 }
 
-pub(super) fn writable_settings(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn writable_settings(subject: &Subject<'_>) -> Vec<Location> {
     with_bits(&subject.config_file, WRITE).into_iter().collect()
 }

@@ -59,7 +59,7 @@ pub(super) struct Rule {
     /// What to do about it, in a sentence without its full stop.
     pub(super) remedy: &'static str,
     /// Finds the places.
-    pub(super) look: fn(&Subject<'_>) -> Vec<Place>,
+    pub(super) look: fn(&Subject<'_>) -> Vec<Location>,
 }
 
 /// What is looked at.
@@ -78,14 +78,14 @@ pub(crate) struct Subject<'a> {
 
 /// Where a rule found what it looks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     /// A path into the declarations, the key of a setting, or the name of a file.
     pub(super) path: String,
     /// What stands there.
     pub(super) detail: String,
 }
 
-impl Place {
+impl Location {
     pub(super) fn new(path: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { path: path.into(), detail: detail.into() }
     }

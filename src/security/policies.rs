@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_core::fields::CREDENTIALS;
 use serde_json::{Map, Value};
 
-use super::finding::{Place, Subject};
+use super::finding::{Location, Subject};
 use super::sites::sites;
 
 /// Bits an RSA key should have that is to be trusted for years.
@@ -18,7 +18,7 @@ const MOST_LEEWAY: u64 = 300;
 const LARGE_BODY: u64 = 1 << 30;
 
 /// Every place a policy is declared at.
-fn each(subject: &Subject<'_>, kind: &str, look: impl Fn(&str, &Value, &mut Vec<Place>)) -> Vec<Place> {
+fn each(subject: &Subject<'_>, kind: &str, look: impl Fn(&str, &Value, &mut Vec<Location>)) -> Vec<Location> {
     let mut found = Vec::new();
     for site in sites(subject) {
         if let Some((path, policy)) = site.policy(kind) {
@@ -38,24 +38,24 @@ fn is_true(object: &Value, field: &str) -> bool {
     object.get(field) == Some(&Value::Bool(true))
 }
 
-pub(super) fn cors_any_origin(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn cors_any_origin(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "cors", |path, cors, found| {
         for (at, _) in texts(cors, "origins").filter(|(_, origin)| *origin == "*") {
-            found.push(Place::new(format!("{path}.origins[{at}]"), "'*'"));
+            found.push(Location::new(format!("{path}.origins[{at}]"), "'*'"));
         }
     })
 }
 
-pub(super) fn cors_subdomains_with_credentials(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn cors_subdomains_with_credentials(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "cors", |path, cors, found| {
         let is_wild = |origin: &str| origin != "*" && origin.contains('*');
         for (at, origin) in texts(cors, "origins").filter(|(_, o)| is_wild(o) && is_true(cors, "credentials")) {
-            found.push(Place::new(format!("{path}.origins[{at}]"), format!("'{origin}' with credentials")));
+            found.push(Location::new(format!("{path}.origins[{at}]"), format!("'{origin}' with credentials")));
         }
     })
 }
 
-pub(super) fn cors_plain_origin(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn cors_plain_origin(subject: &Subject<'_>) -> Vec<Location> {
     let is_local = |host: &str| {
         let host = host.split(':').next().unwrap_or(host);
         host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || host.starts_with('[')
@@ -63,75 +63,75 @@ pub(super) fn cors_plain_origin(subject: &Subject<'_>) -> Vec<Place> {
     each(subject, "cors", |path, cors, found| {
         for (at, origin) in texts(cors, "origins") {
             if origin.strip_prefix("http://").is_some_and(|host| !is_local(host)) {
-                found.push(Place::new(format!("{path}.origins[{at}]"), format!("'{origin}'")));
+                found.push(Location::new(format!("{path}.origins[{at}]"), format!("'{origin}'")));
             }
         }
     })
 }
 
-pub(super) fn filter_of_everything(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn filter_of_everything(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "ip_filter", |path, filter, found| {
         for (at, network) in texts(filter, "allow").filter(|(_, network)| network.ends_with("/0")) {
-            found.push(Place::new(format!("{path}.allow[{at}]"), network));
+            found.push(Location::new(format!("{path}.allow[{at}]"), network));
         }
     })
 }
 
-pub(super) fn unlimited_body(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn unlimited_body(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "request_limits", |path, limits, found| match limits.get("body_bytes").and_then(Value::as_u64) {
-        Some(0) => found.push(Place::new(format!("{path}.body_bytes"), "0 is no limit")),
+        Some(0) => found.push(Location::new(format!("{path}.body_bytes"), "0 is no limit")),
         Some(bytes) if bytes > LARGE_BODY => {
-            found.push(Place::new(format!("{path}.body_bytes"), format!("{bytes} bytes")));
+            found.push(Location::new(format!("{path}.body_bytes"), format!("{bytes} bytes")));
         }
         _ => {}
     })
 }
 
-pub(super) fn token_in_query(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn token_in_query(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "bearer", |path, bearer, found| {
         if is_true(bearer, "query") {
-            found.push(Place::new(format!("{path}.query"), "true"));
+            found.push(Location::new(format!("{path}.query"), "true"));
         }
     })
 }
 
-pub(super) fn forwarded_credentials(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn forwarded_credentials(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "bearer", |path, bearer, found| {
         if is_true(bearer, "forward_credentials") {
-            found.push(Place::new(format!("{path}.forward_credentials"), "true"));
+            found.push(Location::new(format!("{path}.forward_credentials"), "true"));
         }
     })
 }
 
-fn each_key(subject: &Subject<'_>, look: impl Fn(&str, &Value) -> Option<Place>) -> Vec<Place> {
+fn each_key(subject: &Subject<'_>, look: impl Fn(&str, &Value) -> Option<Location>) -> Vec<Location> {
     each(subject, "bearer", |path, bearer, found| {
         let keys = bearer.get("keys").and_then(Value::as_array).into_iter().flatten().enumerate();
         found.extend(keys.filter_map(|(at, key)| look(&format!("{path}.keys[{at}]"), key)));
     })
 }
 
-pub(super) fn key_without_audience(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn key_without_audience(subject: &Subject<'_>) -> Vec<Location> {
     each_key(subject, |path, key| {
         let is_named = match key.get("audience") {
             Some(Value::String(one)) => !one.is_empty(),
             Some(Value::Array(several)) => !several.is_empty(),
             _ => false,
         };
-        (!is_named).then(|| Place::new(path, "no audience"))
+        (!is_named).then(|| Location::new(path, "no audience"))
     })
 }
 
-pub(super) fn key_with_leeway(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn key_with_leeway(subject: &Subject<'_>) -> Vec<Location> {
     each_key(subject, |path, key| {
         let leeway = key.get("leeway").and_then(Value::as_u64).filter(|leeway| *leeway > MOST_LEEWAY)?;
-        Some(Place::new(format!("{path}.leeway"), format!("{leeway} s")))
+        Some(Location::new(format!("{path}.leeway"), format!("{leeway} s")))
     })
 }
 
-pub(super) fn short_rsa_key(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn short_rsa_key(subject: &Subject<'_>) -> Vec<Location> {
     each_key(subject, |path, key| {
         let bits = rsa_bits(key).filter(|bits| *bits < RSA_BITS)?;
-        Some(Place::new(path, format!("{bits} bits")))
+        Some(Location::new(path, format!("{bits} bits")))
     })
 }
 
@@ -151,23 +151,23 @@ fn rsa_bits(key: &Value) -> Option<usize> {
 }
 
 /// Credentials in a file of declarations, which is read by more people than secrets are.
-pub(super) fn credential_in_headers(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn credential_in_headers(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "headers", |path, headers, found| {
         for change in ["set", "add"] {
             let fields = headers.get("request").and_then(|request| request.get(change)?.as_object());
             let fields = fields.into_iter().flat_map(Map::keys);
             for name in fields.filter(|name| CREDENTIALS.iter().any(|field| name.eq_ignore_ascii_case(field.as_str())))
             {
-                found.push(Place::new(format!("{path}.request.{change}.{name}"), name.as_str()));
+                found.push(Location::new(format!("{path}.request.{change}.{name}"), name.as_str()));
             }
         }
     })
 }
 
-pub(super) fn method_override(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn method_override(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, "headers", |path, headers, found| {
         if headers.get("method_override").and_then(Value::as_str) == Some("allow") {
-            found.push(Place::new(format!("{path}.method_override"), "'allow'"));
+            found.push(Location::new(format!("{path}.method_override"), "'allow'"));
         }
     })
 }

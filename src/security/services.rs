@@ -6,39 +6,39 @@ use std::net::IpAddr;
 use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use serde_json::Value;
 
-use super::finding::{Place, Subject};
+use super::finding::{Location, Subject};
 use super::sites::{Site, objects, sites};
 
-fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Place>) -> Vec<Place> {
+fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Location>) -> Vec<Location> {
     sites(subject).iter().flat_map(look).collect()
 }
 
-pub(super) fn open(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn open(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, |site| match site.require() {
-        Some((path, [])) => vec![Place::new(path, "require is []")],
+        Some((path, [])) => vec![Location::new(path, "require is []")],
         _ => Vec::new(),
     })
 }
 
-pub(super) fn open_without_limit(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn open_without_limit(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, |site| match site.require() {
         Some((path, [])) if site.is_known() && site.limits().is_empty() => {
-            vec![Place::new(path, "neither throttle nor rate_limit")]
+            vec![Location::new(path, "neither throttle nor rate_limit")]
         }
         _ => Vec::new(),
     })
 }
 
-pub(super) fn without_limit(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn without_limit(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, |site| {
         let is_found = site.says_limits() && site.is_open() == Some(false) && site.limits().is_empty();
-        let place = || Place::new(format!("{}.policies", site.path), "neither throttle nor rate_limit");
+        let place = || Location::new(format!("{}.policies", site.path), "neither throttle nor rate_limit");
         is_found.then(place).into_iter().collect()
     })
 }
 
 /// Limits an anonymous caller escapes: all of them count by a field the caller writes.
-pub(super) fn limits_of_the_callers_choice(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn limits_of_the_callers_choice(subject: &Subject<'_>) -> Vec<Location> {
     let is_chosen = |limit: &Value| {
         let parts = limit.get("key").and_then(Value::as_array);
         parts.is_some_and(|parts| {
@@ -53,12 +53,12 @@ pub(super) fn limits_of_the_callers_choice(subject: &Subject<'_>) -> Vec<Place> 
         if limits.is_empty() || !limits.iter().all(|(_, limit)| is_chosen(limit)) {
             return Vec::new();
         }
-        limits.into_iter().map(|(path, _)| Place::new(format!("{path}.key"), "no limit counts without it")).collect()
+        limits.into_iter().map(|(path, _)| Location::new(format!("{path}.key"), "no limit counts without it")).collect()
     })
 }
 
 /// An alternative that asks for less than another one makes that other one idle.
-pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Location> {
     let kinds = |alternative: &Value| -> Vec<String> {
         let kinds = alternative.as_array().into_iter().flatten();
         kinds.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -75,7 +75,7 @@ pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Place> {
             let more = alternatives.iter().find(|more| asks_less(less, more));
             if let Some(more) = more {
                 let detail = format!("'{}' is enough, so '{}' is never needed", less.join("+"), more.join("+"));
-                found.push(Place::new(format!("{path}[{at}]"), detail));
+                found.push(Location::new(format!("{path}[{at}]"), detail));
             }
         }
         found
@@ -87,7 +87,7 @@ const FENCES: [&str; 8] =
     ["ip_filter", "throttle", "request_limits", "bearer", "api_key", "client_certificate", "acl", "rate_limit"];
 
 /// Ways to one service that do not hold calls to the same.
-pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Location> {
     let sites = sites(subject);
     let mut first: BTreeMap<&str, &Site<'_>> = BTreeMap::new();
     let mut found = Vec::new();
@@ -104,36 +104,36 @@ pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Place> {
         if !kinds.is_empty() {
             let other = if other.is_route() { other.path.clone() } else { format!("'/{}'", site.to) };
             let detail = format!("it leads to '{}' as {other} does, with another {}", site.to, kinds.join(", "));
-            found.push(Place::new(site.path.clone(), detail));
+            found.push(Location::new(site.path.clone(), detail));
         }
     }
     found
 }
 
 /// Services that registered themselves and whose calls go to routes.
-pub(super) fn shadowed(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn shadowed(subject: &Subject<'_>) -> Vec<Location> {
     registered(subject, "shadowed_by", "by")
 }
 
 /// Services that registered themselves at a target of a service with rules.
-pub(super) fn shared_target(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn shared_target(subject: &Subject<'_>) -> Vec<Location> {
     registered(subject, "shares_target_with", "with")
 }
 
 /// The services of which a running gateway tells this list of others.
-fn registered(subject: &Subject<'_>, field: &str, word: &str) -> Vec<Place> {
+fn registered(subject: &Subject<'_>, field: &str, word: &str) -> Vec<Location> {
     let text = |service: &Value, field: &str| service.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
     let services = subject.services.into_iter().flatten();
     let found = services.filter_map(|service| {
         let others = service.get(field)?.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>();
         let path = format!("services.{}/{}", text(service, "name"), text(service, "version"));
-        (!others.is_empty()).then(|| Place::new(path, format!("{word} {}", others.join(", "))))
+        (!others.is_empty()).then(|| Location::new(path, format!("{word} {}", others.join(", "))))
     });
     found.collect()
 }
 
 /// Services whose names differ in case alone from those of others, or from those of the gateway.
-pub(super) fn twins(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn twins(subject: &Subject<'_>) -> Vec<Location> {
     let Some(declared) = subject.declared else { return Vec::new() };
     let name = |id: &str| id.split('/').next().unwrap_or(id).to_owned();
     let mut spellings: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -147,7 +147,7 @@ pub(super) fn twins(subject: &Subject<'_>) -> Vec<Place> {
         kept.or_else(|| others.cloned())
     };
     let found = objects(declared, "services").filter_map(|(id, _)| Some((id, looks_like(id)?)));
-    found.map(|(id, other)| Place::new(format!("services.{id}"), format!("beside '{other}'"))).collect()
+    found.map(|(id, other)| Location::new(format!("services.{id}"), format!("beside '{other}'"))).collect()
 }
 
 /// A target with its place and its host, where it is spoken to in clear.
@@ -170,14 +170,14 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-pub(super) fn plain_target(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn plain_target(subject: &Subject<'_>) -> Vec<Location> {
     let targets = plain_targets(subject).into_iter().filter(|(_, host)| !is_public(host));
-    targets.map(|(path, host)| Place::new(path, format!("http to {host}"))).collect()
+    targets.map(|(path, host)| Location::new(path, format!("http to {host}"))).collect()
 }
 
-pub(super) fn plain_public_target(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn plain_public_target(subject: &Subject<'_>) -> Vec<Location> {
     let targets = plain_targets(subject).into_iter().filter(|(_, host)| is_public(host));
-    targets.map(|(path, host)| Place::new(path, format!("http to {host}"))).collect()
+    targets.map(|(path, host)| Location::new(path, format!("http to {host}"))).collect()
 }
 
 /// An address that is certainly not of a network of one's own.
@@ -193,11 +193,11 @@ fn is_public(host: &str) -> bool {
 }
 
 /// Redirects that lead from TLS to clear text.
-pub(super) fn plain_redirect(subject: &Subject<'_>) -> Vec<Place> {
+pub(super) fn plain_redirect(subject: &Subject<'_>) -> Vec<Location> {
     let routes = subject.declared.into_iter().flat_map(|declared| objects(declared, "routes"));
     let to = |route: &Value| Some(route.get("redirect")?.get("to")?.as_str()?.to_owned());
     let found = routes.filter_map(|(name, route)| Some((name, to(route).filter(|to| to.starts_with("http://"))?)));
-    found.map(|(name, to)| Place::new(format!("routes.{name}.redirect.to"), to)).collect()
+    found.map(|(name, to)| Location::new(format!("routes.{name}.redirect.to"), to)).collect()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Places {
 
     /// A place for a connection from this address, and what tells it that it is to make room. None if requests are under
     /// way on all others.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<(ConnectionPlace, oneshot::Receiver<()>)> {
         let network = network::of(address);
         let mut taken = self.taken();
         if taken.waiting_of(network) >= self.of_one_network() {
@@ -64,7 +64,7 @@ impl Places {
         taken.next += 1;
         taken.waits += 1;
         taken.places.insert(number, Held { network, waiting_since: Some(wait), _keeps: keeps });
-        Some((Place { places: Arc::clone(self), number }, gone))
+        Some((ConnectionPlace { places: Arc::clone(self), number }, gone))
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -97,12 +97,12 @@ impl Taken {
 }
 
 /// A connection's place. It is free again when this is dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     places: Arc<Places>,
     number: u64,
 }
 
-impl Place {
+impl ConnectionPlace {
     /// A request is under way until what is returned is dropped. None if the place has been given to somebody else.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<UnderWay> {
         let mut taken = self.places.taken();
@@ -111,14 +111,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.places.taken().places.remove(&self.number);
     }
 }
 
 /// A request under way on a connection.
-pub(crate) struct UnderWay(Arc<Place>);
+pub(crate) struct UnderWay(Arc<ConnectionPlace>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -135,7 +135,7 @@ impl Drop for UnderWay {
 mod tests {
     use super::*;
 
-    type Kept = (Arc<Place>, oneshot::Receiver<()>);
+    type Kept = (Arc<ConnectionPlace>, oneshot::Receiver<()>);
 
     fn take(places: &Arc<Places>, address: &str) -> Option<Kept> {
         places.take(address.parse().expect("an address")).map(|(place, gone)| (Arc::new(place), gone))

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::actor::PeerAddress;
-use crate::places::{Place, Places};
+use crate::places::{ConnectionPlace, Places};
 use crate::router::router;
 use crate::state::AdminState;
 
@@ -90,7 +90,7 @@ type Service = TowerToHyperService<axum::Router>;
 /// One connection, from its first byte to its end.
 struct Connection {
     peer: IpAddr,
-    place: Arc<Place>,
+    place: Arc<ConnectionPlace>,
     service: Service,
     clock: Arc<dyn Clock>,
     stopping: watch::Receiver<bool>,

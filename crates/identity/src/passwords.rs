@@ -153,7 +153,7 @@ impl Passwords {
         permit.map_err(|_| Refusal::internal("the password queue was closed"))
     }
 
-    fn line_up(&self, from: IpAddr) -> Result<Place<'_>, Refusal> {
+    fn line_up(&self, from: IpAddr) -> Result<QueuePlace<'_>, Refusal> {
         let full = Refusal::Overloaded { private: "password queue", retry_after: Duration::from_secs(1) };
         let mut waiting = self.waiting();
         let of_address = waiting.by_address.get(&from).copied().unwrap_or(0);
@@ -162,7 +162,7 @@ impl Passwords {
         }
         waiting.all += 1;
         waiting.by_address.insert(from, of_address + 1);
-        Ok(Place { queue: self, from })
+        Ok(QueuePlace { queue: self, from })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -171,12 +171,12 @@ impl Passwords {
 }
 
 /// A place in the queue; given back when its turn has come or the caller has gone.
-struct Place<'a> {
+struct QueuePlace<'a> {
     queue: &'a Passwords,
     from: IpAddr,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting();
         waiting.all = waiting.all.saturating_sub(1);

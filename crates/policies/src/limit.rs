@@ -142,7 +142,7 @@ impl Part {
 
 /// What a policy of limits may count by.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LimitKind {
     /// The kind, as declarations name it.
     pub(crate) kind: &'static str,
     /// Whether callers are known where it stands.
@@ -176,7 +176,7 @@ pub(crate) fn schema() -> Value {
 }
 
 /// Reads the limits of a policy on a site, or says everything that is wrong with them. None without settings.
-pub(crate) fn read(site: &str, place: &Place, value: Option<&Value>) -> Result<Vec<Limit>, Vec<Problem>> {
+pub(crate) fn read(site: &str, place: &LimitKind, value: Option<&Value>) -> Result<Vec<Limit>, Vec<Problem>> {
     let Some(value) = value else { return Ok(Vec::new()) };
     let base = format!("policies.{}", place.kind);
     let declared = match value.get("limits") {
@@ -205,7 +205,7 @@ pub(crate) fn read(site: &str, place: &Place, value: Option<&Value>) -> Result<V
     if problems.is_empty() { Ok(limits) } else { Err(problems) }
 }
 
-fn compile(site: &str, place: &Place, path: &str, declared: &LimitSettings) -> Result<Limit, Vec<Problem>> {
+fn compile(site: &str, place: &LimitKind, path: &str, declared: &LimitSettings) -> Result<Limit, Vec<Problem>> {
     let mut problems = Vec::new();
     let name = declared.name.as_deref().unwrap_or("default");
     let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{path}.{field}"), message));
@@ -264,11 +264,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const LATE: Place = Place { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
-    const EARLY: Place = Place { kind: "throttle", knows_callers: false, counts_by: Part::Address };
+    const LATE: LimitKind = LimitKind { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
+    const EARLY: LimitKind = LimitKind { kind: "throttle", knows_callers: false, counts_by: Part::Address };
 
     #[track_caller]
-    fn wrong(place: &Place, settings: &Value, expected: &[&str]) {
+    fn wrong(place: &LimitKind, settings: &Value, expected: &[&str]) {
         let found = read("orders/v1", place, Some(settings)).expect_err("problems");
         let found: Vec<_> = found.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(found, expected, "{settings}");

@@ -20,11 +20,11 @@ use serde_json::Value;
 
 use crate::Site;
 use crate::gcra::{SECOND, Verdict};
-use crate::limit::{self, Limit, Part, Place};
+use crate::limit::{self, Limit, LimitKind, Part};
 use crate::limiters::{Key, KeyText, Limiters};
 
 /// Builds the step; none without limits.
-pub(crate) fn build(site: &Site<'_>, place: &Place, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub(crate) fn build(site: &Site<'_>, place: &LimitKind, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let limits = limit::read(&site.name_of(place.kind), place, value)?;
     if limits.is_empty() {
         return Ok(None);
@@ -180,7 +180,7 @@ mod tests {
     use portcullis_core::message::FieldName;
     use serde_json::json;
 
-    const LATE: Place = Place { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
+    const LATE: LimitKind = LimitKind { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
 
     struct Bench {
         limiters: Arc<Limiters>,

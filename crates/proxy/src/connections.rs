@@ -14,22 +14,22 @@ thread_local! {
 }
 
 /// A watch that this worker looks at, from now until the place is dropped.
-pub fn register() -> (Arc<ConnectionState>, Place) {
+pub fn register() -> (Arc<ConnectionState>, RegisterEntry) {
     let watch = ConnectionState::new(clock::tick());
-    let place = Place::take(&watch);
+    let place = RegisterEntry::take(&watch);
     (watch, place)
 }
 
 /// A place among them; given back when it is dropped.
-pub struct Place(usize);
+pub struct RegisterEntry(usize);
 
-impl Place {
+impl RegisterEntry {
     fn take(watch: &Arc<ConnectionState>) -> Self {
         Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert(Arc::clone(watch))))
     }
 }
 
-impl Drop for Place {
+impl Drop for RegisterEntry {
     fn drop(&mut self) {
         let watch = CONNECTIONS.with_borrow_mut(|connections| connections.remove(self.0));
         // Outside of the borrow.

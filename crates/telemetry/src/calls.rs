@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use portcullis_core::metrics::text::{Kind, Text};
-use portcullis_core::metrics::{Cells, Counter, Family, Histogram, Labels, Observed, Place, Shards, Slot, Texts};
+use portcullis_core::metrics::{Cells, Counter, Family, Histogram, Labels, Observed, Shard, Shards, Slot, Texts};
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 
@@ -195,8 +195,8 @@ fn class(status: u16) -> usize {
 /// Counts for one worker, and hands on.
 struct Counting {
     calls: Arc<Calls>,
-    services: Arc<Place<Cells<OfService>>>,
-    refusals: Arc<Place<Texts>>,
+    services: Arc<Shard<Cells<OfService>>>,
+    refusals: Arc<Shard<Texts>>,
     targets: OfWorker,
     log: Arc<dyn AccessLog>,
 }

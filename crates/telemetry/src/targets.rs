@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use portcullis_core::metrics::text::{Kind, Text};
-use portcullis_core::metrics::{Cells, Counter, Family, Labels, Place, Shards, Slot, Texts};
+use portcullis_core::metrics::{Cells, Counter, Family, Labels, Shard, Shards, Slot, Texts};
 use portcullis_core::record::Record;
 
 /// Targets that are told apart, and remembered as failing or as having failed.
@@ -125,7 +125,7 @@ pub struct TargetStatus {
 /// What one worker keeps of targets.
 #[derive(Debug)]
 pub(crate) struct OfWorker {
-    failures: Arc<Place<Cells<Counter>>>,
+    failures: Arc<Shard<Cells<Counter>>>,
     known: Mutex<Known>,
 }
 
@@ -243,7 +243,7 @@ impl Targets {
     }
 
     /// A place in which one worker tells of its connections.
-    pub fn connections(&self) -> Arc<Place<Mutex<Vec<Connections>>>> {
+    pub fn connections(&self) -> Arc<Shard<Mutex<Vec<Connections>>>> {
         self.connections.open(Mutex::default())
     }
 

@@ -74,14 +74,14 @@ struct Inner {
 
 /// A call that waits.
 struct Waiting {
-    place: Place,
+    place: WaitingPlace,
     since: Instant,
     turn: oneshot::Sender<Turn>,
 }
 
 /// Where a call waits, and for what.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct WaitingPlace {
     /// The pool of its worker that it would take a connection from.
     pub pool: Arc<PoolMark>,
     /// Whether it wants a permit for a new connection, and none that stands.
@@ -272,7 +272,7 @@ impl Capacity {
 
     /// A permit for a caller, or a turn in the queue. `has_one` is whether it is known to have a connection, or a part of
     /// one. Pools of other workers with idle connections are asked to give some up.
-    pub fn ask(self: &Arc<Self>, caller: CallerId, has_one: bool, place: &Place) -> Asked {
+    pub fn ask(self: &Arc<Self>, caller: CallerId, has_one: bool, place: &WaitingPlace) -> Asked {
         let mut inner = self.lock();
         if let Some(permit) = self.permit(&mut inner, caller, has_one) {
             return Asked::Permit(permit);
@@ -371,7 +371,7 @@ impl Capacity {
 
     /// A turn in the queue. Where it is full, the caller with the most calls in it gives up its last, if it has more than
     /// this one then has.
-    fn queue(&self, inner: &mut Inner, caller: CallerId, place: Place) -> Option<oneshot::Receiver<Turn>> {
+    fn queue(&self, inner: &mut Inner, caller: CallerId, place: WaitingPlace) -> Option<oneshot::Receiver<Turn>> {
         if self.waiting.load(Relaxed) >= QUEUE {
             inner.waiting.retain(|_, waiting| {
                 waiting.retain(|waiting| !waiting.turn.is_closed());
@@ -404,7 +404,7 @@ impl Capacity {
 
     /// The call that gets what has come free in a pool: that of the caller whose turn it is, out of those that are `here`.
     /// One elsewhere comes before them if it has waited for long, and if there are none.
-    fn next(&self, inner: &mut Inner, here: impl Fn(&Place) -> bool) -> Option<Next> {
+    fn next(&self, inner: &mut Inner, here: impl Fn(&WaitingPlace) -> bool) -> Option<Next> {
         loop {
             let caller = *inner.turns.front()?;
             let oldest = inner.waiting.get(&caller).and_then(VecDeque::front)?;
@@ -512,8 +512,8 @@ mod tests {
         (PoolMark::new(Arc::new(key), worker), demands)
     }
 
-    fn place(pool: &Arc<PoolMark>) -> Place {
-        Place { pool: Arc::clone(pool), wants_new: false }
+    fn place(pool: &Arc<PoolMark>) -> WaitingPlace {
+        WaitingPlace { pool: Arc::clone(pool), wants_new: false }
     }
 
     fn permit(asked: Asked) -> Permit {
@@ -624,7 +624,7 @@ mod tests {
         promise.keep();
         assert_eq!(here.promised(), 0);
         // What wants a new connection does not take one that stands.
-        let wants_new = Place { wants_new: true, ..place(&here) };
+        let wants_new = WaitingPlace { wants_new: true, ..place(&here) };
         let _new = wait(capacity.ask(caller(1), false, &wants_new));
         assert!(!capacity.has_come_free(&here));
     }

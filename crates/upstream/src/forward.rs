@@ -198,7 +198,7 @@ fn send<'a>(
 ) -> Either<impl Future<Output = Result<Answered, Failed>> + use<'a>, Seldom<'a>> {
     match lease {
         Lease::Whole { connection, reused } => Either::Left(http1::send(settings, connection, reused, request, hints)),
-        Lease::Place(place) => {
+        Lease::Stream(place) => {
             let answer = http2::send(settings, place, target, request, hints);
             Either::Right(answer.map(|answered| answered.map(Answered::Response)).boxed())
         }

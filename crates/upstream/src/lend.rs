@@ -25,7 +25,7 @@ pub async fn lend(
     let search = Search { target, key, wanted, caller };
     match look(settings, &search, None) {
         Found::Idle(connection) => Ok(Lease::Whole { connection, reused: true }),
-        Found::Place(place) => Ok(Lease::Place(place)),
+        Found::Stream(place) => Ok(Lease::Stream(place)),
         // Apart: most calls find a connection that stands.
         found => Box::pin(wait(settings, search, found)).await,
     }
@@ -37,7 +37,7 @@ async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Resu
     loop {
         let turn = match found {
             Found::Idle(connection) => return Ok(Lease::Whole { connection, reused: true }),
-            Found::Place(place) => return Ok(Lease::Place(place)),
+            Found::Stream(place) => return Ok(Lease::Stream(place)),
             Found::Room(slot, opening) => return open(settings, &search, slot, opening).await,
             // Whoever opens it is done in time, or gone. Another one may have to be waited for then, but not for ever.
             Found::Await(opened) => {
@@ -76,7 +76,7 @@ async fn open(settings: &Settings, search: &Search<'_>, slot: Slot, opening: Ope
             let most = shared.most_streams();
             let place = pool::join(search.key, generation, shared, search.caller);
             opening.ended(Ok(most));
-            Ok(Lease::Place(place))
+            Ok(Lease::Stream(place))
         }
         Err(failed) => {
             opening.ended(Err(&failed));

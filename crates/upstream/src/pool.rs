@@ -126,7 +126,7 @@ impl Drop for Opening {
 }
 
 /// A place for one call on a connection in HTTP/2. Given back when it is dropped.
-pub struct Place {
+pub struct StreamSlot {
     /// The connection.
     pub shared: Shared,
     /// Whether it has carried a call before.
@@ -137,14 +137,14 @@ pub struct Place {
     caller: CallerId,
 }
 
-impl Place {
+impl StreamSlot {
     /// Lends the connection to nobody any more. The calls it carries go on.
     pub fn retire(&self) {
         retire(&self.key, self.shared.number);
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         with(&self.key, |pool| {
             if let Some(member) = pool.shared.iter_mut().find(|member| member.shared.number == self.shared.number) {
@@ -219,7 +219,7 @@ impl Pool {
     }
 
     /// A place on a connection in HTTP/2 that is not older than this one. Those that take no more calls are let go.
-    fn place(&mut self, key: &Arc<PoolKey>, not_before: u64, caller: CallerId) -> Option<Place> {
+    fn place(&mut self, key: &Arc<PoolKey>, not_before: u64, caller: CallerId) -> Option<StreamSlot> {
         self.shared.retain_mut(|member| member.shared.is_open());
         let has_room = |member: &&mut Member| {
             member.shared.number >= not_before && member.calls.len() < member.shared.most_streams()
@@ -227,7 +227,7 @@ impl Pool {
         let member = self.shared.iter_mut().find(has_room)?;
         member.calls.push(caller);
         let reused = std::mem::replace(&mut member.used, true);
-        Some(Place { shared: member.shared.clone(), reused, is_done: false, key: Arc::clone(key), caller })
+        Some(StreamSlot { shared: member.shared.clone(), reused, is_done: false, key: Arc::clone(key), caller })
     }
 
     /// Whether a call of this caller is under way on a connection in HTTP/2.
@@ -293,7 +293,7 @@ pub enum Lease {
         reused: bool,
     },
     /// A place on a connection in HTTP/2.
-    Place(Place),
+    Stream(StreamSlot),
 }
 
 /// What there is for a call.
@@ -301,7 +301,7 @@ pub(crate) enum Found {
     /// A connection that stands.
     Idle(Connection),
     /// A place on one.
-    Place(Place),
+    Stream(StreamSlot),
     /// Room for a new one.
     Room(Slot, Opening),
     /// One that is being opened, and when that has ended.
@@ -313,8 +313,8 @@ pub(crate) enum Found {
 }
 
 /// A connection in HTTP/2 joins those that stand, with its first call, if it was opened with the certificate that counts.
-pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared, caller: CallerId) -> Place {
-    let place = Place { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key), caller };
+pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared, caller: CallerId) -> StreamSlot {
+    let place = StreamSlot { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key), caller };
     let member = Member { shared, calls: vec![caller], broken_off: 0, used: true, since: clock::tick() };
     with(key, |pool| {
         if pool.generation == generation {
@@ -364,7 +364,7 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
             Freshness::OpenedSince(number) => number,
         };
         if let Some(place) = pool.place(key, not_before, caller) {
-            return Found::Place(place);
+            return Found::Stream(place);
         }
         if pool.is_room_coming() {
             return queue(&mut pool.awaiting).map_or(Found::Full, Found::Await);
@@ -372,7 +372,8 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         let permit = match permit {
             Some(permit) => permit,
             None => {
-                let place = capacity::Place { pool: Arc::clone(&pool.mark), wants_new: wanted != Freshness::Any };
+                let place =
+                    capacity::WaitingPlace { pool: Arc::clone(&pool.mark), wants_new: wanted != Freshness::Any };
                 match pool.rooms.connections.ask(caller, pool.carries(caller), &place) {
                     Asked::Permit(permit) => permit,
                     Asked::Wait(turn) => {

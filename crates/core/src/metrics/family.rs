@@ -10,11 +10,11 @@ use super::Counter;
 /// Apart from others in memory, so that two workers do not write to one line of a cache.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Place<T>(pub T);
+pub struct Shard<T>(pub T);
 
 /// The same once for each worker.
 #[derive(Debug)]
-pub struct Shards<T>(Mutex<Vec<Arc<Place<T>>>>);
+pub struct Shards<T>(Mutex<Vec<Arc<Shard<T>>>>);
 
 impl<T> Default for Shards<T> {
     fn default() -> Self {
@@ -24,8 +24,8 @@ impl<T> Default for Shards<T> {
 
 impl<T> Shards<T> {
     /// Puts one more beside the others. They stay as long as the process: there are as many as workers, and a few.
-    pub fn open(&self, shard: T) -> Arc<Place<T>> {
-        let shard = Arc::new(Place(shard));
+    pub fn open(&self, shard: T) -> Arc<Shard<T>> {
+        let shard = Arc::new(Shard(shard));
         locked(&self.0).push(Arc::clone(&shard));
         shard
     }
@@ -115,7 +115,7 @@ impl<L: Hash + Eq + Clone, C: Default> Family<L, C> {
     }
 
     /// One worker's own part.
-    pub fn shard(&self) -> Arc<Place<Cells<C>>> {
+    pub fn shard(&self) -> Arc<Shard<Cells<C>>> {
         self.shards.open(Cells::new(self.bound))
     }
 

@@ -10,7 +10,7 @@ pub mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use family::{Cells, Family, Labels, Place, Shards, Slot, Texts};
+pub use family::{Cells, Family, Labels, Shard, Shards, Slot, Texts};
 pub use histogram::{BOUNDS, Histogram, Observed};
 
 /// A number that only grows.

@@ -66,7 +66,7 @@ pub(super) struct Rules {
 
 #[derive(Debug)]
 struct Rule {
-    path: Place,
+    path: Scope,
     methods: Vec<Method>,
     clients: Vec<Label>,
     /// By issuer and id. No client of this gateway has such a name, for they hold a slash.
@@ -75,7 +75,7 @@ struct Rule {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Scope {
     Everywhere,
     Below(String),
     /// By its number in the set.
@@ -140,7 +140,7 @@ struct Form<'a> {
     matches: Option<regex::bytes::SetMatches>,
 }
 
-impl Place {
+impl Scope {
     fn meets(&self, form: &Form<'_>) -> bool {
         match self {
             Self::Everywhere => true,
@@ -189,10 +189,10 @@ impl RuleSettings {
             }
         }
         let place = match self.path.as_deref() {
-            None => Place::Everywhere,
+            None => Scope::Everywhere,
             Some(text) if text.len() > LONGEST => {
                 wrong("path", format!("at most {LONGEST} bytes"));
-                Place::Everywhere
+                Scope::Everywhere
             }
             Some(text) if text.starts_with('^') => {
                 let read = read_pattern(text, ignores_case);
@@ -204,13 +204,13 @@ impl RuleSettings {
                     wrong("path", error);
                 }
                 patterns.push(pattern);
-                Place::Pattern(patterns.len() - 1)
+                Scope::Pattern(patterns.len() - 1)
             }
             Some(text) => match decided(text, ignores_case) {
-                Ok(prefix) => Place::Below(prefix),
+                Ok(prefix) => Scope::Below(prefix),
                 Err(message) => {
                     wrong("path", message);
-                    Place::Everywhere
+                    Scope::Everywhere
                 }
             },
         };

@@ -4,10 +4,10 @@ use portcullis_core::model::Problem;
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
-use crate::limit::{self, Part, Place};
+use crate::limit::{self, LimitKind, Part};
 use crate::{Site, limiting};
 
-const PLACE: Place = Place { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
+const PLACE: LimitKind = LimitKind { kind: "rate_limit", knows_callers: true, counts_by: Part::Client };
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {

@@ -4,10 +4,10 @@ use portcullis_core::model::Problem;
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
-use crate::limit::{self, Part, Place};
+use crate::limit::{self, LimitKind, Part};
 use crate::{Site, limiting};
 
-const PLACE: Place = Place { kind: "throttle", knows_callers: false, counts_by: Part::Address };
+const PLACE: LimitKind = LimitKind { kind: "throttle", knows_callers: false, counts_by: Part::Address };
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {

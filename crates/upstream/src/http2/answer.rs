@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_wire::from_stream::FromStream;
 use tokio::task::AbortHandle;
 
-use crate::pool::Place;
+use crate::pool::StreamSlot;
 
 /// The rest of a request's body, on its way while the answer comes. It ends with the answer.
 pub(super) struct Rest(pub(super) AbortHandle);
@@ -23,13 +23,13 @@ impl Drop for Rest {
 /// What a target sends. Dropped before all of it has come, it resets the stream.
 pub(super) struct AnswerBody {
     /// None when it is dropped.
-    held: Option<(FromStream, Place)>,
+    held: Option<(FromStream, StreamSlot)>,
     rest: Option<Rest>,
 }
 
 impl AnswerBody {
     /// What follows an answer's head.
-    pub(super) fn new(stream: FromStream, place: Place, rest: Option<Rest>) -> Self {
+    pub(super) fn new(stream: FromStream, place: StreamSlot, rest: Option<Rest>) -> Self {
         Self { held: Some((stream, place)), rest }
     }
 }

@@ -27,7 +27,7 @@ use super::body::{Halt, Progress, Sending};
 use crate::attempt::{Class, Failed, Sent, in_time, is_idempotent, timed_out};
 use crate::backend::Backend;
 use crate::bound;
-use crate::pool::Place;
+use crate::pool::StreamSlot;
 use crate::pool_key::Spoken;
 use crate::settings::Settings;
 use crate::traffic::timeouts::Which;
@@ -35,7 +35,7 @@ use crate::traffic::timeouts::Which;
 /// Sends a request on a stream of its own; the place on the connection is given back when the answer has ended.
 pub async fn send(
     settings: &Settings,
-    place: Place,
+    place: StreamSlot,
     target: &Backend,
     request: Request<Body>,
     hints: Option<&Arc<dyn Hints>>,
