@@ -25,7 +25,7 @@ struct Stored {
 }
 
 /// A lease that nodes compete for.
-pub(super) struct Lease {
+pub(super) struct LeaderLease {
     registry: Arc<dyn Upkeep>,
     clock: Arc<dyn Clock>,
     name: &'static str,
@@ -34,11 +34,11 @@ pub(super) struct Lease {
 
 /// The lease, held by this node.
 pub(super) struct Held<'a> {
-    lease: &'a Lease,
+    lease: &'a LeaderLease,
     revision: u64,
 }
 
-impl Lease {
+impl LeaderLease {
     /// One that this process competes for under a name of its own.
     pub(super) fn new(name: &'static str, registry: Arc<dyn Upkeep>, clock: Arc<dyn Clock>) -> Self {
         let mut id = [0; 8];
@@ -107,10 +107,10 @@ mod tests {
 
     use super::*;
 
-    fn two() -> (Lease, Lease, Arc<ManualClock>) {
+    fn two() -> (LeaderLease, LeaderLease, Arc<ManualClock>) {
         let registry: Arc<dyn Upkeep> = Arc::new(MemoryRegistry::default());
         let clock = Arc::new(ManualClock::at(1_000_000));
-        let lease = || Lease::new("work", Arc::clone(&registry), Arc::clone(&clock) as Arc<dyn Clock>);
+        let lease = || LeaderLease::new("work", Arc::clone(&registry), Arc::clone(&clock) as Arc<dyn Clock>);
         (lease(), lease(), clock)
     }
 

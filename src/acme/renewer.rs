@@ -13,7 +13,7 @@ use portcullis_proxy::tls::{Obtained, Termination};
 use tokio::sync::watch;
 
 use super::board::Board;
-use super::lease::Lease;
+use super::lease::LeaderLease;
 use super::report::Report;
 use super::schedule;
 use super::shelf::{Kept, LastError, Shelf};
@@ -57,7 +57,7 @@ pub(crate) struct Parts {
 pub(crate) struct Renewer {
     parts: Parts,
     shelf: Shelf,
-    lease: Arc<Lease>,
+    lease: Arc<LeaderLease>,
     /// The order that is under way: for which host, when it began, and what was known before.
     under_way: Option<(usize, u64, Kept)>,
 }
@@ -66,7 +66,7 @@ impl Renewer {
     /// Takes up what is kept, without asking anybody for more.
     pub(crate) async fn start(parts: Parts) -> Result<Self, RegistryError> {
         let shelf = Shelf::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
-        let lease = Arc::new(Lease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
+        let lease = Arc::new(LeaderLease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
         let mut renewer = Self { parts, shelf, lease, under_way: None };
         renewer.refresh().await?;
         Ok(renewer)

@@ -23,7 +23,7 @@ use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::http1::{self, Answered};
-use crate::pool::Lease;
+use crate::pool::Checkout;
 use crate::settings::{ForwardPath, Forwarding, Settings};
 use crate::{http2, switched, told};
 
@@ -34,7 +34,7 @@ pub fn begin<'a>(
     forwarding: &Forwarding,
     call: &'a mut Call,
     target: &'a Backend,
-    lease: Lease,
+    lease: Checkout,
     again: Option<Box<Request<Body>>>,
 ) -> impl Future<Output = Result<Answered, Failed>> + use<'a> {
     match aimed(settings, forwarding, call, target, again) {
@@ -191,14 +191,16 @@ type Seldom<'a> = BoxFuture<'a, Result<Answered, Failed>>;
 /// Sends a request over a connection, and waits for its answer.
 fn send<'a>(
     settings: &'a Settings,
-    lease: Lease,
+    lease: Checkout,
     target: &'a Backend,
     request: Request<Body>,
     hints: Option<&'a Arc<dyn Hints>>,
 ) -> Either<impl Future<Output = Result<Answered, Failed>> + use<'a>, Seldom<'a>> {
     match lease {
-        Lease::Whole { connection, reused } => Either::Left(http1::send(settings, connection, reused, request, hints)),
-        Lease::Stream(place) => {
+        Checkout::Whole { connection, reused } => {
+            Either::Left(http1::send(settings, connection, reused, request, hints))
+        }
+        Checkout::Stream(place) => {
             let answer = http2::send(settings, place, target, request, hints);
             Either::Right(answer.map(|answered| answered.map(Answered::Response)).boxed())
         }

@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::caller_id::CallerId;
 use crate::connect::{Opened, connect};
 use crate::freshness::Freshness;
-use crate::pool::{self, Found, Lease, Opening, Search, Slot, look};
+use crate::pool::{self, Checkout, Found, Opening, Search, Slot, look};
 use crate::pool_key::PoolKey;
 use crate::settings::Settings;
 
@@ -21,23 +21,23 @@ pub async fn lend(
     key: &Arc<PoolKey>,
     wanted: Freshness,
     caller: CallerId,
-) -> Result<Lease, Failed> {
+) -> Result<Checkout, Failed> {
     let search = Search { target, key, wanted, caller };
     match look(settings, &search, None) {
-        Found::Idle(connection) => Ok(Lease::Whole { connection, reused: true }),
-        Found::Stream(place) => Ok(Lease::Stream(place)),
+        Found::Idle(connection) => Ok(Checkout::Whole { connection, reused: true }),
+        Found::Stream(place) => Ok(Checkout::Stream(place)),
         // Apart: most calls find a connection that stands.
         found => Box::pin(wait(settings, search, found)).await,
     }
 }
 
 /// Opens a connection, or waits until one is opened or comes free.
-async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Result<Lease, Failed> {
+async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Result<Checkout, Failed> {
     let (mut deadline, mut opened_by) = (None, None);
     loop {
         let turn = match found {
-            Found::Idle(connection) => return Ok(Lease::Whole { connection, reused: true }),
-            Found::Stream(place) => return Ok(Lease::Stream(place)),
+            Found::Idle(connection) => return Ok(Checkout::Whole { connection, reused: true }),
+            Found::Stream(place) => return Ok(Checkout::Stream(place)),
             Found::Room(slot, opening) => return open(settings, &search, slot, opening).await,
             // Whoever opens it is done in time, or gone. Another one may have to be waited for then, but not for ever.
             Found::Await(opened) => {
@@ -65,18 +65,18 @@ async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Resu
     }
 }
 
-async fn open(settings: &Settings, search: &Search<'_>, slot: Slot, opening: Opening) -> Result<Lease, Failed> {
+async fn open(settings: &Settings, search: &Search<'_>, slot: Slot, opening: Opening) -> Result<Checkout, Failed> {
     let generation = search.target.generation();
     match connect(settings, search.target, slot).await {
         Ok(Opened::Http1(connection)) => {
             opening.ended(Ok(1));
-            Ok(Lease::Whole { connection, reused: false })
+            Ok(Checkout::Whole { connection, reused: false })
         }
         Ok(Opened::Http2(shared)) => {
             let most = shared.most_streams();
             let place = pool::join(search.key, generation, shared, search.caller);
             opening.ended(Ok(most));
-            Ok(Lease::Stream(place))
+            Ok(Checkout::Stream(place))
         }
         Err(failed) => {
             opening.ended(Err(&failed));

@@ -284,7 +284,7 @@ fn give_up(mark: &Arc<PoolMark>) {
 }
 
 /// A connection, or a place on one, lent to one call.
-pub enum Lease {
+pub enum Checkout {
     /// The whole of a connection in HTTP/1.1.
     Whole {
         /// The connection.
