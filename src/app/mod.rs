@@ -33,7 +33,7 @@ use portcullis_core::policy::Step;
 use portcullis_core::ports::{Clock, Expect, Kind, Objects, Registry, Row, SystemClock, Upkeep, Write};
 use portcullis_core::secret::Secret;
 use portcullis_core::vital;
-use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Standing, hash_key};
+use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Revocations, hash_key};
 use portcullis_policies::{Limiters, Parts, request_limits};
 use portcullis_proxy::admission::Admission;
 use portcullis_proxy::explain::Explainer;
@@ -183,7 +183,7 @@ impl Gateway {
             alternative: tls_addr.filter(|_| config.tls.http3).map(|tls| alternative(&config, tls)).transpose()?,
             redirect: tls_addr.filter(|_| config.http_redirect).map(|tls| redirect(&config, tls)),
             log: counters.calls.before(Arc::clone(&log) as _),
-            welcome: Arc::new(Standing::new(
+            welcome: Arc::new(Revocations::new(
                 Arc::clone(&identity.directory),
                 Arc::clone(&identity.sessions),
                 Arc::clone(&jobs),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 use http::{Method, Uri, Version};
 
+pub use crate::admitted_by::AdmittedBy;
 use crate::body::Body;
 pub use crate::body::Response;
 pub use crate::caller::{Caller, Consumed, ForeignClient, UserFacts};
@@ -22,7 +23,6 @@ use crate::model::{PathOptions, ServiceId};
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
-pub use crate::ties::Ties;
 use crate::trial::Trial;
 
 /// The other end of the connection a call came over.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::admitted_by::AdmittedBy;
 use crate::directory::{ClientEntry, KeyHolder};
 use crate::message::FieldValue;
-use crate::ties::Ties;
 
 /// The user behind a token, as backends are told.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Caller {
     /// The user a verified token speaks for.
     pub user: Option<UserFacts>,
     /// What stands for the caller as long as the call goes on.
-    pub ties: Ties,
+    pub admitted_by: AdmittedBy,
     /// Which credentials were used up here and do not travel on.
     pub consumed: Consumed,
 }

@@ -4,6 +4,7 @@
 //! [`ports`] as traits, and [`memory`] gives each of them an in-memory form.
 
 pub mod address;
+pub mod admitted_by;
 pub mod audit;
 pub mod body;
 pub mod budget;
@@ -40,6 +41,5 @@ pub mod session_id;
 pub mod settings;
 pub mod spellings;
 pub mod table;
-pub mod ties;
 pub mod trial;
 pub mod vital;

@@ -141,7 +141,7 @@ fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
             (None, None) => return false,
         },
         // Only a key that was verified: anybody can make up another one, beside a certificate that lets them in too.
-        Part::ApiKey => match &caller.ties.key {
+        Part::ApiKey => match &caller.admitted_by.key {
             Some(key) => text.push(8, &key.0),
             None => return false,
         },
@@ -353,7 +353,7 @@ mod tests {
         let keyed = |key: &'static str| {
             move || {
                 let mut call = of(Some("shop"), None, None, &[("x-api-key", key)]);
-                call.caller.ties.key = Some(KeyHash([key.as_bytes()[0]; 32]));
+                call.caller.admitted_by.key = Some(KeyHash([key.as_bytes()[0]; 32]));
                 call
             }
         };

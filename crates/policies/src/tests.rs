@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, ClientCertificate, Response, RouteFacts, Ties, UserFacts};
+use portcullis_core::call::{AdmittedBy, Call, ClientCertificate, Response, RouteFacts, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyOwner};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
@@ -180,9 +180,9 @@ impl Bench {
     }
 
     /// Status of the answer, what stands for the caller, and what was learnt if it was a trial. The answer is gone then.
-    async fn walk(&self, mut call: Call) -> (u16, Ties, Option<Box<Trial>>) {
+    async fn walk(&self, mut call: Call) -> (u16, AdmittedBy, Option<Box<Trial>>) {
         let response = self.pipeline.run(&mut call).await;
-        (response.status().as_u16(), call.caller.ties.clone(), call.trial.take())
+        (response.status().as_u16(), call.caller.admitted_by.clone(), call.trial.take())
     }
 
     /// What was captured since the last time, and what else is remembered.
@@ -226,9 +226,13 @@ async fn a_trial_of_any_kind_leaves_no_trace() {
 async fn every_credential_says_what_takes_it_back() {
     for kind in KINDS.iter().filter(|kind| matches!(kind.build, Build::Credential(_))) {
         let bench = Bench::of(kind).await;
-        let (status, ties, _) = bench.walk(bench.call()).await;
+        let (status, admitted_by, _) = bench.walk(bench.call()).await;
         assert_eq!(status, 200, "{}", kind.name);
-        assert!(!ties.are_none(), "'{}' lets long calls in and says in no row of `Ties` what ends them", kind.name);
+        assert!(
+            !admitted_by.are_none(),
+            "'{}' lets long calls in and says in no row of `AdmittedBy` what ends them",
+            kind.name
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use portcullis_core::call::Hints;
 use portcullis_core::message::Fields;
-use portcullis_wire::tie::End;
+use portcullis_wire::revocation::End;
 
 use crate::expansion::Expansion;
 use crate::interim::{self, Interim};

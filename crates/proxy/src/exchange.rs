@@ -17,7 +17,7 @@ use portcullis_routing::refusing::refusing;
 use portcullis_routing::routes::{Leads, RouteQuery};
 use portcullis_routing::snapshot;
 use portcullis_wire::clock;
-use portcullis_wire::tie::{self, Tie};
+use portcullis_wire::revocation::{self, Revocation};
 
 use crate::challenges;
 use crate::connection::{ConnectionState, UnderWay};
@@ -39,7 +39,7 @@ pub(crate) struct Terms {
 }
 
 /// An answer on its way back, and what it is tied to where it may go on for long.
-pub(crate) type Answered = (Response, Option<Arc<Tie>>);
+pub(crate) type Answered = (Response, Option<Arc<Revocation>>);
 
 /// Walks one request through its pipeline and opens the way back, in every version of HTTP.
 ///
@@ -177,12 +177,12 @@ impl Walk {
         call.raw.removed = Vec::new();
         // What streams may go on for long, whatever length it has: nobody who was sent away listens on.
         let streams = !is_head && response.body().is_stream();
-        let tie = received.tie().or_else(|| if streams { Tie::of(&call) } else { None });
-        if let Some(tie) = tie.as_ref().filter(|_| is_http1) {
-            tie.ends(under_way.watch());
+        let revocation = received.revocation().or_else(|| if streams { Revocation::of(&call) } else { None });
+        if let Some(revocation) = revocation.as_ref().filter(|_| is_http1) {
+            revocation.ends(under_way.watch());
         }
         // What gRPC is sent knows by itself how to end.
-        let tied = tie.clone().filter(|_| streams && call.grpc.is_none());
+        let tied = revocation.clone().filter(|_| streams && call.grpc.is_none());
         call.record.note(|record| {
             // The refusal of a gRPC call has written a status already, and stands in an answer with another.
             if record.status == 0 {
@@ -196,23 +196,23 @@ impl Walk {
                 response.fields_mut().set_if_absent(CONTENT_LENGTH, || FieldValue::from(length));
             }
         }
-        let held = tie.clone().filter(|_| streams);
+        let held = revocation.clone().filter(|_| streams);
         let response = response.map(|body| {
             let mut body = if is_head { Body::empty() } else { body };
             if let Some(tied) = tied {
-                body = tie::tied(body, tied);
+                body = revocation::revocable(body, tied);
             }
             body.on_end(move |end| {
                 let grpc = call.grpc.take();
                 call.record.close(|record| {
                     record.bytes_in = received.bytes();
                     record.bytes_out = end.bytes;
-                    let is_cut = tie.is_some_and(|tie| tie.is_cut());
+                    let is_revoked = revocation.is_some_and(|revocation| revocation.is_revoked());
                     match &end.outcome {
                         Outcome::Complete => {}
                         // However it broke off: the service's side does too when the request's body is cut.
                         Outcome::Error(BodyError::Revoked) => record.refusal = Some("revoked"),
-                        _ if is_cut => record.refusal = Some("revoked"),
+                        _ if is_revoked => record.refusal = Some("revoked"),
                         Outcome::Error(BodyError::Silent(limit) | BodyError::TimedOut(limit)) => {
                             record.refusal = Some("upstream_timeout");
                             record.reason = Some((*limit).into());

@@ -97,7 +97,7 @@ impl Node {
 #[cfg(test)]
 pub(crate) mod testing {
     use async_trait::async_trait;
-    use portcullis_core::call::Ties;
+    use portcullis_core::call::AdmittedBy;
     use portcullis_core::memory::ManualClock;
     use portcullis_core::record::Record;
 
@@ -108,7 +108,7 @@ pub(crate) mod testing {
 
     #[async_trait]
     impl Welcome for Anybody {
-        async fn stands(&self, _: &Ties) -> bool {
+        async fn stands(&self, _: &AdmittedBy) -> bool {
             true
         }
     }

@@ -8,7 +8,7 @@ use portcullis_core::body::{Body, BodyError, Outcome};
 use portcullis_core::call::{Call, Lasting};
 use portcullis_core::message::HasFields;
 use portcullis_wire::fields::strip_trailers;
-use portcullis_wire::tie::{Side, Tie};
+use portcullis_wire::revocation::{Revocation, Side};
 
 /// How much has come in of a request body, where there is one, and whether all of it has.
 pub struct Received(Option<Arc<Progress>>);
@@ -18,7 +18,7 @@ struct Progress {
     bytes: AtomicU64,
     is_done: AtomicBool,
     /// What the caller was let in by, from when that is known.
-    tie: OnceLock<Arc<Tie>>,
+    revocation: OnceLock<Arc<Revocation>>,
 }
 
 impl Received {
@@ -38,11 +38,15 @@ impl Received {
         let Some(progress) = self.0.clone() else { return body };
         let at_end = Arc::clone(&progress);
         let counted = body.map_polls(move |context, mut polled| {
-            if let Some(tie) = progress.tie.get() {
+            if let Some(revocation) = progress.revocation.get() {
                 // What has come whole is not broken off.
                 let is_over = matches!(polled, Poll::Ready(None));
-                let is_cut = if polled.is_pending() { tie.is_cut_for(Side::Request, context) } else { tie.is_cut() };
-                if is_cut && !is_over {
+                let is_revoked = if polled.is_pending() {
+                    revocation.is_revoked_for(Side::Request, context)
+                } else {
+                    revocation.is_revoked()
+                };
+                if is_revoked && !is_over {
                     return Poll::Ready(Some(Err(BodyError::Revoked)));
                 }
             }
@@ -64,8 +68,8 @@ impl Received {
     }
 
     /// What the body is tied to, where there is one and its caller has shown something that can be taken back.
-    pub fn tie(&self) -> Option<Arc<Tie>> {
-        self.0.as_ref()?.tie.get().cloned()
+    pub fn revocation(&self) -> Option<Arc<Revocation>> {
+        self.0.as_ref()?.revocation.get().cloned()
     }
 
     /// Whether there is more to come, or never will be. What stands there is no request.
@@ -81,9 +85,9 @@ impl Received {
 
 impl Lasting for Progress {
     fn let_in(&self, call: &Call) {
-        if let Some(tie) = Tie::of(call) {
+        if let Some(revocation) = Revocation::of(call) {
             // A call is let in once.
-            let _ = self.tie.set(tie);
+            let _ = self.revocation.set(revocation);
         }
     }
 }

@@ -25,9 +25,9 @@ use crate::connection::ConnectionState;
 use crate::connections;
 use crate::listen::Listener;
 use crate::node::Node;
+use crate::revocation;
 use crate::serve;
 use crate::stage::{self, Stage};
-use crate::standing;
 
 /// At which of the worker's looks it asks whether callers of long calls are still welcome.
 const ASK: u32 = 5;
@@ -202,7 +202,7 @@ async fn look_around(node: Arc<Node>, admission: Arc<Admission>) {
         alarm::ring(now, late);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(ASK) {
-            standing::ask(&node);
+            revocation::ask(&node);
             tell_connections(&told.0);
         }
         pool::sweep();

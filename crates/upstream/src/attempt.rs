@@ -14,7 +14,7 @@ use portcullis_core::body::{Body, BodyError};
 use portcullis_core::refusal::Refusal;
 use portcullis_wire::alarm::Alarm;
 use portcullis_wire::clock;
-use portcullis_wire::tie;
+use portcullis_wire::revocation;
 
 use crate::settings::Settings;
 use crate::traffic::timeouts::Which;
@@ -201,7 +201,7 @@ pub struct Wait {
 impl Wait {
     /// Begins now.
     pub fn new(settings: &Settings) -> Self {
-        Self { alarm: Alarm::after(settings.first_byte_limit().time.min(tie::WHILE)), since: clock::tick() }
+        Self { alarm: Alarm::after(settings.first_byte_limit().time.min(revocation::WHILE)), since: clock::tick() }
     }
 
     /// Ready when it has been waited for long enough.

@@ -13,7 +13,7 @@ use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::Destination;
-use portcullis_wire::tie::Waiting;
+use portcullis_wire::revocation::Waiting;
 
 use crate::attempt::Failed;
 use crate::backend::{self, Backend};
@@ -160,7 +160,7 @@ impl Endpoint for Upstream {
                 let mut waiting = Waiting::begin(call);
                 let answered = {
                     let mut answer = pin!(self.forward(&self.settings, call));
-                    poll_fn(|context| match waiting.is_cut(context) {
+                    poll_fn(|context| match waiting.is_revoked(context) {
                         // The request is broken off: its body with it, where that has not come whole.
                         true => Poll::Ready(Err(Refusal::Revoked)),
                         false => answer.as_mut().poll(context),

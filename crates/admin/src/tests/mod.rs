@@ -37,7 +37,7 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
-    Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Sessions, Standing, Users,
+    Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Revocations, Sessions, Users,
     hash_key,
 };
 use portcullis_policies::Parts;
@@ -146,7 +146,7 @@ impl House {
             ..Parts::for_dry_run("http://gate", clock.clone()).await.expect("keys")
         });
         let upstreams = upstreams(&clock);
-        let standing = Standing::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
+        let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
         let workshop = Workshop {
@@ -324,7 +324,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
     )
 }
 
-fn node(clock: &Arc<ManualClock>, standing: Standing) -> Node {
+fn node(clock: &Arc<ManualClock>, standing: Revocations) -> Node {
     Node::plain(Arc::new(NoLog), Arc::new(standing), clock.clone())
 }
 

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::admitted_by::AdmittedBy;
 use crate::budget::Budget;
 use crate::capture::Exchange;
 use crate::record::Record;
-use crate::ties::Ties;
 
 pub use crate::object::{Kind, Row};
 pub use crate::session_id::SessionId;
@@ -39,7 +39,7 @@ impl<T: Objects + Sessions + Upkeep + ?Sized> Registry for T {}
 #[async_trait]
 pub trait Welcome: Send + Sync {
     /// Whether nothing a caller was let in by has been taken back. What cannot be told now counts as standing.
-    async fn stands(&self, ties: &Ties) -> bool;
+    async fn stands(&self, admitted_by: &AdmittedBy) -> bool;
 }
 
 /// Where records go. Writing waits for nothing that takes long, and never fails; what cannot be kept is counted.

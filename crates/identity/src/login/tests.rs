@@ -483,10 +483,10 @@ async fn every_way_ends_what_is_remembered_whatever_the_registry_has_left() {
             house.clock.advance(Duration::from_secs(40));
             let clock = Arc::clone(&house.clock);
             let (directory, sessions) = (Arc::clone(&house.parts.directory), Arc::clone(&house.parts.sessions));
-            let standing = crate::Standing::new(directory, sessions, Arc::new(crate::testing::Control), clock);
-            let ties = portcullis_core::call::Ties { session: Some(id), ..Default::default() };
+            let standing = crate::Revocations::new(directory, sessions, Arc::new(crate::testing::Control), clock);
+            let admitted_by = portcullis_core::call::AdmittedBy { session: Some(id), ..Default::default() };
             let sessions = &house.parts.sessions;
-            let stands = async || portcullis_core::ports::Welcome::stands(&standing, &ties).await;
+            let stands = async || portcullis_core::ports::Welcome::stands(&standing, &admitted_by).await;
             assert!(sessions.cached(id).is_some() && stands().await, "{way}, {state}: its end has moved");
             match state {
                 "run out" => house.clock.advance(Duration::from_secs(20)),

@@ -63,7 +63,7 @@ impl Verifier for ApiKey {
         // The table holds hashes; finding one takes the same time whatever the key begins with.
         let hash = hash_key(key);
         let holder = self.directory.read(|entries| entries.holder(&hash)).ok_or_else(|| wrong("an unknown key"))?;
-        call.caller.ties.key = Some(hash);
+        call.caller.admitted_by.key = Some(hash);
         accept(call, holder)
     }
 

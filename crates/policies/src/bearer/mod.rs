@@ -196,7 +196,7 @@ impl Bearer {
         call.caller.foreign_client.clone_from(&foreign.client);
         call.caller.user.clone_from(&foreign.user);
         // Nothing else stands behind it: a call that goes on for long goes on as long as the token.
-        call.caller.ties.until = Some(foreign.until);
+        call.caller.admitted_by.until = Some(foreign.until);
         note(call);
         Ok(Verdict::Good)
     }
@@ -236,8 +236,8 @@ struct Spoken {
 impl Spoken {
     fn to(self, call: &mut Call) {
         let Self { session, user, client } = self;
-        call.caller.ties.session = Some(session);
-        call.caller.ties.client = Some(client.name.clone());
+        call.caller.admitted_by.session = Some(session);
+        call.caller.admitted_by.client = Some(client.name.clone());
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
         note(call);

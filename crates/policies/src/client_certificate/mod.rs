@@ -137,7 +137,7 @@ impl Verifier for Verify {
             (None, None) => return Err(self.missing()),
         };
         call.record.note(|record| record.client = Some(client.name.shared()));
-        call.caller.ties.certified = Some(client.name.clone());
+        call.caller.admitted_by.certified = Some(client.name.clone());
         if call.caller.speaks_for(KeyHolder::Client(client)) {
             return Ok(Verdict::Good);
         }

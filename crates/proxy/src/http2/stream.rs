@@ -16,8 +16,8 @@ use portcullis_core::message::HasFields;
 use portcullis_core::message::names::X_REQUEST_ID;
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
+use portcullis_wire::revocation::Revocation;
 use portcullis_wire::streamed::{finished, is_whole, never_again, strip};
-use portcullis_wire::tie::Tie;
 
 use super::body::RequestBody;
 use crate::connection::ConnectionState;
@@ -59,8 +59,8 @@ pub(super) fn serve(
             let answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
             until_reset(&mut respond, &interim, answering).await
         };
-        if let Some((answer, tie)) = answer {
-            write(&node, respond, answer, tie.as_deref(), idle).await;
+        if let Some((answer, revocation)) = answer {
+            write(&node, respond, answer, revocation.as_deref(), idle).await;
         }
     })
 }
@@ -91,13 +91,13 @@ pub(super) async fn until_reset(
     .await
 }
 
-/// Writes an answer, of which the caller takes something at least this often, and whose tie is not cut meanwhile; a short one
+/// Writes an answer, of which the caller takes something at least this often, and which is not revoked meanwhile; a short one
 /// goes out in one piece.
 pub(super) async fn write(
     node: &Node,
     mut respond: SendResponse<Bytes>,
     answer: Response,
-    tie: Option<&Tie>,
+    revocation: Option<&Revocation>,
     idle: Duration,
 ) {
     let (head, body) = answer.into_parts();
@@ -105,7 +105,7 @@ pub(super) async fn write(
     let mut head = finished(node.clock.as_ref(), head, (!is_whole).then(|| body.size_hint().exact()).flatten());
     never_again(head.fields_mut(), &X_REQUEST_ID);
     match respond.send_response(head, is_whole) {
-        Ok(stream) if !is_whole => write_body(stream, body, tie, idle).await,
+        Ok(stream) if !is_whole => write_body(stream, body, revocation, idle).await,
         Ok(_) => {}
         Err(error) => {
             tracing::debug!(%error, "an answer could not be written");
@@ -123,7 +123,7 @@ enum Stop {
     Stalled,
 }
 
-async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, tie: Option<&Tie>, idle: Duration) {
+async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, revocation: Option<&Revocation>, idle: Duration) {
     let mut pause = Pause::new(idle);
     loop {
         let frame = std::future::poll_fn(|context| match Pin::new(&mut body).poll_frame(context) {
@@ -139,7 +139,7 @@ async fn write_body(mut stream: SendStream<Bytes>, mut body: Body, tie: Option<&
                 Ok(mut data) => {
                     let is_last = body.is_end_stream();
                     pause.stir();
-                    if let Err((stop, untaken)) = send(&mut stream, &mut data, is_last, tie, &mut pause).await {
+                    if let Err((stop, untaken)) = send(&mut stream, &mut data, is_last, revocation, &mut pause).await {
                         return give_up(&stop, stream, body, untaken);
                     }
                     if !is_last {
@@ -167,7 +167,7 @@ async fn send(
     stream: &mut SendStream<Bytes>,
     data: &mut Bytes,
     is_last: bool,
-    tie: Option<&Tie>,
+    revocation: Option<&Revocation>,
     pause: &mut Pause,
 ) -> Result<(), (Stop, usize)> {
     if data.is_empty() && is_last {
@@ -181,7 +181,7 @@ async fn send(
                 Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
                 Poll::Ready(_) => Poll::Ready(Err(Stop::Gone)),
                 // Its body, which would break off, is not looked at before the caller has taken this.
-                Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
+                Poll::Pending if revocation.is_some_and(|revocation| revocation.poll_overdue(context).is_ready()) => {
                     Poll::Ready(Err(Stop::Stalled))
                 }
                 Poll::Pending => pause.poll(context).map(|_| Err(Stop::Stalled)),

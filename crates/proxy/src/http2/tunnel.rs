@@ -56,9 +56,9 @@ pub(super) async fn connect(
         let answering = pin!(exchange::answer(&node, sender, &watch, request, Terms { upgrade, ..Terms::default() }));
         until_reset(&mut respond, &Default::default(), answering).await
     };
-    let Some((answer, tie)) = answer else { return };
+    let Some((answer, revocation)) = answer else { return };
     let Some(wish) = wish.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) else {
-        return write(&node, respond, answer, tie.as_deref(), node.timeouts.body_idle).await;
+        return write(&node, respond, answer, revocation.as_deref(), node.timeouts.body_idle).await;
     };
     // Over HTTP/2 a switch that was granted is a success (RFC 8441 section 5).
     let (mut head, to_caller) = answer.into_parts();
@@ -68,8 +68,8 @@ pub(super) async fn connect(
     match respond.send_response(finished(node.clock.as_ref(), head, None), false) {
         Ok(to) => {
             let (watch, place) = connections::register();
-            if let Some(tie) = tie {
-                tie.ends(&watch);
+            if let Some(revocation) = revocation {
+                revocation.ends(&watch);
             }
             let duplex = Duplex { from: stream, read: Bytes::new(), to, watch: Arc::clone(&watch) };
             tunnel.run(duplex, watch).await;

@@ -15,8 +15,8 @@ use portcullis_core::call::Response;
 use portcullis_core::message::HasFields;
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
+use portcullis_wire::revocation::Revocation;
 use portcullis_wire::streamed::{finished, is_whole, strip};
-use portcullis_wire::tie::Tie;
 
 use super::body::FromStream;
 use crate::connection::ConnectionState;
@@ -69,7 +69,7 @@ pub(super) async fn serve<C>(
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);
-    let (answer, tie) = loop {
+    let (answer, revocation) = loop {
         let told = tokio::select! {
             biased;
             answer = &mut answering => break answer,
@@ -82,28 +82,28 @@ pub(super) async fn serve<C>(
         }
     };
     while let Some(said) = interim.take() {
-        if let Err(outcome) = taken(to_caller.send_response(said), tie.as_deref(), &mut pause).await {
+        if let Err(outcome) = taken(to_caller.send_response(said), revocation.as_deref(), &mut pause).await {
             // A stream that takes none any more takes no answer either.
             answer.into_body().abandon(outcome, 0);
             return to_caller.stop_stream(Code::H3_REQUEST_CANCELLED);
         }
     }
-    write(&node, to_caller, answer, tie.as_deref(), pause).await;
+    write(&node, to_caller, answer, revocation.as_deref(), pause).await;
 }
 
-/// Writes an answer, of which the caller takes something before every pause has become too long, and whose tie is not cut
+/// Writes an answer, of which the caller takes something before every pause has become too long, and whose revocation is not cut
 /// meanwhile.
 async fn write<S: SendStream<Bytes>>(
     node: &Node,
     mut stream: RequestStream<S, Bytes>,
     answer: Response,
-    tie: Option<&Tie>,
+    revocation: Option<&Revocation>,
     mut pause: Pause,
 ) {
     let (head, mut body) = answer.into_parts();
     let is_whole = is_whole(&head, &body);
     let head = finished(node.clock.as_ref(), head, (!is_whole).then(|| body.size_hint().exact()).flatten());
-    if let Err(outcome) = taken(stream.send_response(head), tie, &mut pause).await {
+    if let Err(outcome) = taken(stream.send_response(head), revocation, &mut pause).await {
         body.abandon(outcome, 0);
         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
     }
@@ -112,7 +112,7 @@ async fn write<S: SendStream<Bytes>>(
             let Ok(frame) = frame else { return stream.stop_stream(Code::H3_INTERNAL_ERROR) };
             match frame.into_data() {
                 Ok(mut data) => {
-                    if let Err(outcome) = send(&mut stream, &mut data, tie, &mut pause).await {
+                    if let Err(outcome) = send(&mut stream, &mut data, revocation, &mut pause).await {
                         body.abandon(outcome, data.len() as u64);
                         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
                     }
@@ -120,7 +120,7 @@ async fn write<S: SendStream<Bytes>>(
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
                     strip(trailers.fields_mut());
-                    if let Err(outcome) = taken(stream.send_trailers(trailers), tie, &mut pause).await {
+                    if let Err(outcome) = taken(stream.send_trailers(trailers), revocation, &mut pause).await {
                         body.abandon(outcome, 0);
                         return stream.stop_stream(Code::H3_REQUEST_CANCELLED);
                     }
@@ -132,7 +132,7 @@ async fn write<S: SendStream<Bytes>>(
         }
     }
     // That the caller has gone when the answer is complete is its own affair.
-    if taken(stream.finish(), tie, &mut pause).await.is_err() {
+    if taken(stream.finish(), revocation, &mut pause).await.is_err() {
         tracing::debug!("an answer could not be ended");
     }
     drop(body);
@@ -142,13 +142,13 @@ async fn write<S: SendStream<Bytes>>(
 async fn send<S: SendStream<Bytes>>(
     stream: &mut RequestStream<S, Bytes>,
     data: &mut Bytes,
-    tie: Option<&Tie>,
+    revocation: Option<&Revocation>,
     pause: &mut Pause,
 ) -> Result<(), Outcome> {
     while !data.is_empty() {
         let piece = data.slice(..data.len().min(PIECE));
         let length = piece.len();
-        taken(stream.send_data(piece), tie, pause).await?;
+        taken(stream.send_data(piece), revocation, pause).await?;
         *data = data.slice(length..);
     }
     Ok(())
@@ -157,7 +157,7 @@ async fn send<S: SendStream<Bytes>>(
 /// Waits until something has been handed over, for as long as the caller may take nothing.
 async fn taken(
     handing: impl Future<Output = Result<(), StreamError>>,
-    tie: Option<&Tie>,
+    revocation: Option<&Revocation>,
     pause: &mut Pause,
 ) -> Result<(), Outcome> {
     let mut handing = pin!(handing);
@@ -165,7 +165,7 @@ async fn taken(
     std::future::poll_fn(|context| match handing.as_mut().poll(context) {
         Poll::Ready(handed) => Poll::Ready(handed.map_err(|_| Outcome::Dropped)),
         // The body, which would break off, is not looked at before the caller has taken this.
-        Poll::Pending if tie.is_some_and(|tie| tie.poll_overdue(context).is_ready()) => {
+        Poll::Pending if revocation.is_some_and(|revocation| revocation.poll_overdue(context).is_ready()) => {
             Poll::Ready(Err(Outcome::Stalled))
         }
         Poll::Pending => pause.poll(context).map(|_| Err(Outcome::Stalled)),

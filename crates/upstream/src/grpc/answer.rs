@@ -15,14 +15,14 @@ use portcullis_core::grpc::code::trailers;
 use portcullis_core::grpc::{self, Code, GrpcCall};
 use portcullis_core::message::names::{CONTENT_TYPE, GRPC_STATUS};
 use portcullis_core::message::{FieldMap, HasFields};
-use portcullis_wire::tie::{Side, Tie};
+use portcullis_wire::revocation::{Revocation, Side};
 use tokio::time::Sleep;
 
 const REVOKED: &str = "revoked";
 const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 
 /// Follows a service's answer, whose caller's tie is watched.
-pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Tie>>, mut response: Response) -> Response {
+pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Revocation>>, mut response: Response) -> Response {
     grpc.note(response.fields());
     let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
     // Another status of HTTP tells clients how the call has ended.
@@ -49,7 +49,7 @@ fn untold(grpc: &GrpcCall) -> FieldMap {
 struct Answer {
     body: Body,
     grpc: Arc<GrpcCall>,
-    tie: Option<Arc<Tie>>,
+    tie: Option<Arc<Revocation>>,
     /// When the caller's time is up.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Whether its end can be told in trailers.
@@ -99,7 +99,7 @@ impl HttpBody for Answer {
         if answer.ended {
             return Poll::Ready(None);
         }
-        if answer.tie.as_ref().is_some_and(|tie| tie.is_cut_for(Side::Answer, context)) {
+        if answer.tie.as_ref().is_some_and(|tie| tie.is_revoked_for(Side::Answer, context)) {
             return answer.end(Code::Unauthenticated, REVOKED, WHY_REVOKED);
         }
         if answer.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {

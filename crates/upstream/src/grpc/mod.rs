@@ -14,7 +14,7 @@ use portcullis_core::grpc::{GrpcCall, timeout};
 use portcullis_core::message::HasFields;
 use portcullis_core::message::names::GRPC_TIMEOUT;
 use portcullis_core::refusal::Refusal;
-use portcullis_wire::tie::{Side, Tie};
+use portcullis_wire::revocation::{Revocation, Side};
 
 use answer::follow;
 
@@ -38,7 +38,7 @@ pub async fn forward(
             let _ = failed.failure.set(error.clone());
         }
     });
-    let tie = Tie::of(call);
+    let tie = Revocation::of(call);
     let answer = while_welcome(tie.as_deref(), forward(call));
     let answered = match grpc.deadline {
         None => answer.await,
@@ -51,12 +51,12 @@ pub async fn forward(
 
 /// Waits for the head of an answer, which may come after the last of many messages, for as long as the caller may call.
 async fn while_welcome(
-    tie: Option<&Tie>,
+    tie: Option<&Revocation>,
     answer: impl Future<Output = Result<Response, Refusal>>,
 ) -> Result<Response, Refusal> {
     let mut answer = pin!(answer);
     poll_fn(|context| match tie {
-        Some(tie) if tie.is_cut_for(Side::Answer, context) => Poll::Ready(Err(Refusal::Revoked)),
+        Some(tie) if tie.is_revoked_for(Side::Answer, context) => Poll::Ready(Err(Refusal::Revoked)),
         _ => answer.as_mut().poll(context),
     })
     .await

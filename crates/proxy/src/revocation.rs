@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use portcullis_wire::tie;
+use portcullis_wire::revocation;
 
 use crate::node::Node;
 use crate::tls::certified;
@@ -27,5 +27,5 @@ pub fn ask(node: &Arc<Node>) {
             ended.iter().for_each(|watch| watch.drain());
         }
     });
-    tie::ask(&node.welcome, judging);
+    revocation::ask(&node.welcome, judging);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portcullis_core::call::Ties;
+use portcullis_core::call::AdmittedBy;
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{self, Jobs};
 use portcullis_core::ports::{Clock, Welcome};
@@ -12,20 +12,20 @@ use portcullis_core::ports::{Clock, Welcome};
 use crate::Sessions;
 
 /// Looks in the directory and among the sessions.
-pub struct Standing {
+pub struct Revocations {
     directory: Arc<Directory>,
     sessions: Arc<Sessions>,
     jobs: Arc<dyn Jobs>,
     clock: Arc<dyn Clock>,
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Standing")
+        f.write_str("Revocations")
     }
 }
 
-impl Standing {
+impl Revocations {
     /// By this directory and these sessions; `jobs` reads those from the registry that are not remembered.
     pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
         Self { directory, sessions, jobs, clock }
@@ -33,17 +33,20 @@ impl Standing {
 }
 
 #[async_trait]
-impl Welcome for Standing {
-    async fn stands(&self, ties: &Ties) -> bool {
+impl Welcome for Revocations {
+    async fn stands(&self, admitted_by: &AdmittedBy) -> bool {
         let is_over = |until| self.clock.unix_millis() / 1_000 >= until;
-        if ties.until.is_some_and(is_over) {
+        if admitted_by.until.is_some_and(is_over) {
             return false;
         }
         let known = self.directory.read(|entries| {
-            ties.key.is_none_or(|key| entries.holder(&key).is_some())
-                && [&ties.client, &ties.certified].into_iter().flatten().all(|client| entries.client(client).is_some())
+            admitted_by.key.is_none_or(|key| entries.holder(&key).is_some())
+                && [&admitted_by.client, &admitted_by.certified]
+                    .into_iter()
+                    .flatten()
+                    .all(|client| entries.client(client).is_some())
         });
-        let Some(session) = ties.session.filter(|_| known) else { return known };
+        let Some(session) = admitted_by.session.filter(|_| known) else { return known };
         if self.sessions.cached(session).is_some() {
             return true;
         }
@@ -82,11 +85,11 @@ mod tests {
         let registry = Arc::new(MemoryRegistry::default());
         let sessions = Arc::new(Sessions::new(registry, clock.clone(), Duration::ZERO, 1 << 20));
         let (directory, time) = (Arc::new(Directory::default()), Arc::<ManualClock>::clone(&clock));
-        let standing = Standing::new(directory, sessions, Arc::new(Control), time);
-        let ties = Ties { until: Some(100), ..Ties::default() };
-        assert!(standing.stands(&ties).await);
+        let standing = Revocations::new(directory, sessions, Arc::new(Control), time);
+        let admitted_by = AdmittedBy { until: Some(100), ..AdmittedBy::default() };
+        assert!(standing.stands(&admitted_by).await);
         clock.advance(Duration::from_secs(1));
-        assert!(!standing.stands(&ties).await);
+        assert!(!standing.stands(&admitted_by).await);
     }
 
     #[tokio::test]
@@ -116,11 +119,11 @@ mod tests {
             }
             let jobs: Arc<dyn Jobs> = if busy { Arc::new(Busy) } else { Arc::new(Control) };
             let directory = Arc::new(Directory::default());
-            let standing = Standing::new(directory, sessions, jobs, clock.clone());
-            let ties = Ties { session: Some(id), ..Ties::default() };
-            assert!(standing.stands(&ties).await, "{ttl:?}");
+            let standing = Revocations::new(directory, sessions, jobs, clock.clone());
+            let admitted_by = AdmittedBy { session: Some(id), ..AdmittedBy::default() };
+            assert!(standing.stands(&admitted_by).await, "{ttl:?}");
             clock.advance(Duration::from_secs(1));
-            assert_eq!(standing.stands(&ties).await, stands, "{ttl} {expires_at} {remembered} {busy}");
+            assert_eq!(standing.stands(&admitted_by).await, stands, "{ttl} {expires_at} {remembered} {busy}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::session_id::SessionId;
 
 /// What a caller was let in by, and what can be taken back: a call that goes on for long ends with it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
-pub struct Ties {
+pub struct AdmittedBy {
     /// The API key.
     pub key: Option<KeyHash>,
     /// The session behind a token.
@@ -19,7 +19,7 @@ pub struct Ties {
     pub until: Option<u64>,
 }
 
-impl Ties {
+impl AdmittedBy {
     /// Whether there are none: the caller has shown nothing that can be taken back.
     pub fn are_none(&self) -> bool {
         let Self { key, session, client, certified, until } = self;

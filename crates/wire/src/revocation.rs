@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::task::AtomicWaker;
 use portcullis_core::body::{Body, BodyError};
-use portcullis_core::call::{Call, ClientCertificate, Ties};
+use portcullis_core::call::{AdmittedBy, Call, ClientCertificate};
 use portcullis_core::ports::Welcome;
 use slab::Slab;
 
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 64;
 
 thread_local! {
     /// Those of this worker, until they are dropped.
-    static TIED: RefCell<Slab<Weak<Tie>>> = const { RefCell::new(Slab::new()) };
+    static TIED: RefCell<Slab<Weak<Revocation>>> = const { RefCell::new(Slab::new()) };
     static ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -41,7 +41,7 @@ const CUT: u8 = 1;
 /// It was cut a round of questions ago, and goes on.
 const OVERDUE: u8 = 2;
 
-/// Who is to be woken when a tie is cut.
+/// Who is to be woken when a call is revoked.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
     /// Whoever takes the request's body.
@@ -58,8 +58,8 @@ pub trait End: fmt::Debug + Send + Sync {
 
 /// What a call is tied to. It does not leave its worker.
 #[derive(Debug)]
-pub struct Tie {
-    ties: Ties,
+pub struct Revocation {
+    admitted_by: AdmittedBy,
     certificate: Option<Arc<ClientCertificate>>,
     since: u32,
     place: usize,
@@ -69,20 +69,20 @@ pub struct Tie {
     connection: OnceLock<Weak<dyn End>>,
 }
 
-impl Tie {
-    /// A tie of the call under way on this worker; none where its caller has shown nothing that can be taken back. It is
+impl Revocation {
+    /// The revocation of the call under way on this worker; none where its caller has shown nothing that can be taken back. It is
     /// asked about for as long as anybody holds it.
     pub fn of(call: &Call) -> Option<Arc<Self>> {
-        let (ties, certificate) = (&call.caller.ties, &call.peer.certificate);
-        let is_tied = !ties.are_none() || certificate.is_some();
-        is_tied.then(|| Self::since(clock::tick(), ties.clone(), certificate.clone()))
+        let (admitted_by, certificate) = (&call.caller.admitted_by, &call.peer.certificate);
+        let is_tied = !admitted_by.are_none() || certificate.is_some();
+        is_tied.then(|| Self::since(clock::tick(), admitted_by.clone(), certificate.clone()))
     }
 
-    fn since(since: u32, ties: Ties, certificate: Option<Arc<ClientCertificate>>) -> Arc<Self> {
+    fn since(since: u32, admitted_by: AdmittedBy, certificate: Option<Arc<ClientCertificate>>) -> Arc<Self> {
         TIED.with_borrow_mut(|tied| {
             let place = tied.vacant_entry();
-            let tie = Arc::new(Self {
-                ties,
+            let revocation = Arc::new(Self {
+                admitted_by,
                 certificate,
                 since,
                 place: place.key(),
@@ -90,8 +90,8 @@ impl Tie {
                 wakers: Default::default(),
                 connection: OnceLock::new(),
             });
-            place.insert(Arc::downgrade(&tie));
-            tie
+            place.insert(Arc::downgrade(&revocation));
+            revocation
         })
     }
 
@@ -101,15 +101,15 @@ impl Tie {
 
     /// Whether it was taken back.
     #[inline]
-    pub fn is_cut(&self) -> bool {
+    pub fn is_revoked(&self) -> bool {
         self.state.load(Relaxed) != STANDS
     }
 
     /// The same, for whoever is to be woken when it is.
     #[inline]
-    pub fn is_cut_for(&self, side: Side, context: &Context<'_>) -> bool {
+    pub fn is_revoked_for(&self, side: Side, context: &Context<'_>) -> bool {
         self.wakers[side as usize].register(context.waker());
-        self.is_cut()
+        self.is_revoked()
     }
 
     /// Ready when it was cut a while ago and the answer goes on nevertheless: it waits for a caller who takes little of it,
@@ -145,14 +145,14 @@ impl Tie {
     }
 }
 
-impl Drop for Tie {
+impl Drop for Revocation {
     fn drop(&mut self) {
-        let tie = TIED.try_with(|tied| {
+        let revocation = TIED.try_with(|tied| {
             let mut tied = tied.borrow_mut();
-            let is_own = tied.get(self.place).is_some_and(|tie| ptr::eq(tie.as_ptr(), self));
+            let is_own = tied.get(self.place).is_some_and(|revocation| ptr::eq(revocation.as_ptr(), self));
             is_own.then(|| tied.remove(self.place))
         });
-        drop(tie);
+        drop(revocation);
     }
 }
 
@@ -161,12 +161,16 @@ fn has_lasted(since: u32) -> bool {
     u128::from(clock::tick().wrapping_sub(since)) >= WHILE.as_millis()
 }
 
-/// A body that breaks off when its tie is cut.
-pub fn tied(body: Body, tie: Arc<Tie>) -> Body {
+/// A body that breaks off when the call is revoked.
+pub fn revocable(body: Body, revocation: Arc<Revocation>) -> Body {
     body.map_polls(move |context, polled| {
-        let is_cut = if polled.is_pending() { tie.is_cut_for(Side::Answer, context) } else { tie.is_cut() };
+        let is_revoked = if polled.is_pending() {
+            revocation.is_revoked_for(Side::Answer, context)
+        } else {
+            revocation.is_revoked()
+        };
         // What has come whole is not broken off.
-        if is_cut && !matches!(polled, Poll::Ready(None)) {
+        if is_revoked && !matches!(polled, Poll::Ready(None)) {
             return Poll::Ready(Some(Err(BodyError::Revoked)));
         }
         polled
@@ -181,39 +185,44 @@ pub struct Waiting(Option<Shown>);
 
 /// What the caller of a waiting call was let in by.
 struct Shown {
-    ties: Ties,
+    admitted_by: AdmittedBy,
     certificate: Option<Arc<ClientCertificate>>,
     since: u32,
-    tie: Option<Arc<Tie>>,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl Waiting {
     /// Takes what the caller was let in by, until it ends.
     #[inline]
     pub fn begin(call: &mut Call) -> Self {
-        let (ties, certificate) = (&mut call.caller.ties, &call.peer.certificate);
-        let is_tied = !ties.are_none() || certificate.is_some();
-        let shown =
-            || Shown { ties: mem::take(ties), certificate: certificate.clone(), since: clock::tick(), tie: None };
+        let (admitted_by, certificate) = (&mut call.caller.admitted_by, &call.peer.certificate);
+        let is_tied = !admitted_by.are_none() || certificate.is_some();
+        let shown = || Shown {
+            admitted_by: mem::take(admitted_by),
+            certificate: certificate.clone(),
+            since: clock::tick(),
+            revocation: None,
+        };
         Self(is_tied.then(shown))
     }
 
     /// Whether the caller is not to get an answer any more.
     #[inline]
-    pub fn is_cut(&mut self, context: &Context<'_>) -> bool {
-        let Some(Shown { ties, certificate, since, tie }) = &mut self.0 else { return false };
-        if tie.is_none() && !has_lasted(*since) {
+    pub fn is_revoked(&mut self, context: &Context<'_>) -> bool {
+        let Some(Shown { admitted_by, certificate, since, revocation }) = &mut self.0 else { return false };
+        if revocation.is_none() && !has_lasted(*since) {
             return false;
         }
-        let tie = tie.get_or_insert_with(|| Tie::since(*since, ties.clone(), certificate.clone()));
-        tie.is_cut_for(Side::Answer, context)
+        let revocation =
+            revocation.get_or_insert_with(|| Revocation::since(*since, admitted_by.clone(), certificate.clone()));
+        revocation.is_revoked_for(Side::Answer, context)
     }
 
     /// Gives it back.
     #[inline]
     pub fn end(self, call: &mut Call) {
         if let Some(shown) = self.0 {
-            call.caller.ties = shown.ties;
+            call.caller.admitted_by = shown.admitted_by;
         }
     }
 }
@@ -221,7 +230,8 @@ impl Waiting {
 /// Does `first`, where there is something to do, and then asks for the tied calls of this worker that have lasted a while
 /// whether their callers still stand, and cuts those that do not. Nothing is done while the last round is under way.
 pub fn ask(welcome: &Arc<dyn Welcome>, first: Option<impl Future<Output = ()> + Send + 'static>) {
-    let tied: Vec<Arc<Tie>> = TIED.with_borrow(|tied| tied.iter().filter_map(|(_, tie)| tie.upgrade()).collect());
+    let tied: Vec<Arc<Revocation>> =
+        TIED.with_borrow(|tied| tied.iter().filter_map(|(_, revocation)| revocation.upgrade()).collect());
     if tied.is_empty() && first.is_none() || ASKING.replace(true) {
         return;
     }
@@ -230,19 +240,21 @@ pub fn ask(welcome: &Arc<dyn Welcome>, first: Option<impl Future<Output = ()> + 
         if let Some(first) = first {
             first.await;
         }
-        let (overdue, tied): (Vec<_>, Vec<_>) = tied.into_iter().partition(|tie| tie.is_cut());
-        overdue.iter().for_each(|tie| tie.insist());
-        tied.iter().filter(|tie| tie.is_without_certificate()).for_each(|tie| tie.cut());
-        let mut alike: HashMap<&Ties, Vec<&Tie>> = HashMap::new();
-        for tie in tied.iter().filter(|tie| !tie.ties.are_none() && has_lasted(tie.since)) {
-            alike.entry(&tie.ties).or_default().push(tie);
+        let (overdue, tied): (Vec<_>, Vec<_>) = tied.into_iter().partition(|revocation| revocation.is_revoked());
+        overdue.iter().for_each(|revocation| revocation.insist());
+        tied.iter().filter(|revocation| revocation.is_without_certificate()).for_each(|revocation| revocation.cut());
+        let mut alike: HashMap<&AdmittedBy, Vec<&Revocation>> = HashMap::new();
+        for revocation in
+            tied.iter().filter(|revocation| !revocation.admitted_by.are_none() && has_lasted(revocation.since))
+        {
+            alike.entry(&revocation.admitted_by).or_default().push(revocation);
         }
         let alike: Vec<_> = alike.into_iter().collect();
         for some in alike.chunks(AT_ONCE) {
-            join_all(some.iter().map(async |(ties, tied)| {
+            join_all(some.iter().map(async |(admitted_by, tied)| {
                 // What cannot be told in time counts as standing.
-                if let Ok(false) = tokio::time::timeout(PATIENCE, welcome.stands(ties)).await {
-                    tied.iter().for_each(|tie| tie.cut());
+                if let Ok(false) = tokio::time::timeout(PATIENCE, welcome.stands(admitted_by)).await {
+                    tied.iter().for_each(|revocation| revocation.cut());
                 }
             }))
             .await;
@@ -274,13 +286,13 @@ mod tests {
 
     /// Counts whom it was asked about, and sends the first session away.
     #[derive(Default)]
-    struct Asked(Mutex<Vec<Ties>>);
+    struct Asked(Mutex<Vec<AdmittedBy>>);
 
     #[async_trait]
     impl Welcome for Asked {
-        async fn stands(&self, ties: &Ties) -> bool {
-            self.0.lock().expect("not poisoned").push(ties.clone());
-            ties.session != Some(SessionId([1; 16]))
+        async fn stands(&self, admitted_by: &AdmittedBy) -> bool {
+            self.0.lock().expect("not poisoned").push(admitted_by.clone());
+            admitted_by.session != Some(SessionId([1; 16]))
         }
     }
 
@@ -294,8 +306,12 @@ mod tests {
         }
     }
 
-    fn of(session: u8) -> Arc<Tie> {
-        Tie::since(clock::tick(), Ties { session: Some(SessionId([session; 16])), ..Ties::default() }, None)
+    fn of(session: u8) -> Arc<Revocation> {
+        Revocation::since(
+            clock::tick(),
+            AdmittedBy { session: Some(SessionId([session; 16])), ..AdmittedBy::default() },
+            None,
+        )
     }
 
     fn at(since: u32) {
@@ -325,13 +341,13 @@ mod tests {
         let young = of(1);
         round(&welcome).await;
         assert_eq!(questions(), 2, "one for each session");
-        assert!(gone.iter().all(|tie| tie.is_cut()) && !other.is_cut() && !young.is_cut());
+        assert!(gone.iter().all(|revocation| revocation.is_revoked()) && !other.is_revoked() && !young.is_revoked());
         let context = Context::from_waker(std::task::Waker::noop());
         assert!(gone[0].poll_overdue(&context).is_pending());
         assert!(!connection.0.load(Relaxed));
         round(&welcome).await;
         assert_eq!(questions(), 3, "what was cut is not asked about again");
-        assert!(gone.iter().all(|tie| tie.poll_overdue(&context).is_ready()));
+        assert!(gone.iter().all(|revocation| revocation.poll_overdue(&context).is_ready()));
         assert!(connection.0.load(Relaxed));
         assert!(other.poll_overdue(&context).is_pending());
     }
@@ -345,7 +361,7 @@ mod tests {
         at(2_000);
         round(&welcome).await;
         assert_eq!(asked.0.lock().expect("not poisoned").len(), 256);
-        assert_eq!(tied.iter().filter(|tie| tie.is_cut()).count(), 1);
+        assert_eq!(tied.iter().filter(|revocation| revocation.is_revoked()).count(), 1);
     }
 
     #[test]
