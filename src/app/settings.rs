@@ -10,10 +10,10 @@ use portcullis_identity::LockoutSettings;
 use portcullis_proxy::limits::{Limits, Timeouts};
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
 use portcullis_upstream::Settings as UpstreamSettings;
+use portcullis_upstream::forwarding_fields::Via;
 use portcullis_upstream::guard::{Allow, Guard};
 use portcullis_upstream::names::{Names, ResolveBy};
 use portcullis_upstream::sockets::Sockets;
-use portcullis_upstream::told::Via;
 
 use crate::config::{AllowTarget, Config, ResolverKind};
 

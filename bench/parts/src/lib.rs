@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_core::call::{RequestId, hex};
 use portcullis_core::canonical::{Host, Path};
-use portcullis_upstream::told;
+use portcullis_upstream::forwarding_fields;
 
 /// As in the gateway: what a part allocates is part of what it costs.
 #[global_allocator]
@@ -88,13 +88,13 @@ fn digits() -> Part {
 fn trace_parent() -> Part {
     let id = RequestId::from_random([0xab; 16]);
     Box::new(move || {
-        black_box(told::trace_parent(black_box(None), black_box(&id)));
+        black_box(forwarding_fields::trace_parent(black_box(None), black_box(&id)));
     })
 }
 
 fn address() -> Part {
     Box::new(|| {
-        black_box(told::address(black_box(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 47)))));
+        black_box(forwarding_fields::address(black_box(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 47)))));
     })
 }
 

@@ -31,17 +31,17 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nConten
 const TOLD_A_SECOND: u32 = 20;
 
 thread_local! {
-    static TOLD: Cell<Told> = const { Cell::new(Told { second: 0, number: 0 }) };
+    static TOLD: Cell<LogLimit> = const { Cell::new(LogLimit { second: 0, number: 0 }) };
 }
 
 /// How much was told in this second.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct LogLimit {
     second: u32,
     number: u32,
 }
 
-impl Told {
+impl LogLimit {
     /// One more at this tick, or as much as there may be.
     fn and_one_more(self, tick: u32) -> Option<Self> {
         let second = tick / 1_000;
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn no_more_is_told_in_a_second_than_may_be() {
-        let mut told = Told { second: 0, number: 0 };
+        let mut told = LogLimit { second: 0, number: 0 };
         let mut tell = |tick| {
             let more = told.and_one_more(tick);
             told = more.unwrap_or(told);

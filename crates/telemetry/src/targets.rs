@@ -53,7 +53,7 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Targets {
     failures: Family<(Arc<str>, &'static str), Counter>,
-    told: Mutex<HashMap<Arc<str>, Told>>,
+    told: Mutex<HashMap<Arc<str>, TargetMemory>>,
     /// How many of them fail. Nearly always none: then a call that went well looks at nothing else.
     failing: AtomicUsize,
     /// Moves on when a target begins to fail, or answers again: what workers know of it is out of date then.
@@ -75,7 +75,7 @@ impl Default for Targets {
 
 /// What is remembered of a target that fails or has failed.
 #[derive(Debug)]
-struct Told {
+struct TargetMemory {
     is_failing: bool,
     class: &'static str,
     slot: Slot,
@@ -86,7 +86,7 @@ struct Told {
     refilled: SystemTime,
 }
 
-impl Told {
+impl TargetMemory {
     fn new(at: SystemTime) -> Self {
         Self { is_failing: false, class: "", slot: Slot::OTHER, reason: "".into(), at, left: AT_ONCE, refilled: at }
     }
@@ -213,7 +213,7 @@ impl Targets {
             let Some(oldest) = answering.map(|(name, _)| Arc::clone(name)) else { return };
             told.remove(&oldest);
         }
-        let known = told.entry(Arc::clone(target)).or_insert_with(|| Told::new(record.time));
+        let known = told.entry(Arc::clone(target)).or_insert_with(|| TargetMemory::new(record.time));
         (known.class, known.slot, known.at) = (class, slot, record.time);
         known.reason = record.reason.as_deref().unwrap_or_default().chars().take(REASON).collect();
         if std::mem::replace(&mut known.is_failing, true) {
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn a_target_that_comes_and_goes_is_told_of_seldom() {
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        let mut told = Told::new(at(0));
+        let mut told = TargetMemory::new(at(0));
         assert_eq!((0..1_000).filter(|_| told.may_tell(at(0))).count(), 5);
         assert!(!told.may_tell(at(9)) && told.may_tell(at(10)) && !told.may_tell(at(10)));
         assert_eq!((0..1_000).filter(|_| told.may_tell(at(10_000))).count(), 5);

@@ -25,7 +25,7 @@ use crate::caller_id::CallerId;
 use crate::http1::{self, Answered};
 use crate::pool::Checkout;
 use crate::settings::{ForwardPath, Forwarding, Settings};
-use crate::{http2, switched, told};
+use crate::{forwarding_fields, http2, switched};
 
 /// Sends a call to a target, and waits for its answer: the request that `again` holds, or else the call's own, which is
 /// written then. No async function, so that nothing of the request is kept meanwhile.
@@ -155,11 +155,11 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
     }
     // None of these is there: the door has taken them away, and settings may not write them.
     headers.add(X_REQUEST_ID, call.id.header());
-    headers.add(X_FORWARDED_FOR, own(told::address(call.peer.client_ip))?);
+    headers.add(X_FORWARDED_FOR, own(forwarding_fields::address(call.peer.client_ip))?);
     headers.add(X_FORWARDED_PROTO, FieldValue::from_static(call.peer.scheme));
     headers.add(X_FORWARDED_HOST, call.request.host.header());
     headers.add(VIA, settings.via.of(call.request.version));
-    headers.set(TRACEPARENT, own(told::trace_parent(headers.view().get(TRACEPARENT), &call.id))?);
+    headers.set(TRACEPARENT, own(forwarding_fields::trace_parent(headers.view().get(TRACEPARENT), &call.id))?);
     let says_so = |(name, value): &(FieldName, FieldValue)| *name == TE && says_trailers(value.value());
     if call.grpc.is_some() || headers.view().has(TRAILER) || call.raw.removed.iter().any(says_so) {
         headers.set(TE, FieldValue::from_static("trailers"));

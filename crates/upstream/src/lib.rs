@@ -16,6 +16,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod exchange;
 pub mod forward;
+pub mod forwarding_fields;
 pub mod freshness;
 pub mod gather;
 pub mod grpc;
@@ -38,7 +39,6 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
-pub mod told;
 pub mod traffic;
 mod weak_map;
 

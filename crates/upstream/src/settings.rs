@@ -7,11 +7,11 @@ use std::time::Duration;
 use portcullis_core::budget::Budget;
 use portcullis_core::model::HostMode;
 
+use crate::forwarding_fields::Via;
 use crate::guard::Guard;
 use crate::names::Names;
 use crate::sockets::Sockets;
 use crate::template::Template;
-use crate::told::Via;
 use crate::traffic::timeouts::Timeouts;
 
 /// How this node deals with targets.

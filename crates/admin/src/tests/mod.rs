@@ -316,7 +316,7 @@ fn upstreams(clock: &Arc<ManualClock>) -> Upstreams {
             stream_idle: second,
             keep_alive: second,
             answer_head: 1 << 16,
-            via: upstream::told::Via::new(&FieldValue::from_static("gate")),
+            via: upstream::forwarding_fields::Via::new(&FieldValue::from_static("gate")),
             timeouts: Default::default(),
             files: "/nowhere".into(),
         },

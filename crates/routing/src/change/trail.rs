@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{Edit, View};
 
 /// The entry for an edit, as far as it can be told before the edit is applied.
-pub(super) struct Told(AuditEntry);
+pub(super) struct PendingEntry(AuditEntry);
 
-impl Told {
+impl PendingEntry {
     /// The entry for an object that is in this revision now; 0 if it is gone.
     pub(super) fn leading_to(mut self, revision: u64) -> Write {
         if self.0.action != Action::Deleted {
@@ -22,7 +22,7 @@ impl Told {
 }
 
 /// What is to be told of an edit that is about to be applied to `view`; `None` if it does nothing.
-pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<Option<Told>, RegistryError> {
+pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<Option<PendingEntry>, RegistryError> {
     let (revision, before, after) = match edit {
         Edit::Service(id, after) => sides(view.service(id).map(|it| (it.revision, &it.value)), after.as_ref()),
         Edit::Route(name, after) => sides(view.route(name).map(|it| (it.revision, &it.value)), after.as_deref()),
@@ -42,7 +42,7 @@ pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<
     let (kind, key) = called(view, edit);
     let (before, after) = audit::sides(before, after);
     let actor = actor.clone();
-    Ok(Some(Told(AuditEntry { time: now, actor, action, kind, key, revision, before, after })))
+    Ok(Some(PendingEntry(AuditEntry { time: now, actor, action, kind, key, revision, before, after })))
 }
 
 type Sides = (u64, Option<Value>, Option<Value>);
