@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::left::Left;
+use crate::content_length::Remaining;
 
 /// How long the end of a stream may come after the last byte that was announced, when nobody reads on.
 const END: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const END: Duration = Duration::from_secs(1);
 pub struct FromStream {
     stream: RecvStream,
     /// h2 holds the other side to it.
-    left: Left,
+    left: Remaining,
     /// No message of its kind has a body, whatever length it announces.
     is_bodiless: bool,
     data_ended: bool,
@@ -30,7 +30,7 @@ pub struct FromStream {
 
 impl FromStream {
     /// What follows a head that announces so much. `is_bodiless`: and will send nothing.
-    pub fn new(stream: RecvStream, left: Left, is_bodiless: bool) -> Self {
+    pub fn new(stream: RecvStream, left: Remaining, is_bodiless: bool) -> Self {
         Self { stream, left, is_bodiless, data_ended: false }
     }
 
@@ -129,7 +129,7 @@ mod tests {
             stream.send_data(Bytes::new(), true).expect("sent");
         }
         let answer = answer.await.expect("an answer");
-        let left = Left::announced(answer.fields());
+        let left = Remaining::announced(answer.fields());
         (FromStream::new(answer.into_body(), left, false), stream)
     }
 

@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod clock;
+pub mod content_length;
 pub mod date;
 pub mod fields;
 pub mod from_stream;
@@ -10,7 +11,6 @@ pub mod from_stream;
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
 pub mod incoming;
-pub mod left;
 pub mod pause;
 pub mod revocation;
 pub mod spare;

@@ -9,8 +9,8 @@ use h2::{Reason, RecvStream};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::message::names::EXPECT;
 use portcullis_core::message::{Fields, HasFields};
+use portcullis_wire::content_length::Remaining;
 use portcullis_wire::from_stream::FromStream;
-use portcullis_wire::left::Left;
 
 use crate::connection::ConnectionState;
 use crate::expansion;
@@ -34,7 +34,7 @@ impl RequestBody {
         watch: &Arc<ConnectionState>,
     ) -> Self {
         let waits = head.has(EXPECT) && !stream.is_end_stream();
-        let stream = FromStream::new(stream, Left::announced(head), false);
+        let stream = FromStream::new(stream, Remaining::announced(head), false);
         Self { waiting: waits.then(|| Arc::clone(interim)), stream: Some(stream), watch: Arc::clone(watch) }
     }
 }

@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{BodyError, Polled};
 use portcullis_core::message::names::EXPECT;
 use portcullis_core::message::{Fields, HasFields};
-use portcullis_wire::left::Left;
+use portcullis_wire::content_length::Remaining;
 
 use crate::connection::ConnectionState;
 use crate::expansion;
@@ -23,7 +23,7 @@ pub(super) struct FromStream<S: RecvStream> {
     stream: RequestStream<S, Bytes>,
     /// What came while it was found out whether anything comes.
     first: Option<Bytes>,
-    left: Left,
+    left: Remaining,
     data_ended: bool,
     ended: bool,
     /// Told when the body is first asked for, where the caller waits for that.
@@ -39,7 +39,7 @@ impl<S: RecvStream> FromStream<S> {
         interim: &Arc<Interim>,
         watch: &Arc<ConnectionState>,
     ) -> Self {
-        let left = Left::announced(head);
+        let left = Remaining::announced(head);
         let waits = head.has(EXPECT) && !left.is_nothing();
         let waiting = waits.then(|| Arc::clone(interim));
         Self { stream, first: None, left, data_ended: false, ended: false, waiting, watch: Arc::clone(watch) }

@@ -17,9 +17,9 @@ use portcullis_core::call::{Hints, Response};
 use portcullis_core::message::HasFields;
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, HOST, TRACEPARENT, TRANSFER_ENCODING, X_REQUEST_ID};
 use portcullis_core::model::Scheme;
+use portcullis_wire::content_length::Remaining;
 use portcullis_wire::from_stream::FromStream;
 use portcullis_wire::incoming::IdleBody;
-use portcullis_wire::left::Left;
 use portcullis_wire::streamed::never_again;
 
 use super::answer::{AnswerBody, Rest};
@@ -100,7 +100,7 @@ pub async fn send(
     if bound::by_answer(response.status(), response.fields()) {
         place.retire();
     }
-    let left = Left::announced(response.fields());
+    let left = Remaining::announced(response.fields());
     // One that announces a length all the same is not waited for: h2 takes its end for a body that is too short, and too
     // many of those end the connection.
     let is_bodiless = is_head

@@ -6,9 +6,9 @@ use portcullis_core::message::names::CONTENT_LENGTH;
 
 /// Bytes that are still to come, if that is known.
 #[derive(Debug, Clone, Copy)]
-pub struct Left(Option<u64>);
+pub struct Remaining(Option<u64>);
 
-impl Left {
+impl Remaining {
     /// What a head announces. That it says so in one way has been seen to.
     pub fn announced(head: Fields<'_>) -> Self {
         Self(head.get(CONTENT_LENGTH).and_then(|length| length.text()?.parse().ok()))
@@ -51,11 +51,11 @@ mod tests {
     #[test]
     fn what_has_come_is_taken_off_and_no_more_than_was_announced() {
         let mut head = FieldMap::new();
-        let mut unknown = Left::announced(head.fields());
+        let mut unknown = Remaining::announced(head.fields());
         assert!(unknown.came(1_000) && !unknown.is_nothing() && !unknown.is_something());
         assert_eq!(unknown.hint(3).exact(), None);
         head.set(CONTENT_LENGTH, FieldValue::from_static("5"));
-        let mut left = Left::announced(head.fields());
+        let mut left = Remaining::announced(head.fields());
         assert!(left.came(3) && left.is_something());
         assert_eq!(left.hint(3).exact(), Some(5));
         assert!(left.came(2) && left.is_nothing() && !left.is_something());
