@@ -10,7 +10,7 @@ use portcullis_wire::date;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::{CLOSE, CLOSE_WITH_408, ConnectionState, Ending, Phase};
-use crate::lines::LineScanner;
+use crate::smuggling::FramingScanner;
 use crate::socket::Transport;
 
 /// What is written to a caller whose request head did not arrive in time.
@@ -21,7 +21,7 @@ pub struct Watched {
     transport: Transport,
     watch: Arc<ConnectionState>,
     tick: fn() -> u32,
-    lines: LineScanner,
+    lines: FramingScanner,
     /// What is left of what comes before the next answer and has begun to be written.
     interim: Bytes,
     /// What has been read already and is to be read again.
@@ -39,7 +39,7 @@ impl Watched {
             transport,
             watch,
             tick,
-            lines: LineScanner::default(),
+            lines: FramingScanner::default(),
             interim: Bytes::new(),
             ahead: Bytes::new(),
             lent: false,

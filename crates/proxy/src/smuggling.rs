@@ -8,7 +8,7 @@ use memchr::memchr;
 /// It does not know where bodies are: lines in a body can only make it say yes too often, and all that follows
 /// from a yes is that the connection ends after an answer.
 #[derive(Debug, Default)]
-pub struct LineScanner {
+pub struct FramingScanner {
     /// The beginning of the line under way, in lower case.
     start: [u8; LONGEST],
     length: usize,
@@ -19,7 +19,7 @@ const LONGEST: usize = 18;
 const CODING: &[u8] = b"transfer-encoding:";
 const LENGTH: &[u8] = b"content-length:";
 
-impl LineScanner {
+impl FramingScanner {
     /// Looks at what has come. Whether it ends such a block.
     pub fn scan(&mut self, mut bytes: &[u8]) -> bool {
         let mut found = false;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn scan(pieces: &[&[u8]]) -> bool {
-        let mut scanner = LineScanner::default();
+        let mut scanner = FramingScanner::default();
         pieces.iter().fold(false, |found, piece| scanner.scan(piece) | found)
     }
 
