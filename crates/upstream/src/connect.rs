@@ -22,11 +22,11 @@ use crate::attempt::{Class, Failed, Sent};
 use crate::backend::Backend;
 use crate::bell::Bell;
 use crate::connection::{Connection, LAST_WORDS};
+use crate::counting_io::{CountingIo, Counts};
 use crate::guard::{Forbidden, Guard, literal};
 use crate::http2::shared::Shared;
 use crate::http2::{self, Silent};
 use crate::names::Names;
-use crate::noting::{Noted, Noting};
 use crate::pool::Slot;
 use crate::pool_key::Spoken;
 use crate::race::{Lost, race};
@@ -93,7 +93,7 @@ async fn connect_until(
     if spoken == Spoken::Http2 && !is_http2 {
         return Err(unproved(target, "it does not speak HTTP/2"));
     }
-    let stream = Noting::new(stream);
+    let stream = CountingIo::new(stream);
     if is_http2 {
         // It carries calls of many.
         slot.holder().set(None);
@@ -130,7 +130,7 @@ async fn connect_until(
 /// Whoever lets go of a connection in the middle may leave some of a request on its way. That may still leave, as long as
 /// the target takes some of it now and then; one that takes nothing is not waited for, or it would never let go of the
 /// connection's place.
-async fn drive(connection: impl Future, bell: &Bell, noted: &Noted, last_words: Duration) {
+async fn drive(connection: impl Future, bell: &Bell, noted: &Counts, last_words: Duration) {
     let mut connection = pin!(connection);
     let has_ended = poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
@@ -233,15 +233,15 @@ mod tests {
     use super::*;
 
     /// What has passed over a connection that nobody reads.
-    async fn noted() -> Arc<Noted> {
+    async fn noted() -> Arc<Counts> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
-        Noting::new(Stream::Plain(stream)).noted()
+        CountingIo::new(Stream::Plain(stream)).noted()
     }
 
     /// Drives what never ends and does this each time it is looked at, after whoever had it has let it go. How often it
     /// was looked at.
-    async fn looked_at(noted: &Noted, mut look: impl FnMut(u32)) -> u32 {
+    async fn looked_at(noted: &Counts, mut look: impl FnMut(u32)) -> u32 {
         let bell = Arc::<Bell>::default();
         drop(bell.held());
         let mut looks = 0;

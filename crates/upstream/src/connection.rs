@@ -9,7 +9,7 @@ use portcullis_core::body::Body;
 
 use crate::bell::Held;
 use crate::capacity::Holder;
-use crate::noting::Noted;
+use crate::counting_io::Counts;
 use crate::pool_key::PoolKey;
 
 /// How long a target may take nothing of what is on its way to it on a connection that nobody has any more.
@@ -24,7 +24,7 @@ pub struct Connection {
     /// Sends requests over it.
     pub sender: SendRequest<Body>,
     /// What has passed over it.
-    pub noted: Arc<Noted>,
+    pub noted: Arc<Counts>,
     /// Keeps the connection counted as open, also when it goes on in another protocol, and wakes whoever drives it.
     pub held: Held,
     /// With which certificate of the gateway it was opened, or the one before.

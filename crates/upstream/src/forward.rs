@@ -25,7 +25,7 @@ use crate::caller_id::CallerId;
 use crate::http1::{self, Answered};
 use crate::pool::Checkout;
 use crate::settings::{ForwardPath, Forwarding, Settings};
-use crate::{forwarding_fields, http2, switched};
+use crate::{forwarding_fields, http2, upgrade};
 
 /// Sends a call to a target, and waits for its answer: the request that `again` holds, or else the call's own, which is
 /// written then. No async function, so that nothing of the request is kept meanwhile.
@@ -233,6 +233,6 @@ pub fn settled(
     };
     // It is no connection for calls any more.
     connection.holder.release();
-    let tunnel = switched::tunnel(response, *upgrade, (connection.held, room), settings.tunnel_limit());
+    let tunnel = upgrade::tunnel(response, *upgrade, (connection.held, room), settings.tunnel_limit());
     Either::Right(Box::pin(tunnel.map_err(Failed::broken)))
 }

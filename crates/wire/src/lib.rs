@@ -6,14 +6,14 @@ pub mod clock;
 pub mod content_length;
 pub mod date;
 pub mod fields;
-pub mod from_stream;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
+pub mod h2_body;
+pub mod h2_head;
 pub mod incoming;
 pub mod pause;
 pub mod revocation;
 pub mod spare;
 pub mod stream;
-pub mod streamed;
 pub mod trace;

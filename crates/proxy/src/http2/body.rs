@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::message::names::EXPECT;
 use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::content_length::Remaining;
-use portcullis_wire::from_stream::FromStream;
+use portcullis_wire::h2_body::FromStream;
 
 use crate::connection::ConnectionState;
 use crate::expansion;

@@ -14,10 +14,10 @@ use portcullis_core::body::{Body, Outcome};
 use portcullis_core::call::Response;
 use portcullis_core::message::HasFields;
 use portcullis_core::message::names::X_REQUEST_ID;
+use portcullis_wire::h2_head::{finished, is_whole, never_again, strip};
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
 use portcullis_wire::revocation::Revocation;
-use portcullis_wire::streamed::{finished, is_whole, never_again, strip};
 
 use super::body::RequestBody;
 use crate::connection::ConnectionState;

@@ -18,7 +18,7 @@ use portcullis_core::fresh;
 use portcullis_core::message::names::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_wire::clock;
-use portcullis_wire::streamed::finished;
+use portcullis_wire::h2_head::finished;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::{SEND_BUFFER, is_reset, until_reset, write};

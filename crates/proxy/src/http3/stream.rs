@@ -13,10 +13,10 @@ use http_body::Body as _;
 use portcullis_core::body::Outcome;
 use portcullis_core::call::Response;
 use portcullis_core::message::HasFields;
+use portcullis_wire::h2_head::{finished, is_whole, strip};
 use portcullis_wire::incoming::IdleBody;
 use portcullis_wire::pause::Pause;
 use portcullis_wire::revocation::Revocation;
-use portcullis_wire::streamed::{finished, is_whole, strip};
 
 use super::body::FromStream;
 use crate::connection::ConnectionState;

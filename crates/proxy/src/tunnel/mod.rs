@@ -4,7 +4,7 @@
 //! To everything between the two a tunnel is two bodies: what the caller sends is the body of
 //! [`portcullis_core::call::Upgrade`], what it is sent is that of the answer. So the call's record is closed when the
 //! answer's body has ended, as always. This file is the caller's side; the service's is
-//! [`portcullis_upstream::switched`].
+//! [`portcullis_upstream::upgrade`].
 
 mod frames;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_wire::from_stream::FromStream;
+use portcullis_wire::h2_body::FromStream;
 use tokio::task::AbortHandle;
 
 use crate::pool::StreamSlot;

@@ -18,9 +18,9 @@ use portcullis_core::message::HasFields;
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, HOST, TRACEPARENT, TRANSFER_ENCODING, X_REQUEST_ID};
 use portcullis_core::model::Scheme;
 use portcullis_wire::content_length::Remaining;
-use portcullis_wire::from_stream::FromStream;
+use portcullis_wire::h2_body::FromStream;
+use portcullis_wire::h2_head::never_again;
 use portcullis_wire::incoming::IdleBody;
-use portcullis_wire::streamed::never_again;
 
 use super::answer::{AnswerBody, Rest};
 use super::body::{Halt, Progress, Sending};

@@ -19,8 +19,8 @@ use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep};
 
+use crate::counting_io::{CountingIo, Counts};
 use crate::freshness;
-use crate::noting::{Noted, Noting};
 use crate::pool::{self, Slot};
 use crate::settings::Settings;
 use body::SEND_BUFFER;
@@ -46,7 +46,7 @@ pub enum Silent {
 }
 
 /// Begins to speak HTTP/2, and waits until the target does. The slot is held until the connection is closed.
-pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Shared, Silent> {
+pub async fn begin(settings: &Settings, stream: CountingIo, slot: Slot) -> Result<Shared, Silent> {
     let noted = stream.noted();
     let (sender, mut connection) = Builder::new()
         .enable_push(false)
@@ -89,8 +89,8 @@ pub async fn begin(settings: &Settings, stream: Noting, slot: Slot) -> Result<Sh
 /// Drives a connection until it is closed, or the target does not say any more that it is there. What goes wrong is told
 /// to the calls that wait for answers.
 async fn drive(
-    mut connection: Connection<Noting, Bytes>,
-    noted: &Noted,
+    mut connection: Connection<CountingIo, Bytes>,
+    noted: &Counts,
     widened: impl Fn(usize),
     (silence, patience): (Duration, Duration),
 ) {
@@ -156,7 +156,7 @@ mod tests {
     async fn a_silent_target_is_asked_and_given_up_when_it_says_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
-        let noting = Noting::new(Stream::Plain(stream));
+        let noting = CountingIo::new(Stream::Plain(stream));
         let noted = noting.noted();
         let (_sender, connection) = Builder::new().handshake(noting).await.expect("begun");
         let short = Duration::from_millis(30);

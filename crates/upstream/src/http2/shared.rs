@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::client::SendRequest;
 
-use crate::noting::Noted;
+use crate::counting_io::Counts;
 
 /// Calls at once on one connection, where the target does not want fewer.
 pub const STREAMS: usize = 100;
@@ -19,14 +19,14 @@ pub struct Shared {
     /// Opens streams. A clone of it is used for each.
     pub(super) sender: SendRequest<Bytes>,
     /// What has passed over it.
-    pub(super) noted: Arc<Noted>,
+    pub(super) noted: Arc<Counts>,
     /// Greater than that of every connection that was opened before on this worker.
     pub number: u64,
 }
 
 impl Shared {
     /// One that requests are sent over by this.
-    pub(super) fn new(sender: SendRequest<Bytes>, noted: Arc<Noted>, number: u64) -> Self {
+    pub(super) fn new(sender: SendRequest<Bytes>, noted: Arc<Counts>, number: u64) -> Self {
         Self { sender, noted, number }
     }
 

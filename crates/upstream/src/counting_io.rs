@@ -20,7 +20,7 @@ pub type TargetStream = Stream<TcpStream, TlsStream<TcpStream>>;
 
 /// What has passed over a connection.
 #[derive(Debug)]
-pub struct Noted {
+pub struct Counts {
     /// Bytes read so far: whether a failed request had any answer.
     pub read: AtomicU64,
     /// Bytes written so far: whether anything of a request can have left.
@@ -38,7 +38,7 @@ pub struct Noted {
     pub exchange: Arc<Exchange>,
 }
 
-impl Noted {
+impl Counts {
     fn new() -> Self {
         Self {
             read: AtomicU64::new(0),
@@ -53,19 +53,19 @@ impl Noted {
 }
 
 /// A connection that counts what is read from it, and notes when something was written to it.
-pub struct Noting {
+pub struct CountingIo {
     stream: TargetStream,
-    noted: Arc<Noted>,
+    noted: Arc<Counts>,
 }
 
-impl Noting {
+impl CountingIo {
     /// Notes from now on.
     pub fn new(stream: TargetStream) -> Self {
-        Self { stream, noted: Arc::new(Noted::new()) }
+        Self { stream, noted: Arc::new(Counts::new()) }
     }
 
     /// What it notes.
-    pub fn noted(&self) -> Arc<Noted> {
+    pub fn noted(&self) -> Arc<Counts> {
         Arc::clone(&self.noted)
     }
 
@@ -83,7 +83,7 @@ impl Noting {
     }
 }
 
-impl AsyncRead for Noting {
+impl AsyncRead for CountingIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -103,7 +103,7 @@ impl AsyncRead for Noting {
     }
 }
 
-impl AsyncWrite for Noting {
+impl AsyncWrite for CountingIo {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.noted.exchange.writes(std::iter::once(bytes));
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
@@ -156,7 +156,7 @@ mod tests {
         const LONG_AGO: u32 = 77;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
-        let mut noting = Noting::new(Stream::Plain(stream));
+        let mut noting = CountingIo::new(Stream::Plain(stream));
         let noted = noting.noted();
         assert_ne!(clock::tick(), LONG_AGO);
         let mut step = async |bytes: Option<&[u8]>| {
