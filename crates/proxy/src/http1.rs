@@ -29,7 +29,7 @@ use crate::connection::{ConnectionState, Ending, Phase};
 use crate::door::{self, Sender};
 use crate::exchange::{Terms, answer};
 use crate::node::Node;
-use crate::tunnel::{self, Tunnel, Wish};
+use crate::tunnel::{self, Tunnel, UpgradeRequest};
 use crate::watched::Watched;
 
 /// Serves a connection on which HTTP/1.1 is spoken.
@@ -152,8 +152,8 @@ fn call(
     // A CONNECT may be followed by anything.
     let closes =
         request.method() == Method::CONNECT || door::is_framed_twice(request.fields()) || watch.was_framed_twice();
-    let wished = tunnel::wished(&request).map(|protocols| {
-        let (wish, from_caller) = Wish::new();
+    let wished = tunnel::requested(&request).map(|protocols| {
+        let (wish, from_caller) = UpgradeRequest::new();
         (wish, Upgrade { protocols, from_caller })
     });
     let (wish, upgrade) = wished.unzip();
@@ -196,7 +196,8 @@ mod tests {
         let watch = ConnectionState::new(1);
         let call = watch.begin(|| 1);
         let to_caller = Body::full("until then").on_end(move |_| drop(call));
-        let granted = Granted::new(Some(Box::new(Wish::new().0.granted(&http::Extensions::new(), to_caller, true))));
+        let granted =
+            Granted::new(Some(Box::new(UpgradeRequest::new().0.granted(&http::Extensions::new(), to_caller, true))));
         let left = Arc::downgrade(&watch);
         drop(watch);
         assert!(left.upgrade().is_some());

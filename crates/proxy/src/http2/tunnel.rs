@@ -27,7 +27,7 @@ use crate::connections;
 use crate::door::Sender;
 use crate::exchange::{self, Terms};
 use crate::node::Node;
-use crate::tunnel::Wish;
+use crate::tunnel::UpgradeRequest;
 
 /// A CONNECT: it may be a wish for a WebSocket on this stream. Any other is refused at the door.
 pub(super) async fn connect(
@@ -46,7 +46,7 @@ pub(super) async fn connect(
     if is_websocket {
         head.method = Method::GET;
         head.fields_mut().set(SEC_WEBSOCKET_KEY, fresh_key());
-        wished = Some(Wish::new());
+        wished = Some(UpgradeRequest::new());
     }
     let (wish, upgrade) = wished
         .map(|(wish, from_caller)| (wish, Upgrade { protocols: FieldValue::from_static("websocket"), from_caller }))

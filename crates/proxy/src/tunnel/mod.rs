@@ -49,7 +49,7 @@ const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xE9];
 ///
 /// A wish for HTTP/2 or TLS on this connection is not heard: that is a matter of the gateway, not of services, and a
 /// request may always be answered without a switch.
-pub fn wished(request: &Request<Incoming>) -> Option<FieldValue> {
+pub fn requested(request: &Request<Incoming>) -> Option<FieldValue> {
     let fits = request.method() == Method::GET && request.version() == Version::HTTP_11;
     let wish = request.fields().only(UPGRADE).ok().flatten().filter(|_| fits)?;
     let mut connection = request.fields().all(CONNECTION);
@@ -66,11 +66,11 @@ fn is_ours(token: &[u8]) -> bool {
 }
 
 /// The caller's end of a tunnel that may be.
-pub struct Wish {
+pub struct UpgradeRequest {
     pieces: mpsc::Sender<Bytes>,
 }
 
-impl Wish {
+impl UpgradeRequest {
     /// The caller's end, and the body that brings what it will send.
     pub fn new() -> (Self, Body) {
         let (pieces, mut arriving) = mpsc::channel(PIECES);
@@ -90,7 +90,7 @@ impl Wish {
 
 /// A tunnel that was granted.
 pub struct Tunnel {
-    wish: Wish,
+    wish: UpgradeRequest,
     to_caller: Body,
     is_websocket: bool,
     /// How long it may be silent, where that is said.
@@ -107,7 +107,7 @@ impl Tunnel {
     /// Carries bytes both ways over a connection until either side has ended it, nothing has passed for too long, or the connection is to
     /// end. When the gateway stops, a WebSocket is told with a close frame, and then has the time calls have to end.
     pub async fn run(self, connection: impl AsyncRead + AsyncWrite, watch: Arc<ConnectionState>) {
-        let Self { wish: Wish { pieces }, to_caller, is_websocket, idle } = self;
+        let Self { wish: UpgradeRequest { pieces }, to_caller, is_websocket, idle } = self;
         watch.enter_tunnel(idle, clock::tick());
         let (from_caller, mut writer) = tokio::io::split(connection);
         let reading = read(from_caller, pieces, &watch);
