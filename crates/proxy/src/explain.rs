@@ -22,7 +22,7 @@ use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
 use portcullis_core::trial::{Destination, Trial, Tried};
 use portcullis_routing::choose;
-use portcullis_routing::routes::{Leads, RouteQuery, Weighed};
+use portcullis_routing::routes::{Leads, MatchReport, RouteQuery};
 use portcullis_routing::snapshot::Publisher;
 
 use crate::door::{self, Sender};
@@ -68,7 +68,7 @@ pub struct Explanation {
     /// The route that was chosen.
     pub route: Option<Arc<RouteFacts>>,
     /// All routes and what stands for or against each, nearest first. Empty where the request cannot be read.
-    pub weighed: Weighed,
+    pub weighed: MatchReport,
     /// What each step said, up to the first that did not hand the call on.
     pub steps: Vec<Tried>,
     /// The steps behind it.
@@ -121,7 +121,7 @@ impl Explainer {
         let preflight_for = announced.as_ref().filter(|_| wanted.announced).cloned();
         let weighed = match &snapshot {
             Some(snapshot) if was_read => snapshot.weigh(&wanted, MOST_ROUTES),
-            _ => Weighed::default(),
+            _ => MatchReport::default(),
         };
         let pipeline = exchange::pipeline(&self.node, &mut call, refusal, find);
         let status = pipeline.run(&mut call).await.status().as_u16();
@@ -133,7 +133,7 @@ impl Explainer {
 fn tell(
     mut call: Box<Call>,
     pipeline: &Pipeline,
-    weighed: Weighed,
+    weighed: MatchReport,
     status: u16,
     unread: Option<String>,
 ) -> Explanation {

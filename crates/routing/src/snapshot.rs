@@ -12,7 +12,7 @@ use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::CompiledRoute;
-use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, Meets, RouteQuery, Routes, Weighed};
+use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, MatchReport, Meets, RouteQuery, Routes};
 
 /// How long a publication waits for a worker that is busy before it goes on without its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Snapshot {
     }
 
     /// Why each route was or was not chosen for a request, nearest first.
-    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> Weighed {
+    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> MatchReport {
         self.routes.weigh(wanted, most)
     }
 

@@ -13,7 +13,7 @@ use portcullis_core::trial::{Destination, Tried, Verdict};
 use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_identity::sessions::user_json_header;
 use portcullis_proxy::explain::{End, Explanation as Explained, Question as Asked};
-use portcullis_routing::routes::Weight;
+use portcullis_routing::routes::MatchOutcome;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -208,9 +208,9 @@ impl From<Explained> for Explanation {
     fn from(told: Explained) -> Self {
         let others = told.weighed.routes.into_iter().filter_map(|(name, weight)| {
             let why_not = match weight {
-                Weight::Chosen => return None,
-                Weight::Outranked(reason) => format!("it matches, but {reason}"),
-                Weight::Condition(reason) | Weight::Host(reason) | Weight::Path(reason) => reason,
+                MatchOutcome::Chosen => return None,
+                MatchOutcome::Outranked(reason) => format!("it matches, but {reason}"),
+                MatchOutcome::Condition(reason) | MatchOutcome::Host(reason) | MatchOutcome::Path(reason) => reason,
             };
             Some(RouteNotChosen { name: name.to_string(), why_not })
         });

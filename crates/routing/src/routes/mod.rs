@@ -10,9 +10,9 @@
 //! not grow with the number of routes. What is looked at of a path is its decision form.
 
 mod conditions;
+mod match_report;
 mod route_query;
 mod shape;
-mod weigh;
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -25,9 +25,9 @@ use portcullis_core::spellings;
 use portcullis_core::table::Table;
 
 pub use conditions::{Conditions, Doubt};
+pub use match_report::{MatchOutcome, MatchReport};
 pub use route_query::{Found, Leads, RouteQuery};
 pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
-pub use weigh::{Weighed, Weight};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;

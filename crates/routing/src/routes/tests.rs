@@ -107,7 +107,8 @@ fn found(
     let wanted = wanted(&host, &path, &method, headers.fields(), query);
     let found = routes.find(&wanted);
     let weighed = routes.weigh(&wanted, usize::MAX);
-    let chosen = weighed.routes.iter().find(|(_, weight)| *weight == Weight::Chosen).map(|(name, _)| name.clone());
+    let chosen =
+        weighed.routes.iter().find(|(_, weight)| *weight == MatchOutcome::Chosen).map(|(name, _)| name.clone());
     let name = found.as_ref().map(|found| Arc::clone(&found.pipeline.route.name));
     assert_eq!(chosen, name, "what is told is what happens: {url}");
     let found = found?;
@@ -254,16 +255,16 @@ fn each_route_is_told_what_stands_against_it() {
     let wanted = wanted(&host, &path, &method, headers.fields(), None);
     let told = routes.weigh(&wanted, 6);
     let shown: Vec<_> = told.routes.iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
-    let condition = |text: &str| Weight::Condition(text.to_owned());
+    let condition = |text: &str| MatchOutcome::Condition(text.to_owned());
     assert_eq!(
         shown,
         [
-            ("app", Weight::Chosen),
+            ("app", MatchOutcome::Chosen),
             ("app-post", condition("the method is none of POST")),
             ("app-v2", condition("there is no query parameter 'debug'")),
             ("beta", condition("no field 'x-beta' is '1'")),
-            ("host", Weight::Host("it is for the host 'api.example'".to_owned())),
-            ("/orders/v1", Weight::Path("the path does not begin with '/orders/v1'".to_owned())),
+            ("host", MatchOutcome::Host("it is for the host 'api.example'".to_owned())),
+            ("/orders/v1", MatchOutcome::Path("the path does not begin with '/orders/v1'".to_owned())),
         ]
     );
     assert_eq!(told.left_out, 8, "what is left out is counted");
@@ -271,7 +272,7 @@ fn each_route_is_told_what_stands_against_it() {
     let wanted = wanted.at(path.decision());
     let told = routes.weigh(&wanted, 3);
     let outranked: Vec<_> = told.routes[1..].iter().map(|(name, weight)| (name.as_ref(), weight.clone())).collect();
-    let behind = Weight::Outranked;
+    let behind = MatchOutcome::Outranked;
     assert_eq!(
         outranked,
         [
@@ -387,10 +388,10 @@ fn a_declared_route_whose_conditions_fail_leaves_the_call_to_whoever_registered(
     let wanted = wanted(&host, &path, &method, headers.fields(), None);
     let told = routes.weigh(&wanted, 3).routes;
     let reason = |at: usize| (told[at].0.as_ref(), told[at].1.clone());
-    assert_eq!(reason(1), ("/checkout/pay", Weight::Outranked("declared routes go before registered services")));
-    assert_eq!(reason(2), ("rest", Weight::Outranked("a longer path goes first")));
+    assert_eq!(reason(1), ("/checkout/pay", MatchOutcome::Outranked("declared routes go before registered services")));
+    assert_eq!(reason(2), ("rest", MatchOutcome::Outranked("a longer path goes first")));
     let method = Method::GET;
     let told = routes.weigh(&RouteQuery { method: &method, ..wanted }, 2).routes;
     let fallback = "the route for every path of every host is a fallback behind registered services";
-    assert_eq!(told[1], ("rest".into(), Weight::Outranked(fallback)));
+    assert_eq!(told[1], ("rest".into(), MatchOutcome::Outranked(fallback)));
 }

@@ -7,7 +7,7 @@ use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, RouteQuery, Routes, Shape
 
 /// What stands against a route, or for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Weight {
+pub enum MatchOutcome {
     /// It was chosen.
     Chosen,
     /// It fits, but another goes before it, for this reason.
@@ -22,9 +22,9 @@ pub enum Weight {
 
 /// The routes there are, held against a request.
 #[derive(Debug, Default)]
-pub struct Weighed {
+pub struct MatchReport {
     /// The nearest of them, the chosen one first.
-    pub routes: Vec<(Arc<str>, Weight)>,
+    pub routes: Vec<(Arc<str>, MatchOutcome)>,
     /// How many more there are, none of which was chosen.
     pub left_out: usize,
 }
@@ -86,7 +86,7 @@ impl Rank {
 
 impl Routes {
     /// Holds every route against a request.
-    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> Weighed {
+    pub fn weigh(&self, wanted: &RouteQuery<'_>, most: usize) -> MatchReport {
         let folded = wanted.path.folded();
         let asked = Asked::of(wanted, Some(&folded));
         let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };
@@ -111,7 +111,7 @@ impl Routes {
 struct Weighing<'a> {
     asked: &'a Asked<'a>,
     fitting: Vec<Rank>,
-    others: Vec<(Arc<str>, Weight)>,
+    others: Vec<(Arc<str>, MatchOutcome)>,
 }
 
 impl Weighing<'_> {
@@ -150,13 +150,13 @@ impl Weighing<'_> {
         let is_whole = !fits || self.asked.plain.is_whole(shape.depth);
         let shown = if path.is_empty() { "/" } else { path };
         let against = match (fits, place) {
-            (false, _) => Weight::Path(format!("the path does not begin with '{shown}'")),
+            (false, _) => MatchOutcome::Path(format!("the path does not begin with '{shown}'")),
             _ if !is_whole && candidate.meets == Meets::Whole => {
-                Weight::Path(format!("the path goes on behind '{shown}'"))
+                MatchOutcome::Path(format!("the path goes on behind '{shown}'"))
             }
-            (true, None) => Weight::Host(format!("it is for the host '{host}'")),
+            (true, None) => MatchOutcome::Host(format!("it is for the host '{host}'")),
             (true, Some(place)) => match candidate.conditions.failing(self.asked.wanted) {
-                Some(condition) => Weight::Condition(condition),
+                Some(condition) => MatchOutcome::Condition(condition),
                 None => {
                     let (fewer, later, folded) = shape.order();
                     self.fitting.push(Rank {
@@ -176,24 +176,24 @@ impl Weighing<'_> {
         self.others.push((Arc::clone(&candidate.name), against));
     }
 
-    fn finish(mut self, most: usize) -> Weighed {
+    fn finish(mut self, most: usize) -> MatchReport {
         self.fitting.sort();
-        let nearness = |(name, weight): &(Arc<str>, Weight)| {
+        let nearness = |(name, weight): &(Arc<str>, MatchOutcome)| {
             let near = match weight {
-                Weight::Chosen => 0,
-                Weight::Outranked(_) => 1,
-                Weight::Condition(_) => 2,
-                Weight::Host(_) => 3,
-                Weight::Path(_) => 4,
+                MatchOutcome::Chosen => 0,
+                MatchOutcome::Outranked(_) => 1,
+                MatchOutcome::Condition(_) => 2,
+                MatchOutcome::Host(_) => 3,
+                MatchOutcome::Path(_) => 4,
             };
             (near, Arc::clone(name))
         };
         self.others.sort_by_key(nearness);
-        let mut routes: Vec<(Arc<str>, Weight)> = Vec::new();
+        let mut routes: Vec<(Arc<str>, MatchOutcome)> = Vec::new();
         for rank in &self.fitting {
             let weight = match self.fitting.first() {
-                Some(first) if first != rank => Weight::Outranked(rank.behind(first)),
-                _ => Weight::Chosen,
+                Some(first) if first != rank => MatchOutcome::Outranked(rank.behind(first)),
+                _ => MatchOutcome::Chosen,
             };
             routes.push((Arc::clone(&rank.name), weight));
         }
@@ -203,7 +203,7 @@ impl Weighing<'_> {
         routes.retain(|(name, _)| seen.insert(Arc::clone(name)));
         let left_out = routes.len().saturating_sub(most);
         routes.truncate(most);
-        Weighed { routes, left_out }
+        MatchReport { routes, left_out }
     }
 }
 
