@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::account::{Accounts, NO_ACCOUNT};
-use super::board::{Board, Posting};
+use super::challenge_store::{ChallengeStore, Posting};
 use super::transport::{Transport, is_problem, words};
 use super::{CertificateRequest, ChallengeKind, Failure, Issued, Issuer, Settings, Window};
 
@@ -35,7 +35,7 @@ const RATE_LIMIT_WAIT: Duration = Duration::from_secs(3_600);
 pub(crate) struct Authority {
     accounts: Accounts,
     transport: Transport,
-    board: Arc<Board>,
+    board: Arc<ChallengeStore>,
     account: tokio::sync::Mutex<Option<Account>>,
 }
 
@@ -47,7 +47,7 @@ impl Authority {
         master: Arc<MasterKey>,
         clock: Arc<dyn Clock>,
         outbound: Arc<dyn Outbound>,
-        board: Arc<Board>,
+        board: Arc<ChallengeStore>,
     ) -> Self {
         let transport = Transport::new(outbound, clock);
         let accounts = Accounts { settings, registry, master, transport: transport.clone() };

@@ -3,7 +3,8 @@
 
 mod account;
 mod authority;
-mod board;
+mod certificate_store;
+mod challenge_store;
 mod lease;
 mod proof;
 mod renewer;
@@ -11,7 +12,6 @@ mod report;
 mod row;
 mod schedule;
 mod settings;
-mod shelf;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 pub(crate) use authority::Authority;
-pub(crate) use board::{Asked, Board};
+pub(crate) use challenge_store::{Asked, ChallengeStore};
 pub(crate) use renewer::{Parts, Renewer};
 pub(crate) use report::Report;
 pub(crate) use settings::Settings;

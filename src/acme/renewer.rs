@@ -12,11 +12,11 @@ use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::{Obtained, Termination};
 use tokio::sync::watch;
 
-use super::board::Board;
+use super::certificate_store::{CertificateStore, Kept, LastError};
+use super::challenge_store::ChallengeStore;
 use super::lease::LeaderLease;
 use super::report::Report;
 use super::schedule;
-use super::shelf::{Kept, LastError, Shelf};
 use super::{CertificateRequest, ChallengeKind, Failure, Issued, Issuer};
 
 /// How often one looks at what others have done.
@@ -46,7 +46,7 @@ pub(crate) struct Parts {
     /// Whoever issues them.
     pub(crate) issuer: Arc<dyn Issuer>,
     /// What the authority is to find.
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Arc<ChallengeStore>,
     /// Where they are shown.
     pub(crate) tls: Arc<Termination>,
     /// Where one can see how it goes.
@@ -56,7 +56,7 @@ pub(crate) struct Parts {
 /// Keeps the certificates good.
 pub(crate) struct Renewer {
     parts: Parts,
-    shelf: Shelf,
+    shelf: CertificateStore,
     lease: Arc<LeaderLease>,
     /// The order that is under way: for which host, when it began, and what was known before.
     under_way: Option<(usize, u64, Kept)>,
@@ -65,7 +65,7 @@ pub(crate) struct Renewer {
 impl Renewer {
     /// Takes up what is kept, without asking anybody for more.
     pub(crate) async fn start(parts: Parts) -> Result<Self, RegistryError> {
-        let shelf = Shelf::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
+        let shelf = CertificateStore::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
         let lease = Arc::new(LeaderLease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
         let mut renewer = Self { parts, shelf, lease, under_way: None };
         renewer.refresh().await?;

@@ -3,7 +3,7 @@
 use arc_swap::ArcSwap;
 use portcullis_admin::{Renewal, Renewals};
 
-use super::shelf::Entry;
+use super::certificate_store::StoredCertificate;
 
 /// The newest state, exchanged as a whole.
 #[derive(Default)]
@@ -11,8 +11,14 @@ pub(crate) struct Report(ArcSwap<Vec<Renewal>>);
 
 impl Report {
     /// Takes what is known now. Hosts that have a certificate in a file are not renewed here.
-    pub(super) fn publish(&self, entries: &[Entry], directory: &str, now: u64, has_file: impl Fn(&str) -> bool) {
-        let of_host = |entry: &Entry| Renewal {
+    pub(super) fn publish(
+        &self,
+        entries: &[StoredCertificate],
+        directory: &str,
+        now: u64,
+        has_file: impl Fn(&str) -> bool,
+    ) {
+        let of_host = |entry: &StoredCertificate| Renewal {
             host: entry.host.clone(),
             next_at: entry.due(directory, now),
             failures: entry.kept.failures,

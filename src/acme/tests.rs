@@ -95,7 +95,7 @@ struct NodeOf {
     renewer: Renewer,
     tls: Arc<Termination>,
     report: Arc<Report>,
-    board: Arc<Board>,
+    board: Arc<ChallengeStore>,
 }
 
 impl Nodes {
@@ -119,7 +119,7 @@ impl Nodes {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let settings = TlsSettings { awaited: hosts.clone(), ..TlsSettings::default() };
         let tls = Arc::new(Termination::open(settings, Arc::clone(&clock)).expect("it opens"));
-        let board = Board::new(hosts.clone(), Arc::clone(&self.registry), Arc::new(Here), Arc::clone(&clock));
+        let board = ChallengeStore::new(hosts.clone(), Arc::clone(&self.registry), Arc::new(Here), Arc::clone(&clock));
         let report = Arc::new(Report::default());
         let renewer = Renewer::start(Parts {
             hosts,
@@ -437,7 +437,7 @@ async fn no_more_wait_for_a_look_than_may() {
     let nodes = Nodes::new();
     let hosts = HOSTS.map(str::to_owned).to_vec();
     let clock = Arc::clone(&nodes.clock) as Arc<dyn Clock>;
-    let board = Board::new(hosts, Arc::clone(&nodes.registry), Arc::new(Stuck), clock);
+    let board = ChallengeStore::new(hosts, Arc::clone(&nodes.registry), Arc::new(Stuck), clock);
     let asked = Arc::new(Asked(board));
     for _ in 0..64 {
         let asked = Arc::clone(&asked);

@@ -10,7 +10,7 @@ use portcullis_proxy::tls::Termination;
 use portcullis_upstream::Upstreams;
 use portcullis_upstream::outbound::HttpOutbound;
 
-use crate::acme::{Asked, Authority, Board, Parts, Renewer, Report, Settings};
+use crate::acme::{Asked, Authority, ChallengeStore, Parts, Renewer, Report, Settings};
 use crate::config::ConfigError;
 
 /// What obtains certificates.
@@ -43,7 +43,7 @@ impl Obtaining {
         })?;
         let (hosts, directory) = (settings.hosts.clone(), settings.directory.clone());
         let challenges = settings.challenges.clone();
-        let board = Board::new(hosts.clone(), Arc::clone(registry), Arc::clone(jobs), Arc::clone(clock));
+        let board = ChallengeStore::new(hosts.clone(), Arc::clone(registry), Arc::clone(jobs), Arc::clone(clock));
         let issuer = Authority::new(
             settings,
             Arc::clone(registry),

@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 
 use crate::counters::Counters;
 use crate::file::Seldom;
-use shelf::Shelf;
+use capture_dir::CaptureDir;
 
-mod shelf;
+mod capture_dir;
 
 /// How often the thread looks for what is too old.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -77,7 +77,7 @@ pub struct CaptureStore {
     budget: Arc<Budget>,
     accepting: AtomicBool,
     counters: Arc<Counters>,
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Mutex<CaptureDir>>,
     clock: Arc<dyn Clock>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
@@ -91,7 +91,7 @@ impl std::fmt::Debug for CaptureStore {
 impl CaptureStore {
     /// Opens the directory, takes over what is whole in it, and starts the thread that writes.
     pub fn start(settings: &CaptureSettings, clock: Arc<dyn Clock>, counters: Arc<Counters>) -> io::Result<Arc<Self>> {
-        let shelf = Shelf::open(settings)?;
+        let shelf = CaptureDir::open(settings)?;
         let shelf = Arc::new(Mutex::new(shelf));
         locked(&shelf).prune(clock.unix_millis());
         let (sender, messages) = mpsc::channel();
@@ -130,7 +130,7 @@ impl CaptureStore {
             let mut found = shelf.newest_first(self.clock.unix_millis());
             found.find(|(_, summary)| summary.request_id == request_id).map(|(place, _)| shelf.path(place))
         };
-        path.map_or(Ok(None), |path| shelf::read(&path))
+        path.map_or(Ok(None), |path| capture_dir::read(&path))
     }
 
     /// Waits until every exchange handed over before is on disk, and what is too old is not.
@@ -186,13 +186,13 @@ impl Captures for CaptureStore {
     }
 }
 
-fn locked(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+fn locked(shelf: &Mutex<CaptureDir>) -> MutexGuard<'_, CaptureDir> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The state of the thread.
 struct Writer {
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Mutex<CaptureDir>>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     warning: Seldom,
@@ -230,7 +230,7 @@ impl Writer {
     fn write(&mut self, exchange: &Exchange) {
         let capture = exchange.shown();
         let (place, directory) = locked(&self.shelf).next();
-        match shelf::write(&directory, place, &capture) {
+        match capture_dir::write(&directory, place, &capture) {
             Ok(bytes) => {
                 let mut shelf = locked(&self.shelf);
                 shelf.add(place, bytes, capture.summary);

@@ -11,13 +11,13 @@ use portcullis_core::ports::{Captures, Clock};
 use portcullis_telemetry::{CaptureFilter, CaptureSettings, CaptureStore, Counters};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-struct Shelf {
+struct CaptureDir {
     store: Arc<CaptureStore>,
     clock: Arc<ManualClock>,
     counters: Arc<Counters>,
 }
 
-fn start(directory: &Path, change: impl FnOnce(&mut CaptureSettings)) -> Shelf {
+fn start(directory: &Path, change: impl FnOnce(&mut CaptureSettings)) -> CaptureDir {
     let (clock, counters) = (Arc::new(ManualClock::at(1_000)), Arc::new(Counters::default()));
     let mut settings = CaptureSettings {
         directory: directory.join("captures"),
@@ -27,10 +27,10 @@ fn start(directory: &Path, change: impl FnOnce(&mut CaptureSettings)) -> Shelf {
     };
     change(&mut settings);
     let store = CaptureStore::start(&settings, clock.clone(), counters.clone()).expect("starts");
-    Shelf { store, clock, counters }
+    CaptureDir { store, clock, counters }
 }
 
-impl Shelf {
+impl CaptureDir {
     fn exchange(&self, id: &str, length: usize) -> Box<Exchange> {
         let mut share = Share::of(self.store.budget());
         assert!(share.take(length));

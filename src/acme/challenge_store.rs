@@ -45,7 +45,7 @@ struct Stored {
 }
 
 /// The board: at most one order for each host.
-pub(crate) struct Board {
+pub(crate) struct ChallengeStore {
     hosts: Vec<String>,
     registry: Arc<dyn Upkeep>,
     jobs: Arc<dyn Jobs>,
@@ -64,12 +64,12 @@ pub(crate) struct Board {
 
 /// Something that was posted. It is taken off the board when this is dropped.
 pub(super) struct Posting<'a> {
-    board: &'a Arc<Board>,
+    board: &'a Arc<ChallengeStore>,
     host: Box<str>,
     key: String,
 }
 
-impl Board {
+impl ChallengeStore {
     /// An empty board for these hosts. The registry is read by jobs.
     pub(crate) fn new(
         hosts: Vec<String>,
@@ -225,7 +225,7 @@ impl Drop for Posting<'_> {
 }
 
 /// What the data plane asks.
-pub(crate) struct Asked(pub(crate) Arc<Board>);
+pub(crate) struct Asked(pub(crate) Arc<ChallengeStore>);
 
 #[async_trait]
 impl Challenges for Asked {

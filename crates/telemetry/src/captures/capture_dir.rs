@@ -20,23 +20,23 @@ const SHOWN_PATH: usize = 1_024;
 /// A first line that is longer is none of ours.
 const LONGEST_SUMMARY: u64 = 64 << 10;
 
-struct Entry {
+struct StoredCapture {
     charge: u64,
     summary: Summary,
 }
 
 /// What there is.
-pub(super) struct Shelf {
+pub(super) struct CaptureDir {
     directory: PathBuf,
     max_bytes: u64,
     max_age: u64,
     next: u64,
     bytes: u64,
     /// By place; a later exchange has a higher one.
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, StoredCapture>,
 }
 
-impl Shelf {
+impl CaptureDir {
     /// Makes the directory, for its owner alone, or takes over what is whole in it. What is not is removed.
     pub(super) fn open(settings: &CaptureSettings) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
@@ -74,7 +74,7 @@ impl Shelf {
         summary.path = summary.path.chars().take(SHOWN_PATH).collect();
         let charge = bytes.max(LEAST);
         self.bytes += charge;
-        self.entries.insert(place, Entry { charge, summary });
+        self.entries.insert(place, StoredCapture { charge, summary });
     }
 
     /// Where the file of a place is.
@@ -84,7 +84,7 @@ impl Shelf {
 
     /// What is not too old, the newest first.
     pub(super) fn newest_first(&self, now: u64) -> impl Iterator<Item = (u64, &Summary)> {
-        let fresh = move |entry: &Entry| now.saturating_sub(entry.summary.time) < self.max_age;
+        let fresh = move |entry: &StoredCapture| now.saturating_sub(entry.summary.time) < self.max_age;
         let entries = self.entries.iter().rev().filter(move |(_, entry)| fresh(entry));
         entries.map(|(place, entry)| (*place, &entry.summary))
     }

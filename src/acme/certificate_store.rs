@@ -76,7 +76,7 @@ struct Content {
 
 /// A host with its certificate.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct StoredCertificate {
     /// The host.
     pub(super) host: String,
     /// What is known.
@@ -87,7 +87,7 @@ pub(super) struct Entry {
     revision: Option<u64>,
 }
 
-impl Entry {
+impl StoredCertificate {
     /// When a certificate is ordered for it the next time.
     pub(super) fn due(&self, directory: &str, now: u64) -> u64 {
         let is_wanted = self.obtained.is_some() && self.kept.directory == directory;
@@ -103,17 +103,22 @@ impl Entry {
 }
 
 /// The certificates of this gateway's hosts, as this node has seen them last.
-pub(super) struct Shelf {
+pub(super) struct CertificateStore {
     registry: Arc<dyn Upkeep>,
     master: Arc<MasterKey>,
     /// In the order of the settings.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<StoredCertificate>,
 }
 
-impl Shelf {
+impl CertificateStore {
     /// Nothing has been seen yet.
     pub(super) fn new(hosts: &[String], registry: Arc<dyn Upkeep>, master: Arc<MasterKey>) -> Self {
-        let empty = |host: &String| Entry { host: host.clone(), kept: Kept::default(), obtained: None, revision: None };
+        let empty = |host: &String| StoredCertificate {
+            host: host.clone(),
+            kept: Kept::default(),
+            obtained: None,
+            revision: None,
+        };
         Self { registry, master, entries: hosts.iter().map(empty).collect() }
     }
 
