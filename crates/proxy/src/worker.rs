@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_core::vital;
-use portcullis_routing::snapshot::{Inbox, take_up};
+use portcullis_routing::snapshot::{SnapshotReceiver, take_up};
 use portcullis_telemetry::Connections;
 use portcullis_upstream::pool;
 use portcullis_wire::alarm;
@@ -38,7 +38,7 @@ pub fn start(
     node: Arc<Node>,
     listeners: Vec<Listener>,
     admission: Arc<Admission>,
-    inbox: Inbox,
+    snapshots: SnapshotReceiver,
     stage: watch::Receiver<Stage>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build()?;
@@ -46,7 +46,7 @@ pub fn start(
     let work = move || {
         // Its own: a count that every call takes part in is not shared between cores.
         let node = Arc::new(node.for_one_worker());
-        runtime.block_on(run(node, listeners, admission, inbox, stage));
+        runtime.block_on(run(node, listeners, admission, snapshots, stage));
         // Tasks that are left are dropped here: their calls leave their records.
         runtime.shutdown_timeout(Duration::from_millis(100));
     };
@@ -57,14 +57,14 @@ async fn run(
     node: Arc<Node>,
     listeners: Vec<Listener>,
     admission: Arc<Admission>,
-    mut inbox: Inbox,
+    mut snapshots: SnapshotReceiver,
     stage: watch::Receiver<Stage>,
 ) {
     // Until there is something to route by, callers wait in the kernel's queue.
-    let Some(first) = inbox.recv().await else { return };
+    let Some(first) = snapshots.recv().await else { return };
     take_up(first);
     let taking = async move {
-        while let Some(update) = inbox.recv().await {
+        while let Some(update) = snapshots.recv().await {
             take_up(update);
         }
     };

@@ -142,11 +142,11 @@ pub struct Publisher {
 }
 
 /// Where a worker gets its snapshots from.
-pub type Inbox = mpsc::UnboundedReceiver<Update>;
+pub type SnapshotReceiver = mpsc::UnboundedReceiver<Update>;
 
 impl Publisher {
     /// A publisher to so many workers, and their inboxes. One update at a time is under way, so they stay short.
-    pub fn new(workers: usize) -> (Self, Vec<Inbox>) {
+    pub fn new(workers: usize) -> (Self, Vec<SnapshotReceiver>) {
         let (senders, inboxes) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         (Self { workers: senders, latest: Arc::default() }, inboxes)
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::counters::Counters;
 use crate::file::LogFile;
-use crate::inbox::{Entrance, Inbox, Message};
+use crate::queue::{Entrance, Message, Queue};
 use crate::recent::Recent;
 use crate::sink::Target;
 use crate::writer::Writer;
@@ -86,7 +86,7 @@ impl AccessLogWriter {
             source,
         })?;
         let recent = Arc::new(Recent::new(settings.recent_bytes));
-        let inbox = Arc::new(Inbox::new(settings.queue_bytes, Arc::clone(&counters)));
+        let inbox = Arc::new(Queue::new(settings.queue_bytes, Arc::clone(&counters)));
         let writer = Writer::new(Arc::clone(&inbox), file, Arc::clone(&recent), counters);
         let running = thread::Builder::new()
             .name("access-log".to_owned())
@@ -103,7 +103,7 @@ impl AccessLogWriter {
 pub struct AccessLogHandle {
     /// For everybody who has none of their own.
     entrance: Entrance,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Queue>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
 

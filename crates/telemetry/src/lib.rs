@@ -11,6 +11,7 @@
 //! waits until the thread has laid another buffer into the lane.
 
 mod access_log;
+mod batch;
 mod blocks;
 mod calls;
 mod captures;
@@ -20,14 +21,13 @@ mod filter;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
-mod inbox;
 mod lane;
 mod line;
 mod line_queue;
 mod packed;
+mod queue;
 mod recent;
 mod sink;
-mod taken;
 mod targets;
 mod writer;
 

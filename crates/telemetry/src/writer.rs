@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::batch::Batch;
 use crate::counters::Counters;
 use crate::file::{LogFile, Seldom};
-use crate::inbox::{Inbox, Message, Stage};
 use crate::lane::is_worth_keeping;
 use crate::line::{Lines, Reason};
 use crate::packed::{Shown, each};
+use crate::queue::{Message, Queue, QueueStage};
 use crate::recent::Recent;
-use crate::taken::Taken;
 
 /// Under load, lines reach the file at least this often.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The state of the thread.
 pub(crate) struct Writer {
-    inbox: Arc<Inbox>,
+    inbox: Arc<Queue>,
     file: LogFile,
     recent: Arc<Recent>,
     counters: Arc<Counters>,
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(inbox: Arc<Inbox>, file: LogFile, recent: Arc<Recent>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(inbox: Arc<Queue>, file: LogFile, recent: Arc<Recent>, counters: Arc<Counters>) -> Self {
         Self {
             inbox,
             file,
@@ -62,7 +62,7 @@ impl Writer {
 
     /// Works until the log is stopped, and then until everything taken by then is dealt with.
     pub(crate) fn run(mut self) {
-        let (mut messages, mut taken) = (Vec::new(), Taken::default());
+        let (mut messages, mut taken) = (Vec::new(), Batch::default());
         let mut has_lingered = false;
         loop {
             let (lanes, stage) = self.inbox.take(&mut messages, &mut taken, &mut self.spare);
@@ -72,7 +72,7 @@ impl Writer {
             }
             let is_quiet = messages.is_empty() && taken.is_empty();
             self.deal_with(&mut messages, &mut taken);
-            if stage != Stage::Open {
+            if stage != QueueStage::Open {
                 break;
             }
             if !is_quiet {
@@ -91,7 +91,7 @@ impl Writer {
         self.file.finish();
     }
 
-    fn deal_with(&mut self, messages: &mut Vec<Message>, taken: &mut Taken) {
+    fn deal_with(&mut self, messages: &mut Vec<Message>, taken: &mut Batch) {
         let mut marks = Vec::new();
         for message in messages.drain(..) {
             match message {
@@ -112,7 +112,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, taken: &mut Taken) {
+    fn write(&mut self, taken: &mut Batch) {
         while !taken.is_empty() {
             self.stride.clear();
             taken.next(&mut self.stride, STRIDE, &mut self.done);

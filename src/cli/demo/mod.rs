@@ -58,7 +58,7 @@ pub(crate) async fn run(
     (config.tls_listen, config.http_redirect, config.admin_tls) = (None, false, usual.admin_tls);
     config.admin_listen = free(config.admin_listen, output)?;
     let gateway = Gateway::start(config, Inherited::default(), Arc::clone(counters)).await?;
-    let mut stage = Stage::new(&gateway)?;
+    let mut stage = DemoStage::new(&gateway)?;
     let shown = tokio::select! {
         shown = show(&mut stage, &gateway, directory.path(), output) => shown,
         () = stop.ordered() => Err(Failure::failed("stopped before the demo was ready")),
@@ -101,14 +101,14 @@ impl Stop {
 }
 
 /// What the demo has set up in the gateway so far.
-struct Stage {
+struct DemoStage {
     admin: Admin,
     samples: Vec<Sample>,
     /// The paths of everything that was made, in its order.
     made: Vec<String>,
 }
 
-impl Stage {
+impl DemoStage {
     fn new(gateway: &Gateway) -> Result<Self, Failure> {
         let url = format!("http://{}", reachable(gateway.admin_addr));
         let admin = Admin::new(&url, &gateway.admin_token, None, false)?;
@@ -141,7 +141,7 @@ impl Stage {
 }
 
 /// Sets everything up and prints the tour.
-async fn show(stage: &mut Stage, gateway: &Gateway, data_dir: &Path, output: &mut Output) -> Result<(), Failure> {
+async fn show(stage: &mut DemoStage, gateway: &Gateway, data_dir: &Path, output: &mut Output) -> Result<(), Failure> {
     let data = gateway.data_addr.ok_or_else(|| Failure::failed("nobody listens for calls"))?;
     let (data, admin) = (reachable(data), reachable(gateway.admin_addr));
     let enrolment = json!({"name": ENROLMENT, "pattern": "*"});

@@ -10,7 +10,7 @@ use crate::packed::{each, ended};
 
 /// Buffers of records, of one lane after the other, of each lane the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct Batch {
     pieces: Vec<Vec<u8>>,
     heads: Vec<Head>,
 }
@@ -27,7 +27,7 @@ struct Head {
     ended: i64,
 }
 
-impl Taken {
+impl Batch {
     /// Takes everything out of a lane; see [`Lane::take`].
     pub(crate) fn take(&mut self, lane: &Lane, spare: &mut Vec<Vec<u8>>, budget: &Budget) {
         let piece = self.pieces.len();
@@ -86,7 +86,7 @@ mod tests {
             is_steady in any::<bool>(),
             bytes in 1..100_000_usize,
         ) {
-            let (budget, mut taken, mut spare) = (Budget::new(usize::MAX), Taken::default(), Vec::new());
+            let (budget, mut taken, mut spare) = (Budget::new(usize::MAX), Batch::default(), Vec::new());
             let epoch = SystemTime::UNIX_EPOCH;
             let mut all = Vec::new();
             for (number, mut records) in lanes.into_iter().enumerate() {

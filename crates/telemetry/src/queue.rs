@@ -16,22 +16,22 @@ use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 use tokio::sync::oneshot;
 
+use crate::batch::Batch;
 use crate::counters::Counters;
 use crate::lane::{Budget, Lane};
 use crate::packed::Packing;
-use crate::taken::Taken;
 
 /// What the thread is asked for.
 pub(crate) enum Message {
     /// Answer when everything written before has been dealt with.
     Mark(oneshot::Sender<()>),
     /// Open the file anew when these records, which were written before, are in the old one.
-    Reopen(Taken),
+    Reopen(Batch),
 }
 
 /// How far the log is on its way out.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Stage {
+pub(crate) enum QueueStage {
     #[default]
     Open,
     /// No more records are taken; those that were are being dealt with.
@@ -46,7 +46,7 @@ pub(crate) enum Stage {
 struct Asleep(AtomicBool);
 
 /// Shared by the log's thread and by all who write.
-pub(crate) struct Inbox {
+pub(crate) struct Queue {
     asleep: Asleep,
     waiting: Mutex<Waiting>,
     budget: Budget,
@@ -58,10 +58,10 @@ pub(crate) struct Inbox {
 struct Waiting {
     lanes: Vec<Arc<Lane>>,
     messages: Vec<Message>,
-    stage: Stage,
+    stage: QueueStage,
 }
 
-impl Inbox {
+impl Queue {
     pub(crate) fn new(bytes: usize, counters: Arc<Counters>) -> Self {
         let (asleep, waiting, thread) = (Asleep::default(), Mutex::default(), OnceLock::new());
         Self { asleep, waiting, budget: Budget::new(bytes), counters, thread }
@@ -85,7 +85,7 @@ impl Inbox {
     /// Leaves a message. One that comes too late is dropped, and with it the answer that somebody waits for.
     pub(crate) fn tell(&self, message: Message) {
         let mut waiting = self.waiting();
-        if waiting.stage != Stage::Ended {
+        if waiting.stage != QueueStage::Ended {
             waiting.messages.push(message);
         }
         drop(waiting);
@@ -95,9 +95,9 @@ impl Inbox {
     /// Asks for the file to be opened anew between what has been written and what will be.
     pub(crate) fn reopen(&self) {
         let mut waiting = self.waiting();
-        let mut before = Taken::default();
+        let mut before = Batch::default();
         waiting.lanes.iter().for_each(|lane| before.take(lane, &mut Vec::new(), &self.budget));
-        if waiting.stage != Stage::Ended {
+        if waiting.stage != QueueStage::Ended {
             waiting.messages.push(Message::Reopen(before));
         }
         drop(waiting);
@@ -106,25 +106,25 @@ impl Inbox {
 
     /// Takes no more records. What was taken is dealt with.
     pub(crate) fn stop(&self) {
-        self.close(Stage::Stopping);
+        self.close(QueueStage::Stopping);
         self.wake();
     }
 
     /// The thread has ended, well or not: nobody takes anything any more, and nobody waits for it.
     pub(crate) fn end(&self) {
-        let unanswered = self.close(Stage::Ended);
+        let unanswered = self.close(QueueStage::Ended);
         drop(unanswered);
     }
 
-    fn close(&self, stage: Stage) -> Vec<Message> {
+    fn close(&self, stage: QueueStage) -> Vec<Message> {
         let mut waiting = self.waiting();
-        if waiting.stage == Stage::Open {
+        if waiting.stage == QueueStage::Open {
             waiting.lanes.iter().for_each(|lane| lane.close());
         }
-        if waiting.stage != Stage::Ended {
+        if waiting.stage != QueueStage::Ended {
             waiting.stage = stage;
         }
-        if stage != Stage::Ended {
+        if stage != QueueStage::Ended {
             return Vec::new();
         }
         // Nobody looks into them any more.
@@ -137,9 +137,9 @@ impl Inbox {
     pub(crate) fn take(
         &self,
         messages: &mut Vec<Message>,
-        taken: &mut Taken,
+        taken: &mut Batch,
         spare: &mut Vec<Vec<u8>>,
-    ) -> (usize, Stage) {
+    ) -> (usize, QueueStage) {
         let mut waiting = self.waiting();
         mem::swap(&mut waiting.messages, messages);
         waiting.lanes.retain_mut(|lane| {
@@ -189,7 +189,7 @@ impl Inbox {
     pub(crate) fn is_quiet(&self) -> bool {
         let waiting = self.waiting();
         waiting.messages.is_empty()
-            && waiting.stage == Stage::Open
+            && waiting.stage == QueueStage::Open
             && waiting.lanes.iter().all(|lane| lane.is_at_rest())
     }
 }
@@ -197,14 +197,14 @@ impl Inbox {
 /// One way into the log, with a lane of its own.
 pub(crate) struct Entrance {
     lane: Arc<Lane>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Queue>,
 }
 
 impl Entrance {
-    pub(crate) fn new(inbox: &Arc<Inbox>) -> Self {
+    pub(crate) fn new(inbox: &Arc<Queue>) -> Self {
         let lane = Arc::new(Lane::default());
         let mut waiting = inbox.waiting();
-        if waiting.stage == Stage::Open {
+        if waiting.stage == QueueStage::Open {
             waiting.lanes.push(Arc::clone(&lane));
         } else {
             lane.close();
@@ -237,18 +237,18 @@ mod tests {
     use super::*;
     use crate::line::tests::record;
 
-    fn inbox() -> Arc<Inbox> {
-        Arc::new(Inbox::new(1 << 20, Arc::default()))
+    fn inbox() -> Arc<Queue> {
+        Arc::new(Queue::new(1 << 20, Arc::default()))
     }
 
-    fn sleeps(inbox: &Inbox) -> bool {
+    fn sleeps(inbox: &Queue) -> bool {
         let mut slept = false;
         inbox.sleep(|| slept = true);
         slept
     }
 
-    fn take(inbox: &Inbox) -> usize {
-        let (mut taken, mut pieces) = (Taken::default(), Vec::new());
+    fn take(inbox: &Queue) -> usize {
+        let (mut taken, mut pieces) = (Batch::default(), Vec::new());
         inbox.take(&mut Vec::new(), &mut taken, &mut Vec::new());
         taken.next(&mut Vec::new(), usize::MAX, &mut pieces);
         pieces.len()
@@ -299,11 +299,11 @@ mod tests {
 
     /// Leaves so many records in lanes by turns, while nobody takes them. Returns how many were dropped, and the bytes of
     /// those that were not, which are taken then.
-    fn overload(inbox: &Arc<Inbox>, lanes: &[Entrance], records: u64) -> (u64, Vec<usize>) {
+    fn overload(inbox: &Arc<Queue>, lanes: &[Entrance], records: u64) -> (u64, Vec<usize>) {
         for (number, lane) in (0..records).zip((0..lanes.len()).cycle()) {
             lanes[lane].write(&record(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number)));
         }
-        let (mut taken, mut bytes, mut done) = (Taken::default(), Vec::new(), Vec::new());
+        let (mut taken, mut bytes, mut done) = (Batch::default(), Vec::new(), Vec::new());
         inbox.take(&mut Vec::new(), &mut taken, &mut Vec::new());
         taken.next(&mut bytes, usize::MAX, &mut done);
         inbox.give_back(done.iter().map(Vec::len).sum());
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn all_lanes_together_hold_what_may_wait_and_no_more() {
         let most = 256 << 10;
-        let inbox = Arc::new(Inbox::new(most, Arc::default()));
+        let inbox = Arc::new(Queue::new(most, Arc::default()));
         let lanes = [0, 1, 2].map(|_| Entrance::new(&inbox));
         let (dropped, kept) = overload(&inbox, &lanes, 30_000);
         assert!(dropped > 0);
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_lane_may_have_what_the_others_do_not_need() {
         let most = 256 << 10;
-        let inbox = Arc::new(Inbox::new(most, Arc::default()));
+        let inbox = Arc::new(Queue::new(most, Arc::default()));
         let lanes = [0, 1, 2, 3].map(|_| Entrance::new(&inbox));
         let (_, kept) = overload(&inbox, &lanes[..1], 30_000);
         assert!(kept.iter().sum::<usize>() > most / 2);
