@@ -13,7 +13,7 @@ use super::listening::own_url;
 use super::upstream_settings;
 use crate::config::Config;
 
-/// A trial as the gateway with this configuration would make it.
+/// A dry run as the gateway with this configuration would make it.
 pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuer = config.public_url.clone().unwrap_or_else(|| own_url(config.listen, config.tls_listen));

@@ -16,6 +16,7 @@ use crate::canonical::{DecisionPath, Host, Path};
 pub use crate::dialect::Dialect;
 pub use crate::digits::hex;
 pub use crate::directory::KeyHolder;
+use crate::dry_run::DryRun;
 use crate::grpc::{Code, GrpcCall};
 use crate::message::names::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use crate::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields};
@@ -23,7 +24,6 @@ use crate::model::{PathOptions, ServiceId};
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
-use crate::trial::Trial;
 
 /// The other end of the connection a call came over.
 #[derive(Debug, Clone)]
@@ -181,7 +181,7 @@ pub struct Call {
     /// What is recorded.
     pub record: OpenRecord,
     /// Set where the call is only tried.
-    pub trial: Option<Box<Trial>>,
+    pub dry_run: Option<Box<DryRun>>,
 }
 
 impl fmt::Debug for Call {
@@ -216,7 +216,7 @@ impl Call {
             matched_readings: Vec::new(),
             caller: Caller::default(),
             record,
-            trial: None,
+            dry_run: None,
         }
     }
 
@@ -243,13 +243,13 @@ impl Call {
     }
 
     /// Does this for a call that is only tried.
-    pub(crate) fn tried<T>(&mut self, note: impl FnOnce(&mut Trial) -> T) -> Option<T> {
-        self.trial.as_mut().map(|trial| note(trial))
+    pub(crate) fn tried<T>(&mut self, note: impl FnOnce(&mut DryRun) -> T) -> Option<T> {
+        self.dry_run.as_mut().map(|dry_run| note(dry_run))
     }
 
     /// Writes a refusal for this caller and notes it in the record.
     pub(crate) fn refuse(&mut self, refusal: &Refusal) -> Response {
-        self.tried(|trial| _ = trial.refusal.get_or_insert_with(|| refusal.clone()));
+        self.tried(|dry_run| _ = dry_run.refusal.get_or_insert_with(|| refusal.clone()));
         self.record.note(|record| {
             record.refusal = Some(refusal.code());
             record.reason = refusal.private().map(Into::into);

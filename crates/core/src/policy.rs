@@ -90,9 +90,9 @@ use async_trait::async_trait;
 
 use crate::body::Body;
 use crate::call::{Call, Response, RouteFacts};
+use crate::dry_run::{Destination, DryRun};
 use crate::metrics::Slot;
 use crate::refusal::Refusal;
-use crate::trial::{Destination, Trial};
 
 /// A step that wraps what comes after it: it answers, refuses, or hands the call on with [`Next::run`].
 #[async_trait]
@@ -180,7 +180,7 @@ impl Next<'_> {
     }
 
     async fn walk(mut self, call: &mut Call) -> Result<Response, Refusal> {
-        if call.trial.is_some() {
+        if call.dry_run.is_some() {
             return Box::pin(self.try_out(call)).await;
         }
         while let Some((_, step)) = self.pipeline.steps.get(self.position) {
@@ -198,25 +198,25 @@ impl Next<'_> {
 
     /// The same walk for a call that is only tried: what each step says is noted, and the endpoint is not reached.
     async fn try_out(mut self, call: &mut Call) -> Result<Response, Refusal> {
-        call.tried(Trial::hand_on);
+        call.tried(DryRun::hand_on);
         while let Some((name, step)) = self.pipeline.steps.get(self.position) {
             self.position += 1;
             match step {
                 Step::Check(check) => {
                     let said = check.check(call);
-                    call.tried(|trial| trial.checked(name, &said));
+                    call.tried(|dry_run| dry_run.checked(name, &said));
                     said?;
                 }
                 Step::Policy(policy) => {
-                    let trying = call.tried(|trial| trial.begin(name));
+                    let trying = call.tried(|dry_run| dry_run.begin(name));
                     let said = policy.handle(call, self).await;
-                    call.tried(|trial| trying.map(|trying| trial.end(&trying, &said)));
+                    call.tried(|dry_run| trying.map(|trying| dry_run.end(&trying, &said)));
                     return said;
                 }
             }
         }
         let destination = self.pipeline.endpoint.preview(call)?;
-        call.tried(|trial| trial.destination = Some(destination));
+        call.tried(|dry_run| dry_run.destination = Some(destination));
         Ok(Response::new(Body::empty()))
     }
 }

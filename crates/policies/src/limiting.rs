@@ -68,7 +68,7 @@ impl Limiting {
         let mut refused = None;
         for (limit, slot) in self.limits.iter().zip(&mut taken) {
             let key = key(&self.limiters, limit, call);
-            let verdict = match call.trial {
+            let verdict = match call.dry_run {
                 None => self.limiters.take(key, limit.pace, limit.cost, now),
                 Some(_) => self.limiters.look(key, limit.pace, limit.cost, now),
             };
@@ -77,7 +77,7 @@ impl Limiting {
                 refused = Some((limit, verdict.wait));
                 break;
             }
-            *slot = call.trial.is_none().then_some((key, verdict));
+            *slot = call.dry_run.is_none().then_some((key, verdict));
         }
         let state = FieldValue::from_shared(Bytes::from(state));
         let state = state.map_err(|_| Refusal::internal("a limit's name that is no text"))?;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use portcullis_core::body::Body;
 use portcullis_core::call::{AdmittedBy, Call, ClientCertificate, Response, RouteFacts, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyOwner};
+use portcullis_core::dry_run::DryRun;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
 use portcullis_core::message::FieldValue;
@@ -17,7 +18,6 @@ use portcullis_core::model::{Client, Label, Service, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::ports::{Captures, SessionId};
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Trial;
 use portcullis_identity::{LiveSession, hash_key};
 use serde_json::{Value, json};
 
@@ -179,10 +179,10 @@ impl Bench {
         call
     }
 
-    /// Status of the answer, what stands for the caller, and what was learnt if it was a trial. The answer is gone then.
-    async fn walk(&self, mut call: Call) -> (u16, AdmittedBy, Option<Box<Trial>>) {
+    /// Status of the answer, what stands for the caller, and what was learnt if it was a dry run. The answer is gone then.
+    async fn walk(&self, mut call: Call) -> (u16, AdmittedBy, Option<Box<DryRun>>) {
         let response = self.pipeline.run(&mut call).await;
-        (response.status().as_u16(), call.caller.admitted_by.clone(), call.trial.take())
+        (response.status().as_u16(), call.caller.admitted_by.clone(), call.dry_run.take())
     }
 
     /// What was captured since the last time, and what else is remembered.
@@ -205,12 +205,12 @@ async fn a_trial_of_any_kind_leaves_no_trace() {
         let bench = Bench::of(kind).await;
         let before = bench.traces();
         let user = UserFacts { name: "ada".into(), user_json: FieldValue::from_static("e30=") };
-        let believed = Trial::of(Some(Arc::clone(&bench.client)), Some(user), Some(Arc::clone(&bench.client)));
-        for (trial, shown) in [(Trial::default(), true), (Trial::default(), true), (believed, false)] {
+        let believed = DryRun::of(Some(Arc::clone(&bench.client)), Some(user), Some(Arc::clone(&bench.client)));
+        for (dry_run, shown) in [(DryRun::default(), true), (DryRun::default(), true), (believed, false)] {
             let mut call = if shown { bench.call() } else { testing::call("GET", "/orders/v1/7", &[]) };
-            call.trial = Some(Box::new(trial));
-            let (status, _, trial) = bench.walk(call).await;
-            let steps: Vec<_> = trial.expect("a trial").steps.iter().map(|step| step.name).collect();
+            call.dry_run = Some(Box::new(dry_run));
+            let (status, _, dry_run) = bench.walk(call).await;
+            let steps: Vec<_> = dry_run.expect("a dry_run").steps.iter().map(|step| step.name).collect();
             assert_eq!(status, 200, "{}: {steps:?}", kind.name);
             let step = if matches!(kind.build, Build::Credential(_)) { "require" } else { kind.name };
             assert!(steps.contains(&step), "{}: {steps:?}", kind.name);

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{CACHE_CONTROL, CONTENT_TYPE};
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 use rustls::sign::CertifiedKey;
 
 /// Where `http-01` is answered; the token follows.
@@ -43,7 +43,7 @@ pub(crate) fn before(challenges: Option<&Arc<dyn Challenges>>, call: &Call, othe
     }
     let host: Box<str> = call.request.host.name().into();
     // What a call would come to is told without asking other nodes.
-    if call.trial.is_some() && challenges.known(&host, token).is_none() {
+    if call.dry_run.is_some() && challenges.known(&host, token).is_none() {
         return otherwise;
     }
     let facts = RouteFacts { name: PATH.into(), ..RouteFacts::default() };

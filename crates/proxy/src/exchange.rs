@@ -141,7 +141,7 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&RouteQuery<'_>) -> Option
     if let Some(service) = &pipeline.route.service {
         let (name, version) = (service.name.shared(), service.version.shared());
         // What is only tried is not counted, and knows no numbers but its own.
-        let series = match call.trial {
+        let series = match call.dry_run {
             Some(_) => Slot::NONE,
             None => pipeline.series(|| node.counters.calls.series(&name, &version)),
         };

@@ -13,6 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, RouteFacts, UserFacts};
 use portcullis_core::directory::ClientEntry;
+use portcullis_core::dry_run::{Destination, DryRun, Tried};
 use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, HasFields};
 use portcullis_core::model::Problem;
@@ -20,7 +21,6 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::{Destination, Trial, Tried};
 use portcullis_routing::choose;
 use portcullis_routing::routes::{Leads, MatchReport, RouteQuery};
 use portcullis_routing::snapshot::Publisher;
@@ -111,7 +111,7 @@ impl Explainer {
         let sender = Sender { tls, ..Sender::at(address, self.node.trusts(question.from)) };
         let (head, body) = request.into_parts();
         let (mut call, refusal) = door::enter(&self.node, sender, head, body);
-        call.trial = Some(Box::new(Trial::of(question.client, question.user, question.token_client)));
+        call.dry_run = Some(Box::new(DryRun::of(question.client, question.user, question.token_client)));
 
         let snapshot = self.publisher.latest();
         let was_read = refusal.is_none();
@@ -137,7 +137,7 @@ fn tell(
     status: u16,
     unread: Option<String>,
 ) -> Explanation {
-    let Trial { steps, refusal, destination, .. } = *call.trial.take().unwrap_or_default();
+    let DryRun { steps, refusal, destination, .. } = *call.dry_run.take().unwrap_or_default();
     let not_reached = pipeline.steps().skip(steps.len()).collect();
     let (end, status) = match (refusal, destination) {
         (Some(refusal), _) => (End::Refused(refusal), Some(status)),

@@ -7,11 +7,11 @@ use http::StatusCode;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response, RouteFacts};
 use portcullis_core::canonical::Host;
+use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::LOCATION;
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 
 /// What probes ask for. From this machine itself they may ask in clear.
 const PROBES: [&str; 2] = ["/-/health", "/-/ready"];

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, HasFields};
 use portcullis_core::model::{FixedAnswer, Problem, Redirect};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 use portcullis_upstream::template::Template;
 
 use crate::routes::DeclaredPath;

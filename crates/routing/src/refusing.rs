@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response, RouteFacts};
+use portcullis_core::dry_run::Destination;
 use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 
 /// A pipeline without steps that refuses every call like this.
 pub fn refusing(facts: Arc<RouteFacts>, refusal: Refusal) -> Arc<Pipeline> {

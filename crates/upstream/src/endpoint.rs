@@ -8,11 +8,11 @@ use std::task::Poll;
 use async_trait::async_trait;
 use futures_util::future::Either;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::dry_run::Destination;
 use portcullis_core::model::{MAX_TARGETS, MAX_WEIGHT, Owner, Problem, Protocol, Service, ServiceId, Target};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 use portcullis_wire::revocation::Waiting;
 
 use crate::attempt::Failed;

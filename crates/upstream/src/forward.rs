@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Consumed, Hints, Response};
+use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
@@ -16,7 +17,6 @@ use portcullis_core::message::names::{
 use portcullis_core::message::{FieldName, FieldValue, FieldsMut, HasFields, Value};
 use portcullis_core::model::{HostMode, TargetUrl};
 use portcullis_core::refusal::Refusal;
-use portcullis_core::trial::Destination;
 use portcullis_wire::fields::strip_response;
 
 use crate::attempt::Failed;

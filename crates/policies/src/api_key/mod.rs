@@ -84,6 +84,6 @@ fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verdict, Refusal> {
 
 /// The client that a call which is only tried is believed to come from, unless it shows a key.
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
-    let client = call.trial.as_ref()?.client.as_ref()?;
+    let client = call.dry_run.as_ref()?.client.as_ref()?;
     (!call.request.fields().has(X_API_KEY)).then(|| Arc::clone(client))
 }

@@ -68,7 +68,7 @@ impl Verifier for Bearer {
         }
         let shown = self.shown(call)?;
         let now = self.parts.clock.unix_millis();
-        let token = self.read(shown.as_str(), now / 1_000, call.trial.is_none())?;
+        let token = self.read(shown.as_str(), now / 1_000, call.dry_run.is_none())?;
         let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
         if !meant {
             return Err(invalid("a token for another audience"));
@@ -253,14 +253,14 @@ fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Spoken, Refusal> {
 
 /// Whether a call that is only tried is believed to come from a user.
 fn is_believed(call: &Call) -> bool {
-    call.trial.as_ref().is_some_and(|trial| trial.user.is_some())
+    call.dry_run.as_ref().is_some_and(|dry_run| dry_run.user.is_some())
 }
 
 /// Takes the user of a tried call for its caller, through the client it is believed to come from.
 fn believe(call: &mut Call) {
-    let trial = call.trial.as_ref();
-    call.caller.token_client = trial.and_then(|trial| trial.token_client.clone());
-    call.caller.user = trial.and_then(|trial| trial.user.clone());
+    let dry_run = call.dry_run.as_ref();
+    call.caller.token_client = dry_run.and_then(|dry_run| dry_run.token_client.clone());
+    call.caller.user = dry_run.and_then(|dry_run| dry_run.user.clone());
 }
 
 fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

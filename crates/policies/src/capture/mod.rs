@@ -157,7 +157,7 @@ struct Capture {
 #[async_trait]
 impl Policy for Capture {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        if call.trial.is_some() || !is_drawn(&call.id, self.settings.sample) {
+        if call.dry_run.is_some() || !is_drawn(&call.id, self.settings.sample) {
             return Ok(next.run(call).await);
         }
         // Hands over what was copied when it is dropped: with the answer's body, or with this call.

@@ -162,5 +162,5 @@ impl Verify {
 
 /// The client that a call which is only tried is believed to come from, unless it shows a certificate.
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
-    call.trial.as_ref()?.client.clone()
+    call.dry_run.as_ref()?.client.clone()
 }

@@ -1,4 +1,4 @@
-//! What edits touch and so has to be compiled, every problem with it, and the trial that changes nothing.
+//! What edits touch and so has to be compiled, every problem with it, and the dry run that changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// A trial with what policies and upstream endpoints are built from.
+    /// A dry run with what policies and upstream endpoints are built from.
     pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
         Self { parts, upstreams }
     }

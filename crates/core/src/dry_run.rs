@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 
 /// What is taken for granted about a tried call, and what has been learnt of it so far.
 #[derive(Debug, Default)]
-pub struct Trial {
+pub struct DryRun {
     /// Who is believed to call, as if an API key of it had been shown.
     pub client: Option<Arc<ClientEntry>>,
     /// Who is believed to call, as if a token of theirs had been shown.
@@ -76,8 +76,8 @@ pub(crate) struct Trying {
     handed_on: usize,
 }
 
-impl Trial {
-    /// A trial that believes this of the caller.
+impl DryRun {
+    /// A dry run that believes this of the caller.
     pub fn of(
         client: Option<Arc<ClientEntry>>,
         user: Option<UserFacts>,
