@@ -15,7 +15,7 @@ use portcullis_core::model::{Client, Label, Service, ServiceId};
 use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::LiveSession;
-use portcullis_policies::credential::Verdict;
+use portcullis_policies::credential::Verification;
 use portcullis_policies::{Parts, Site, bearer};
 
 use crate::{Part, log};
@@ -43,7 +43,7 @@ pub(crate) fn verify() -> Part {
     let mut call = call(&format!("Bearer {token}"));
     Box::new(move || {
         let verdict = bearer.verify(black_box(&mut call));
-        assert!(matches!(verdict, Ok(Verdict::Good)), "good, and known");
+        assert!(matches!(verdict, Ok(Verification::Good)), "good, and known");
     })
 }
 

@@ -16,7 +16,7 @@ use crate::model::{Label, Name};
 mod held;
 mod redact;
 
-pub use held::{Fault, Object, Sum, Verdict, Walk};
+pub use held::{Fault, Object, Sum, TrailVerdict, Walk};
 pub(crate) use redact::is_secret;
 pub use redact::{NEW_SECRET, sides};
 
@@ -314,7 +314,7 @@ mod tests {
         chained
     }
 
-    fn verdict(chained: &[ChainedEntry], kept: Option<Head>) -> Verdict {
+    fn verdict(chained: &[ChainedEntry], kept: Option<Head>) -> TrailVerdict {
         let mut walk = Walk::new(Link::unkeyed());
         chained.iter().for_each(|found| walk.step(Some(found.clone())));
         walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &Sum::NONE))))
@@ -325,7 +325,10 @@ mod tests {
         assert_eq!(verdict(&[], None).first_broken, None);
         let chained = chain(&["a", "b", "c"]);
         let end = chained[2].head();
-        assert_eq!(verdict(&chained, Some(end)), Verdict { entries: 3, first_broken: None, fault: None, head: end });
+        assert_eq!(
+            verdict(&chained, Some(end)),
+            TrailVerdict { entries: 3, first_broken: None, fault: None, head: end }
+        );
     }
 
     #[test]

@@ -33,12 +33,12 @@ pub struct Tried {
     /// The step's name.
     pub name: &'static str,
     /// Its verdict.
-    pub verdict: Verdict,
+    pub verdict: StepOutcome,
 }
 
 /// What a step can say of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StepOutcome {
     /// It may go on.
     Passed,
     /// It was answered here, with this status.
@@ -88,15 +88,15 @@ impl DryRun {
 
     /// A step is reached.
     pub(crate) fn begin(&mut self, name: &'static str) -> Trying {
-        self.steps.push(Tried { name, verdict: Verdict::Passed });
+        self.steps.push(Tried { name, verdict: StepOutcome::Passed });
         Trying { place: self.steps.len() - 1, handed_on: self.handed_on }
     }
 
     /// The step is done. One that gives an answer without having handed the call on has answered itself.
     pub(crate) fn end(&mut self, trying: &Trying, said: &Result<Response, Refusal>) {
         let verdict = match said {
-            Err(refusal) => Verdict::Refused(refusal.clone()),
-            Ok(response) if self.handed_on == trying.handed_on => Verdict::Answered(response.status().as_u16()),
+            Err(refusal) => StepOutcome::Refused(refusal.clone()),
+            Ok(response) if self.handed_on == trying.handed_on => StepOutcome::Answered(response.status().as_u16()),
             Ok(_) => return,
         };
         self.steps[trying.place].verdict = verdict;
@@ -104,7 +104,8 @@ impl DryRun {
 
     /// A check is done.
     pub(crate) fn checked(&mut self, name: &'static str, said: &Result<(), Refusal>) {
-        let verdict = said.as_ref().map_or_else(|refusal| Verdict::Refused(refusal.clone()), |()| Verdict::Passed);
+        let verdict =
+            said.as_ref().map_or_else(|refusal| StepOutcome::Refused(refusal.clone()), |()| StepOutcome::Passed);
         self.steps.push(Tried { name, verdict });
     }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum, Verdict, Walk};
+use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum, TrailVerdict, Walk};
 use crate::budget::Budget;
 use crate::capture::{Capture, Exchange};
 use crate::model::Label;
@@ -218,7 +218,7 @@ impl Objects for MemoryRegistry {
         })
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+    async fn verify_audit(&self) -> Result<TrailVerdict, RegistryError> {
         let state = self.state()?;
         let mut walk = Walk::new(Link::unkeyed());
         state.trail.iter().for_each(|found| walk.step(Some(found.clone())));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, Verdict};
+use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, TrailVerdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryChanges, MemoryRegistry};
@@ -282,7 +282,7 @@ impl Objects for GatedRegistry {
         self.inner.audit(query).await
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+    async fn verify_audit(&self) -> Result<TrailVerdict, RegistryError> {
         self.inner.verify_audit().await
     }
 }

@@ -7,14 +7,14 @@ use portcullis_core::call::Call;
 use portcullis_core::refusal::Refusal;
 
 /// What a verified credential adds to the call.
-pub type Finding = Box<dyn FnOnce(&mut Call) + Send>;
+pub type CredentialFacts = Box<dyn FnOnce(&mut Call) + Send>;
 
 /// The result of looking at a credential.
-pub enum Verdict {
+pub enum Verification {
     /// It is good; what it says has been noted in the call.
     Good,
     /// It cannot be told from memory; the future asks the registry.
-    Ask(Pin<Box<dyn Future<Output = Result<Finding, Refusal>> + Send>>),
+    Ask(Pin<Box<dyn Future<Output = Result<CredentialFacts, Refusal>> + Send>>),
 }
 
 /// A kind of credential.
@@ -24,7 +24,7 @@ pub trait Verifier: Send + Sync {
     /// How a call without one is refused.
     fn missing(&self) -> Refusal;
     /// Verifies the one that is shown.
-    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal>;
+    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal>;
     /// Keeps one that is shown from travelling on to the service, unless it may: what has not been verified on this
     /// call never travels where the route asks for its kind.
     fn withhold(&self, call: &mut Call, part: Part);

@@ -17,7 +17,7 @@ pub(crate) struct Pace {
 
 /// What became of a call, and what its key has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct Admittance {
     /// Whether it is admitted.
     pub(crate) admitted: bool,
     /// Where the horizon was, as far as it counted.
@@ -54,7 +54,7 @@ impl Pace {
     }
 
     /// Decides on a call of so many units. The horizon of a refused call stays where it is.
-    pub(crate) fn decide(self, horizon: u64, units: u32, now: u64) -> Verdict {
+    pub(crate) fn decide(self, horizon: u64, units: u32, now: u64) -> Admittance {
         let before = horizon.max(now);
         let wished = before.saturating_add(self.interval.saturating_mul(units.into()));
         let limit = now.saturating_add(self.span);
@@ -63,7 +63,7 @@ impl Pace {
         let free = limit.saturating_sub(after);
         let remaining = free / self.interval;
         let next = if free >= self.span { 0 } else { self.interval - free % self.interval };
-        Verdict { admitted, before, after, remaining, next, wait: wished.saturating_sub(limit) }
+        Admittance { admitted, before, after, remaining, next, wait: wished.saturating_sub(limit) }
     }
 }
 

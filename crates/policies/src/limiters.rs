@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::gcra::{Pace, Verdict};
+use crate::gcra::{Admittance, Pace};
 
 /// Shards, and locks.
 const SHARDS: usize = 64;
@@ -192,7 +192,7 @@ impl Limiters {
     }
 
     /// Takes units for a key, if it has as many left.
-    pub(crate) fn take(&self, key: Key, pace: Pace, units: u32, now: u64) -> Verdict {
+    pub(crate) fn take(&self, key: Key, pace: Pace, units: u32, now: u64) -> Admittance {
         let mut shard = self.shard(key);
         let entry = shard.entry(key, pace, now);
         if entry.pace != pace {
@@ -208,7 +208,7 @@ impl Limiters {
     }
 
     /// What [`Self::take`] would say. Nothing is taken, and the key is no more recent than before.
-    pub(crate) fn look(&self, key: Key, pace: Pace, units: u32, now: u64) -> Verdict {
+    pub(crate) fn look(&self, key: Key, pace: Pace, units: u32, now: u64) -> Admittance {
         let shard = self.shard(key);
         let entry = shard.index.get(&key).map(|at| &shard.entries[*at as usize]);
         let horizon = entry.map_or(0, |entry| match entry.pace == pace {
@@ -219,7 +219,7 @@ impl Limiters {
     }
 
     /// Gives back what an admitted call has taken, and no more, also where others have taken of the key since.
-    pub(crate) fn give_back(&self, key: Key, verdict: &Verdict) {
+    pub(crate) fn give_back(&self, key: Key, verdict: &Admittance) {
         let mut shard = self.shard(key);
         let Some(at) = shard.index.get(&key).copied() else { return };
         let entry = &mut shard.entries[at as usize];

@@ -19,7 +19,7 @@ use portcullis_core::spellings;
 use serde_json::Value;
 
 use crate::Site;
-use crate::gcra::{SECOND, Verdict};
+use crate::gcra::{Admittance, SECOND};
 use crate::limit::{self, Limit, LimitKind, Part};
 use crate::limiters::{Key, KeyText, Limiters};
 
@@ -63,7 +63,7 @@ impl Limiting {
     /// Takes from every limit, or from none. Of a call that is only tried nothing is taken.
     fn hold(&self, call: &Call) -> Result<FieldValue, Refusal> {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
-        let mut taken: [Option<(Key, Verdict)>; limit::MOST] = [None; limit::MOST];
+        let mut taken: [Option<(Key, Admittance)>; limit::MOST] = [None; limit::MOST];
         let mut state = Vec::with_capacity(self.limits.len() * 40);
         let mut refused = None;
         for (limit, slot) in self.limits.iter().zip(&mut taken) {
@@ -94,7 +94,7 @@ impl Limiting {
 }
 
 /// One item of `RateLimit`: what is left, and in how many seconds there is more.
-fn note(state: &mut Vec<u8>, limit: &Limit, verdict: &Verdict) {
+fn note(state: &mut Vec<u8>, limit: &Limit, verdict: &Admittance) {
     let (mut remaining, mut next) = (itoa::Buffer::new(), itoa::Buffer::new());
     let comma = if state.is_empty() { "" } else { ", " };
     let (remaining, next) = (remaining.format(verdict.remaining), next.format(verdict.next.div_ceil(SECOND)));

@@ -7,7 +7,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use portcullis_core::call::UserFacts;
 use portcullis_core::directory::ClientEntry;
-use portcullis_core::dry_run::{Destination, Tried, Verdict};
+use portcullis_core::dry_run::{Destination, StepOutcome, Tried};
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::refusal::Refusal;
 use portcullis_identity::DEFAULT_CLIENT;
@@ -245,9 +245,9 @@ impl PolicyVerdict {
 impl From<Tried> for PolicyVerdict {
     fn from(Tried { name, verdict }: Tried) -> Self {
         match verdict {
-            Verdict::Passed => Self::of(name, "passed"),
-            Verdict::Answered(_) => Self::of(name, "answered"),
-            Verdict::Refused(refusal) => {
+            StepOutcome::Passed => Self::of(name, "passed"),
+            StepOutcome::Answered(_) => Self::of(name, "answered"),
+            StepOutcome::Refused(refusal) => {
                 Self { code: Some(refusal.code()), reason: reason(&refusal), ..Self::of(name, "refused") }
             }
         }

@@ -135,7 +135,7 @@ impl fmt::Display for Fault {
 
 /// What looking at every entry of a chain, and at every object it tells of, has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct TrailVerdict {
     /// How many entries there are.
     pub entries: u64,
     /// The first number at which the chain is not what it was: an entry that was changed, put in, or is missing. The
@@ -148,7 +148,7 @@ pub struct Verdict {
     pub head: Head,
 }
 
-impl Verdict {
+impl TrailVerdict {
     /// The same, where it is intact until now and yet has this fault.
     pub fn or_else_broken(&mut self, fault: Fault) {
         if self.first_broken.is_none() {
@@ -239,14 +239,14 @@ impl Walk {
     }
 
     /// Holds the end against the head that was kept with its seal, if one was, and against the objects.
-    pub fn finish(self, kept: Option<(Head, ChainHash)>) -> Verdict {
+    pub fn finish(self, kept: Option<(Head, ChainHash)>) -> TrailVerdict {
         let Self { link, head, entries, broken, there, objects, stray } = self;
         let ends_here = kept.map_or(entries == 0, |(kept, _)| kept == head);
         let is_sealed = kept.map_or(objects == Sum::NONE, |(kept, seal)| {
             seal == link.seal(&kept, &objects) || link.is_sealed_alone(&kept, &seal)
         });
         let gone = || there.into_keys().next().map(|(kind, key)| Fault::Gone(kind.as_str(), key));
-        let mut verdict = Verdict { entries, first_broken: None, fault: None, head };
+        let mut verdict = TrailVerdict { entries, first_broken: None, fault: None, head };
         let fault = match (broken, ends_here) {
             (true, _) => Some(Fault::Entry(head.seq + 1)),
             (false, false) => Some(Fault::End(head.seq)),

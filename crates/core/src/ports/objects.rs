@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{RegistryError, SessionsOf};
-use crate::audit::{AuditEntry, AuditQuery, ChainedEntry, Verdict};
+use crate::audit::{AuditEntry, AuditQuery, ChainedEntry, TrailVerdict};
 use crate::model::Label;
 use crate::object::{Kind, Row};
 use crate::session_id::SessionId;
@@ -123,5 +123,5 @@ pub trait Objects: Send + Sync {
     /// Entries of the audit trail.
     async fn audit(&self, query: AuditQuery) -> Result<Vec<ChainedEntry>, RegistryError>;
     /// Looks at every entry of the audit trail, as all of them stand at one moment.
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError>;
+    async fn verify_audit(&self) -> Result<TrailVerdict, RegistryError>;
 }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::credential::{Part, Verdict, Verifier};
+use crate::credential::{Part, Verification, Verifier};
 use crate::{Site, settings};
 
 /// The longest key that is looked at, in bytes.
@@ -48,7 +48,7 @@ impl Verifier for ApiKey {
         Refusal::MissingCredential(Credential::ApiKey)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
         let wrong = |reason: &'static str| Refusal::invalid(Credential::ApiKey, reason);
         if let Some(client) = believed(call) {
             return accept(call, KeyHolder::Client(client));
@@ -72,12 +72,12 @@ impl Verifier for ApiKey {
     }
 }
 
-fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verdict, Refusal> {
+fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verification, Refusal> {
     if let KeyHolder::Client(client) = &holder {
         call.record.note(|record| record.client = Some(client.name.shared()));
     }
     if call.caller.speaks_for(holder) {
-        return Ok(Verdict::Good);
+        return Ok(Verification::Good);
     }
     Err(Refusal::invalid(Credential::ApiKey, "a key of somebody else than another credential speaks for"))
 }

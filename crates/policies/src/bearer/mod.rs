@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
-use crate::credential::{Finding, Part, Verdict, Verifier};
+use crate::credential::{CredentialFacts, Part, Verification, Verifier};
 use crate::{Parts, Site};
 
 /// The JSON schema of its settings.
@@ -60,11 +60,11 @@ impl Verifier for Bearer {
         Refusal::MissingCredential(Credential::Bearer)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
         if is_believed(call) && !self.is_sent(call) {
             self.takes_users()?;
             believe(call);
-            return Ok(Verdict::Good);
+            return Ok(Verification::Good);
         }
         let shown = self.shown(call)?;
         let now = self.parts.clock.unix_millis();
@@ -168,23 +168,23 @@ impl Bearer {
         self.keys.verify(token, now).map(Token::foreign).map_err(|error| invalid(error.to_string()))
     }
 
-    fn own(&self, call: &mut Call, id: SessionId, now: u64) -> Result<Verdict, Refusal> {
+    fn own(&self, call: &mut Call, id: SessionId, now: u64) -> Result<Verification, Refusal> {
         self.takes_users()?;
         if let Some(session) = self.parts.sessions.cached_at(id, now) {
             speak_for(&self.parts, &session)?.to(call);
-            return Ok(Verdict::Good);
+            return Ok(Verification::Good);
         }
         let parts = Arc::clone(&self.parts);
-        Ok(Verdict::Ask(Box::pin(async move {
+        Ok(Verification::Ask(Box::pin(async move {
             let sessions = Arc::clone(&parts.sessions);
             let fetched = jobs::run(&parts.jobs, async move { sessions.fetch(id).await }).await?;
             let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
             let spoken = speak_for(&parts, &session)?;
-            Ok(Box::new(move |call: &mut Call| spoken.to(call)) as Finding)
+            Ok(Box::new(move |call: &mut Call| spoken.to(call)) as CredentialFacts)
         })))
     }
 
-    fn foreign(&self, call: &mut Call, foreign: &Foreign) -> Result<Verdict, Refusal> {
+    fn foreign(&self, call: &mut Call, foreign: &Foreign) -> Result<Verification, Refusal> {
         match &foreign.user {
             Some(_) => self.takes_users()?,
             None if self.subject == Subject::User => {
@@ -198,7 +198,7 @@ impl Bearer {
         // Nothing else stands behind it: a call that goes on for long goes on as long as the token.
         call.caller.admitted_by.until = Some(foreign.until);
         note(call);
-        Ok(Verdict::Good)
+        Ok(Verification::Good)
     }
 }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::credential::{Part, Verdict, Verifier};
+use crate::credential::{Part, Verification, Verifier};
 use crate::{Site, settings};
 
 /// Certificates of a service at most.
@@ -129,7 +129,7 @@ impl Verifier for Verify {
         Refusal::MissingCredential(Credential::ClientCertificate)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verdict, Refusal> {
+    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
         let wrong = |reason: String| Refusal::invalid(Credential::ClientCertificate, reason);
         let client = match (&call.peer.certificate, believed(call)) {
             (Some(certificate), _) => self.client(certificate).map_err(wrong)?,
@@ -139,7 +139,7 @@ impl Verifier for Verify {
         call.record.note(|record| record.client = Some(client.name.shared()));
         call.caller.admitted_by.certified = Some(client.name.clone());
         if call.caller.speaks_for(KeyHolder::Client(client)) {
-            return Ok(Verdict::Good);
+            return Ok(Verification::Good);
         }
         Err(wrong("a certificate of another client than another credential speaks for".to_owned()))
     }

@@ -9,7 +9,7 @@ use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
-use crate::credential::{Part, Verdict, Verifier};
+use crate::credential::{Part, Verification, Verifier};
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -138,7 +138,7 @@ fn withhold(withheld: &Withheld, call: &mut Call) {
 
 async fn verify_all(alternative: &[Arc<dyn Verifier>], call: &mut Call) -> Result<(), Refusal> {
     for kind in alternative {
-        if let Verdict::Ask(answer) = kind.verify(call)? {
+        if let Verification::Ask(answer) = kind.verify(call)? {
             let note = answer.await?;
             note(call);
         }

@@ -8,8 +8,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_core::audit::{
-    Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainHash, ChainedEntry, Fault, Head, Link, Object, Sum, Verdict,
-    Walk,
+    Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainHash, ChainedEntry, Fault, Head, Link, Object, Sum,
+    TrailVerdict, Walk,
 };
 use portcullis_core::ports::RegistryError;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
@@ -129,7 +129,7 @@ impl Trail {
     }
 
     /// Looks at every entry and at every object they tell of, in one transaction.
-    pub(crate) async fn verify(&self, readers: &SqlitePool) -> Result<Verdict, RegistryError> {
+    pub(crate) async fn verify(&self, readers: &SqlitePool) -> Result<TrailVerdict, RegistryError> {
         let known = self.known().head;
         let mut transaction = readers.begin().await.map_err(storage)?;
         look(&mut transaction, &self.link, known).await
@@ -138,7 +138,7 @@ impl Trail {
 
 /// Looks at every entry and at every object they tell of, as the connection sees them. `known` is a head that must be
 /// there.
-async fn look(connection: &mut SqliteConnection, link: &Link, known: Head) -> Result<Verdict, RegistryError> {
+async fn look(connection: &mut SqliteConnection, link: &Link, known: Head) -> Result<TrailVerdict, RegistryError> {
     let kept = kept_head(connection).await?;
     let mut walk = Walk::new(link.clone());
     let mut known_is_there = known == Head::EMPTY;

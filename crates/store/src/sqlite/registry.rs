@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, Verdict};
+use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, TrailVerdict};
 use portcullis_core::model::Label;
 use portcullis_core::ports::{
     Commit, Kind, News, Objects, RegistryError, Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf,
@@ -104,7 +104,7 @@ impl Objects for SqliteRegistry {
         audit::page(&self.readers, query).await
     }
 
-    async fn verify_audit(&self) -> Result<Verdict, RegistryError> {
+    async fn verify_audit(&self) -> Result<TrailVerdict, RegistryError> {
         self.trail.verify(&self.readers).await
     }
 }

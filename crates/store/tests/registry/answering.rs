@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use portcullis_core::audit::{Action, AuditEntry, Fault, Verdict};
+use portcullis_core::audit::{Action, AuditEntry, Fault, TrailVerdict};
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{Expect, Kind, Objects, Row, Upkeep, Write};
 use proptest::collection::vec;
@@ -293,7 +293,7 @@ async fn the_trail_of_another_registry_is_told() {
     registry.commit(made("else").into()).await.expect("writes");
     registry.close().await.expect("closes");
     let together = put_together(one.path(), other.path()).await;
-    let found: Verdict = verdict(together.path()).await;
+    let found: TrailVerdict = verdict(together.path()).await;
     assert!(matches!(found.fault, Some(Fault::Untold("client", _))), "{found:?}");
     assert!(is_told(together.path()).await);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainedEntry, Link, Verdict};
+use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, ChainedEntry, Link, TrailVerdict};
 use portcullis_core::ports::{Expect, Kind, Objects, Registry, Write};
 use portcullis_store::SqliteRegistry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -47,7 +47,7 @@ pub(crate) async fn all(registry: &dyn Registry) -> Vec<ChainedEntry> {
     registry.audit(query).await.expect("reads")
 }
 
-pub(crate) async fn verdict(directory: &Path) -> Verdict {
+pub(crate) async fn verdict(directory: &Path) -> TrailVerdict {
     let registry = open(directory).await;
     let verdict = registry.verify_audit().await.expect("verifies");
     registry.close().await.expect("closes");
