@@ -19,7 +19,7 @@ pub(super) const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotEx
 
 /// An account as the registry keeps it.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredAccount {
     /// How its owner is reached, as the authority was told last.
     contact: Vec<String>,
     /// The credentials as JSON, sealed by the master key, in Base64.
@@ -94,14 +94,14 @@ impl Accounts {
 
     async fn keep(&self, credentials: &[u8], over: Option<u64>) -> Result<(), Failure> {
         let sealed = self.master.seal(&self.purpose(), credentials).map_err(|error| Failure::new(error.to_string()))?;
-        let stored = Stored { contact: self.settings.contact.clone(), sealed: STANDARD.encode(sealed) };
+        let stored = StoredAccount { contact: self.settings.contact.clone(), sealed: STANDARD.encode(sealed) };
         let row = (Kind::AcmeAccount, self.settings.directory.as_str());
         let kept = put_over(self.registry.as_ref(), row, over, &stored).await.map_err(unkept)?;
         kept.map(drop).ok_or_else(|| Failure::new("another node has changed the ACME account meanwhile"))
     }
 
     fn unseal(&self, row: &Row) -> Option<(Vec<String>, AccountCredentials)> {
-        let stored: Stored = serde_json::from_str(&row.body).ok()?;
+        let stored: StoredAccount = serde_json::from_str(&row.body).ok()?;
         let sealed = STANDARD.decode(&stored.sealed).ok()?;
         let opened = self.master.open(&self.purpose(), &sealed).ok();
         let credentials = opened.and_then(|opened| serde_json::from_slice(&opened).ok());

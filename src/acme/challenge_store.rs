@@ -38,7 +38,7 @@ struct Posted {
 /// The same, as the registry keeps it. None of it is a secret: the authority publishes the token, and the rest is a hash
 /// of a public key.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredChallenge {
     token: String,
     authorization: String,
     until: u64,
@@ -118,7 +118,7 @@ impl ChallengeStore {
         let certificate = with_certificate.then(|| proof::certificate(host, authorization)).transpose()?;
         let posted =
             Posted { token: token.into(), authorization: authorization.into(), certificate, until, is_own: true };
-        let stored = Stored { token: token.to_owned(), authorization: authorization.to_owned(), until };
+        let stored = StoredChallenge { token: token.to_owned(), authorization: authorization.to_owned(), until };
         let body = serde_json::to_string(&stored).map_err(|error| error.to_string())?;
         // A node that has lost its lease without knowing neither overwrites nor takes down what is another's.
         let key = format!("{host}/{token}");
@@ -135,7 +135,8 @@ impl ChallengeStore {
     /// Forgets what nodes that have died did not take down.
     async fn lapsed(&self) -> Result<Vec<Write>, RegistryError> {
         let (rows, now) = (self.registry.all_kept(Kind::Challenge).await?, self.clock.unix_millis());
-        let is_good = |row: &Row| serde_json::from_str::<Stored>(&row.body).is_ok_and(|stored| stored.until > now);
+        let is_good =
+            |row: &Row| serde_json::from_str::<StoredChallenge>(&row.body).is_ok_and(|stored| stored.until > now);
         let lapsed = rows.into_iter().filter(|row| !is_good(row));
         Ok(lapsed.map(|row| Write::Delete { kind: Kind::Challenge, key: row.key, expect: Expect::Any }).collect())
     }
@@ -182,13 +183,13 @@ impl ChallengeStore {
         let read = |row: Row| {
             let host = row.key.split_once('/').map_or("", |(host, _)| host);
             let known = self.hosts.iter().find(|known| *known == host)?;
-            Some((known, serde_json::from_str::<Stored>(&row.body).ok()?))
+            Some((known, serde_json::from_str::<StoredChallenge>(&row.body).ok()?))
         };
-        let mut found: Vec<(&String, Stored)> = rows.into_iter().filter_map(read).collect();
+        let mut found: Vec<(&String, StoredChallenge)> = rows.into_iter().filter_map(read).collect();
         // Of two for a host, the older one is from a node that has died or has lost its lease.
         found.sort_by_key(|(_, stored)| stored.until);
-        let newest: HashMap<&String, Stored> = found.into_iter().collect();
-        let found = newest.into_iter().map(|(host, Stored { token, authorization, until })| {
+        let newest: HashMap<&String, StoredChallenge> = found.into_iter().collect();
+        let found = newest.into_iter().map(|(host, StoredChallenge { token, authorization, until })| {
             let certificate = proof::certificate(host, &authorization).ok();
             let (token, authorization) = (token.into(), authorization.into());
             (host.as_str().into(), Posted { token, authorization, certificate, until, is_own: false })

@@ -18,7 +18,7 @@ pub(super) const LASTS: Duration = Duration::from_secs(15);
 
 /// Who has it, as the registry keeps it.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredLease {
     holder: String,
     /// Unix milliseconds.
     until: u64,
@@ -49,7 +49,7 @@ impl LeaderLease {
     /// Takes it, if nobody else has it.
     pub(super) async fn take(&self) -> Result<Option<Held<'_>>, RegistryError> {
         let found = self.registry.kept(Kind::Lease, self.name).await?;
-        let stored = found.as_ref().and_then(|row| serde_json::from_str::<Stored>(&row.body).ok());
+        let stored = found.as_ref().and_then(|row| serde_json::from_str::<StoredLease>(&row.body).ok());
         let now = self.clock.unix_millis();
         // Further away than the clocks of nodes may differ, it was written by a clock that was ahead, and says nothing.
         let furthest = now.saturating_add(2 * millis(LASTS));
@@ -65,7 +65,7 @@ impl LeaderLease {
     /// Writes that this node has it for so long, over this revision and no other. None if that is not there any more.
     async fn put(&self, over: Option<u64>, lasts: Duration) -> Result<Option<u64>, RegistryError> {
         let until = self.clock.unix_millis().saturating_add(millis(lasts));
-        let stored = Stored { holder: self.holder.clone(), until };
+        let stored = StoredLease { holder: self.holder.clone(), until };
         put_over(self.registry.as_ref(), (Kind::Lease, self.name), over, &stored).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 use portcullis_core::call::RequestId;
 use portcullis_core::record::Record;
-use portcullis_telemetry::{Lines, Reason, Shown};
+use portcullis_telemetry::{Lines, Reason, RecordView};
 
 use crate::Part;
 
@@ -42,7 +42,7 @@ fn written(record: Record) -> Part {
     let (mut lines, mut out) = (Lines::default(), Vec::with_capacity(4_096));
     Box::new(move || {
         out.clear();
-        lines.write(&mut out, &Shown::of(black_box(&record)), Reason::Shown);
+        lines.write(&mut out, &RecordView::of(black_box(&record)), Reason::Shown);
         black_box(&out);
     })
 }

@@ -48,13 +48,13 @@ pub struct Known {
 }
 
 /// A name in normal form, or how names begin.
-enum Entry {
+enum KnownName {
     Is(&'static str),
     Begins(&'static str),
 }
 
-use Entry::{Begins, Is};
 use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
+use KnownName::{Begins, Is};
 
 use crate::message::FieldName;
 use crate::message::names::{
@@ -111,7 +111,7 @@ pub fn is_identity(name: &str) -> bool {
     known(name).is_some_and(|known| known.kind == Gateway)
 }
 
-impl Entry {
+impl KnownName {
     /// Whether a name is this one. `letter` is the one of the name that tells most.
     fn matches(&self, name: &[u8], tells: usize, letter: Option<u8>) -> bool {
         let known = match self {
@@ -149,7 +149,7 @@ pub(crate) fn normal(byte: u8) -> u8 {
 }
 
 /// Names by their first two letters.
-type Group = ([u8; 2], &'static [(Entry, Kind)]);
+type Group = ([u8; 2], &'static [(KnownName, Kind)]);
 
 /// Fields by their first two letters.
 const PLAIN: &[Group] = &[
@@ -457,15 +457,15 @@ const fn place(letter: u8) -> usize {
     }
 }
 
-fn plain([one, other]: [u8; 2]) -> &'static [(Entry, Kind)] {
+fn plain([one, other]: [u8; 2]) -> &'static [(KnownName, Kind)] {
     of_group(PLAIN, PLAIN_AT[place(one)][place(other)])
 }
 
-fn extension([one, other]: [u8; 2]) -> &'static [(Entry, Kind)] {
+fn extension([one, other]: [u8; 2]) -> &'static [(KnownName, Kind)] {
     of_group(EXTENSIONS, EXTENSIONS_AT[place(one)][place(other)])
 }
 
-fn of_group(groups: &'static [Group], number: u8) -> &'static [(Entry, Kind)] {
+fn of_group(groups: &'static [Group], number: u8) -> &'static [(KnownName, Kind)] {
     usize::from(number).checked_sub(1).and_then(|at| groups.get(at)).map_or(&[], |(_, entries)| entries)
 }
 

@@ -19,7 +19,7 @@ const SHARDS: usize = 64;
 /// Memory for keys by default, in bytes.
 const BUDGET: usize = 64 << 20;
 /// Bytes a key takes at most: an entry and a place in the index, both in tables that have just doubled.
-const KEY_BYTES: usize = 2 * size_of::<Entry>() + 16 * (size_of::<(Key, u32)>() + 1) / 7;
+const KEY_BYTES: usize = 2 * size_of::<KeyState>() + 16 * (size_of::<(Key, u32)>() + 1) / 7;
 /// How many of the longest unused are looked at for one that has nothing used up.
 const LOOKED_AT: usize = 8;
 const NONE: u32 = u32::MAX;
@@ -60,7 +60,7 @@ impl Hasher for Taken {
     }
 }
 
-struct Entry {
+struct KeyState {
     key: Key,
     horizon: u64,
     /// The pace the horizon was set by.
@@ -72,7 +72,7 @@ struct Entry {
 /// A part of the keys, in the order in which they were used.
 struct Shard {
     index: HashMap<Key, u32, BuildHasherDefault<Taken>>,
-    entries: Vec<Entry>,
+    entries: Vec<KeyState>,
     newest: u32,
     oldest: u32,
     most: u32,
@@ -84,7 +84,7 @@ impl Shard {
     }
 
     /// The entry of a key, which is the newest from now on.
-    fn entry(&mut self, key: Key, pace: Pace, now: u64) -> &mut Entry {
+    fn entry(&mut self, key: Key, pace: Pace, now: u64) -> &mut KeyState {
         let at = match self.index.get(&key) {
             Some(at) => {
                 let at = *at;
@@ -98,7 +98,7 @@ impl Shard {
     }
 
     fn make(&mut self, key: Key, pace: Pace, now: u64) -> u32 {
-        let fresh = Entry { key, horizon: 0, pace, newer: NONE, older: NONE };
+        let fresh = KeyState { key, horizon: 0, pace, newer: NONE, older: NONE };
         let count = u32::try_from(self.entries.len()).unwrap_or(NONE);
         let at = if count < self.most {
             self.entries.push(fresh);
@@ -128,7 +128,7 @@ impl Shard {
     }
 
     fn unlink(&mut self, at: u32) {
-        let Entry { newer, older, .. } = self.entries[at as usize];
+        let KeyState { newer, older, .. } = self.entries[at as usize];
         match self.entries.get_mut(newer as usize) {
             Some(entry) => entry.older = older,
             None => self.newest = older,
@@ -453,7 +453,7 @@ mod tests {
             }
             // The index has a byte more for each place, and seven in eight places are used at most.
             let index = shard.index.capacity() * 8 / 7 * (size_of::<(Key, u32)>() + 1);
-            let bytes = shard.entries.capacity() * size_of::<Entry>() + index;
+            let bytes = shard.entries.capacity() * size_of::<KeyState>() + index;
             assert!(bytes <= most.max(8) as usize * KEY_BYTES, "{bytes} for {most}");
         }
     }

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::line::tests::record;
-    use crate::packed::{Packing, Shown};
+    use crate::packed::{Packing, RecordView};
 
     proptest! {
         #[test]
@@ -114,7 +114,7 @@ mod tests {
                 let mut out = Vec::new();
                 taken.next(&mut out, bytes, &mut done);
                 prop_assert!(!out.is_empty());
-                found.extend(each(&out).filter_map(Shown::unpack).map(|record| (record.bytes_in, record.bytes_out)));
+                found.extend(each(&out).filter_map(RecordView::unpack).map(|record| (record.bytes_in, record.bytes_out)));
             }
             prop_assert!(taken.pieces.is_empty());
             prop_assert_eq!(found.len(), total);

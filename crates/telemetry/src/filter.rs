@@ -7,7 +7,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::packed::Shown;
+use crate::packed::RecordView;
 
 /// Why a filter cannot be read.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Filter {
     }
 
     /// Whether it takes the record.
-    pub fn takes(&self, record: &Shown<'_>) -> bool {
+    pub fn takes(&self, record: &RecordView<'_>) -> bool {
         let same = |wanted: &Option<String>, found: Option<&str>| match wanted {
             None => true,
             Some(wanted) => found == Some(wanted),

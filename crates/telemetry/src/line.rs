@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use portcullis_core::digits::{AddressText, put_hex};
 use time::OffsetDateTime;
 
-use crate::packed::Shown;
+use crate::packed::RecordView;
 
 /// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -30,7 +30,7 @@ pub enum Reason {
 
 impl Lines {
     /// Appends the record as one JSON object, without a line end.
-    pub fn write(&mut self, out: &mut Vec<u8>, record: &Shown<'_>, reason: Reason) {
+    pub fn write(&mut self, out: &mut Vec<u8>, record: &RecordView<'_>, reason: Reason) {
         out.extend_from_slice(b"{\"time\":\"");
         self.push_time(out, record.time);
         out.extend_from_slice(b"\",\"request_id\":");
@@ -225,7 +225,7 @@ pub(crate) mod tests {
 
     fn text(record: &Record, reason: Reason) -> String {
         let mut out = Vec::new();
-        Lines::default().write(&mut out, &Shown::of(record), reason);
+        Lines::default().write(&mut out, &RecordView::of(record), reason);
         String::from_utf8(out).expect("UTF-8")
     }
 

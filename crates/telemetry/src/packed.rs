@@ -58,7 +58,7 @@ impl Cut {
 /// No text has more than [`LONGEST_TEXT`] bytes; `cut` says which had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of `Record`")]
-pub struct Shown<'a> {
+pub struct RecordView<'a> {
     pub time: SystemTime,
     pub request_id: &'a str,
     pub client_ip: IpAddr,
@@ -82,7 +82,7 @@ pub struct Shown<'a> {
     pub cut: Cut,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> RecordView<'a> {
     /// What is shown of a record.
     pub fn of(record: &'a Record) -> Self {
         let mut cut = Cut::default();
@@ -193,14 +193,14 @@ impl<'a> Shown<'a> {
 
 /// A record that is about to be packed.
 pub(crate) struct Packing<'a> {
-    shown: Shown<'a>,
+    shown: RecordView<'a>,
     texts: [Option<&'a str>; TEXTS],
     size: usize,
 }
 
 impl<'a> Packing<'a> {
     pub(crate) fn of(record: &'a Record) -> Self {
-        let shown = Shown::of(record);
+        let shown = RecordView::of(record);
         let texts = shown.texts();
         let size = FIXED + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
         Self { shown, texts, size }
@@ -213,7 +213,7 @@ impl<'a> Packing<'a> {
 
     /// Appends it.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let Shown { time, client_ip, status, upstream_duration, grpc_status, cut, .. } = self.shown;
+        let RecordView { time, client_ip, status, upstream_duration, grpc_status, cut, .. } = self.shown;
         let epoch = SystemTime::UNIX_EPOCH;
         let (since, mut flags) = match time.duration_since(epoch) {
             Ok(since) => (since, 0),
@@ -393,7 +393,7 @@ pub(crate) mod tests {
             let found: Vec<_> = each(&bytes).collect();
             prop_assert_eq!(found.len(), records.len());
             for (found, record) in found.into_iter().zip(&records) {
-                let shown = Shown::unpack(found).expect("is whole");
+                let shown = RecordView::unpack(found).expect("is whole");
                 prop_assert_eq!(shown.time, record.time);
                 prop_assert_eq!(shown.request_id, record.request_id.as_str());
                 prop_assert_eq!(shown.client_ip, record.client_ip);
@@ -412,7 +412,7 @@ pub(crate) mod tests {
                 prop_assert_eq!(shown.reason, record.reason.as_deref());
                 prop_assert_eq!(shown.grpc_status, record.grpc_status);
                 prop_assert_eq!(shown.target, record.target.as_deref());
-                prop_assert_eq!(shown, Shown::of(record));
+                prop_assert_eq!(shown, RecordView::of(record));
             }
         }
 
@@ -422,7 +422,7 @@ pub(crate) mod tests {
             record in any_record(),
             cut in any::<prop::sample::Index>(),
         ) {
-            let read = |bytes: &[u8]| each(bytes).filter_map(Shown::unpack).count();
+            let read = |bytes: &[u8]| each(bytes).filter_map(RecordView::unpack).count();
             read(&bytes);
             read(&[&[0; FIXED], bytes.as_slice()].concat());
             let whole = packed(&record);
@@ -457,8 +457,8 @@ pub(crate) mod tests {
                 let record = with(name, &"x".repeat(length));
                 let bytes = packed(&record);
                 assert!(bytes.len() < LONGEST_TEXT + 512, "{name}: {}", bytes.len());
-                let shown = Shown::unpack(&bytes).expect("is whole");
-                assert_eq!(shown, Shown::of(&record), "{name}");
+                let shown = RecordView::unpack(&bytes).expect("is whole");
+                assert_eq!(shown, RecordView::of(&record), "{name}");
                 let place = NAMES.iter().position(|other| *other == name).expect("one of them");
                 assert_eq!(shown.texts()[place].map(str::len), Some(length.min(LONGEST_TEXT)), "{name}");
                 let cut: Vec<_> = shown.cut.names().collect();
@@ -471,7 +471,7 @@ pub(crate) mod tests {
     fn a_text_is_cut_between_two_characters() {
         let record = with("path", &format!("a{}", "é".repeat(LONGEST_TEXT)));
         let bytes = packed(&record);
-        let shown = Shown::unpack(&bytes).expect("is whole");
+        let shown = RecordView::unpack(&bytes).expect("is whole");
         assert_eq!(shown.path.len(), LONGEST_TEXT - 1);
         assert_eq!(shown.target, Some("10.0.0.7:8080"), "what comes behind it is in its place");
     }

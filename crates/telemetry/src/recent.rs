@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::blocks::{Block, Blocks};
 use crate::filter::Filter;
 use crate::line::{Lines, Reason};
-use crate::packed::{Packing, Shown};
+use crate::packed::{Packing, RecordView};
 
 /// How many records a page has unless its reader says otherwise.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -23,14 +23,14 @@ pub const MAX_LIMIT: usize = 1_000;
 
 /// A record with its place in the order in which calls ended.
 #[derive(Debug)]
-pub struct Entry {
+pub struct RecentRecord {
     /// Counts up from 1 with every record of this process.
     pub sequence: u64,
     json: String,
 }
 
-impl Entry {
-    fn new(sequence: u64, record: &Shown<'_>, lines: &mut Lines) -> Self {
+impl RecentRecord {
+    fn new(sequence: u64, record: &RecordView<'_>, lines: &mut Lines) -> Self {
         let mut out = Vec::with_capacity(512);
         lines.write(&mut out, record, Reason::Hidden);
         // Everything in it came out of `str`s; should that ever change, nothing is lost but the odd byte.
@@ -45,8 +45,8 @@ impl Entry {
     }
 }
 
-/// Serialises as [`Entry::json`]; only into JSON.
-impl Serialize for Entry {
+/// Serialises as [`RecentRecord::json`]; only into JSON.
+impl Serialize for RecentRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::from_str::<&RawValue>(&self.json).map_err(S::Error::custom)?.serialize(serializer)
     }
@@ -56,7 +56,7 @@ impl Serialize for Entry {
 #[derive(Debug, Serialize)]
 pub struct Page {
     /// The records.
-    pub items: Vec<Entry>,
+    pub items: Vec<RecentRecord>,
     /// The cursor of the page that comes after it, if there is one.
     pub next: Option<String>,
 }
@@ -116,7 +116,7 @@ impl Recent {
                 if items.len() == limit {
                     return Some(true);
                 }
-                items.push(Entry::new(sequence, &record, &mut lines));
+                items.push(RecentRecord::new(sequence, &record, &mut lines));
             }
             None
         };
@@ -135,7 +135,7 @@ impl Recent {
             }
             before = first;
         };
-        let next = items.last().filter(|_| more).map(|entry: &Entry| entry.sequence.to_string());
+        let next = items.last().filter(|_| more).map(|entry: &RecentRecord| entry.sequence.to_string());
         Ok(Page { items, next })
     }
 
@@ -147,7 +147,7 @@ impl Recent {
         let (mut items, mut lines) = (Vec::new(), Lines::default());
         let mut look_into = |block: &Block, from: u64| {
             for (sequence, record) in wanted(block.from(from), filter) {
-                items.push(Entry::new(sequence, &record, &mut lines));
+                items.push(RecentRecord::new(sequence, &record, &mut lines));
                 if items.len() == limit {
                     return Some(sequence);
                 }
@@ -179,8 +179,8 @@ impl Recent {
 fn wanted<'a>(
     records: impl Iterator<Item = (u64, &'a [u8])>,
     filter: &Filter,
-) -> impl Iterator<Item = (u64, Shown<'a>)> {
-    let shown = records.filter_map(|(sequence, record)| Some((sequence, Shown::unpack(record)?)));
+) -> impl Iterator<Item = (u64, RecordView<'a>)> {
+    let shown = records.filter_map(|(sequence, record)| Some((sequence, RecordView::unpack(record)?)));
     shown.filter(|(_, record)| filter.takes(record))
 }
 

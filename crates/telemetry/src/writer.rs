@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::file::{LogFile, Seldom};
 use crate::lane::is_worth_keeping;
 use crate::line::{Lines, Reason};
-use crate::packed::{Shown, each};
+use crate::packed::{RecordView, each};
 use crate::queue::{Message, Queue, QueueStage};
 use crate::recent::Recent;
 
@@ -116,7 +116,7 @@ impl Writer {
         while !taken.is_empty() {
             self.stride.clear();
             taken.next(&mut self.stride, STRIDE, &mut self.done);
-            for record in each(&self.stride).filter_map(Shown::unpack) {
+            for record in each(&self.stride).filter_map(RecordView::unpack) {
                 self.line.clear();
                 self.lines.write(&mut self.line, &record, Reason::Shown);
                 self.line.push(b'\n');

@@ -181,10 +181,10 @@ pub fn revocable(body: Body, revocation: Arc<Revocation>) -> Body {
 /// an answer has it looked at then.
 ///
 /// None of it where its caller has shown nothing that can be taken back.
-pub struct Waiting(Option<Shown>);
+pub struct Waiting(Option<AdmittedWith>);
 
 /// What the caller of a waiting call was let in by.
-struct Shown {
+struct AdmittedWith {
     admitted_by: AdmittedBy,
     certificate: Option<Arc<ClientCertificate>>,
     since: u32,
@@ -197,7 +197,7 @@ impl Waiting {
     pub fn begin(call: &mut Call) -> Self {
         let (admitted_by, certificate) = (&mut call.caller.admitted_by, &call.peer.certificate);
         let is_tied = !admitted_by.are_none() || certificate.is_some();
-        let shown = || Shown {
+        let shown = || AdmittedWith {
             admitted_by: mem::take(admitted_by),
             certificate: certificate.clone(),
             since: clock::tick(),
@@ -209,7 +209,7 @@ impl Waiting {
     /// Whether the caller is not to get an answer any more.
     #[inline]
     pub fn is_revoked(&mut self, context: &Context<'_>) -> bool {
-        let Some(Shown { admitted_by, certificate, since, revocation }) = &mut self.0 else { return false };
+        let Some(AdmittedWith { admitted_by, certificate, since, revocation }) = &mut self.0 else { return false };
         if revocation.is_none() && !has_lasted(*since) {
             return false;
         }

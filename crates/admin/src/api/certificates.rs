@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use portcullis_proxy::tls::Shown;
+use portcullis_proxy::tls::PresentedCertificate;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -51,7 +51,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    fn shown(shown: Shown) -> Self {
+    fn shown(shown: PresentedCertificate) -> Self {
         let seconds = |at: i64| rfc3339(u64::try_from(at).unwrap_or(0).saturating_mul(1_000));
         let names = shown.names.iter().map(ToString::to_string);
         Self {

@@ -12,7 +12,7 @@ const DEPTH: usize = 256;
 const LONGEST_ESCAPE: usize = 12;
 
 /// What is left of a text.
-pub(super) struct Shown {
+pub(super) struct RedactedJson {
     /// The text.
     pub(super) text: Vec<u8>,
     /// Where it was no longer JSON, if so; nothing from there on is in the text.
@@ -31,7 +31,7 @@ enum Next {
 }
 
 /// Several values one after the other are fine: that is how lines of JSON look.
-pub(super) fn redacted(input: &[u8], redaction: &Redaction) -> Shown {
+pub(super) fn redacted(input: &[u8], redaction: &Redaction) -> RedactedJson {
     let mut reader = Reader {
         input,
         at: if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 },
@@ -42,7 +42,7 @@ pub(super) fn redacted(input: &[u8], redaction: &Redaction) -> Shown {
         hides_next: false,
     };
     let broken_at = reader.walk().err().map(|Broken| reader.at);
-    Shown { text: reader.text, broken_at }
+    RedactedJson { text: reader.text, broken_at }
 }
 
 struct Broken;

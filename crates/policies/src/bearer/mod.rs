@@ -130,14 +130,14 @@ impl Bearer {
     }
 
     /// The one token that is shown.
-    fn shown(&self, call: &Call) -> Result<Shown, Refusal> {
+    fn shown(&self, call: &Call) -> Result<PresentedToken, Refusal> {
         let mut shown = call.request.fields().all(AUTHORIZATION);
         let in_header = shown.next().filter(|value| token_of(*value).is_some()).map(message::Value::to_owned);
         let doubled = shown.next().is_some();
         let in_query = if self.query { query::token(call) } else { None };
         match (in_header, in_query) {
-            (Some(value), None) if !doubled => Ok(Shown::Header(value)),
-            (None, Some(token)) => Ok(Shown::Query(token)),
+            (Some(value), None) if !doubled => Ok(PresentedToken::Header(value)),
+            (None, Some(token)) => Ok(PresentedToken::Query(token)),
             _ => Err(invalid("more than one token")),
         }
     }
@@ -212,12 +212,12 @@ fn note(call: &mut Call) {
 }
 
 /// A token as it was shown.
-enum Shown {
+enum PresentedToken {
     Header(FieldValue),
     Query(String),
 }
 
-impl Shown {
+impl PresentedToken {
     fn as_str(&self) -> &str {
         match self {
             Self::Header(value) => token_of(value.value()).unwrap_or_default(),

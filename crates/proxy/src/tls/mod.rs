@@ -68,7 +68,7 @@ struct Material {
     config: Arc<ServerConfig>,
     names: Arc<Names>,
     warnings: Vec<String>,
-    shown: Vec<Shown>,
+    shown: Vec<PresentedCertificate>,
     /// What client certificates are judged by, where they are asked for.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// The same for QUIC; none if it cannot be spoken with this.
@@ -78,7 +78,7 @@ struct Material {
 
 /// A certificate that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct PresentedCertificate {
     /// The DNS names it is shown for.
     pub names: Vec<Box<str>>,
     /// The addresses it is for.
@@ -145,7 +145,7 @@ impl Termination {
     }
 
     /// The certificates that are in use.
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<PresentedCertificate> {
         self.current.load().shown.clone()
     }
 
@@ -259,7 +259,7 @@ impl Material {
                     warnings.extend(certified.warnings);
                     let file = Some(files.certificate.clone());
                     let certificates::Certified { names, addresses, leaf, .. } = certified;
-                    shown.push(Shown { names, addresses, file, leaf });
+                    shown.push(PresentedCertificate { names, addresses, file, leaf });
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -271,7 +271,7 @@ impl Material {
         for certificate in obtained.iter().filter(|certificate| !names.has(&certificate.host)).collect::<Vec<_>>() {
             names.add(&certificate.key, std::slice::from_ref(&certificate.host), &[]);
             let (names, leaf) = (vec![certificate.host.clone()], certificate.leaf.clone());
-            shown.push(Shown { names, addresses: Vec::new(), file: None, leaf });
+            shown.push(PresentedCertificate { names, addresses: Vec::new(), file: None, leaf });
         }
         let verifier = verifier(settings, provider, now, &mut warnings).map_err(|found| problems.extend(found));
         let (Ok(verifier), true) = (verifier, problems.is_empty()) else { return Err(problems) };
