@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use authority::Authority;
 pub(crate) use challenge_store::{Asked, ChallengeStore};
-pub(crate) use renewer::{Parts, Renewer};
+pub(crate) use renewer::{Renewer, RenewerParts};
 pub(crate) use report::Report;
 pub(crate) use settings::Settings;
 

@@ -30,7 +30,7 @@ const DUE_AT_ONCE: &str =
     "the new certificate is to be renewed at once; this gateway's clock or the authority is wrong";
 
 /// What it works with.
-pub(crate) struct Parts {
+pub(crate) struct RenewerParts {
     /// The hosts that certificates are for.
     pub(crate) hosts: Vec<String>,
     /// The directory of the authority.
@@ -55,7 +55,7 @@ pub(crate) struct Parts {
 
 /// Keeps the certificates good.
 pub(crate) struct Renewer {
-    parts: Parts,
+    parts: RenewerParts,
     shelf: CertificateStore,
     lease: Arc<LeaderLease>,
     /// The order that is under way: for which host, when it began, and what was known before.
@@ -64,7 +64,7 @@ pub(crate) struct Renewer {
 
 impl Renewer {
     /// Takes up what is kept, without asking anybody for more.
-    pub(crate) async fn start(parts: Parts) -> Result<Self, RegistryError> {
+    pub(crate) async fn start(parts: RenewerParts) -> Result<Self, RegistryError> {
         let shelf = CertificateStore::new(&parts.hosts, Arc::clone(&parts.registry), Arc::clone(&parts.master));
         let lease = Arc::new(LeaderLease::new(LEASE, Arc::clone(&parts.registry), Arc::clone(&parts.clock)));
         let mut renewer = Self { parts, shelf, lease, under_way: None };

@@ -121,7 +121,7 @@ impl Nodes {
         let tls = Arc::new(Termination::open(settings, Arc::clone(&clock)).expect("it opens"));
         let board = ChallengeStore::new(hosts.clone(), Arc::clone(&self.registry), Arc::new(Here), Arc::clone(&clock));
         let report = Arc::new(Report::default());
-        let renewer = Renewer::start(Parts {
+        let renewer = Renewer::start(RenewerParts {
             hosts,
             directory: directory.to_owned(),
             challenges: vec![ChallengeKind::TlsAlpn01, ChallengeKind::Http01],

@@ -42,7 +42,7 @@ use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::worker;
-use portcullis_routing::change::{Changes, DryRun, Edit, Transaction, Workshop};
+use portcullis_routing::change::{ChangeContext, Changes, DryRun, Edit, Transaction};
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
@@ -206,7 +206,7 @@ impl Gateway {
         let builtin = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
         let steps: Vec<(&'static str, Step)> =
             request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
-        let workshop = Workshop {
+        let workshop = ChangeContext {
             registry: Arc::clone(&registry) as _,
             directory: Arc::clone(&identity.directory),
             parts: Arc::clone(&parts),

@@ -10,7 +10,7 @@ use portcullis_proxy::tls::Termination;
 use portcullis_upstream::Upstreams;
 use portcullis_upstream::outbound::HttpOutbound;
 
-use crate::acme::{Asked, Authority, ChallengeStore, Parts, Renewer, Report, Settings};
+use crate::acme::{Asked, Authority, ChallengeStore, Renewer, RenewerParts, Report, Settings};
 use crate::config::ConfigError;
 
 /// What obtains certificates.
@@ -53,7 +53,7 @@ impl Obtaining {
             Arc::clone(&board),
         );
         let report = Arc::new(Report::default());
-        let renewer = Renewer::start(Parts {
+        let renewer = Renewer::start(RenewerParts {
             hosts,
             directory,
             challenges,

@@ -104,10 +104,10 @@ pub(crate) struct ConnectionPlace {
 
 impl ConnectionPlace {
     /// A request is under way until what is returned is dropped. None if the place has been given to somebody else.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<UnderWay> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<RequestGuard> {
         let mut taken = self.places.taken();
         taken.places.get_mut(&self.number)?.waiting_since = None;
-        Some(UnderWay(Arc::clone(self)))
+        Some(RequestGuard(Arc::clone(self)))
     }
 }
 
@@ -118,9 +118,9 @@ impl Drop for ConnectionPlace {
 }
 
 /// A request under way on a connection.
-pub(crate) struct UnderWay(Arc<ConnectionPlace>);
+pub(crate) struct RequestGuard(Arc<ConnectionPlace>);
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut taken = self.0.places.taken();
         let wait = taken.waits;

@@ -126,11 +126,11 @@ impl ConnectionState {
     }
 
     /// A call begins; it ends when what is returned is dropped.
-    pub fn begin(self: &Arc<Self>, tick: fn() -> u32) -> UnderWay {
+    pub fn begin(self: &Arc<Self>, tick: fn() -> u32) -> CallGuard {
         self.calls.fetch_add(1, Relaxed);
         self.begun.fetch_add(1, Relaxed);
         self.enter(Phase::Busy, tick());
-        UnderWay { watch: Arc::clone(self), tick }
+        CallGuard { watch: Arc::clone(self), tick }
     }
 
     /// HTTP/2 is spoken from now on.
@@ -316,12 +316,12 @@ impl End for ConnectionState {
 }
 
 /// A call under way on a connection.
-pub struct UnderWay {
+pub struct CallGuard {
     watch: Arc<ConnectionState>,
     tick: fn() -> u32,
 }
 
-impl UnderWay {
+impl CallGuard {
     /// The watch on the connection.
     pub fn watch(&self) -> &Arc<ConnectionState> {
         &self.watch
@@ -338,7 +338,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         if self.watch.calls.fetch_sub(1, Relaxed) == 1 {
             self.watch.enter(Phase::Idle, (self.tick)());

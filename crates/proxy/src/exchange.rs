@@ -20,7 +20,7 @@ use portcullis_wire::clock;
 use portcullis_wire::revocation::{self, Revocation};
 
 use crate::challenges;
-use crate::connection::{ConnectionState, UnderWay};
+use crate::connection::{CallGuard, ConnectionState};
 use crate::door::{self, Sender};
 use crate::node::Node;
 use crate::received::Received;
@@ -69,7 +69,7 @@ struct Walk {
     call: Box<Call>,
     pipeline: Arc<Pipeline>,
     received: Received,
-    under_way: UnderWay,
+    under_way: CallGuard,
     /// Whether the connection must end after the answer, where it is HTTP/1.1.
     closes: bool,
     is_head: bool,

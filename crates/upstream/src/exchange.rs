@@ -49,12 +49,12 @@ impl std::fmt::Debug for Kept {
 impl Exchange {
     /// A request is about to be written. Until what is returned is dropped, its head is kept if it `may_repeat`, and what
     /// the target hints at before the answer is passed on.
-    pub fn begin(self: &Arc<Self>, may_repeat: bool, hints: Option<&Arc<dyn Hints>>) -> UnderWay {
+    pub fn begin(self: &Arc<Self>, may_repeat: bool, hints: Option<&Arc<dyn Hints>>) -> ExchangeGuard {
         if hints.is_some() {
             self.kept().hints = hints.cloned();
         }
         self.looks_at.store(if may_repeat { REQUEST } else { 0 } | if hints.is_some() { INTERIM } else { 0 }, Relaxed);
-        UnderWay(Arc::clone(self))
+        ExchangeGuard(Arc::clone(self))
     }
 
     /// This is about to be written.
@@ -147,16 +147,16 @@ fn fields_of(parsed: &[httparse::Header<'_>]) -> Option<FieldMap> {
 }
 
 /// A request that is answered, or not, while this lasts.
-pub struct UnderWay(Arc<Exchange>);
+pub struct ExchangeGuard(Arc<Exchange>);
 
-impl UnderWay {
+impl ExchangeGuard {
     /// The request as it was written, if it was and has been kept.
     pub fn again(&self) -> Option<Request<Body>> {
         request(&self.0.kept().request)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ExchangeGuard {
     /// Whatever comes from now on is not for this caller.
     fn drop(&mut self) {
         self.0.looks_at.store(0, Relaxed);

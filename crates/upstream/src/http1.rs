@@ -20,7 +20,7 @@ use portcullis_wire::incoming::IdleBody;
 
 use crate::attempt::{self, Class, Failed, Wait, is_idempotent};
 use crate::connection::Connection;
-use crate::exchange::UnderWay;
+use crate::exchange::ExchangeGuard;
 use crate::pool::take_back;
 use crate::settings::Settings;
 use crate::traffic::timeouts::Which;
@@ -80,7 +80,7 @@ struct Sent {
     request_done: Option<Arc<AtomicBool>>,
     /// Whether it logs in its connection, which is nobody else's from then on.
     is_bound: bool,
-    under_way: UnderWay,
+    under_way: ExchangeGuard,
 }
 
 pin_project! {

@@ -85,7 +85,7 @@ impl Identity {
 
     /// Reads the certificate that is shown anew, if its files are other than when they were last read. Whoever
     /// connects from then on shows the new one. What cannot be used changes nothing.
-    fn refresh(&self, workshop: &Workshop) -> Result<(), Vec<Problem>> {
+    fn refresh(&self, workshop: &ConfigParts) -> Result<(), Vec<Problem>> {
         let Some(client) = &self.client else { return Ok(()) };
         let mut taken = client.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = client.files.stamp();
@@ -116,12 +116,12 @@ impl fmt::Debug for Identity {
 }
 
 /// What configurations are made with.
-struct Workshop {
+struct ConfigParts {
     provider: Arc<CryptoProvider>,
     time: Arc<Time>,
 }
 
-impl Workshop {
+impl ConfigParts {
     fn config(
         &self,
         verifier: &Arc<Verifier>,
@@ -159,7 +159,7 @@ fn versions(lowest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
 /// Every identity that a service is declared with, by what is declared.
 pub struct Identities {
     files: PathBuf,
-    workshop: Workshop,
+    workshop: ConfigParts,
     system: OnceLock<Arc<RootCertStore>>,
     known: Mutex<HashMap<TargetTls, Weak<Identity>>>,
     next: AtomicU64,
@@ -170,7 +170,7 @@ impl Identities {
     pub fn new(files: &Path, clock: Arc<dyn Clock>) -> Self {
         Self {
             files: files.to_owned(),
-            workshop: Workshop { provider: Arc::new(aws_lc_rs::default_provider()), time: Arc::new(Time(clock)) },
+            workshop: ConfigParts { provider: Arc::new(aws_lc_rs::default_provider()), time: Arc::new(Time(clock)) },
             system: OnceLock::new(),
             known: Mutex::default(),
             next: AtomicU64::new(1),

@@ -44,7 +44,7 @@ use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
-use portcullis_routing::change::{Changes, DryRun, Workshop};
+use portcullis_routing::change::{ChangeContext, Changes, DryRun};
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use portcullis_upstream::guard::{Allow, Guard};
@@ -149,7 +149,7 @@ impl House {
         let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
-        let workshop = Workshop {
+        let workshop = ChangeContext {
             registry: registry.clone(),
             directory: directory.clone(),
             parts: parts.clone(),

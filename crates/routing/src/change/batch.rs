@@ -11,7 +11,7 @@ use portcullis_core::table::Table;
 use super::request::{Decided, Done, Request};
 use super::rows::{Address, Rows};
 use super::touched::{Problems, Touched, misplaced};
-use super::{ChangeError, Edit, Transaction, View, Workshop, trail};
+use super::{ChangeContext, ChangeError, Edit, Transaction, View, trail};
 use crate::compile::{CompiledRoute, closed_route, closed_service, compile_route, compile_service};
 use crate::routes::MAX_SHAPES;
 use crate::snapshot::{DefaultRoute, Snapshot};
@@ -26,7 +26,7 @@ pub(super) struct Compiled {
 impl Compiled {
     /// Compiles everything. What does not compile is told in the log, and its place stays taken: calls that would have
     /// gone there are refused, and fall to nothing that is more open.
-    pub(super) fn of(workshop: &Workshop, view: &View) -> Self {
+    pub(super) fn of(workshop: &ChangeContext, view: &View) -> Self {
         let mut compiled = Self { snapshot: workshop.builtin.clone(), routes: Table::default() };
         view.services().for_each(|(id, _)| compiled.place_service(workshop, view, id));
         view.routes().for_each(|(name, _)| compiled.place_route(workshop, view, name));
@@ -34,14 +34,14 @@ impl Compiled {
     }
 
     /// Compiles what edits touch that are on disk already, so that nothing about them can be refused any more.
-    pub(super) fn follow(&mut self, workshop: &Workshop, view: &View, edits: &[Edit]) {
+    pub(super) fn follow(&mut self, workshop: &ChangeContext, view: &View, edits: &[Edit]) {
         let touched = Touched::by(view, edits);
         touched.services.into_iter().for_each(|id| self.place_service(workshop, view, id));
         touched.routes.into_iter().for_each(|name| self.place_route(workshop, view, name));
     }
 
     /// Compiles the default route of a service, or closes its place.
-    fn place_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) {
+    fn place_service(&mut self, workshop: &ChangeContext, view: &View, id: &ServiceId) {
         let Err(problems) = self.compile_service(workshop, view, id) else { return };
         tell(&problems);
         let Some(stored) = view.service(id) else { return };
@@ -53,7 +53,7 @@ impl Compiled {
     }
 
     /// Compiles a declared route, or closes its place.
-    fn place_route(&mut self, workshop: &Workshop, view: &View, name: &Name) {
+    fn place_route(&mut self, workshop: &ChangeContext, view: &View, name: &Name) {
         let Err(problems) = self.compile_route(workshop, view, name) else { return };
         tell(&problems);
         // One that was there before is the same no more.
@@ -72,7 +72,7 @@ impl Compiled {
     }
 
     /// Compiles the default route of a service as it stands in the view, or takes it out.
-    fn compile_service(&mut self, workshop: &Workshop, view: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
+    fn compile_service(&mut self, workshop: &ChangeContext, view: &View, id: &ServiceId) -> Result<(), Vec<Problem>> {
         let route = match view.service(id) {
             Some(stored) => {
                 // One without a way of its own is compiled too: what is wrong with it is told nevertheless.
@@ -88,7 +88,7 @@ impl Compiled {
     }
 
     /// Compiles a declared route as it stands in the view, or takes it out.
-    fn compile_route(&mut self, workshop: &Workshop, view: &View, name: &Name) -> Result<(), Vec<Problem>> {
+    fn compile_route(&mut self, workshop: &ChangeContext, view: &View, name: &Name) -> Result<(), Vec<Problem>> {
         let compiled = match view.route(name) {
             None => None,
             Some(stored) => {
@@ -138,7 +138,7 @@ impl Batch {
     }
 
     /// Takes one change in, or leaves everything as it was.
-    pub(super) fn take(&mut self, workshop: &Workshop, request: &mut Request) -> Result<Taken, ChangeError> {
+    pub(super) fn take(&mut self, workshop: &ChangeContext, request: &mut Request) -> Result<Taken, ChangeError> {
         let Request { actor, change } = request;
         let row = change.about().map_or(Ok(None), |address| self.rows.get(address))?;
         let from = self.writes.len();
@@ -152,7 +152,7 @@ impl Batch {
     /// Has an object that no view holds become what is decided.
     fn replace(
         &mut self,
-        workshop: &Workshop,
+        workshop: &ChangeContext,
         actor: &Actor,
         address: Address,
         decision: Decision,
@@ -166,7 +166,12 @@ impl Batch {
     }
 
     /// Applies edits of declarations and compiles what they touch; returns the revisions they lead to.
-    fn edit(&mut self, workshop: &Workshop, actor: &Actor, transaction: Transaction) -> Result<Vec<u64>, ChangeError> {
+    fn edit(
+        &mut self,
+        workshop: &ChangeContext,
+        actor: &Actor,
+        transaction: Transaction,
+    ) -> Result<Vec<u64>, ChangeError> {
         let mut next = self.next.clone();
         let now = workshop.parts.clock.unix_millis();
         let mut writes = Vec::with_capacity(transaction.edits.len() * 2);
@@ -218,7 +223,7 @@ fn ended_sessions(before: &View, edit: &Edit) -> Option<Write> {
 
 /// Compiles what the edits touch: services, routes, and the routes that lead to those services.
 fn compile(
-    workshop: &Workshop,
+    workshop: &ChangeContext,
     before: &Compiled,
     (former, view): (&View, &View),
     edits: &[Edit],

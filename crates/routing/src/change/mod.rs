@@ -60,7 +60,7 @@ pub struct Changes {
 }
 
 /// What the changing task works with.
-pub struct Workshop {
+pub struct ChangeContext {
     /// Where changes are kept.
     pub registry: Arc<dyn Objects>,
     /// Who may show which key.
@@ -86,7 +86,7 @@ pub struct Pending {
 impl Pending {
     /// Reads the registry, compiles and publishes what is there, and starts the changing task on this runtime.
     /// What does not compile is told in the log and answers 503 at its place; it stays in the registry.
-    pub async fn start(self, workshop: Workshop) -> Result<(), RegistryError> {
+    pub async fn start(self, workshop: ChangeContext) -> Result<(), RegistryError> {
         // Asked before the declarations are read: what is changed meanwhile is taken up with the next change.
         let version = workshop.registry.version().await?;
         let view = View::load(workshop.registry.as_ref(), Arc::clone(&workshop.default_routes)).await?;
@@ -118,7 +118,7 @@ impl Changes {
     }
 
     /// A handle on a task that has been started.
-    pub async fn start(workshop: Workshop) -> Result<Self, RegistryError> {
+    pub async fn start(workshop: ChangeContext) -> Result<Self, RegistryError> {
         let (changes, pending) = Self::prepare();
         pending.start(workshop).await?;
         Ok(changes)

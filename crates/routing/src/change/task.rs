@@ -22,14 +22,14 @@ use super::batch::{Batch, Compiled};
 use super::follow::{everything, taken_up};
 use super::request::Request;
 use super::rows::Rows;
-use super::{ChangeError, Edit, View, Workshop};
+use super::{ChangeContext, ChangeError, Edit, View};
 
 /// Changes that share one commit at most.
 const BATCH: usize = 256;
 
 /// What the task works on.
 pub(super) struct Task {
-    workshop: Workshop,
+    workshop: ChangeContext,
     compiled: Compiled,
     view: Arc<ArcSwap<View>>,
     /// Everything that was changed up to it is in the view.
@@ -38,7 +38,7 @@ pub(super) struct Task {
 
 impl Task {
     /// A task on these declarations, which stand at this version or a later one.
-    pub(super) fn new(workshop: Workshop, compiled: Compiled, view: Arc<ArcSwap<View>>, version: Version) -> Self {
+    pub(super) fn new(workshop: ChangeContext, compiled: Compiled, view: Arc<ArcSwap<View>>, version: Version) -> Self {
         Self { workshop, compiled, view, version }
     }
 
@@ -176,7 +176,7 @@ impl Task {
 
 /// Makes what was changed visible to calls. Keys and clients count at once where they change alone; where routes change
 /// with them, each worker takes up both in one moment, so that no call meets the one without the other.
-async fn publish(workshop: &Workshop, compiled: &Compiled, edits: &[Edit]) {
+async fn publish(workshop: &ChangeContext, compiled: &Compiled, edits: &[Edit]) {
     let mut entries = workshop.directory.copy();
     let (mut directory_changed, mut routes_changed) = (false, false);
     for edit in edits {
