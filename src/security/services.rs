@@ -7,9 +7,9 @@ use portcullis_core::model::RESERVED_SERVICE_NAMES;
 use serde_json::Value;
 
 use super::finding::{Location, Subject};
-use super::sites::{Site, objects, sites};
+use super::sites::{SettingsSite, objects, sites};
 
-fn each(subject: &Subject<'_>, look: impl Fn(&Site<'_>) -> Vec<Location>) -> Vec<Location> {
+fn each(subject: &Subject<'_>, look: impl Fn(&SettingsSite<'_>) -> Vec<Location>) -> Vec<Location> {
     sites(subject).iter().flat_map(look).collect()
 }
 
@@ -89,7 +89,7 @@ const FENCES: [&str; 8] =
 /// Ways to one service that do not hold calls to the same.
 pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Location> {
     let sites = sites(subject);
-    let mut first: BTreeMap<&str, &Site<'_>> = BTreeMap::new();
+    let mut first: BTreeMap<&str, &SettingsSite<'_>> = BTreeMap::new();
     let mut found = Vec::new();
     for site in &sites {
         let Some(other) = first.get(site.to) else {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::finding::Subject;
 
 /// One way to a service.
-pub(super) struct Site<'a> {
+pub(super) struct SettingsSite<'a> {
     /// `services.orders/v1` or `routes.orders`.
     pub(super) path: String,
     /// The service it leads to, as `name/version`.
@@ -18,23 +18,19 @@ pub(super) struct Site<'a> {
 }
 
 /// Every way to a service. One that has no path of its own is reached by its routes alone.
-pub(super) fn sites<'a>(subject: &Subject<'a>) -> Vec<Site<'a>> {
+pub(super) fn sites<'a>(subject: &Subject<'a>) -> Vec<SettingsSite<'a>> {
     let Some(declared) = subject.declared else { return Vec::new() };
     let has_own = |service: &Value| match service.get("default_route") {
         Some(Value::Bool(said)) => *said,
         _ => subject.config.default_route,
     };
-    let services = objects(declared, "services").filter(|(_, service)| has_own(service)).map(|(name, service)| Site {
-        path: format!("services.{name}"),
-        to: name,
-        own: service,
-        service: None,
-        is_route: false,
+    let services = objects(declared, "services").filter(|(_, service)| has_own(service)).map(|(name, service)| {
+        SettingsSite { path: format!("services.{name}"), to: name, own: service, service: None, is_route: false }
     });
     let routes = objects(declared, "routes").filter_map(|(name, route)| {
         let id = route.get("service")?.as_str()?;
         let service = declared.get("services").and_then(|services| services.get(id));
-        Some(Site {
+        Some(SettingsSite {
             path: format!("routes.{name}"),
             to: id,
             own: route,
@@ -50,7 +46,7 @@ pub(super) fn objects<'a>(declared: &'a Value, section: &str) -> impl Iterator<I
     declared.get(section).and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
-impl<'a> Site<'a> {
+impl<'a> SettingsSite<'a> {
     /// The alternatives of credentials, with the place they are declared at; none if that place is not known.
     pub(super) fn require(&self) -> Option<(String, &'a [Value])> {
         let found = |path: &str, object: &'a Value| {

@@ -16,7 +16,7 @@ use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::LiveSession;
 use portcullis_policies::credential::Verification;
-use portcullis_policies::{Parts, Site, bearer};
+use portcullis_policies::{Parts, PolicyContext, bearer};
 
 use crate::{Part, log};
 
@@ -37,8 +37,13 @@ pub(crate) fn verify() -> Part {
     let token = parts.tokens.issue(&claims).expect("issued");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    let site =
-        Site { route: "orders", own: &std::collections::BTreeMap::new(), id: &id, service: &service, parts: &parts };
+    let site = PolicyContext {
+        route: "orders",
+        own: &std::collections::BTreeMap::new(),
+        id: &id,
+        service: &service,
+        parts: &parts,
+    };
     let bearer = bearer::build(&site, None).expect("built");
     let mut call = call(&format!("Bearer {token}"));
     Box::new(move || {

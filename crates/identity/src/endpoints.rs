@@ -24,7 +24,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::keys::hash_key;
-use crate::lockout::Whence;
+use crate::lockout::LoginOrigin;
 use crate::login::{DEFAULT_CLIENT, Login, Through, TokenReply};
 use crate::signing_keys::SigningKeys;
 use json_body::read_json;
@@ -83,7 +83,7 @@ impl Endpoint for TokenEndpoint {
         let expected = "expected a JSON object with the texts 'username' and 'password'";
         let Credentials { username, password } = read_json(call, expected).await?;
         let (login, from) =
-            (Arc::clone(&self.login), Whence { address: call.peer.client_ip, shared: call.peer.shared });
+            (Arc::clone(&self.login), LoginOrigin { address: call.peer.client_ip, shared: call.peer.shared });
         let logged_in = async move { login.log_in(from, through, &username, password).await };
         tokens(call, &jobs::run(&self.jobs, logged_in).await??)
     }

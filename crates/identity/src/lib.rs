@@ -30,7 +30,7 @@ pub use claims::TokenError;
 pub use error::IdentityError;
 pub use foreign::{ClientMarker, ForeignClaims, StaticAlgorithm, StaticKey, StaticKeys, TokenTypes, Trust, qualified};
 pub use keys::{KeyKind, checksum_ok, hash_all, hash_key, mint};
-pub use lockout::{Lockout, LockoutReport, LockoutSettings, Whence};
+pub use lockout::{Lockout, LockoutReport, LockoutSettings, LoginOrigin};
 pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};
 pub use master::{MasterKey, SealError};
 pub use passwords::{Cost, PasswordLimits, Passwords};

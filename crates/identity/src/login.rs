@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::access_tokens::AccessTokens;
 use crate::error::refuse_fault;
-use crate::lockout::{Lockout, Whence};
+use crate::lockout::{Lockout, LoginOrigin};
 use crate::master::MasterKey;
 use crate::passwords::Passwords;
 use crate::random::random;
@@ -145,7 +145,7 @@ impl Login {
     /// same and cost the same. Whoever has guessed too often is refused before anything is looked at.
     pub async fn log_in(
         &self,
-        from: impl Into<Whence>,
+        from: impl Into<LoginOrigin>,
         through: impl Into<Through>,
         username: &str,
         password: Secret,

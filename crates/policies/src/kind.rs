@@ -6,7 +6,7 @@ use portcullis_core::model::Problem;
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
-use crate::Site;
+use crate::PolicyContext;
 use crate::credential::Verifier;
 
 /// One row of the table of kinds.
@@ -24,7 +24,7 @@ pub struct Kind {
 type Built<T> = Result<T, Vec<Problem>>;
 
 /// Builds something for a site out of its settings, where there are any.
-pub type Builder<T> = fn(&Site<'_>, Option<&Value>) -> Built<T>;
+pub type Builder<T> = fn(&PolicyContext<'_>, Option<&Value>) -> Built<T>;
 
 /// How a kind is built.
 #[derive(Clone, Copy)]

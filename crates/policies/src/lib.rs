@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod bearer;
 pub mod capture;
 pub mod client_certificate;
+mod context;
 pub mod cors;
 pub mod credential;
 #[cfg(test)]
@@ -25,7 +26,6 @@ pub mod rate_limit;
 pub mod request_limits;
 pub mod require;
 mod settings;
-mod site;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -39,10 +39,10 @@ use portcullis_core::model::{Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
+pub use context::{Parts, PolicyContext};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
-pub use site::{Parts, Site};
 
 /// Every kind of policy in the order in which a call meets them.
 pub const KINDS: &[Kind] = &[
@@ -135,7 +135,7 @@ pub fn compile(
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = Site { route, own, id, service, parts };
+    let site = PolicyContext { route, own, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();

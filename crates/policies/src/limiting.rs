@@ -18,13 +18,17 @@ use portcullis_core::refusal::{LimitFields, Refusal};
 use portcullis_core::spellings;
 use serde_json::Value;
 
-use crate::Site;
+use crate::PolicyContext;
 use crate::gcra::{Admittance, SECOND};
 use crate::limit::{self, Limit, LimitKind, Part};
 use crate::limiters::{Key, KeyText, Limiters};
 
 /// Builds the step; none without limits.
-pub(crate) fn build(site: &Site<'_>, place: &LimitKind, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub(crate) fn build(
+    site: &PolicyContext<'_>,
+    place: &LimitKind,
+    value: Option<&Value>,
+) -> Result<Option<Step>, Vec<Problem>> {
     let limits = limit::read(&site.name_of(place.kind), place, value)?;
     if limits.is_empty() {
         return Ok(None);

@@ -21,7 +21,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_identity::{LiveSession, hash_key};
 use serde_json::{Value, json};
 
-use crate::{Build, KINDS, Kind, Limiters, Parts, Site, bearer, compile, testing};
+use crate::{Build, KINDS, Kind, Limiters, Parts, PolicyContext, bearer, compile, testing};
 
 const REFERENCE: &str = include_str!("../../../docs/reference/policies.md");
 const SETTINGS: &str = include_str!("../../../docs/reference/policy-settings.md");
@@ -263,7 +263,7 @@ async fn fuzz_settings_of_policies() {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let own = BTreeMap::new();
-    let site = Site { route: "orders", own: &own, id: &id, service: &service, parts: &parts };
+    let site = PolicyContext { route: "orders", own: &own, id: &id, service: &service, parts: &parts };
     let examples: Vec<_> = KINDS.iter().map(|kind| example(kind.name).settings.to_string()).collect();
     let more = [
         r#"{"rules":[{"effect":"deny","path":"^/users/[0-9]+$","methods":["GET"],"clients":["shop"]}],"default":"deny"}"#,

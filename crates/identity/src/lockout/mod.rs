@@ -71,14 +71,14 @@ impl Default for LockoutSettings {
 
 /// Where a login comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whence {
+pub struct LoginOrigin {
     /// The caller's address, as far as it is known.
     pub address: IpAddr,
     /// That it is the address of a proxy, behind which nobody can be told apart.
     pub shared: bool,
 }
 
-impl From<IpAddr> for Whence {
+impl From<IpAddr> for LoginOrigin {
     fn from(address: IpAddr) -> Self {
         Self { address, shared: false }
     }
@@ -168,7 +168,7 @@ impl Lockout {
     }
 
     /// Takes a guess on, or says how long to wait. Whether there is such a user makes no difference.
-    pub(crate) fn admit(&self, username: &str, from: Whence) -> Result<Attempt<'_>, Refusal> {
+    pub(crate) fn admit(&self, username: &str, from: LoginOrigin) -> Result<Attempt<'_>, Refusal> {
         let block = network::of(from.address);
         let mut attempt = Attempt {
             lockout: self,

@@ -36,18 +36,18 @@ impl Room {
         Self::with(&settings())
     }
 
-    fn admit(&self, user: &str, from: impl Into<Whence>) -> Result<Attempt<'_>, Locked> {
+    fn admit(&self, user: &str, from: impl Into<LoginOrigin>) -> Result<Attempt<'_>, Locked> {
         self.lockout.admit(user, from.into()).map_err(|refusal| match refusal {
             Refusal::LoginLocked { private, retry_after } => (private, retry_after.as_millis()),
             other => panic!("{other:?}"),
         })
     }
 
-    fn fail(&self, user: &str, from: impl Into<Whence>) -> Result<(), Locked> {
+    fn fail(&self, user: &str, from: impl Into<LoginOrigin>) -> Result<(), Locked> {
         self.admit(user, from).map(Attempt::failed)
     }
 
-    fn succeed(&self, user: &str, from: impl Into<Whence>) -> Result<(), Locked> {
+    fn succeed(&self, user: &str, from: impl Into<LoginOrigin>) -> Result<(), Locked> {
         self.admit(user, from).map(Attempt::succeeded)
     }
 
@@ -169,7 +169,7 @@ fn one_address_at_many_users_waits_but_not_those_who_log_in_from_there() {
 #[test]
 fn behind_an_unknown_proxy_nobody_waits_for_an_address_and_guessing_is_slow_all_the_same() {
     let room = Room::with(&soon());
-    let proxy = Whence { address: v4(1), shared: true };
+    let proxy = LoginOrigin { address: v4(1), shared: true };
     for _ in 0..6 {
         for user in ["ada", "bob", "eve"] {
             assert_eq!(room.fail(user, proxy), Ok(()), "beyond what one address may");

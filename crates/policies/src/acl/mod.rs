@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::rules::{Effect, RuleSettings, Rules};
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// The settings. Which services a client may call stands with the client; this is about what is inside of one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step. Every route of a service has it; an open one lets unknown callers pass.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let Settings { rules, default } = settings::read("acl", value)?;
     let compile = || Rules::compile(&rules, default, site.service.case_insensitive);
     let rules = if rules.is_empty() && default == Effect::Allow { None } else { Some(compile()) };

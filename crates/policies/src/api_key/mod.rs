@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::credential::{Part, Verification, Verifier};
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// The longest key that is looked at, in bytes.
 const LONGEST: usize = 512;
@@ -30,7 +30,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the credential.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
     let Settings {} = settings::read("api_key", value)?;
     Ok(Arc::new(ApiKey { directory: Arc::clone(&site.parts.directory) }))
 }

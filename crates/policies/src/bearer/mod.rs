@@ -22,7 +22,7 @@ use serde_json::Value;
 use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
 use crate::credential::{CredentialFacts, Part, Verification, Verifier};
-use crate::{Parts, Site};
+use crate::{Parts, PolicyContext};
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -30,7 +30,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the credential.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
     Ok(Arc::new(Bearer::new(site, value)?))
 }
 
@@ -101,7 +101,7 @@ impl Verifier for Bearer {
 }
 
 impl Bearer {
-    fn new(site: &Site<'_>, value: Option<&Value>) -> Result<Self, Vec<Problem>> {
+    fn new(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Self, Vec<Problem>> {
         let settings: Settings = crate::settings::read("bearer", value)?;
         let declared = value.and_then(|value| value.get("keys")).map(Value::to_string).unwrap_or_default();
         Ok(Self {

@@ -18,7 +18,7 @@ async fn parts(clock: &Arc<ManualClock>) -> Arc<Parts> {
 fn bearer(parts: &Arc<Parts>) -> Bearer {
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    Bearer::new(&Site { route: "orders", own: &BTreeMap::new(), id: &id, service: &service, parts }, None)
+    Bearer::new(&PolicyContext { route: "orders", own: &BTreeMap::new(), id: &id, service: &service, parts }, None)
         .expect("built")
 }
 

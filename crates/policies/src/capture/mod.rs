@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 mod open;
 
@@ -102,7 +102,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none where nothing is captured.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let settings: Settings = settings::read("capture", value)?;
     let mut problems = Vec::new();
     let mut within = |field: &str, found: usize, most: usize| {

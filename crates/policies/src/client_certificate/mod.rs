@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::credential::{Part, Verification, Verifier};
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// Certificates of a service at most.
 const MOST: usize = 1_024;
@@ -47,7 +47,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the credential.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
     let Settings { clients } = settings::read("client_certificate", value)?;
     let mut problems = Vec::new();
     if clients.len() > MOST {

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::origins::Origins;
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// Entries a list has at most.
 const MOST: usize = 256;
@@ -72,7 +72,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none without settings.
-pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(_: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let Some(value) = value else { return Ok(None) };
     let settings: Settings = settings::read("cors", Some(value))?;
     compile(&settings).map(|cors| Some(Step::Policy(Arc::new(cors))))

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// What every content type of gRPC begins with.
 const GRPC: &[u8] = b"application/grpc";
@@ -37,7 +37,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none where it is not named.
-pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(_: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     if value.is_none() {
         return Ok(None);
     }

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// Changes in one direction.
 const MOST: usize = 64;
@@ -70,7 +70,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none where nothing is changed.
-pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(_: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let settings: Settings = settings::read("headers", value)?;
     compile(&settings)
 }

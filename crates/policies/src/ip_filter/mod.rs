@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// Networks a list has at most.
 const MOST: usize = 1_024;
@@ -33,7 +33,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none where both lists are empty.
-pub fn build(_: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(_: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let settings: Settings = settings::read("ip_filter", value)?;
     let mut problems = Vec::new();
     let allow = networks("allow", &settings.allow, &mut problems);

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Site, settings};
+use crate::{PolicyContext, settings};
 
 /// The settings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none where there is no limit.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let settings: Settings = settings::read("request_limits", value)?;
     // To others a content type is all it would take to send without a limit.
     let by_message = matches!(site.service.protocol, Protocol::H2 | Protocol::H2c);

@@ -5,7 +5,7 @@ use portcullis_core::policy::Step;
 use serde_json::Value;
 
 use crate::limit::{self, LimitKind, Part};
-use crate::{Site, limiting};
+use crate::{PolicyContext, limiting};
 
 const PLACE: LimitKind = LimitKind { kind: "throttle", knows_callers: false, counts_by: Part::Address };
 
@@ -15,6 +15,6 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; none without limits.
-pub fn build(site: &Site<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     limiting::build(site, &PLACE, value)
 }

@@ -9,7 +9,7 @@ use portcullis_core::model::{Name, Owner, Service, ServiceId, TargetUrl};
 use serde::Serialize;
 
 use super::View;
-use super::sites::Site;
+use super::sites::TargetSite;
 
 /// Registered services that are told of at once, and lines of the log about them.
 const MOST: usize = 100;
@@ -62,7 +62,7 @@ impl SharedTargets {
         }
         let mut others = BTreeSet::new();
         for target in &service.targets {
-            for services in view.guarded().sharing(&Site::of(&target.url)) {
+            for services in view.guarded().sharing(&TargetSite::of(&target.url)) {
                 others.extend(services.iter().filter(|other| other.name != id.name).take(MOST_OTHERS));
             }
         }
@@ -74,7 +74,9 @@ impl View {
     /// A service of another name that has rules and a target where this one is, as far as URLs say it. Costs the same
     /// however much is declared.
     pub fn guarded_target(&self, name: &Name, url: &TargetUrl) -> Option<&ServiceId> {
-        self.guarded().sharing(&Site::of(url)).find_map(|services| services.iter().find(|other| other.name != *name))
+        self.guarded()
+            .sharing(&TargetSite::of(url))
+            .find_map(|services| services.iter().find(|other| other.name != *name))
     }
 }
 

@@ -32,14 +32,14 @@ const ITS_NAMES: [&str; 7] = [
 ];
 
 /// Where a target is.
-pub(super) struct Site {
+pub(super) struct TargetSite {
     /// `host:port`, in all ways in which the host can be read.
     hosts: Vec<String>,
     /// The base path, segment by segment.
     segments: Vec<String>,
 }
 
-impl Site {
+impl TargetSite {
     pub(super) fn of(url: &TargetUrl) -> Self {
         let hosts = hosts(url.host()).into_iter().map(|host| format!("{host}:{}", url.port()));
         Self { hosts: hosts.collect(), segments: segments(url.base()) }
@@ -219,13 +219,13 @@ impl Guarded {
     }
 
     /// The services with rules that share a place with a target, in as many sets as there are ways to share it.
-    pub(super) fn sharing<'a>(&'a self, site: &Site) -> impl Iterator<Item = &'a Arc<BTreeSet<ServiceId>>> {
+    pub(super) fn sharing<'a>(&'a self, site: &TargetSite) -> impl Iterator<Item = &'a Arc<BTreeSet<ServiceId>>> {
         site.asked_at().filter_map(|place| self.at.get(&place)).collect::<Vec<_>>().into_iter()
     }
 }
 
 fn places(service: &Service) -> BTreeSet<String> {
-    service.targets.iter().flat_map(|target| Site::of(&target.url).found_at().collect::<Vec<_>>()).collect()
+    service.targets.iter().flat_map(|target| TargetSite::of(&target.url).found_at().collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ fn url(text: &str) -> TargetUrl {
 }
 
 fn shares(one: &str, other: &str) -> bool {
-    let held: BTreeSet<String> = Site::of(&url(one)).found_at().collect();
-    Site::of(&url(other)).asked_at().any(|place| held.contains(&place))
+    let held: BTreeSet<String> = TargetSite::of(&url(one)).found_at().collect();
+    TargetSite::of(&url(other)).asked_at().any(|place| held.contains(&place))
 }
 
 fn id(text: &str) -> ServiceId {

@@ -78,7 +78,7 @@ impl Jobs for NoJobs {
 }
 
 /// What a policy is built for.
-pub struct Site<'a> {
+pub struct PolicyContext<'a> {
     /// The name of the route.
     pub route: &'a str,
     /// The kinds of policies of which the route has settings of its own, in place of the service's.
@@ -91,7 +91,7 @@ pub struct Site<'a> {
     pub parts: &'a Arc<Parts>,
 }
 
-impl Site<'_> {
+impl PolicyContext<'_> {
     /// What the state of a policy is kept under: all routes to a service that have its settings share what is used up of
     /// them. It stays the same when a declaration changes.
     pub fn name_of(&self, kind: &str) -> String {
