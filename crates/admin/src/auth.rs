@@ -18,7 +18,7 @@ use portcullis_core::directory::KeyHash;
 use portcullis_identity::hash_key;
 use subtle::ConstantTimeEq;
 
-use crate::handle::random;
+use crate::ids::random;
 use crate::problem::{self, ApiError};
 use crate::state::AdminState;
 
@@ -38,7 +38,7 @@ pub enum MetricsAccess {
 }
 
 /// Lets a request in or not, and gives every answer its last form.
-pub(crate) async fn door(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
+pub(crate) async fn authorize(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
     let id = RequestId::from_random(random());
     let response = match admit(&state, &request) {
         Ok(()) => next.run(request).await,

@@ -13,8 +13,7 @@ pub mod declaration;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
-mod handle;
-mod moment;
+mod ids;
 pub mod openapi;
 pub mod operations;
 mod paging;
@@ -29,6 +28,7 @@ pub mod server;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use auth::MetricsAccess;
 pub use conditions::Conditions;

@@ -11,7 +11,7 @@ use crate::api::{
     api_keys, audit, captures, certificates, clients, declarations, enrolments, explain, logs, metrics, registrations,
     routes, services, status, user_sessions, users,
 };
-use crate::auth::{DOCUMENT, HEALTH, METRICS, door};
+use crate::auth::{DOCUMENT, HEALTH, METRICS, authorize};
 use crate::openapi;
 use crate::problem::ApiError;
 use crate::state::AdminState;
@@ -52,7 +52,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/users/{username}/sessions/{id}", delete(user_sessions::end))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&state), door))
+        .layer(from_fn_with_state(Arc::clone(&state), authorize))
         .with_state(state)
 }
 

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actor::ChangesBy;
-use crate::moment::rfc3339;
 use crate::operations::api_keys;
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Names, OptionalJson, Params};
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// A key to be made.
 #[derive(Debug, Default, Deserialize, ToSchema)]

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::moment::rfc3339;
 use crate::paging::{List, bad_cursor, limit};
 use crate::problem::ApiError;
 use crate::request::Params;
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// Entries that are shown where nothing else is wished.
 const DEFAULT_LIMIT: usize = 100;

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::By;
-use crate::moment::rfc3339;
 use crate::paging::{List, bad_cursor, limit};
 use crate::problem::ApiError;
 use crate::request::{Names, Params};
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// Exchanges that are listed where nothing else is wished.
 const DEFAULT_LIMIT: usize = 100;

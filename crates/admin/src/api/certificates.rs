@@ -8,12 +8,12 @@ use portcullis_proxy::tls::PresentedCertificate;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::moment::rfc3339;
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::renewals::Renewal;
 use crate::request::Params;
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// A certificate of the data plane's listener; or a host that has none yet.
 #[derive(Debug, Serialize, ToSchema)]

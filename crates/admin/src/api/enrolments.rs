@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actor::ChangesBy;
-use crate::moment::{Span, rfc3339};
 use crate::operations::enrolments::{self, NewEnrolment};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
+use crate::time::{Span, rfc3339};
 
 /// An enrolment token to be made.
 #[derive(Debug, Deserialize, ToSchema)]

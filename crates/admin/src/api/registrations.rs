@@ -10,11 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actor::ChangesBy;
-use crate::moment::rfc3339;
 use crate::operations::registrations;
 use crate::problem::ApiError;
 use crate::request::Names;
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// A registration as it stands: never its key.
 #[derive(Debug, Serialize, ToSchema)]

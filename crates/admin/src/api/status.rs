@@ -10,8 +10,8 @@ use portcullis_telemetry::{Snapshot, TargetStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::moment::rfc3339;
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// Targets that are told of at once.
 const MOST_TARGETS: usize = 1_000;

@@ -12,11 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actor::By;
-use crate::moment::rfc3339;
 use crate::paging::List;
 use crate::problem::ApiError;
 use crate::request::Names;
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// A session: one login of a user through a client.
 #[derive(Debug, Serialize, ToSchema)]

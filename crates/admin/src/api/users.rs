@@ -16,11 +16,11 @@ use utoipa::ToSchema;
 use crate::actor::By;
 use crate::answer;
 use crate::conditions::Conditions;
-use crate::moment::rfc3339;
 use crate::paging::{List, PageQuery, cursor};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params, found};
 use crate::state::AdminState;
+use crate::time::rfc3339;
 
 /// A user to be made.
 #[derive(Debug, Deserialize, ToSchema)]

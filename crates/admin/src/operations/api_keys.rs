@@ -7,7 +7,7 @@ use portcullis_identity::{KeyKind, hash_key, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::check_brought_key;
-use crate::handle::handle;
+use crate::ids::handle;
 
 /// API keys of one owner.
 pub const MAX_KEYS: usize = 64;

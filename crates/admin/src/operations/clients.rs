@@ -11,7 +11,7 @@ use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 use super::{check_brought_key, there};
 use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
-use crate::handle::handle;
+use crate::ids::handle;
 
 /// The purpose under which secrets of clients are sealed.
 pub const SECRET_PURPOSE: &str = "client-secret";
