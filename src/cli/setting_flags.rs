@@ -44,12 +44,14 @@ fn flag(setting: &'static Setting, name: &'static str) -> Arg {
     let doc = setting.doc.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let default = if setting.default.is_empty() { "none" } else { setting.default };
     let action = if setting.list { ArgAction::Append } else { ArgAction::Set };
-    let grouped = setting.key.contains('.');
     let arg = Arg::new(setting.key)
         .long(name)
         .value_name(setting.form)
         .action(action)
         .help(format!("{doc} [env: {}] [default: {default}]", setting.env()));
     // The short help shows what most people set.
-    if grouped { arg.hide_short_help(true).help_heading("Limits, times and sizes") } else { arg }
+    match setting.group() {
+        Some(group) => arg.hide_short_help(true).help_heading(group.heading),
+        None => arg,
+    }
 }

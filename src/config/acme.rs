@@ -55,8 +55,7 @@ impl Config {
         }
         let is_secure = acme.directory.as_ref().is_some_and(|directory| directory.starts_with("https://"));
         needs(!is_secure, "acme.directory", "expected a URL that begins with 'https://' (RFC 8555 section 6.1)");
-        let message =
-            "the authority issues to nobody who has not agreed to its terms of service: read them, and say true";
+        let message = "the certificate authority issues only to those who agreed to its terms of service: read them, then set this to true";
         needs(!acme.terms_agreed, "acme.terms_agreed", message);
         needs(self.tls_listen.is_none(), "acme.hosts", "certificates are of no use without 'tls_listen'");
         needs(acme.challenges.is_empty(), "acme.challenges", "expected at least one of 'tls-alpn-01' and 'http-01'");

@@ -113,11 +113,11 @@ impl Config {
         config.check_tls(&mut problems);
         config.check_acme(&mut problems);
         if config.proxy_protocol != ProxyProtocol::Off && config.trusted_proxies.is_empty() {
-            let message = "is believed from trusted proxies only: expected 'trusted_proxies' to name them";
+            let message = "is accepted from trusted proxies only: set 'trusted_proxies' to their networks";
             problems.push(Problem::new("proxy_protocol", message));
         }
         if config.resolver.kind == ResolverKind::System && !config.resolver.servers.is_empty() {
-            let message = "are not asked by 'system': expected 'resolver.kind' to be 'dns'";
+            let message = "is used only with 'resolver.kind' = 'dns', not with 'system'";
             problems.push(Problem::new("resolver.servers", message));
         }
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }

@@ -12,10 +12,14 @@ pub(crate) fn reference() -> String {
     );
     let mut group = "";
     for setting in SETTINGS {
-        let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
-        if found != group {
-            group = found;
-            let _ = write!(text, "\n\n[{group}]");
+        let name = setting.key.rsplit('.').next().unwrap_or(setting.key);
+        if let Some(found) = setting.group().filter(|found| found.name != group) {
+            group = found.name;
+            text.push_str("\n\n");
+            for line in found.doc.trim().split('\n') {
+                let _ = writeln!(text, "# {}", line.trim());
+            }
+            let _ = write!(text, "[{group}]");
         }
         let _ = write!(text, "\n\n");
         for line in setting.doc.trim().split("\n") {

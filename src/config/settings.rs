@@ -35,7 +35,24 @@ pub(crate) struct Setting {
     pub(crate) set: fn(&mut Config, &Raw<'_>) -> Result<(), String>,
 }
 
+/// A table of settings.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its name in `portcullis.toml`.
+    pub(crate) name: &'static str,
+    /// What its settings are about, in lines that each end.
+    pub(crate) doc: &'static str,
+    /// Both in one line.
+    pub(crate) heading: &'static str,
+}
+
 impl Setting {
+    /// The table it is in; none if it is in none.
+    pub(crate) fn group(&self) -> Option<&'static Group> {
+        let (name, _) = self.key.split_once('.')?;
+        GROUPS.iter().find(|group| group.name == name)
+    }
+
     /// The environment variable: `PORTCULLIS_LIMITS_BODY_BYTES`.
     pub(crate) fn env(&self) -> String {
         format!("{}{}", ENV_PREFIX, self.key.replace('.', "_").to_ascii_uppercase())
@@ -103,6 +120,15 @@ macro_rules! settings {
                 set: |config, raw| { config.$group.$inner = read::$inner_reader.read(raw)?; Ok(()) },
             }, )* )*
         ];
+
+        /// Every table of settings.
+        pub(crate) static GROUPS: &[Group] = &[
+            $( Group {
+                name: stringify!($group),
+                doc: concat!($($group_doc, "\n"),+),
+                heading: concat!("[", stringify!($group), "]", $($group_doc),+),
+            }, )*
+        ];
     };
 }
 
@@ -123,8 +149,8 @@ settings! {
         public_url: Option<String> = URL(""),
         /// The hosts on which the gateway's own endpoints (tokens, registration, probes) answer. Empty: all.
         builtin_hosts: Vec<String> = HOSTS(""),
-        /// Networks of proxies in front whose `X-Request-Id`, `traceparent`, `tracestate`, `X-Forwarded-*` and
-        /// `Forwarded` are believed, and whose `Client-IP` and its like go on to services.
+        /// Networks of your reverse proxies. From them the gateway accepts `X-Request-Id`, `traceparent`, `tracestate`,
+        /// `X-Forwarded-*` and `Forwarded`, and it passes their `Client-IP` and similar headers on to services.
         trusted_proxies: Vec<Network> = NETWORKS(""),
         /// Whether connections to the data plane begin with the PROXY protocol, version 1 or 2: "off"; "optional", for
         /// those of trusted proxies; "required", so that nobody but a trusted proxy can connect.
@@ -132,28 +158,30 @@ settings! {
         /// Where services may be: "loopback", "private", "public" and networks. Link-local, metadata and
         /// special-purpose addresses only when a network names them.
         allow_targets: Vec<AllowTarget> = TARGETS("loopback,private,public"),
-        /// Whether calls reach a service under its own path, "/name/version", beside the routes that lead to it, where its
-        /// declaration does not say so itself.
+        /// Whether calls reach a service under its own path, "/name/version", in addition to its routes. A service's declaration
+        /// can override this.
         default_route: bool = SWITCH("true"),
     }
     /// Services that register themselves.
     registration: Registration {
         /// The path below which they are called, like "/svc" for "/svc/name/version". Empty: none, "/name/version".
         prefix: String = PATH_PREFIX(""),
-        /// Where they may be, of what `allow_targets` allows: also "loopback", "private", "public" and networks. A target at
-        /// another address is 400, a name that resolves to one 502. Empty: wherever services may be.
+        /// Addresses that registered services may have: "loopback", "private", "public" and networks. Only narrows
+        /// `allow_targets`. Registering at another address is a 400; a call whose name resolves to one is a 502. Empty:
+        /// the same as `allow_targets`.
         allow_targets: Vec<AllowTarget> = TARGETS(""),
         /// Services that stand registered with one enrolment token; one more is 409.
         services_per_enrolment: usize = POSITIVE("1000"),
         /// Versions of one service that came by registration; one more is 409.
         versions_per_service: usize = POSITIVE("100"),
-        /// Changes of one registration at once; more are 429. What changes nothing is free.
+        /// Rate limit of changes to one registration: the burst; more are 429. A request that changes nothing is not counted.
         changes_at_once: usize = POSITIVE("60"),
         /// Changes of one registration in a minute, beyond those at once.
         changes_per_minute: usize = POSITIVE("60"),
-        /// Changes at once of all registrations with one enrolment token; more are 429.
+        /// Burst of changes of all registrations with one enrolment token together; more get 429.
         enrolment_changes_at_once: usize = POSITIVE("1000"),
-        /// Changes in a minute of all registrations with one enrolment token, beyond those at once.
+        /// Sustained rate: changes a minute of all registrations with one enrolment token together, after the burst
+        /// (`enrolment_changes_at_once`).
         enrolment_changes_per_minute: usize = POSITIVE("600"),
     }
     /// How names are resolved, of services and of servers that the gateway itself calls.
@@ -162,8 +190,8 @@ settings! {
         kind: ResolverKind = RESOLVER("dns"),
         /// The addresses of the name servers, with their ports, for "dns". Empty: those of `/etc/resolv.conf`.
         servers: Vec<SocketAddr> = ADDRESSES(""),
-        /// How much longer the last good answer is used after its time, while no name server gives another one. That a name
-        /// does not exist is an answer. 0: no longer.
+        /// How long the last good DNS answer stays in use after its TTL, while no name server answers (serve-stale, RFC 8767).
+        /// NXDOMAIN is an answer. 0: not at all.
         stale: Duration = TIME("1h"),
     }
     /// TLS on the data plane.
@@ -173,8 +201,8 @@ settings! {
         certificates: Vec<CertificateFiles> = CERTIFICATES(""),
         /// "modern": TLS 1.3 only; "intermediate": 1.2 too, with ECDHE and AEAD ciphers.
         profile: Profile = PROFILE("intermediate"),
-        /// What a client sees that asks for a name no certificate has, or for none: "first", the first certificate;
-        /// "refuse", none.
+        /// The certificate for a client whose server name (SNI) is in no certificate, or that sends no SNI: "first", the first
+        /// certificate; "refuse", none.
         unknown_names: UnknownName = UNKNOWN_NAME("first"),
         /// Whether the gateway speaks HTTP/3 too, over UDP on the port of `tls_listen`. Experimental: the gateway must be built with
         /// the feature "http3".
@@ -189,7 +217,7 @@ settings! {
         client_certificates: ClientCertificates = CLIENT_CERTIFICATES("off"),
         /// A PEM file with the roots that client certificates must come from.
         client_ca: Option<PathBuf> = FILE(""),
-        /// PEM files with what they have revoked. Once there is one, each authority in a chain needs one.
+        /// PEM files with certificate revocation lists (CRLs). If there is one, each authority in a client's chain needs one.
         client_crls: Vec<PathBuf> = FILES(""),
     }
     /// Certificates that are obtained and renewed by ACME, from Let's Encrypt or another authority that speaks it.
@@ -222,8 +250,8 @@ settings! {
     }
     /// What is counted, at `/metrics` on the admin listener, for Prometheus.
     metrics: Metrics {
-        /// Who may read it: "token", who shows the metrics token or the admin token; "open", whoever reaches the admin
-        /// listener by one of its names.
+        /// Who may read `/metrics`: "token": requests with the metrics token or the admin token; "open": every request to the
+        /// admin listener whose `Host` is one of its names.
         access: MetricsAccess = METRICS_ACCESS("token"),
         /// A file with the metrics token alone, which opens `/metrics` and nothing else. Empty: `metrics.token` in the data
         /// directory, made when the gateway first starts.
@@ -234,14 +262,15 @@ settings! {
         /// Where it is written: the path of a file, in the data directory unless it is absolute; "stdout"; "stderr". A pipe,
         /// a device or a link may stand in the place of the file.
         access_log: Target = LOG_TARGET("access.log"),
-        /// The size at which the access log file is rotated. A link, what it leads to, and what is no file are not rotated.
+        /// The size at which the access log file is rotated. Only a regular file is rotated: a symbolic link, its target, a pipe or
+        /// a device is not.
         access_log_max_bytes: u64 = BYTES("64MiB"),
         /// How many rotated access log files are kept.
         access_log_keep: usize = COUNT("5"),
-        /// Memory for the records that can be searched at once; the oldest go first.
+        /// Memory for the newest records, the ones that a search of the log finds. The oldest are dropped first.
         recent_log_bytes: u64 = BYTES("64MiB"),
-        /// Memory for records on their way to the log, and for lines on their way to whoever reads them where it is no file;
-        /// beyond it they are dropped and counted.
+        /// Maximum size of the queue of log records that wait to be written, and of the queue of lines that wait for a reader
+        /// if the log is a pipe, a socket or a terminal. When a queue is full, what is added is dropped and counted.
         log_queue_bytes: u64 = BYTES("64MiB"),
     }
     /// Captured exchanges, of routes whose declaration says so.
@@ -261,25 +290,27 @@ settings! {
         header_count: usize = POSITIVE("128"),
         /// The largest request body; a larger one is 413. 0: any.
         body_bytes: u64 = BYTES("64MiB"),
-        /// Connections of callers; beyond it none is accepted, and from seven eighths on those that carry no call are closed
-        /// after a second. Where the process may have few file descriptors, there are fewer: half of what is left beside
-        /// those the gateway needs itself.
+        /// Maximum number of client connections; the gateway accepts no more. When seven eighths are in use, it closes
+        /// connections that carry no call after one second. If the process has few file descriptors, the maximum is lower:
+        /// half of those that the gateway does not need itself.
         connections: usize = POSITIVE("100000"),
         /// Connections from one peer address, of IPv6 from one /64; more are closed.
         connections_per_peer: usize = POSITIVE("1000"),
         /// Calls at once on one connection in HTTP/2; a caller learns the number and waits.
         http2_streams: usize = POSITIVE("128"),
-        /// Connections to one target of a service, over all workers, beside those that have become tunnels. Beyond it calls
-        /// wait, and callers take turns. A caller that has none may open one more, up to an eighth beyond, at least one.
+        /// Maximum number of connections to one target of a service, over all workers, without tunnels (`upstream_tunnels`).
+        /// When all are in use, calls wait and callers take turns. A caller that holds none may open one extra; all extra
+        /// connections together are at most an eighth of the maximum, but at least one is allowed.
         upstream_connections: usize = POSITIVE("256"),
         /// Connections to one target of a service that have switched protocols, like WebSockets, over all workers. Beyond it a
         /// caller that has none may open one more, up to an eighth; others get 503.
         upstream_tunnels: usize = POSITIVE("1024"),
-        /// Memory for the beginnings of request bodies, over all workers: before a call is lent a connection over HTTP/1.1, 64 KiB
-        /// of its body are waited for, all of it, or 100 ms. Where it is spent, they are not. 0: never.
+        /// Memory for buffering the beginning of request bodies, over all workers. Before a call gets an HTTP/1.1 connection
+        /// to a target, the gateway waits for 64 KiB of its body, for all of it, or for 100 ms, whichever comes first.
+        /// When this memory is used up, it does not wait. 0: it never waits.
         gathered_bytes: u64 = BYTES("64MiB"),
-        /// The least bytes a second of a request body whose length is declared, once it has been waited for as long as
-        /// `timeouts.body_idle` in all; one that comes more slowly is 408. 0: any.
+        /// Minimum rate, in bytes per second, of a request body with a `Content-Length`. It is enforced once the gateway has
+        /// waited for the body for `timeouts.body_idle` in total; a slower body gets 408. 0: no minimum.
         body_rate: u64 = BYTES("240"),
         /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and
         /// verified again. 0: every token is verified on every call.
@@ -287,15 +318,18 @@ settings! {
     }
     /// How long the gateway waits.
     timeouts: Timeouts {
-        /// From accepting a connection, and from the end of its TLS handshake, to its first byte; then it is closed.
+        /// Time to the first byte of a connection, from accepting it and again from the end of its TLS handshake; then the
+        /// gateway closes the connection.
         first_byte: Duration = POSITIVE_TIME("10s"),
-        /// For a complete request head; then 408. For a TLS handshake; then it is closed.
+        /// Time for a complete request head; then the request gets 408. Also time for a TLS handshake; then the gateway closes
+        /// the connection.
         head: Duration = POSITIVE_TIME("10s"),
-        /// For the next piece of a request body; then 408. For a caller to take more of an answer; then it is closed.
+        /// Time for the next piece of a request body; then the request gets 408. Also time for a caller to read more of a
+        /// response; then the gateway closes the connection.
         body_idle: Duration = POSITIVE_TIME("30s"),
-        /// For a connection to a target; then 502.
+        /// How long connecting to a target may take; then 502.
         connect: Duration = POSITIVE_TIME("5s"),
-        /// For the head of a target's answer; then 504.
+        /// How long a target may take to send the head of its answer; then 504.
         upstream_first_byte: Duration = POSITIVE_TIME("60s"),
         /// For the next request on a connection of a caller; then it is closed.
         keep_alive: Duration = POSITIVE_TIME("75s"),
@@ -307,7 +341,7 @@ settings! {
         tunnel_idle: Duration = POSITIVE_TIME("1h"),
         /// How long an idle connection to a target is kept.
         upstream_keep_alive: Duration = POSITIVE_TIME("4s"),
-        /// For a free connection to a target; then 503.
+        /// How long a call queues for a free connection to a target (see `limits.upstream_connections`); then 503.
         upstream_queue_wait: Duration = TIME("1s"),
         /// How long connections are still accepted after SIGTERM, while `/-/ready` says 503.
         drain_delay: Duration = TIME("0s"),
@@ -322,7 +356,7 @@ settings! {
         refresh_ttl: Duration = WHOLE_SECONDS("1d"),
         /// How long a session lasts, however often it is refreshed; then the user logs in again. 0: for ever.
         session_ttl: Duration = TIME("30d"),
-        /// How long the predecessor of a refresh token gets the same successor again. 0: not at all.
+        /// How long a refresh token that was already used still gets the same new refresh token (for retries). 0: not at all.
         refresh_grace: Duration = TIME("10s"),
     }
     /// The hashing of passwords.
@@ -338,16 +372,16 @@ settings! {
         failures: usize = POSITIVE("10"),
         /// The first wait; each further wrong password doubles it.
         first_wait: Duration = POSITIVE_TIME("1s"),
-        /// The longest wait; in as much time one failure is forgotten.
+        /// The longest wait. It is also the time after which one failure is forgotten.
         longest_wait: Duration = POSITIVE_TIME("15m"),
-        /// Wrong passwords of one user from addresses it never logged in from, beyond which such an address waits before
-        /// its first try.
+        /// Wrong passwords for one user from addresses that this user never logged in from. Above this number, such an address
+        /// has to wait `user_wait` before its first try.
         user_failures: usize = POSITIVE("50"),
         /// For how long it waits.
         user_wait: Duration = POSITIVE_TIME("15s"),
         /// Wrong passwords of one address with any users at which it has to wait.
         address_failures: usize = POSITIVE("100"),
-        /// The longest wait of an address; in as much time one failure is forgotten.
+        /// The longest wait of an address. It is also the time after which one failure is forgotten.
         address_wait: Duration = POSITIVE_TIME("1m"),
         /// Counters of each kind that are remembered, some 200 bytes each; the longest unused go first.
         entries: usize = POSITIVE("65536"),

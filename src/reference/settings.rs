@@ -18,11 +18,14 @@ pub(super) fn page() -> String {
     );
     let mut group = None;
     for setting in SETTINGS {
-        let found = setting.key.split_once('.').map(|(group, _)| group);
+        let found = setting.group().map(|group| group.name);
         if found != group || setting.key == SETTINGS[0].key {
             group = found;
-            let title = group.map_or_else(|| "At the top".to_owned(), |group| format!("`[{group}]`"));
-            let _ = write!(text, "\n## {title}\n\n| setting | default | meaning |\n|---|---|---|\n");
+            let title = setting.group().map_or_else(
+                || "At the top\n\n".to_owned(),
+                |group| format!("`[{}]`\n\n{}\n\n", group.name, cell(group.doc)),
+            );
+            let _ = write!(text, "\n## {title}| setting | default | meaning |\n|---|---|---|\n");
         }
         let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
         let name = setting.key.rsplit('.').next().unwrap_or(setting.key);

@@ -12,13 +12,13 @@ use crate::config::Config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Good to know; often meant so.
+    /// For information; often intended.
     Low,
-    /// Takes away a line of defence.
+    /// Removes a layer of defence.
     Medium,
-    /// Lets in, or shows, what should not be.
+    /// Allows access, or discloses data, that should be protected.
     High,
-    /// Gives the gateway away.
+    /// Lets an attacker take over the gateway.
     Critical,
 }
 

@@ -28,7 +28,7 @@ rules! {
         "an alternative asks for less than another one, which is then never needed" =>
         "take one of the two alternatives out of `require`";
     Medium Declarations "differing-ways" services::differing_ways:
-        "ways to one service do not ask for the same, and whoever is refused by one takes the other" =>
+        "two paths to one service have different requirements, so a caller that one refuses can use the other" =>
         "set `default_route: false` for the service, or give its ways the same `require`, filters, rules and limits";
     Low Declarations "no-limit" services::without_limit:
         "callers who are known may call as often as they like" =>
@@ -113,7 +113,7 @@ rules! {
         "a large public network is believed to be your proxies" =>
         "name the addresses your proxies connect from";
     Medium Settings "optional-proxy-protocol" settings::optional_proxy_protocol:
-        "every machine of a large network may say by the PROXY protocol whose connection it is" =>
+        "every machine of a large network can claim any client address through the PROXY protocol" =>
         "set `proxy_protocol` to `required`, or name the load balancers alone in `trusted_proxies`";
     High Settings "metadata-targets" settings::metadata_targets:
         "a service can be registered at the address where a cloud tells a machine its secrets" =>
@@ -125,23 +125,23 @@ rules! {
         "apps send passwords and tokens in clear" =>
         "end TLS in front, and set `public_url` to `https://…`";
     Medium Settings "long-access-token" settings::long_access_token:
-        "an access token that leaks is good for long where only its signature is looked at" =>
-        "set it to an hour or less; apps refresh";
+        "a leaked access token stays valid for long at services that check only its signature" =>
+        "set `tokens.access_ttl` to an hour or less; apps refresh";
     Medium Settings "long-refresh-token" settings::long_refresh_token:
         "a session that is forgotten stays open for long" =>
         "set it to 90 days or less";
     Medium Settings "long-session" settings::long_session:
-        "a session that is refreshed again and again outlives what nobody looks at: a lost device, a stolen token" =>
-        "set it to 90 days or less";
+        "a session that is refreshed again and again goes on for long, also on a lost device or with a stolen token that nobody noticed" =>
+        "set `tokens.session_ttl` to 90 days or less";
     Low Settings "long-refresh-grace" settings::long_grace:
         "a stolen refresh token can be used beside its owner for more than a minute" =>
         "set it to what a lost answer needs, like 10 s";
     Medium Settings "slow-callers" settings::slow_callers:
         "callers who send slowly hold connections for long" =>
-        "set it to two minutes or less";
+        "set `timeouts.first_byte`, `timeouts.head` and `timeouts.body_idle` to two minutes or less";
     Low Settings "slow-targets" settings::slow_targets:
         "a service that hangs holds its callers, and the gateway's connections, for long" =>
-        "set it to what the slowest answer needs";
+        "set `timeouts.connect` and `timeouts.upstream_first_byte` to what the slowest answer needs";
     Medium Settings "unlimited-body-of-node" settings::unlimited_body:
         "a body may be as large as the caller likes, or more than 1 GiB, where a service does not say otherwise" =>
         "set it to what most services need, and `request_limits` for the others";
@@ -155,8 +155,8 @@ rules! {
         "whoever reaches the admin listener reads which services there are, and how they are called" =>
         "set it to `token`, and give the scraper the metrics token";
     Medium Settings "records-lost" settings::no_log:
-        "records of calls are dropped or soon gone, and an attack with them" =>
-        "leave it at its default or above";
+        "access log records are dropped or deleted early, and with them the traces of an attack" =>
+        "leave `log.log_queue_bytes` and `log.access_log_keep` at their defaults or above";
 
     Critical Files "open-secret" files::open_secrets:
         "others on this machine can read or write a secret of the gateway" =>

@@ -103,7 +103,7 @@ pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Location> {
         let kinds: Vec<_> = ["require"].into_iter().chain(FENCES).filter(differs).collect();
         if !kinds.is_empty() {
             let other = if other.is_route() { other.path.clone() } else { format!("'/{}'", site.to) };
-            let detail = format!("it leads to '{}' as {other} does, with another {}", site.to, kinds.join(", "));
+            let detail = format!("it and {other} both lead to '{}', but differ in {}", site.to, kinds.join(", "));
             found.push(Location::new(site.path.clone(), detail));
         }
     }

@@ -310,9 +310,11 @@ impl Refusal {
                 (504, "upstream_timeout", "Gateway timeout", "the service did not answer in time".into())
             }
             Self::DeadlineExceeded => {
-                (504, "deadline_exceeded", "Deadline exceeded", "the time the caller has given it has passed".into())
+                (504, "deadline_exceeded", "Deadline exceeded", "the caller's deadline has passed".into())
             }
-            Self::Revoked => (401, "revoked", "Revoked", "what the caller was let in by was taken back".into()),
+            Self::Revoked => {
+                (401, "revoked", "Revoked", "the caller's access was revoked while the call was in progress".into())
+            }
             Self::UpstreamForbidden { .. } => (
                 502,
                 "upstream_address_refused",

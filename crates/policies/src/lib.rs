@@ -90,7 +90,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "api_key",
-        reason: "a credential; behind `bearer`, so that the name of a user is known to the record first",
+        reason: "a credential; after `bearer`, so that the log record gets the user's name first",
         schema: api_key::schema,
         build: Build::Credential(api_key::build),
     },

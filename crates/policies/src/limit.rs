@@ -245,7 +245,7 @@ fn compile(site: &str, place: &LimitKind, path: &str, declared: &LimitSettings) 
     }
     let pace = window.and_then(|window| Pace::new(declared.rate, window, burst));
     if pace.is_none() && problems.is_empty() {
-        problems.push(Problem::new(format!("{path}.burst"), "a whole burst takes longer than a year to come back"));
+        problems.push(Problem::new(format!("{path}.burst"), "refilling the whole burst would take longer than a year"));
     }
     let (Some(pace), Some(window), true) = (pace, window, problems.is_empty()) else { return Err(problems) };
     Ok(Limit {

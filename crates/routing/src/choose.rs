@@ -57,7 +57,7 @@ pub fn choose(request: &Request, find: impl Fn(&RouteQuery<'_>) -> Option<Leads>
         // The service reads each of these in every case as the same: it must not belong to a route that regards case.
         for reading in iter::once(path.decision()).chain(path.readings()) {
             if reading.has_doubtful_case() {
-                let detail = "without regard to case, a letter of the path has two readings";
+                let detail = "this route ignores case, and systems disagree on the other case of a letter in the path";
                 return Err(Refusal::malformed("doubtful_case", detail));
             }
             let unlike = "without regard to case, the path belongs to a different route";
@@ -99,13 +99,11 @@ pub fn wanted<'a>(
 fn doubtful(doubt: Doubt) -> Refusal {
     match doubt {
         Doubt::Spelling => {
-            let detail =
-                "a field that routes here are chosen by is written in another spelling, which has two readings";
+            let detail = "a route here matches on a header field, and the request has this field under another spelling of its name, so the match is ambiguous";
             Refusal::malformed("field_spelling", detail)
         }
         Doubt::Values => {
-            let detail =
-                "a field or query parameter that routes here are chosen by has several values, which lead apart";
+            let detail = "a route here matches on a header field or query parameter that has several values in this request, and only some of them match";
             Refusal::malformed("several_values", detail)
         }
     }

@@ -119,7 +119,7 @@ fn route_pipeline(
     // Rules over paths are written for the paths the service gets; they would see others here, and let them pass.
     let has_rules = service.policies.get("acl").is_some_and(|acl| acl.get("rules").is_some());
     if has_rules && forwarding.path != ForwardPath::Rest && !route.policies.contains_key("acl") {
-        let message = "the service has rules over paths, and this route changes which paths they see: declare its own";
+        let message = "the service has 'acl' rules on paths, and on this route they would match other paths: declare 'policies.acl' on the route itself";
         return Err(vec![Problem::new("policies.acl", message)]);
     }
     let mut effective = service.clone();

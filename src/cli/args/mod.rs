@@ -99,7 +99,8 @@ pub(crate) enum Command {
         #[arg(long)]
         show: bool,
     },
-    /// Explain what would happen to a call and why: its route, the verdict of each policy, its target. Nothing is sent or spent
+    /// Explain what would happen to a call and why: its route, the verdict of each policy, its target.
+    /// It sends nothing and uses up no limit
     Explain(Explain),
     /// Read the access log
     Logs(LogsCommand),

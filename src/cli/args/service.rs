@@ -57,7 +57,7 @@ pub(crate) struct PutService {
     /// The base URL of an instance; once for each
     #[arg(long = "target", value_name = "URL", required = true)]
     pub(crate) targets: Vec<String>,
-    /// Credentials a call must carry, joined by '+'; once for each alternative [default: bearer+api_key]
+    /// Credentials that a call must carry together, joined by '+'; repeat for alternatives [default: bearer+api_key]
     #[arg(long, value_name = "KIND+KIND", conflicts_with = "open")]
     pub(crate) require: Vec<String>,
     /// Anybody may call, without a credential

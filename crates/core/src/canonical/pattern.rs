@@ -131,7 +131,9 @@ fn member(text: &str) -> Result<(String, &str), String> {
     if let Some((byte, behind)) = escape(unescaped) {
         if !stands_for_itself(byte) || matches!(byte, b'/' | b';') {
             let shown = &unescaped[..3];
-            return Err(format!("'{shown}' stands for one character in no class; write '(?:…|{shown})' instead"));
+            return Err(format!(
+                "'{shown}' stays escaped in paths, so it is not one character and cannot stand in a class '[…]'; write '(?:…|{shown})' instead"
+            ));
         }
         let slash = if byte.is_ascii_alphanumeric() || byte == b'_' { "" } else { "\\" };
         return Ok((format!("{slash}{}", char::from(byte)), behind));

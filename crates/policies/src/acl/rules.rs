@@ -40,8 +40,8 @@ pub(super) enum Effect {
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleSettings {
     /// A path and everything below it (`/admin`, or `/admin/*`), or, if it begins with `^`, a regular expression
-    /// (`^/users/[0-9]+$`). Seen is the path behind the route's prefix in its decision form, in which every escape of a
-    /// character that a path may have is decoded. All paths, if absent.
+    /// (`^/users/[0-9]+$`). The rule matches the path without the route's prefix, in its decision form: every escape of a
+    /// character that may stand in a path unescaped is decoded. All paths, if absent.
     #[serde(default)]
     path: Option<String>,
     /// Methods; all, if empty. GET stands for HEAD too.
@@ -245,7 +245,7 @@ fn decided(text: &str, ignores_case: bool) -> Result<String, String> {
     // Among other characters it is one.
     if text.split('/').any(|segment| matches!(segment, "*" | "**")) {
         let hint = "a rule covers everything below its path by itself, and a pattern begins with '^'";
-        return Err(format!("'*' stands for no segment in a path: {hint}; '%2A' is the character"));
+        return Err(format!("'*' is not a wildcard in a rule's path: {hint}; write '%2A' for the character itself"));
     }
     match Path::parse(text) {
         Ok(path) if path.has_parameters() => Err("a path in a rule has no ';'".to_owned()),

@@ -30,11 +30,11 @@ struct Settings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Mapping {
-    /// A URI among the names of its subject, like `spiffe://example.com/shop`, to the letter.
+    /// A URI among the certificate's subject alternative names (SAN), compared exactly, like `spiffe://example.com/shop`.
     san_uri: Option<String>,
-    /// A DNS name among them; case does not matter.
+    /// A DNS name among the certificate's SANs; case does not matter.
     san_dns: Option<String>,
-    /// SHA-256 of its DER form in hex, with or without colons.
+    /// SHA-256 of the certificate (DER) in hex, with or without colons.
     fingerprint: Option<String>,
     /// The name of the client.
     #[schemars(with = "String")]

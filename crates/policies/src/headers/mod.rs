@@ -35,8 +35,8 @@ struct Settings {
     request: Changes,
     /// What is changed of answers before they go to the caller.
     response: Changes,
-    /// Whether the service is told which method a caller means in place of the one it has sent. Rules and routes see the
-    /// method that was sent.
+    /// Whether method override headers (`X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`) reach the service.
+    /// Rules and routes see the method that was sent.
     method_override: MethodOverride,
 }
 

@@ -101,7 +101,9 @@ impl Compiled {
         }
         if let Some(route) = compiled {
             if !self.snapshot.has_room(&route) {
-                let message = format!("routes of one host have at most {MAX_SHAPES} shapes of patterns");
+                let message = format!(
+                    "the patterns of one host's routes have at most {MAX_SHAPES} shapes (a shape is the depth, the positions of parameters, and whether case matters)"
+                );
                 return Err(vec![Problem::new(format!("routes.{name}.match.path"), message)]);
             }
             self.snapshot.set_route(&route);
