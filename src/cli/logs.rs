@@ -91,7 +91,7 @@ fn print(items: &[Value], output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A record in one line: time, status, method, path, service, client, user, duration, status of gRPC, refusal.
+/// A record in one line: time, status, method, path, service, client, user, duration, status of gRPC, refusal, time limit.
 fn line(record: &Value, output: &Output) -> String {
     let cut =
         |field: &str| record.get("cut").and_then(Value::as_array).is_some_and(|cut| cut.iter().any(|it| it == field));
@@ -120,7 +120,10 @@ fn line(record: &Value, output: &Output) -> String {
     let millis = record.get("duration_us").and_then(Value::as_f64).unwrap_or_default() / 1_000.0;
     let refusal = match shown("refusal") {
         code if code == "-" => String::new(),
-        code => format!("  {}", output.paint(colour, &code)),
+        code => match shown("limit") {
+            limit if limit == "-" => format!("  {}", output.paint(colour, &code)),
+            limit => format!("  {} ({limit})", output.paint(colour, &code)),
+        },
     };
     format!(
         "{}  {}  {:<6} {}  {service}  {}  {}  {millis:.1}ms{ended}{refusal}",

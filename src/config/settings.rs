@@ -309,7 +309,7 @@ settings! {
         /// to a target, the gateway waits for 64 KiB of its body, for all of it, or for 100 ms, whichever comes first.
         /// When this memory is used up, it does not wait. 0: it never waits.
         gathered_bytes: u64 = BYTES("64MiB"),
-        /// Minimum rate, in bytes per second, of a request body with a `Content-Length`. It is enforced once the gateway has
+        /// Minimum rate, in bytes per second, of a request body with a `Content-Length` over HTTP/1.1. It is enforced once the gateway has
         /// waited for the body for `timeouts.body_idle` in total; a slower body gets 408. 0: no minimum.
         body_rate: u64 = BYTES("240"),
         /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and

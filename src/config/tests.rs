@@ -225,7 +225,10 @@ fn name_servers_are_asked_by_dns_alone() {
     for (text, told) in [
         ("resolver.servers = [\"10.0.0.2\"]", "expected addresses with ports"),
         ("resolver.kind = \"files\"", "expected 'dns' or 'system'"),
-        ("resolver.kind = \"system\"\nresolver.servers = [\"10.0.0.2:53\"]", "are not asked by 'system'"),
+        (
+            "resolver.kind = \"system\"\nresolver.servers = [\"10.0.0.2:53\"]",
+            "is used only with 'resolver.kind' = 'dns'",
+        ),
     ] {
         let problems = servers(text, &[]).expect_err("a mistake");
         assert!(problems.len() == 1 && problems[0].contains(told), "{text}: {problems:?}");

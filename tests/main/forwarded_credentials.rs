@@ -116,8 +116,20 @@ fn where_no_alternative_asks_for_a_token_the_field_is_the_services_own() {
             let seen = scene.seen("/orders/v1/x", &[key, ("Authorization", own)]);
             assert_eq!(seen, Some(vec![own.to_owned()]), "{require}");
         }
-        let seen = scene.seen("/orders/v1/x", &[key, ("Authorization", &bearer)]);
-        assert_eq!(seen, Some(vec![]), "{require}: the gateway's own tokens are none of the service's");
+        for odd in [
+            "Bearer {}",
+            "bearer   {}",
+            "Bearer\t{}",
+            "Bearer {}\u{e9}",
+            "{}",
+            "DPoP {}",
+            "Bearer \"{}\"",
+            "x=1, Bearer {},y",
+        ] {
+            let odd = odd.replace("{}", &scene.token);
+            let seen = scene.seen("/orders/v1/x", &[key, ("Authorization", &odd)]);
+            assert_eq!(seen, Some(vec![]), "{require}: the gateway's own tokens are none of the service's: {odd}");
+        }
         scene.takes(&require, &json!({"forward_credentials": true}));
         let seen = scene.seen("/orders/v1/x", &[key, ("Authorization", &bearer)]);
         assert_eq!(seen, Some(vec![bearer.clone()]), "{require}: unless it verifies them itself");

@@ -1,31 +1,19 @@
 //! One caller never takes all of a target's connections: who else calls is served, whatever the first one holds them with.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
-use super::support::client::{Answer, connect, read_answer};
+use super::support::client::{Answer, connect, connect_as, read_answer};
 use super::support::scene::until;
 use super::support::{Backend, Gateway};
 
 /// Connections that the gateway has to the target at once.
 const LIMIT: usize = 8;
-
-/// A connection from another address of this machine: another caller.
-fn connect_as(source: &str, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let source: SocketAddr = format!("{source}:0").parse().expect("an address");
-    socket.bind(&source.into()).expect("bound");
-    socket.connect(&to.into()).expect("connected");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
-    stream
-}
 
 fn get_as(source: &str, gateway: &Gateway, path: &str) -> Answer {
     let mut stream = connect_as(source, gateway.data);

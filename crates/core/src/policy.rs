@@ -1,4 +1,4 @@
-//! The one noun and the one verb: a call walks its route's pipeline.
+//! The middleware pipeline of a route: a call walks its steps (policies and checks) to its endpoint, and the answer back.
 //!
 //! ```text
 //! Pipeline  =  [ step, step, step … ]  endpoint

@@ -94,5 +94,23 @@ impl Record {
     }
 }
 
+/// What stands in the reason of a call that a time limit has ended, before which limit it was and whose.
+pub const TIME_LIMIT: &str = "time limit reached: ";
+
+/// Which time limit has ended a call, and whose it is, out of a reason: `idle of the service`.
+///
+/// ```
+/// use portcullis_core::record::time_limit;
+///
+/// assert_eq!(time_limit("10.0.0.1:80: no connection in time; time limit reached: connect of the route"), Some("connect of the route"));
+/// assert_eq!(time_limit("time limit reached: what a service has said"), None);
+/// ```
+pub fn time_limit(reason: &str) -> Option<&str> {
+    let (which, whose) = reason.rsplit_once(TIME_LIMIT)?.1.split_once(" of the ")?;
+    let is_known =
+        matches!(which, "connect" | "first_byte" | "idle" | "call") && matches!(whose, "node" | "service" | "route");
+    is_known.then(|| &reason[reason.len() - which.len() - " of the ".len() - whose.len()..])
+}
+
 /// The status written for a caller that left before it had an answer.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -1,4 +1,4 @@
-//! Every way the gateway says no.
+//! Error responses: every way the gateway refuses a call, each with its status and its code.
 //!
 //! A [`Refusal`] knows its status, its stable code and what the caller may read; what only the operator may
 //! read is kept beside it. It knows nothing of how an answer is written: [`crate::call::Dialect`] does that.

@@ -1,4 +1,4 @@
-//! Who is let in: how many connections there may be in all, and from whom. Shared by the workers.
+//! Connection limits: how many connections callers may have open in all, and from each address. Shared by the workers.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

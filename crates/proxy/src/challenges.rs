@@ -1,5 +1,5 @@
-//! What certificate authorities look for here while they issue: an answer under a path that they choose (`http-01`, RFC
-//! 8555 section 8.3), or a certificate (`tls-alpn-01`, RFC 8737, in [`crate::tls`]).
+//! ACME challenges: what a certificate authority looks for here while it issues, an answer under a path that it chooses
+//! (`http-01`, RFC 8555 section 8.3), or a certificate (`tls-alpn-01`, RFC 8737, in [`crate::tls`]).
 //!
 //! While nothing is pending for a host, the path is one like any other.
 

@@ -1,4 +1,5 @@
-//! One connection of a caller: what it is doing, and when that has taken too long.
+//! State and timeouts of a caller's connection: what it is doing (reading a head, busy, keep-alive, tunnel), and when
+//! that has taken too long.
 //!
 //! A connection has no timers of its own. It notes in its [`ConnectionState`] what it does and since which tick; the
 //! worker looks at all of them a few times a second and wakes those whose time is up.

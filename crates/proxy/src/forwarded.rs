@@ -1,5 +1,5 @@
-//! What a trusted proxy in front says of the calls it brings: whose they are, and with which scheme and host they
-//! came to it. Read from the right, because each proxy adds on the right what it has seen itself; whatever stands
+//! `X-Forwarded-*` and `Forwarded` of trusted proxies: the client address, the scheme and the host of a call (only read
+//! where the peer is trusted, see `door`). Read from the right, because each proxy adds on the right what it has seen itself; whatever stands
 //! left of the first hop that is not ours may have been made up by the caller.
 //!
 //! There are two families, and only one is read: `Forwarded` (RFC 7239) where it is there and `X-Forwarded-For` is

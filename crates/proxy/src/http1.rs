@@ -1,4 +1,5 @@
-//! HTTP/1.1 on a caller's connection: one request after the other, and rest between them.
+//! HTTP/1.1 on a caller's connection (server side): keep-alive, one request after the other, and idle
+//! between them without buffers.
 //!
 //! Most connections are idle most of the time. One on which nothing has come for a moment gives back what reading and
 //! writing needs, its buffers above all, and takes it up again with the next byte.

@@ -1,4 +1,5 @@
-//! In which version of HTTP a connection speaks: agreed in the handshake, or known by what it begins with.
+//! HTTP/1.1 or HTTP/2: over TLS as ALPN has agreed, unencrypted by the connection preface (prior knowledge, RFC 9113
+//! section 3.4).
 
 use bytes::BytesMut;
 

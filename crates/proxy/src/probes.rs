@@ -1,4 +1,5 @@
-//! `/-/health` and `/-/ready`: whether the process lives, and whether it wants calls.
+//! Health checks, the liveness and readiness probes `/-/health` and `/-/ready`: whether the process lives, and whether
+//! it takes calls.
 
 use async_trait::async_trait;
 use http::{Method, StatusCode};

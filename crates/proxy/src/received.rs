@@ -1,4 +1,4 @@
-//! What has come in of a request's body, and for how long it may: as long as what its caller was let in by stands.
+//! Progress of a request body: counts its bytes as they come in, and breaks it off when its caller's access is revoked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! How far the gateway is on its way out, and what a worker knows of it.
+//! Graceful shutdown: its stages (draining, closing, stopping), and which of them a worker has reached.
 
 use std::cell::Cell;
 

@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use portcullis_core::digits::{AddressText, put_hex};
+use portcullis_core::record::time_limit;
 use time::OffsetDateTime;
 
 use crate::packed::RecordView;
@@ -71,6 +72,9 @@ impl Lines {
                 out.extend_from_slice(name.as_bytes());
             }
             out.extend_from_slice(b"\"]");
+        }
+        if let Some(limit) = record.reason.and_then(time_limit) {
+            push_optional(out, b",\"limit\":", Some(limit));
         }
         if reason == Reason::Shown && record.reason.is_some() {
             push_optional(out, b",\"reason\":", record.reason);

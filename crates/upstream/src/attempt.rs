@@ -1,5 +1,5 @@
-//! One attempt to get an answer from a target: how long its head is waited for, why there is none, and what may be sent
-//! again.
+//! One attempt to get an answer from a target: the timeout for its head (time to first byte), the kinds of failure (most
+//! become 502, 503 or 504), and which of them may be retried.
 
 use std::borrow::Cow;
 use std::fmt;

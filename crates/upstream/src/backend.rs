@@ -6,8 +6,8 @@ use portcullis_core::message::FieldValue;
 use portcullis_core::model::{Problem, Protocol, Scheme, Target, TargetTls, TargetUrl};
 use rustls::pki_types::ServerName;
 
-use crate::capacity::Rooms;
 use crate::pool_key::{PoolKey, Spoken};
+use crate::rooms::Rooms;
 use crate::tls::{Identities, Identity};
 
 /// A target with what is needed to connect to it.

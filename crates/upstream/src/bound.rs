@@ -1,5 +1,5 @@
-//! Logging in that lets in a connection instead of a call: NTLM, and Negotiate where it leads to NTLM. Whatever comes over
-//! such a connection afterwards is taken for whoever has logged in, so it is not for another caller.
+//! Connection-based authentication: NTLM, and Negotiate where it leads to NTLM, authenticate the connection and not each
+//! request. Whatever comes over such a connection afterwards is taken for whoever has logged in, so it serves nobody else.
 
 use http::StatusCode;
 use portcullis_core::message::names::{AUTHORIZATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};

@@ -1,4 +1,4 @@
-//! Who is counted as one caller where callers share something: a client, else a user, else an address.
+//! Who is counted as one caller where callers share something: the user of a client, a client, a user, else an address.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -15,7 +15,8 @@ pub struct CallerId(NonZeroU64);
 /// What a caller is known by.
 #[derive(Hash)]
 enum Known<'a> {
-    Client(&'a str),
+    /// A client, and the user it calls for. Users of one client are no more to one another than those of two.
+    Client(&'a str, Option<&'a str>),
     User(&'a str),
     Address(IpAddr),
 }
@@ -43,10 +44,11 @@ impl CallerId {
 }
 
 fn known(caller: &Caller, address: IpAddr) -> Known<'_> {
-    match (caller.client(), &caller.foreign_client, &caller.user) {
-        (Some(client), ..) => Known::Client(client.name.as_str()),
-        (None, Some(client), _) => Known::Client(&client.name),
-        (None, None, Some(user)) => Known::User(&user.name),
+    let user = caller.user.as_ref().map(|user| &*user.name);
+    match (caller.client(), &caller.foreign_client, user) {
+        (Some(client), ..) => Known::Client(client.name.as_str(), user),
+        (None, Some(client), _) => Known::Client(&client.name, user),
+        (None, None, Some(user)) => Known::User(user),
         (None, None, None) => Known::Address(network(address)),
     }
 }
@@ -97,6 +99,8 @@ mod tests {
             foreign_client: Some(ForeignClient { name: name.into(), app_id: field() }),
             ..user("anna")
         };
+        let for_user = |name: &str, user_name: &str| Caller { user: user(user_name).user, ..client(name) };
+        assert_ne!(of(&for_user("i#a", "anna"), "192.0.2.1"), of(&for_user("i#a", "bob"), "192.0.2.1"));
         assert_eq!(of(&user("anna"), "192.0.2.1"), of(&user("anna"), "192.0.2.2"));
         assert_ne!(of(&user("anna"), "192.0.2.1"), of(&user("bob"), "192.0.2.1"));
         assert_eq!(of(&client("i#a"), "192.0.2.1"), of(&client("i#a"), "192.0.2.2"));

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Or
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::caller_id::CallerId;
-use crate::pool_key::PoolKey;
+use crate::pool_mark::PoolMark;
 
 /// The most calls that wait for a connection to one target.
 pub const QUEUE: usize = 1_024;
@@ -27,28 +27,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How many permits in this many are kept for callers that have none, beyond the bound; at least one.
 const KEPT: usize = 8;
-
-/// What this node may have of one target at once.
-#[derive(Debug)]
-pub struct Rooms {
-    /// Connections for calls.
-    pub connections: Arc<Capacity>,
-    /// Connections that have become tunnels.
-    pub tunnels: Arc<Capacity>,
-}
-
-impl Default for Rooms {
-    fn default() -> Self {
-        Self::new(256, 1_024)
-    }
-}
-
-impl Rooms {
-    /// For so many of each.
-    pub fn new(connections: usize, tunnels: usize) -> Self {
-        Self { connections: Capacity::new(connections), tunnels: Capacity::new(tunnels) }
-    }
-}
 
 /// The permits for one target.
 pub struct Capacity {
@@ -75,6 +53,8 @@ struct Inner {
 /// A call that waits.
 struct Waiting {
     place: WaitingPlace,
+    /// Whether its caller is known to have a part of a connection.
+    has_one: bool,
     since: Instant,
     turn: oneshot::Sender<Turn>,
 }
@@ -86,6 +66,9 @@ pub struct WaitingPlace {
     pub pool: Arc<PoolMark>,
     /// Whether it wants a permit for a new connection, and none that stands.
     pub wants_new: bool,
+    /// Whether the pool has no connection yet, and one would carry many calls: a worker that had none could not take part in
+    /// those of others.
+    pub lacks_shared: bool,
 }
 
 /// What a waiting call gets.
@@ -94,19 +77,28 @@ pub enum Turn {
     /// The permit for a new connection.
     Permit(Permit),
     /// Something has come free in its pool, kept for it where that is an idle connection.
-    Look(Option<Promise>),
+    Look(Promise),
 }
 
-/// An idle connection of a pool that is kept for one call. If that never comes, the next gets it.
+/// What has come free in a pool, and is for one call: an idle connection, which is kept for it, or a place on one that calls
+/// share. If the call never comes, the next gets it.
 #[derive(Debug)]
 pub struct Promise {
     of: Option<(Arc<Capacity>, Arc<PoolMark>)>,
+    is_idle: bool,
 }
 
 impl Promise {
-    fn new(capacity: &Arc<Capacity>, pool: &Arc<PoolMark>) -> Self {
-        pool.promised.fetch_add(1, Relaxed);
-        Self { of: Some((Arc::clone(capacity), Arc::clone(pool))) }
+    fn new(capacity: &Arc<Capacity>, pool: &Arc<PoolMark>, is_idle: bool) -> Self {
+        if is_idle {
+            pool.promise();
+        }
+        Self { of: Some((Arc::clone(capacity), Arc::clone(pool))), is_idle }
+    }
+
+    /// Whether it is an idle connection.
+    pub fn is_idle(&self) -> bool {
+        self.is_idle
     }
 
     /// The call has come.
@@ -115,14 +107,22 @@ impl Promise {
     }
 
     fn end(&mut self) -> Option<(Arc<Capacity>, Arc<PoolMark>)> {
-        self.of.take().inspect(|(_, pool)| _ = pool.promised.fetch_sub(1, Relaxed))
+        self.of.take().inspect(|(_, pool)| {
+            if self.is_idle {
+                pool.redeem();
+            }
+        })
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        if let Some((capacity, pool)) = self.end() {
-            capacity.has_come_free(&pool);
+        let Some((capacity, pool)) = self.end() else { return };
+        if !self.is_idle {
+            capacity.have_room(&pool, 1);
+        } else if !capacity.has_come_free(&pool) {
+            // It is wanted elsewhere.
+            pool.ask();
         }
     }
 }
@@ -138,52 +138,29 @@ pub enum Asked {
     Full,
 }
 
-/// The pool of one worker for connections of one kind to the target.
-#[derive(Debug)]
-pub struct PoolMark {
-    /// Which connections.
-    pub key: Arc<PoolKey>,
-    /// Whether it has been asked to give idle ones up, and has not looked yet.
-    is_asked: AtomicBool,
-    /// Idle connections that are kept for calls which have been woken.
-    promised: AtomicUsize,
-    worker: mpsc::UnboundedSender<Arc<Self>>,
-}
-
-impl PoolMark {
-    /// Of the worker that takes such demands.
-    pub fn new(key: Arc<PoolKey>, worker: mpsc::UnboundedSender<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { key, is_asked: AtomicBool::new(false), promised: AtomicUsize::new(0), worker })
-    }
-
-    /// Asks its worker to give up idle connections. As long as it has not looked, it is asked once.
-    fn ask(self: &Arc<Self>) {
-        if !self.is_asked.swap(true, AcqRel) {
-            // A worker that is gone has no connections.
-            let _ = self.worker.send(Arc::clone(self));
-        }
-    }
-
-    /// How many idle connections are kept for calls that have been woken.
-    pub fn promised(&self) -> usize {
-        self.promised.load(Relaxed)
-    }
-
-    /// The worker looks now.
-    pub fn looks(&self) {
-        self.is_asked.swap(false, AcqRel);
-    }
-}
-
 /// Who has the connection of a permit.
 pub struct Holder {
     capacity: Arc<Capacity>,
     /// The caller whose call it carries; 0 is nobody's, or those of many at once.
     caller: AtomicU64,
     is_released: AtomicBool,
+    /// Whether the caller it was given to had none before.
+    is_first: bool,
+    /// Whether it is one beyond the bound, for a caller that had none.
+    is_extra: bool,
 }
 
 impl Holder {
+    /// Whether it is one beyond the bound: its connection is for callers that have no other.
+    pub fn is_extra(&self) -> bool {
+        self.is_extra
+    }
+
+    /// Whether the caller it was given to had none before.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
     /// The connection carries a call of this caller now, or none.
     pub fn set(&self, caller: Option<CallerId>) {
         self.caller.store(caller.map_or(0, CallerId::get), Relaxed);
@@ -262,22 +239,22 @@ impl Capacity {
 
     /// Whether there is a permit for a caller now.
     pub fn has_room_for(&self, caller: CallerId) -> bool {
-        self.has_room(&self.lock(), caller, false)
+        self.room(&self.lock(), Wish { caller, has_one: false, lacks_shared: false }).is_some()
     }
 
     /// A permit for a caller, if there is one for it without waiting.
     pub fn take(self: &Arc<Self>, caller: CallerId) -> Option<Permit> {
-        self.permit(&mut self.lock(), caller, false)
+        self.permit(&mut self.lock(), Wish { caller, has_one: false, lacks_shared: false })
     }
 
     /// A permit for a caller, or a turn in the queue. `has_one` is whether it is known to have a connection, or a part of
     /// one. Pools of other workers with idle connections are asked to give some up.
     pub fn ask(self: &Arc<Self>, caller: CallerId, has_one: bool, place: &WaitingPlace) -> Asked {
         let mut inner = self.lock();
-        if let Some(permit) = self.permit(&mut inner, caller, has_one) {
+        if let Some(permit) = self.permit(&mut inner, Wish { caller, has_one, lacks_shared: place.lacks_shared }) {
             return Asked::Permit(permit);
         }
-        let Some(wait) = self.queue(&mut inner, caller, place.clone()) else { return Asked::Full };
+        let Some(wait) = self.queue(&mut inner, caller, has_one, place.clone()) else { return Asked::Full };
         for pool in inner.pools.iter().filter(|pool| !Arc::ptr_eq(pool, &place.pool)) {
             pool.ask();
         }
@@ -307,10 +284,10 @@ impl Capacity {
             {
                 match waiting {
                     Next::Elsewhere => return false,
-                    Next::Here(waiting) => match waiting.turn.send(Turn::Look(Some(Promise::new(self, pool)))) {
+                    Next::Here(waiting) => match waiting.turn.send(Turn::Look(Promise::new(self, pool, true))) {
                         Ok(()) => return true,
                         // It waits no longer. Not dropped, which would ask for the lock again.
-                        Err(Turn::Look(Some(promise))) => promise.keep(),
+                        Err(Turn::Look(promise)) => promise.keep(),
                         Err(_) => {}
                     },
                 }
@@ -321,12 +298,17 @@ impl Capacity {
 
     /// Places have come free on connections of a pool that carry many calls: as many calls that wait there are woken. How
     /// many there were.
-    pub fn have_room(&self, pool: &Arc<PoolMark>, places: usize) -> usize {
+    pub fn have_room(self: &Arc<Self>, pool: &Arc<PoolMark>, places: usize) -> usize {
         let mut woken = 0;
         while woken < places && self.has_waiting() {
             let mut inner = self.lock();
             let Some(waiting) = self.first(&mut inner, |waiting| Arc::ptr_eq(&waiting.place.pool, pool)) else { break };
-            woken += usize::from(waiting.turn.send(Turn::Look(None)).is_ok());
+            match waiting.turn.send(Turn::Look(Promise::new(self, pool, false))) {
+                Ok(()) => woken += 1,
+                // It waits no longer. Not dropped, which would ask for the lock again.
+                Err(Turn::Look(promise)) => promise.keep(),
+                Err(_) => {}
+            }
         }
         woken
     }
@@ -345,33 +327,43 @@ impl Capacity {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_room(&self, inner: &Inner, caller: CallerId, has_one: bool) -> bool {
+    /// Whether there is a permit for a caller, and which.
+    fn room(&self, inner: &Inner, wish: Wish) -> Option<Room> {
+        let is_first = !wish.has_one && !inner.has_any(wish.caller);
         match inner.held.len() {
-            held if held < self.most => true,
-            held if held < self.most + self.kept => !has_one && !inner.has_any(caller),
-            _ => false,
+            held if held < self.most => Some(Room { is_first, is_extra: false }),
+            // One for each worker that has none, at most.
+            _ if wish.lacks_shared => Some(Room { is_first, is_extra: false }),
+            held if held < self.most + self.kept && is_first => Some(Room { is_first, is_extra: true }),
+            _ => None,
         }
     }
 
     /// One of those there are, or one of those that are kept, for a caller that has none. Whoever waits has come to the bound
     /// before, and gets the next that is given back.
-    fn permit(self: &Arc<Self>, inner: &mut Inner, caller: CallerId, has_one: bool) -> Option<Permit> {
-        self.has_room(inner, caller, has_one).then(|| {
-            let holder = Holder {
-                capacity: Arc::clone(self),
-                caller: AtomicU64::new(caller.get()),
-                is_released: AtomicBool::new(false),
-            };
-            let holder = Arc::new(holder);
-            inner.held.push(Arc::clone(&holder));
-            self.held.store(inner.held.len(), Relaxed);
-            Permit(holder)
-        })
+    fn permit(self: &Arc<Self>, inner: &mut Inner, wish: Wish) -> Option<Permit> {
+        let Room { is_first, is_extra } = self.room(inner, wish)?;
+        let holder = Arc::new(Holder {
+            capacity: Arc::clone(self),
+            caller: AtomicU64::new(wish.caller.get()),
+            is_released: AtomicBool::new(false),
+            is_first,
+            is_extra,
+        });
+        inner.held.push(Arc::clone(&holder));
+        self.held.store(inner.held.len(), Relaxed);
+        Some(Permit(holder))
     }
 
     /// A turn in the queue. Where it is full, the caller with the most calls in it gives up its last, if it has more than
     /// this one then has.
-    fn queue(&self, inner: &mut Inner, caller: CallerId, place: WaitingPlace) -> Option<oneshot::Receiver<Turn>> {
+    fn queue(
+        &self,
+        inner: &mut Inner,
+        caller: CallerId,
+        has_one: bool,
+        place: WaitingPlace,
+    ) -> Option<oneshot::Receiver<Turn>> {
         if self.waiting.load(Relaxed) >= QUEUE {
             inner.waiting.retain(|_, waiting| {
                 waiting.retain(|waiting| !waiting.turn.is_closed());
@@ -394,7 +386,7 @@ impl Capacity {
         }
         let (turn, wait) = oneshot::channel();
         let waiting = inner.waiting.entry(caller).or_default();
-        waiting.push_back(Waiting { place, since: Instant::now(), turn });
+        waiting.push_back(Waiting { place, has_one, since: Instant::now(), turn });
         if !inner.turns.contains(&caller) {
             inner.turns.push_back(caller);
         }
@@ -461,10 +453,15 @@ impl Capacity {
                 return;
             }
             // Those beyond the bound are for callers that have none.
-            let next = inner.turns.iter().copied().find(|caller| held < self.most || !inner.has_any(*caller));
+            let has_none = |caller: CallerId| {
+                let first = inner.waiting.get(&caller).and_then(VecDeque::front);
+                first.is_some_and(|waiting| !waiting.has_one) && !inner.has_any(caller)
+            };
+            let next = inner.turns.iter().copied().find(|caller| held < self.most || has_none(*caller));
             let Some(caller) = next else { return };
             let Some(waiting) = self.take_of(&mut inner, caller) else { return };
-            let Some(permit) = self.permit(&mut inner, caller, false) else { return };
+            let wish = Wish { caller, has_one: false, lacks_shared: false };
+            let Some(permit) = self.permit(&mut inner, wish) else { return };
             match waiting.turn.send(Turn::Permit(permit)) {
                 Ok(()) => return,
                 // It waits no longer. Not dropped, which would ask for the lock again.
@@ -477,6 +474,21 @@ impl Capacity {
             }
         }
     }
+}
+
+/// For whom a permit is.
+#[derive(Clone, Copy)]
+struct Wish {
+    caller: CallerId,
+    /// Whether it is known to have a connection, or a part of one.
+    has_one: bool,
+    lacks_shared: bool,
+}
+
+/// Which permit there is.
+struct Room {
+    is_first: bool,
+    is_extra: bool,
 }
 
 /// Who is next.
@@ -497,10 +509,11 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::sync::mpsc;
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::pool_key::Spoken;
+    use crate::pool_key::{PoolKey, Spoken};
 
     fn caller(number: u64) -> CallerId {
         CallerId::from_number(number).expect("not 0")
@@ -513,7 +526,7 @@ mod tests {
     }
 
     fn place(pool: &Arc<PoolMark>) -> WaitingPlace {
-        WaitingPlace { pool: Arc::clone(pool), wants_new: false }
+        WaitingPlace { pool: Arc::clone(pool), wants_new: false, lacks_shared: false }
     }
 
     fn permit(asked: Asked) -> Permit {
@@ -560,8 +573,11 @@ mod tests {
         let (pool, _demands) = pool();
         let shared = permit(capacity.ask(caller(1), false, &place(&pool)));
         shared.holder().set(None);
-        assert!(matches!(capacity.ask(caller(1), true, &place(&pool)), Asked::Wait(_)));
-        assert!(matches!(capacity.ask(caller(2), false, &place(&pool)), Asked::Permit(_)));
+        let mut more = wait(capacity.ask(caller(1), true, &place(&pool)));
+        drop(permit(capacity.ask(caller(2), false, &place(&pool))));
+        assert!(has_come(&mut more).is_none(), "nor the one that comes back");
+        drop(shared);
+        assert!(has_come(&mut more).is_some());
     }
 
     #[test]
@@ -614,13 +630,13 @@ mod tests {
         assert!(!capacity.has_come_free(&here), "for the other worker");
         let mut local = wait(capacity.ask(caller(1), false, &place(&here)));
         assert!(capacity.has_come_free(&here));
-        let Some(Turn::Look(Some(promise))) = has_come(&mut local) else { panic!("it is woken") };
+        let Some(Turn::Look(promise)) = has_come(&mut local) else { panic!("it is woken") };
         assert_eq!(here.promised(), 1);
         assert!(has_come(&mut remote).is_none());
         // One that was woken and does not come leaves it to the next.
         let mut next = wait(capacity.ask(caller(1), false, &place(&here)));
         drop(promise);
-        let Some(Turn::Look(Some(promise))) = has_come(&mut next) else { panic!("it is woken in its place") };
+        let Some(Turn::Look(promise)) = has_come(&mut next) else { panic!("it is woken in its place") };
         promise.keep();
         assert_eq!(here.promised(), 0);
         // What wants a new connection does not take one that stands.

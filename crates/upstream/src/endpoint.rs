@@ -17,8 +17,8 @@ use portcullis_wire::revocation::Waiting;
 
 use crate::attempt::Failed;
 use crate::backend::{self, Backend};
-use crate::capacity::Rooms;
 use crate::cluster::{Clusters, Members};
+use crate::rooms::Rooms;
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
 use crate::traffic::{Traffic, whole};

@@ -22,8 +22,8 @@ use portcullis_wire::fields::strip_response;
 use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
+use crate::checkout::Checkout;
 use crate::http1::{self, Answered};
-use crate::pool::Checkout;
 use crate::settings::{ForwardPath, Forwarding, Settings};
 use crate::{forwarding_fields, http2, upgrade};
 

@@ -85,7 +85,7 @@ async fn beginning(mut rest: Body, share: Share) -> Result<Body, BodyError> {
         drop(rest);
         return Ok(Body::full(first).on_end(move |_| drop(share)));
     }
-    Ok(Body::stream(Begun { first: Some(first).filter(|first| !first.is_empty()), trailers, rest, _share: share }))
+    Ok(Body::stream(Begun { first: Some(first).filter(|first| !first.is_empty()), trailers, rest, share: Some(share) }))
 }
 
 /// A body whose beginning is there.
@@ -93,7 +93,7 @@ struct Begun {
     first: Option<Bytes>,
     trailers: Option<Frame<Bytes>>,
     rest: Body,
-    _share: Share,
+    share: Option<Share>,
 }
 
 impl HttpBody for Begun {
@@ -102,6 +102,8 @@ impl HttpBody for Begun {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         if let Some(first) = self.first.take() {
+            // It is on its way now, like any other piece.
+            self.share = None;
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         match self.trailers.take() {
@@ -237,12 +239,18 @@ mod tests {
     #[tokio::test]
     async fn the_budget_is_given_back_when_the_beginning_is_gone() {
         let budget = Budget::new(ENOUGH);
-        for (declared, pieces) in [(3, &[b"abc".as_slice()][..]), (200_000, &[])] {
+        for (declared, pieces) in [(3, &[b"abc".as_slice()][..]), (200_000, &[b"abc"])] {
             let mut share = Share::of(&budget);
             assert!(share.take(ENOUGH));
             let body = beginning(Coming::of(declared, pieces), share).await.expect("it goes on");
             assert_eq!(budget.taken(), ENOUGH);
-            drop(body);
+            if declared == 3 {
+                drop(body);
+            } else {
+                let mut body = body;
+                let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+                assert!(first.is_some_and(|first| first.is_ok()));
+            }
             assert_eq!(budget.taken(), 0);
         }
     }

@@ -1,4 +1,5 @@
-//! Which addresses the gateway connects to: decided after the name has been resolved, and of one that is declared, at once.
+//! Protection against server-side request forgery (SSRF): which addresses the gateway connects to. A name is judged after it
+//! has been resolved, an address that is declared at once.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Lending a connection to one call: one that stands, a new one, or the next that comes free.
+//! Checking out a connection for one call from the connection pool: an idle one, a new one, or the next that comes free.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
+use crate::checkout::Checkout;
 use crate::connect::{Opened, connect};
 use crate::freshness::Freshness;
-use crate::pool::{self, Checkout, Found, Opening, Search, Slot, look};
+use crate::pool::{self, Found, Opening, Search, Slot, look};
 use crate::pool_key::PoolKey;
 use crate::settings::Settings;
 
@@ -66,7 +67,7 @@ async fn wait(settings: &Settings, search: Search<'_>, mut found: Found) -> Resu
 }
 
 async fn open(settings: &Settings, search: &Search<'_>, slot: Slot, opening: Opening) -> Result<Checkout, Failed> {
-    let generation = search.target.generation();
+    let (generation, is_extra) = (search.target.generation(), slot.holder().is_extra());
     match connect(settings, search.target, slot).await {
         Ok(Opened::Http1(connection)) => {
             opening.ended(Ok(1));
@@ -74,7 +75,7 @@ async fn open(settings: &Settings, search: &Search<'_>, slot: Slot, opening: Ope
         }
         Ok(Opened::Http2(shared)) => {
             let most = shared.most_streams();
-            let place = pool::join(search.key, generation, shared, search.caller);
+            let place = pool::join(search.key, generation, shared, search.caller, is_extra);
             opening.ended(Ok(most));
             Ok(Checkout::Stream(place))
         }

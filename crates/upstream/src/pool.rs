@@ -1,5 +1,5 @@
-//! The connections of one worker to each target, those of each TLS identity apart: idle ones in HTTP/1.1 to be used
-//! again, and ones in HTTP/2 that many calls share. How many there may be, on all workers, and who is next where all are in
+//! The connection pool of one worker, for each target and TLS identity: idle (keep-alive) connections in HTTP/1.1 to be used
+//! again, and ones in HTTP/2 that many calls share (multiplexing). How many there may be, on all workers, and who is next where all are in
 //! use, is known to the [capacity](crate::capacity) of the target.
 
 use std::cell::RefCell;
@@ -9,23 +9,24 @@ use std::sync::Arc;
 
 use portcullis_wire::clock;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
-use crate::capacity::{self, Asked, Holder, Permit, PoolMark, QUEUE, Rooms, Turn};
+use crate::capacity::{self, Asked, Holder, Permit, Promise, QUEUE, Turn};
 use crate::connection::Connection;
+use crate::demands::demands;
 use crate::freshness::Freshness;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use crate::pool_key::{Hashed, PoolKey, Spoken};
+use crate::pool_mark::PoolMark;
+use crate::rooms::Rooms;
 use crate::settings::Settings;
 use crate::sockets::Socket;
 
 thread_local! {
     static POOLS: RefCell<HashMap<Arc<PoolKey>, Pool, BuildHasherDefault<Hashed>>> = RefCell::default();
-    /// Takes demands for idle connections. Of each pool there is one at most.
-    static DEMANDS: RefCell<Option<mpsc::UnboundedSender<Arc<PoolMark>>>> = const { RefCell::new(None) };
 }
 
 struct Pool {
@@ -55,6 +56,8 @@ struct Idle {
 /// A connection in HTTP/2.
 struct Member {
     shared: Shared,
+    /// Whether it is for callers alone that have no other: it was opened beyond the bound, and ends with its calls.
+    is_extra: bool,
     /// Whose calls are under way.
     calls: Vec<CallerId>,
     /// Calls that were broken off.
@@ -92,18 +95,24 @@ impl Drop for Slot {
 }
 
 /// A connection is being opened. Until this is told to have ended or dropped, calls that could share it wait.
-pub(crate) struct Opening(Option<Arc<PoolKey>>);
+pub(crate) struct Opening {
+    key: Option<Arc<PoolKey>>,
+    /// Whether it is beyond the bound, and not for whoever waits.
+    is_extra: bool,
+}
 
 impl Opening {
     /// Tells those that wait for it how it has ended: with how many calls it carries.
     pub(crate) fn ended(mut self, carries: Result<usize, &Failed>) {
-        let Some(key) = self.0.take() else { return };
+        let Some(key) = self.key.take() else { return };
         with(&key, |pool| {
             pool.opening -= 1;
             if let Ok(carries) = carries {
                 pool.expected = carries;
-                // Those that wait for a whole connection find room on this one too: one call has it already.
-                pool.has_room(carries.saturating_sub(1));
+                if !self.is_extra {
+                    // Those that wait for a whole connection find room on this one too: one call has it already.
+                    pool.has_room(carries.saturating_sub(1));
+                }
             }
             for call in std::mem::take(&mut pool.awaiting) {
                 // A call that waits no longer does not matter.
@@ -116,7 +125,7 @@ impl Opening {
 impl Drop for Opening {
     /// The call that has opened it is gone: others look again.
     fn drop(&mut self) {
-        if let Some(key) = &self.0 {
+        if let Some(key) = &self.key {
             with(key, |pool| {
                 pool.opening -= 1;
                 pool.awaiting.clear();
@@ -153,10 +162,11 @@ impl Drop for StreamSlot {
                 }
                 member.since = clock::tick();
                 member.broken_off += usize::from(!self.is_done);
-                let is_unused = member.calls.is_empty();
+                let (is_unused, is_extra) = (member.calls.is_empty(), member.is_extra);
                 pool.shared.retain(|member| member.broken_off < BROKEN_OFF);
-                if pool.has_room(1) == 0 && is_unused && pool.rooms.connections.has_waiting() {
-                    // For calls on another worker.
+                // It is for callers that have none, or makes room for calls on another worker.
+                let ends = if is_extra { is_unused } else { pool.has_room(1) == 0 && is_unused && pool.is_wanted() };
+                if ends {
                     pool.shared.retain(|member| member.shared.number != self.shared.number);
                 }
             }
@@ -174,7 +184,7 @@ fn with(key: &PoolKey, change: impl FnOnce(&mut Pool)) {
 
 impl Pool {
     fn new(settings: &Settings, target: &Backend, key: &Arc<PoolKey>) -> Self {
-        let mark = PoolMark::new(Arc::clone(key), demands());
+        let mark = PoolMark::new(Arc::clone(key), demands(give_up));
         target.rooms.connections.add_pool(Arc::clone(&mark));
         Self {
             rooms: Arc::clone(&target.rooms),
@@ -205,6 +215,11 @@ impl Pool {
         self.rooms.connections.have_room(&self.mark, places)
     }
 
+    /// Whether calls wait for connections to the target, maybe on other workers.
+    fn is_wanted(&self) -> bool {
+        self.rooms.connections.has_waiting()
+    }
+
     /// An idle connection in HTTP/1.1 that is good, as far as its task has seen. So many are for others.
     fn idle(&mut self, for_others: usize) -> Option<Connection> {
         while self.idle.len() > for_others
@@ -221,8 +236,10 @@ impl Pool {
     /// A place on a connection in HTTP/2 that is not older than this one. Those that take no more calls are let go.
     fn place(&mut self, key: &Arc<PoolKey>, not_before: u64, caller: CallerId) -> Option<StreamSlot> {
         self.shared.retain_mut(|member| member.shared.is_open());
+        let takes_extra = self.shared.iter().any(|member| member.is_extra) && !self.carries(caller);
         let has_room = |member: &&mut Member| {
-            member.shared.number >= not_before && member.calls.len() < member.shared.most_streams()
+            let will_do = member.shared.number >= not_before && (takes_extra || !member.is_extra);
+            will_do && member.calls.len() < member.shared.most_streams()
         };
         let member = self.shared.iter_mut().find(has_room)?;
         member.calls.push(caller);
@@ -247,22 +264,6 @@ impl Drop for Pool {
     }
 }
 
-/// Where other workers say that they would have idle connections of this one.
-fn demands() -> mpsc::UnboundedSender<Arc<PoolMark>> {
-    DEMANDS.with_borrow_mut(|known| match known {
-        Some(demands) if !demands.is_closed() => demands.clone(),
-        _ => {
-            let (demands, mut heard) = mpsc::unbounded_channel::<Arc<PoolMark>>();
-            tokio::spawn(async move {
-                while let Some(pool) = heard.recv().await {
-                    give_up(&pool);
-                }
-            });
-            known.insert(demands).clone()
-        }
-    })
-}
-
 /// Closes as many idle connections of a pool as calls wait for ones to the target.
 fn give_up(mark: &Arc<PoolMark>) {
     mark.looks();
@@ -283,19 +284,6 @@ fn give_up(mark: &Arc<PoolMark>) {
     drop(given_up);
 }
 
-/// A connection, or a place on one, lent to one call.
-pub enum Checkout {
-    /// The whole of a connection in HTTP/1.1.
-    Whole {
-        /// The connection.
-        connection: Connection,
-        /// Whether it has carried a call before.
-        reused: bool,
-    },
-    /// A place on a connection in HTTP/2.
-    Stream(StreamSlot),
-}
-
 /// What there is for a call.
 pub(crate) enum Found {
     /// A connection that stands.
@@ -313,9 +301,15 @@ pub(crate) enum Found {
 }
 
 /// A connection in HTTP/2 joins those that stand, with its first call, if it was opened with the certificate that counts.
-pub(crate) fn join(key: &Arc<PoolKey>, generation: u64, shared: Shared, caller: CallerId) -> StreamSlot {
+pub(crate) fn join(
+    key: &Arc<PoolKey>,
+    generation: u64,
+    shared: Shared,
+    caller: CallerId,
+    is_extra: bool,
+) -> StreamSlot {
     let place = StreamSlot { shared: shared.clone(), reused: false, is_done: false, key: Arc::clone(key), caller };
-    let member = Member { shared, calls: vec![caller], broken_off: 0, used: true, since: clock::tick() };
+    let member = Member { shared, is_extra, calls: vec![caller], broken_off: 0, used: true, since: clock::tick() };
     with(key, |pool| {
         if pool.generation == generation {
             pool.shared.push(member);
@@ -346,10 +340,11 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         let (permit, promise) = match turn {
             None => (None, None),
             Some(Turn::Permit(permit)) => (Some(permit), None),
-            Some(Turn::Look(promise)) => (None, promise),
+            Some(Turn::Look(promise)) => (None, Some(promise)),
         };
         // Where the call was promised one, it is among those that are kept.
-        let for_others = pool.mark.promised() - usize::from(promise.is_some());
+        let own = promise.as_ref().is_some_and(Promise::is_idle);
+        let for_others = pool.mark.promised().saturating_sub(usize::from(own));
         if let Some(promise) = promise {
             promise.keep();
         }
@@ -366,14 +361,20 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         if let Some(place) = pool.place(key, not_before, caller) {
             return Found::Stream(place);
         }
-        if pool.is_room_coming() {
-            return queue(&mut pool.awaiting).map_or(Found::Full, Found::Await);
+        // Where too many wait for that, this one has a turn of its own.
+        if pool.is_room_coming()
+            && let Some(opened) = queue(&mut pool.awaiting)
+        {
+            return Found::Await(opened);
         }
         let permit = match permit {
             Some(permit) => permit,
             None => {
-                let place =
-                    capacity::WaitingPlace { pool: Arc::clone(&pool.mark), wants_new: wanted != Freshness::Any };
+                let place = capacity::WaitingPlace {
+                    pool: Arc::clone(&pool.mark),
+                    wants_new: wanted != Freshness::Any,
+                    lacks_shared: pool.open == 0 && pool.expected > 1,
+                };
                 match pool.rooms.connections.ask(caller, pool.carries(caller), &place) {
                     Asked::Permit(permit) => permit,
                     Asked::Wait(turn) => {
@@ -387,10 +388,11 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
                 }
             }
         };
-        let Some(socket) = settings.sockets.take() else { return Found::Full };
+        let Some(socket) = settings.sockets.take(permit.holder().is_first()) else { return Found::Full };
         pool.open += 1;
         pool.opening += 1;
-        Found::Room(Slot { key: Arc::clone(key), permit, _socket: socket }, Opening(Some(Arc::clone(key))))
+        let opening = Opening { key: Some(Arc::clone(key)), is_extra: permit.holder().is_extra() };
+        Found::Room(Slot { key: Arc::clone(key), permit, _socket: socket }, opening)
     });
     // Dropped outside of the borrow: their tasks give slots back.
     drop(former);

@@ -74,7 +74,7 @@ pub async fn race(
     let mut next_at = Instant::now();
     loop {
         if tried.is_empty() || Instant::now() >= next_at {
-            let spare = if tried.is_empty() { None } else { sockets.take() };
+            let spare = if tried.is_empty() { None } else { sockets.take_beside() };
             let may_be_tried = tried.is_empty() || spare.is_some();
             match may_be_tried.then(|| waiting.next()).flatten() {
                 Some(address) => tried.push(attempt(address, guard, spare)),
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(stream.peer_addr().expect("an address"), good, "{addresses:?}");
         }
         for _ in 0..8 {
-            std::mem::forget(sockets.take().expect("losers gave theirs back"));
+            std::mem::forget(sockets.take(true).expect("losers gave theirs back"));
         }
     }
 

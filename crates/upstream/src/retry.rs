@@ -1,5 +1,7 @@
-//! The loop over the attempts of a call: pick a target → have a connection to it lent → send → [`classify`] what has gone wrong.
-//! Whether a call is sent again, and to whom, is decided here and nowhere else.
+//! Retries and failover, the loop over the attempts of a call: pick a target → take a connection from its pool → send
+//! → [`classify`] what has gone wrong. Whether a call is sent again, and to whom, is decided here, provided that its request
+//! is there to be sent again. Settled where it was sent (`crate::http1`, `crate::http2`): it is idempotent and has no
+//! body, or nobody has processed it.
 
 use std::sync::Arc;
 use std::time::Instant;

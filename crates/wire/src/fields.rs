@@ -1,4 +1,4 @@
-//! Which header fields travel, and which end here.
+//! Stripping header fields: hop-by-hop fields, and those a caller may not set (identity, forwarding, framing), end here.
 
 use portcullis_core::fields::{CREDENTIALS, HOP_BY_HOP, Kind, Known, is_identity, known};
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING, VIA};

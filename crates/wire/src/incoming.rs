@@ -1,4 +1,4 @@
-//! Bodies as they come in from a connection: with a limit on pauses.
+//! Idle timeout of bodies as they come in from a connection, and their minimum rate where the length is declared.
 
 use std::fmt::Display;
 use std::pin::Pin;

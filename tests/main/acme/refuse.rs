@@ -29,7 +29,7 @@ fn wrong_settings_are_told_at_once() {
         "acme.hosts: certificates are of no use without 'tls_listen'",
         "acme.directory: expected a URL that begins with 'https://'",
         "acme.challenges: expected at least one of",
-        "acme.terms_agreed: the authority issues to nobody who has not agreed",
+        "acme.terms_agreed: the certificate authority issues only to those who agreed to its terms",
         "acme.eab_key_file: 'acme.eab_kid' needs its key",
     ] {
         assert!(said.contains(part), "{part}: {said}");

@@ -4,7 +4,7 @@ use super::Objections;
 
 /// Tasks and threads that end alone when they panic: where, how many, and whose they are. All others are vital: their loss
 /// is the end of the process.
-const ALONE: [(&str, usize, &str); 17] = [
+const ALONE: [(&str, usize, &str); 18] = [
     ("crates/admin/src/server.rs", 1, "a connection to the admin API"),
     ("crates/identity/src/sessions.rs", 1, "a write that ends sessions, which is done to its end"),
     ("crates/wire/src/h2_body.rs", 1, "the end of one answer"),
@@ -15,11 +15,8 @@ const ALONE: [(&str, usize, &str); 17] = [
     ("crates/upstream/src/http2/mod.rs", 1, "a connection to a target"),
     ("crates/upstream/src/names/mod.rs", 1, "a lookup of a name"),
     ("crates/upstream/src/names/system.rs", 1, "the thread of a lookup"),
-    (
-        "crates/upstream/src/pool.rs",
-        2,
-        "idle connections for other workers, and a connection to a target that comes to rest",
-    ),
+    ("crates/upstream/src/demands.rs", 1, "gives up idle connections, as long as its worker runs"),
+    ("crates/upstream/src/pool.rs", 1, "a connection to a target that comes to rest"),
     ("crates/upstream/src/upgrade.rs", 2, "one tunnel, and its end"),
     ("crates/proxy/src/worker.rs", 1, "a connection of a caller"),
     ("src/app/jobs.rs", 1, "a job of one call"),

@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 
 use super::{ONE, Server, before, declare, get};
-use crate::support::client::{connect, read_answer};
+use crate::support::client::{connect, connect_as, read_answer};
 use crate::support::scene::until;
 use crate::support::{Answer, Gateway};
 
@@ -105,6 +105,51 @@ fn when_every_connection_is_full_calls_wait() {
     });
     until("the place is free again", || get(&gateway, "/x").status == 200);
     assert_eq!(busy.connections(), 1);
+}
+
+#[test]
+fn whoever_fills_connections_that_calls_share_leaves_room_for_others() {
+    let server = Server::start(&json!({"streams": 4}));
+    let gateway = before(&server, &format!("{ONE}limits.upstream_connections = 2\n"));
+    // More than there is room for, of one caller.
+    let lasting: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(gateway.data);
+            stream.write_all(b"GET /fast/v1/never HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+            stream
+        })
+        .collect();
+    until("all is taken", || server.events("request").len() >= 8);
+    for round in 0..2 {
+        for other in 2..20 {
+            let mut stream = connect_as(&format!("127.0.0.{other}"), gateway.data);
+            stream.write_all(b"GET /fast/v1/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
+            let answer = read_answer(&mut stream, false);
+            assert_eq!(answer.status, 200, "{round} {other}: {}", answer.text());
+        }
+    }
+    assert_eq!(server.events("request").iter().filter(|event| event["path"] == "/never").count(), 8);
+    drop(lasting);
+}
+
+#[test]
+fn every_worker_has_a_connection_that_calls_share() {
+    let server = Server::start(&json!({}));
+    let gateway = before(&server, "workers = 8\nlimits.upstream_connections = 1\n");
+    // Each lasts, on whatever worker it is, and is one of a hundred that its connection carries.
+    let lasting: Vec<_> = (1..40)
+        .map(|number| {
+            let mut stream = connect(gateway.data);
+            stream.write_all(b"GET /fast/v1/never HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+            until("it is there", || server.events("request").len() >= number);
+            stream
+        })
+        .collect();
+    for _ in 0..40 {
+        assert_eq!(get(&gateway, "/x").status, 200);
+    }
+    assert!((2..=8).contains(&server.connections()), "{}", server.connections());
+    drop(lasting);
 }
 
 #[test]

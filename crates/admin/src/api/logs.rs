@@ -111,6 +111,10 @@ pub(crate) struct RecordObject {
     /// The target that was chosen.
     #[schema(required)]
     target: Option<String>,
+    /// Which time limit has ended the call, and whose it is: `connect`, `first_byte`, `idle` or `call`, `of the` `node`, `service`
+    /// or `route`; absent where none has.
+    #[schema(example = "idle of the service")]
+    limit: Option<String>,
     /// How a gRPC call ended; absent where it is no gRPC call, or has none.
     grpc_status: Option<u8>,
     /// The names of the texts that were longer than 1,024 bytes and have been cut to that; absent where all are whole.

@@ -1,4 +1,5 @@
-//! Who may try a password, and when: guessing is made slow, and nobody can shut a stranger out for long by it.
+//! Brute-force protection of logins (lockout): password guessing is slowed down, and nobody can lock a stranger out for
+//! long by it.
 //!
 //! Four things are remembered, each in a table with a most, under keyed hashes of what callers choose: failures of a
 //! user from an address block, failures of a block with any user, failures of a user from blocks that are strange to

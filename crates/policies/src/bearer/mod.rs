@@ -87,7 +87,12 @@ impl Verifier for Bearer {
             Part::LetIn => self.forward_credentials && shown.next().is_none() && first.and_then(token_of).is_some(),
             Part::Passed => false,
             Part::Unasked => {
-                let ours = |value| token_of(value).is_some_and(|token| self.parts.tokens.is_ours(token));
+                // In whatever way it is written: a service that reads it more loosely would have it.
+                let ours = |value: message::Value<'_>| {
+                    let mut words =
+                        value.as_bytes().split(|byte| !byte.is_ascii_alphanumeric() && !b"-_.".contains(byte));
+                    words.any(|word| std::str::from_utf8(word).is_ok_and(|word| self.parts.tokens.is_ours(word)))
+                };
                 self.forward_credentials || !first.into_iter().chain(shown).any(ours)
             }
         };

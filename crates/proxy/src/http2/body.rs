@@ -1,4 +1,5 @@
-//! The body of a request on a stream. The caller may send on as pieces are taken, so that a slow service slows it down.
+//! The body of a request on an HTTP/2 stream, with back-pressure: the caller gets new flow-control window only as pieces are
+//! taken, so that a slow service slows it down.
 
 use std::pin::Pin;
 use std::sync::Arc;

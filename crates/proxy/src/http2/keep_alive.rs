@@ -1,4 +1,4 @@
-//! Asking a caller that says nothing whether it is still there (RFC 9113 section 6.7).
+//! Keep-alive by PING in HTTP/2: a caller that is silent is asked whether it is still there (RFC 9113 section 6.7).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -46,7 +46,8 @@ pub(super) fn serve(
     let body = if stream.is_end_stream() {
         Body::empty()
     } else {
-        IdleBody::wrap(RequestBody::new(stream, head.fields(), &interim, &watch), idle, node.limits.body_rate)
+        // Many streams share a line that may be slow: how fast each of them comes says nothing.
+        IdleBody::wrap(RequestBody::new(stream, head.fields(), &interim, &watch), idle, 0)
     };
     let request = Request::from_parts(head, body);
     // Not an `async fn`, which would hold each of these twice.

@@ -65,7 +65,7 @@ pub(super) async fn serve<C>(
         }
     }
     let idle = grpc::silence(&node.timeouts, &head);
-    let request = Request::from_parts(head, IdleBody::wrap(body, idle, node.limits.body_rate));
+    let request = Request::from_parts(head, IdleBody::wrap(body, idle, 0));
     let terms = Terms { hints: Some(interim.clone()), ..Terms::default() };
     let mut answering = pin!(exchange::answer(&node, sender, &watch, request, terms));
     let mut pause = Pause::new(idle);

@@ -1,5 +1,5 @@
-//! TLS on a listener: which certificates it shows, what it asks of clients, and how all of that is exchanged while it
-//! runs.
+//! TLS termination on a listener: which certificates it shows (SNI), what it asks of clients (mTLS), and how all of that is
+//! reloaded while it runs.
 //!
 //! What a handshake needs is one immutable [`Material`], read and checked as a whole and then put in the place of the
 //! former one. Handshakes take the newest without waiting. Connections keep what they began with, but for the certificate

@@ -1,5 +1,5 @@
-//! Which pipeline answers a request: the longest path wins, then the more exact host, then more conditions,
-//! then the name.
+//! The routing table: finds the route of a request, and with it the pipeline that answers. The longest path wins, then the
+//! more exact host, then more conditions, then the name.
 //!
 //! What operators have declared goes before every default route of a service that has registered itself, whatever
 //! its path: whoever may register takes no call away that an operator has given a place. Only the route for every path

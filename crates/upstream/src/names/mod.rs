@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::race::in_turn;
@@ -35,6 +36,8 @@ pub enum ResolveBy {
 pub struct Names {
     source: Source,
     table: Mutex<Table>,
+    /// Told when a lookup has ended.
+    ended: Notify,
     /// Where lookups run; where it was made outside of any, on that of whoever asks.
     runtime: Option<Handle>,
 }
@@ -53,7 +56,12 @@ impl Names {
             ResolveBy::Dns(servers) => Source::Dns(Dns::new(servers)),
             ResolveBy::System => Source::System,
         };
-        Arc::new(Self { source, table: Mutex::new(Table::new(lookups, stale)), runtime: Handle::try_current().ok() })
+        Arc::new(Self {
+            source,
+            table: Mutex::new(Table::new(lookups, stale)),
+            ended: Notify::new(),
+            runtime: Handle::try_current().ok(),
+        })
     }
 
     /// Names of which this one leads to these addresses, for as long as a test takes.
@@ -71,20 +79,29 @@ impl Names {
         if is_localhost(name) {
             return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
         }
-        let (look, turn) = self.table().look(name, Instant::now());
-        let answer = match look {
-            Look::Known(answer) => answer,
-            Look::Wait(waiting) => outcome(waiting).await,
-            Look::Ask(waiting) => {
-                let asking = Asking { names: Arc::clone(self), name: name.into(), found: None };
-                match &self.runtime {
-                    Some(runtime) => drop(runtime.spawn(asking.ask())),
-                    None => drop(tokio::spawn(asking.ask())),
+        loop {
+            // Before the look: what ends between the two is not missed.
+            let ended = self.ended.notified();
+            let (look, turn) = self.table().look(name, Instant::now());
+            let answer = match look {
+                Look::Known(answer) => answer,
+                Look::Wait(waiting) => outcome(waiting).await,
+                Look::Ask(waiting) => {
+                    let asking = Asking { names: Arc::clone(self), name: name.into(), found: None };
+                    match &self.runtime {
+                        Some(runtime) => drop(runtime.spawn(asking.ask())),
+                        None => drop(tokio::spawn(asking.ask())),
+                    }
+                    outcome(waiting).await
                 }
-                outcome(waiting).await
-            }
-        };
-        answer.map(|addresses| in_turn(&addresses, turn))
+                // Whoever connects has a limit on that.
+                Look::Later => {
+                    ended.await;
+                    continue;
+                }
+            };
+            return answer.map(|addresses| in_turn(&addresses, turn));
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -139,5 +156,6 @@ impl Drop for Asking {
             tracing::debug!("{} is not resolved: {}", self.name, failure.reason);
         }
         self.names.table().settle(&self.name, Instant::now(), found);
+        self.names.ended.notify_waiters();
     }
 }

@@ -1,4 +1,5 @@
-//! What is known of names: answers, failures, and lookups under way. It neither asks anybody nor reads a clock.
+//! The DNS cache: answers with their TTL, failures (negative caching), and lookups under way. It neither asks anybody nor
+//! reads a clock.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -81,6 +82,8 @@ pub(super) enum Look {
     Wait(Waiting),
     /// The same, and see to it that there is one.
     Ask(Waiting),
+    /// Look again when some lookup has ended: there are as many as there may be.
+    Later,
 }
 
 /// A place among those who wait for a lookup.
@@ -135,7 +138,7 @@ impl Table {
         let has_place =
             self.lookups < self.most_lookups && !(is_doubtful && self.doubtful >= self.most_lookups.div_ceil(2));
         if !has_place {
-            return or_old("too many names are being resolved".into());
+            return old.map_or(Look::Later, |old| Look::Known(Ok(old)));
         }
         self.lookups += 1;
         self.doubtful += usize::from(is_doubtful);
@@ -213,6 +216,7 @@ mod tests {
             Look::Known(Err(reason)) => Err(reason.to_string()),
             Look::Wait(_) => Err("wait".to_owned()),
             Look::Ask(_) => Err("ask".to_owned()),
+            Look::Later => Err("later".to_owned()),
         }
     }
 
@@ -293,14 +297,14 @@ mod tests {
         for name in &names {
             assert_eq!(told(&mut table, name, now), err("ask"));
         }
-        assert_eq!(told(&mut table, "good", now), err("too many names are being resolved"));
+        assert_eq!(told(&mut table, "good", now), err("later"));
         names.iter().for_each(|name| table.settle(name, now, passing()));
         now += seconds(1.);
         let asked = names.iter().filter(|name| told(&mut table, name, now) == err("ask")).count();
         assert_eq!(asked, 2);
         assert_eq!(told(&mut table, "good", now), err("ask"));
         assert_eq!(told(&mut table, "better", now), err("ask"));
-        assert_eq!(told(&mut table, "best", now), err("too many names are being resolved"));
+        assert_eq!(told(&mut table, "best", now), err("later"));
         table.settle("good", now, found(&["10.0.0.1"], 10));
         assert_eq!(told(&mut table, "best", now), err("ask"), "a lookup that has ended gives its place back");
     }
