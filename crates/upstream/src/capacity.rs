@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::caller_id::CallerId;
-use crate::pool_mark::PoolMark;
+use crate::pool_mark::{PoolMark, WaitingPlace};
 
 /// The most calls that wait for a connection to one target.
 pub const QUEUE: usize = 1_024;
@@ -57,18 +57,6 @@ struct Waiting {
     has_one: bool,
     since: Instant,
     turn: oneshot::Sender<Turn>,
-}
-
-/// Where a call waits, and for what.
-#[derive(Debug, Clone)]
-pub struct WaitingPlace {
-    /// The pool of its worker that it would take a connection from.
-    pub pool: Arc<PoolMark>,
-    /// Whether it wants a permit for a new connection, and none that stands.
-    pub wants_new: bool,
-    /// Whether the pool has no connection yet, and one would carry many calls: a worker that had none could not take part in
-    /// those of others.
-    pub lacks_shared: bool,
 }
 
 /// What a waiting call gets.

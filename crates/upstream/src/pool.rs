@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 use crate::attempt::Failed;
 use crate::backend::Backend;
 use crate::caller_id::CallerId;
-use crate::capacity::{self, Asked, Holder, Permit, Promise, QUEUE, Turn};
+use crate::capacity::{Asked, Holder, Permit, Promise, QUEUE, Turn};
 use crate::connection::Connection;
 use crate::demands::demands;
 use crate::freshness::Freshness;
 use crate::http2::shared::{BROKEN_OFF, STREAMS, Shared};
 use crate::pool_key::{Hashed, PoolKey, Spoken};
-use crate::pool_mark::PoolMark;
+use crate::pool_mark::{PoolMark, WaitingPlace};
 use crate::rooms::Rooms;
 use crate::settings::Settings;
 use crate::sockets::Socket;
@@ -370,7 +370,7 @@ pub(crate) fn look(settings: &Settings, search: &Search<'_>, turn: Option<Turn>)
         let permit = match permit {
             Some(permit) => permit,
             None => {
-                let place = capacity::WaitingPlace {
+                let place = WaitingPlace {
                     pool: Arc::clone(&pool.mark),
                     wants_new: wanted != Freshness::Any,
                     lacks_shared: pool.open == 0 && pool.expected > 1,

@@ -53,3 +53,15 @@ impl PoolMark {
         self.is_asked.swap(false, AcqRel);
     }
 }
+
+/// Where a call waits, and for what.
+#[derive(Debug, Clone)]
+pub struct WaitingPlace {
+    /// The pool of its worker that it would take a connection from.
+    pub pool: Arc<PoolMark>,
+    /// Whether it wants a permit for a new connection, and none that stands.
+    pub wants_new: bool,
+    /// Whether the pool has no connection yet, and one would carry many calls: a worker that had none could not take part in
+    /// those of others.
+    pub lacks_shared: bool,
+}
