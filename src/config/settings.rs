@@ -302,8 +302,9 @@ settings! {
         /// When all are in use, calls wait and callers take turns. A caller that holds none may open one extra; all extra
         /// connections together are at most an eighth of the maximum, but at least one is allowed.
         upstream_connections: usize = POSITIVE("256"),
-        /// Connections to one target of a service that have switched protocols, like WebSockets, over all workers. Beyond it a
-        /// caller that has none may open one more, up to an eighth; others get 503.
+        /// Connections to one target of a service that have switched protocols, like WebSockets, over all workers. When all
+        /// are in use, a caller that has none may open one extra; all extra ones together are at most an eighth of this number,
+        /// but at least one is allowed. Others get 503.
         upstream_tunnels: usize = POSITIVE("1024"),
         /// Memory for buffering the beginning of request bodies, over all workers. Before a call gets an HTTP/1.1 connection
         /// to a target, the gateway waits for 64 KiB of its body, for all of it, or for 100 ms, whichever comes first.
@@ -331,13 +332,13 @@ settings! {
         connect: Duration = POSITIVE_TIME("5s"),
         /// How long a target may take to send the head of its answer; then 504.
         upstream_first_byte: Duration = POSITIVE_TIME("60s"),
-        /// For the next request on a connection of a caller; then it is closed.
+        /// How long a caller's connection may be idle until the next request; then it is closed.
         keep_alive: Duration = POSITIVE_TIME("75s"),
         /// After how long a connection of a caller takes no further calls: the answer under way says `Connection: close`, or
         /// over HTTP/2 and HTTP/3 a GOAWAY does; calls and WebSockets under way go on to their end. 0: never.
         connection_age: Duration = TIME("1h"),
-        /// For something to pass, either way, through a connection that has switched protocols, like a WebSocket; then it
-        /// is closed.
+        /// How long a connection that has switched protocols, like a WebSocket, may be idle in both directions; then it is
+        /// closed.
         tunnel_idle: Duration = POSITIVE_TIME("1h"),
         /// How long an idle connection to a target is kept.
         upstream_keep_alive: Duration = POSITIVE_TIME("4s"),
@@ -361,7 +362,7 @@ settings! {
     }
     /// The hashing of passwords.
     passwords: Passwords {
-        /// Hashes computed at the same time; "cores/2" is one for every other core.
+        /// Hashes computed at the same time; "cores/2" is one for every two cores.
         parallel: usize = THREADS("cores/2"),
         /// Hashes that wait for their turn; beyond it, 503.
         queue: usize = POSITIVE("128"),
@@ -379,7 +380,7 @@ settings! {
         user_failures: usize = POSITIVE("50"),
         /// For how long it waits.
         user_wait: Duration = POSITIVE_TIME("15s"),
-        /// Wrong passwords of one address with any users at which it has to wait.
+        /// Number of wrong passwords from one address, for all users together, at which this address has to wait.
         address_failures: usize = POSITIVE("100"),
         /// The longest wait of an address. It is also the time after which one failure is forgotten.
         address_wait: Duration = POSITIVE_TIME("1m"),

@@ -1,5 +1,5 @@
-//! Interim responses (1xx), what a caller is told before its answer: that it may send its body (RFC 9110 section 15.2.1), and what the service
-//! hints at (RFC 8297).
+//! Interim responses (1xx). A caller is told before its answer that it may send its body (RFC 9110 section 15.2.1), and what the
+//! service hints at (RFC 8297).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -192,7 +192,7 @@ pub fn classify(failed: &Failed) -> Outcome {
 /// still being sent, what the caller may pause comes on top, so that only a target that stops reading gets there.
 ///
 /// It wakes whoever waits once before, when the call has lasted a while: whether its caller still may call is asked from
-/// then on (see `tie`).
+/// then on (see `portcullis_wire::revocation`).
 pub struct Wait {
     alarm: Alarm,
     since: u32,

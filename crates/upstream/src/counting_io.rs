@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::exchange::Exchange;
+use crate::replay::Exchange;
 use crate::tls;
 
 /// The bytes to and from a target.

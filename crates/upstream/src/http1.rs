@@ -20,8 +20,8 @@ use portcullis_wire::incoming::IdleBody;
 
 use crate::attempt::{self, Class, Failed, Wait, is_idempotent};
 use crate::connection::Connection;
-use crate::exchange::ExchangeGuard;
 use crate::pool::take_back;
+use crate::replay::ExchangeGuard;
 use crate::settings::Settings;
 use crate::traffic::timeouts::Which;
 use crate::{bound, tls};

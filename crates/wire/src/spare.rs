@@ -1,5 +1,5 @@
-//! Running out of file descriptors (`EMFILE`): one is kept for the moment when there are no more: whoever waits to be let in then is sent away at once, and
-//! does not wait for others to go.
+//! Running out of file descriptors (`EMFILE`). One is kept for that moment: whoever waits to be let in is sent away at once then,
+//! and does not wait for others to go.
 
 use std::fs::File;
 use std::io;

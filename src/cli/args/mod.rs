@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Enrolment tokens: what a service shows when it registers itself
     #[command(subcommand)]
     Enrolment(EnrolmentCommand),
-    /// Show how the gateway does: its version, and the targets of its services with their last failures
+    /// Show the state of the gateway: its version, and the targets of its services with their last failures
     Status,
     /// List the certificates of the data plane, and the renewal status of ACME certificates
     Certificates,

@@ -1,5 +1,5 @@
-//! Replay of a request, and early hints (103): what is kept of the exchange under way on a connection in HTTP/1.1: the request as it was written, in case that it has
-//! to be written once more, and what the target says before its answer.
+//! Replay of a request, and early hints (103), on a connection in HTTP/1.1. Kept of the exchange under way is the request as it
+//! was written, in case that it has to be written once more, and what the target says before its answer.
 //!
 //! hyper knows both, but only for a price that every call would pay: a copy of the request's fields, and a listener.
 
