@@ -219,6 +219,7 @@ impl Gateway {
         ensure_default_client(&changes).await?;
 
         let certificates = upstreams.clone();
+        let limited = Arc::clone(&parts.limiters);
         let state = Arc::new(AdminState {
             changes,
             registrar,
@@ -228,6 +229,7 @@ impl Gateway {
             registry: Arc::clone(&registry),
             sessions: Arc::clone(&identity.sessions),
             lockout: identity.lockout,
+            limiters: limited,
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),

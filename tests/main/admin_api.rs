@@ -626,7 +626,7 @@ fn it_describes_itself() {
     }
     // The document and what is sent agree about the members of a record and of a registration.
     let schemas = &document["components"]["schemas"];
-    assert_eq!(members(&schemas["LogRecord"]["properties"]).len(), 18);
+    assert_eq!(members(&schemas["LogRecord"]["properties"]).len(), 19);
     let reply = members(&schemas["RegistrationReply"]["properties"]);
     assert_eq!(reply, ["api_key", "name", "path", "registration_key", "version"]);
 }

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
+use portcullis_policies::Limiters;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::Termination;
@@ -35,6 +36,8 @@ pub struct AdminState {
     pub sessions: Arc<Sessions>,
     /// Who has to wait before the next guess at a password.
     pub lockout: Arc<Lockout>,
+    /// What limits on calls remember.
+    pub limiters: Arc<Limiters>,
     /// Seals the secrets of clients.
     pub master: Arc<MasterKey>,
     /// The time of day.

@@ -87,6 +87,20 @@ fn what_happens_is_counted() {
 }
 
 #[test]
+fn what_limits_remember_is_told() {
+    let scene = Scene::new();
+    let throttle = json!({"throttle": {"limits": [{"key": ["header:X-Tenant"], "rate": 1, "per": "1h"}]}});
+    let targets = json!([{"url": scene.backend.url()}]);
+    scene.declare(&json!({"targets": targets, "require": [], "policies": throttle}));
+    let keys = |page: &Page| page.value("portcullis_limit_keys", &[]);
+    assert_eq!(keys(&scene.gateway.scraped_until(|_| true)), 0.0);
+    for (tenant, status) in [("a", 200), ("a", 429), ("b", 200)] {
+        assert_eq!(scene.gateway.call("GET", "/orders/v1/x", &[("X-Tenant", tenant)], b"").status, status);
+    }
+    assert_eq!(keys(&scene.gateway.scraped_until(|_| true)), 2.0);
+}
+
+#[test]
 fn open_connections_are_told_by_listener_and_protocol() {
     let authority = Authority::new();
     let issued = authority.issue_as_usual("usual", "DNS:gate.example");

@@ -47,6 +47,8 @@ fn page(state: &AdminState) -> String {
     let logins = state.lockout.report();
     text.counter("portcullis_logins_failed_total", "Logins with a wrong name or password.", logins.failed);
     text.counter("portcullis_logins_refused_total", "Logins refused because too many had failed.", logins.refused);
+    let keys = state.limiters.keys();
+    text.gauge("portcullis_limit_keys", "Keys (addresses, clients, users, header values) that limits remember.", keys);
     let waiting = state.log.waiting_bytes();
     text.gauge("portcullis_log_queue_bytes", "Memory for records on their way to the access log.", waiting);
     certificates(state, &mut text);

@@ -180,6 +180,7 @@ impl House {
             registry: registry.clone(),
             sessions,
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
+            limiters: Arc::default(),
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),
