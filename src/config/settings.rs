@@ -167,7 +167,7 @@ settings! {
         /// The path below which they are called, like "/svc" for "/svc/name/version". Empty: none, "/name/version".
         prefix: String = PATH_PREFIX(""),
         /// Addresses that registered services may have: "loopback", "private", "public" and networks. Only narrows
-        /// `allow_targets`. Registering at another address is a 400; a call whose name resolves to one is a 502. Empty:
+        /// `allow_targets`. Registering at another address is a 400; if a service's host name resolves to another address, its calls get 502. Empty:
         /// the same as `allow_targets`.
         allow_targets: Vec<AllowTarget> = TARGETS(""),
         /// Services that stand registered with one enrolment token; one more is 409.
@@ -176,7 +176,7 @@ settings! {
         versions_per_service: usize = POSITIVE("100"),
         /// Rate limit of changes to one registration: the burst; more are 429. A request that changes nothing is not counted.
         changes_at_once: usize = POSITIVE("60"),
-        /// Changes of one registration in a minute, beyond those at once.
+        /// Sustained rate: changes a minute of one registration, after the burst (`changes_at_once`).
         changes_per_minute: usize = POSITIVE("60"),
         /// Burst of changes of all registrations with one enrolment token together; more get 429.
         enrolment_changes_at_once: usize = POSITIVE("1000"),
