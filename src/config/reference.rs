@@ -16,20 +16,23 @@ pub(crate) fn reference() -> String {
         if let Some(found) = setting.group().filter(|found| found.name != group) {
             group = found.name;
             text.push_str("\n\n");
-            for line in found.doc.trim().split('\n') {
-                let _ = writeln!(text, "# {}", line.trim());
-            }
+            comment(&mut text, found.doc);
             let _ = write!(text, "[{group}]");
         }
         let _ = write!(text, "\n\n");
-        for line in setting.doc.trim().split("\n") {
-            let _ = writeln!(text, "# {}", line.trim());
-        }
+        comment(&mut text, setting.doc);
         let _ = writeln!(text, "# {} or --{}", setting.env(), setting.flag());
         let _ = write!(text, "# {name} = {}", written(setting));
     }
     text.push('\n');
     text
+}
+
+/// Writes what is said of something in front of it.
+fn comment(text: &mut String, doc: &str) {
+    for line in doc.trim().split('\n') {
+        let _ = writeln!(text, "# {}", line.trim());
+    }
 }
 
 /// The default as TOML writes it.

@@ -13,6 +13,11 @@ pub fn first_escape(text: &[u8]) -> Option<u8> {
     }
 }
 
+/// The byte that an escape at the beginning of a text stands for, and what stands behind it.
+pub fn split_escape(text: &str) -> Option<(u8, &str)> {
+    Some((first_escape(text.as_bytes())?, &text[3..]))
+}
+
 /// What a text stands for.
 ///
 /// ```

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use portcullis_core::call::Call;
 use portcullis_core::caller::Caller;
+use portcullis_core::network;
 
 /// A caller, as a hash whose seed nobody knows. Two callers that have the same one share what either would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,15 +50,7 @@ fn known(caller: &Caller, address: IpAddr) -> Known<'_> {
         (Some(client), ..) => Known::Client(client.name.as_str(), user),
         (None, Some(client), _) => Known::Client(&client.name, user),
         (None, None, Some(user)) => Known::User(user),
-        (None, None, None) => Known::Address(network(address)),
-    }
-}
-
-/// The address, or of one in IPv6 its first 64 bits: whoever has one of these networks has all of its addresses.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        (None, None, None) => Known::Address(network::of(address)),
     }
 }
 

@@ -161,11 +161,6 @@ impl Holder {
         }
     }
 
-    /// What the permit is one of.
-    pub fn capacity(&self) -> &Arc<Capacity> {
-        &self.capacity
-    }
-
     fn is_of(&self, caller: CallerId) -> bool {
         self.caller.load(Relaxed) == caller.get()
     }
@@ -221,18 +216,18 @@ impl Capacity {
     }
 
     /// Whether more are held than the bound, so that one that comes free is not kept.
-    pub fn is_beyond(&self) -> bool {
+    fn is_beyond(&self) -> bool {
         self.held.load(Relaxed) > self.most
     }
 
     /// Whether there is a permit for a caller now.
     pub fn has_room_for(&self, caller: CallerId) -> bool {
-        self.room(&self.lock(), Wish { caller, has_one: false, lacks_shared: false }).is_some()
+        self.room(&self.lock(), Wish::of(caller)).is_some()
     }
 
     /// A permit for a caller, if there is one for it without waiting.
     pub fn take(self: &Arc<Self>, caller: CallerId) -> Option<Permit> {
-        self.permit(&mut self.lock(), Wish { caller, has_one: false, lacks_shared: false })
+        self.permit(&mut self.lock(), Wish::of(caller))
     }
 
     /// A permit for a caller, or a turn in the queue. `has_one` is whether it is known to have a connection, or a part of
@@ -389,7 +384,7 @@ impl Capacity {
             let caller = *inner.turns.front()?;
             let oldest = inner.waiting.get(&caller).and_then(VecDeque::front)?;
             if oldest.turn.is_closed() {
-                self.take_of(inner, caller);
+                self.take_out(inner, 0, 0);
                 continue;
             }
             if !here(&oldest.place) && oldest.since.elapsed() >= PATIENCE {
@@ -410,12 +405,6 @@ impl Capacity {
         self.take_out(inner, turn, place)
     }
 
-    /// The call of a caller that has waited longest.
-    fn take_of(&self, inner: &mut Inner, caller: CallerId) -> Option<Waiting> {
-        let turn = inner.turns.iter().position(|other| *other == caller)?;
-        self.take_out(inner, turn, 0)
-    }
-
     /// A call out of those of the caller with this turn. The caller has had it then.
     fn take_out(&self, inner: &mut Inner, turn: usize, place: usize) -> Option<Waiting> {
         let caller = inner.turns.remove(turn)?;
@@ -430,11 +419,16 @@ impl Capacity {
         taken
     }
 
+    /// A permit is held no more.
+    fn take_back(&self, inner: &mut Inner, holder: &Arc<Holder>) {
+        inner.held.retain(|other| !Arc::ptr_eq(other, holder));
+        self.held.store(inner.held.len(), Relaxed);
+    }
+
     /// A permit has come back: whoever is next gets it.
     fn give_back(self: &Arc<Self>, holder: &Arc<Holder>) {
         let mut inner = self.lock();
-        inner.held.retain(|other| !Arc::ptr_eq(other, holder));
-        self.held.store(inner.held.len(), Relaxed);
+        self.take_back(&mut inner, holder);
         while self.has_waiting() {
             let held = inner.held.len();
             if held >= self.most + self.kept {
@@ -445,18 +439,17 @@ impl Capacity {
                 let first = inner.waiting.get(&caller).and_then(VecDeque::front);
                 first.is_some_and(|waiting| !waiting.has_one) && !inner.has_any(caller)
             };
-            let next = inner.turns.iter().copied().find(|caller| held < self.most || has_none(*caller));
-            let Some(caller) = next else { return };
-            let Some(waiting) = self.take_of(&mut inner, caller) else { return };
-            let wish = Wish { caller, has_one: false, lacks_shared: false };
-            let Some(permit) = self.permit(&mut inner, wish) else { return };
+            let mut turns = inner.turns.iter().copied().enumerate();
+            let Some((turn, caller)) = turns.find(|(_, caller)| held < self.most || has_none(*caller)) else { return };
+            // The call that has waited longest of those that the caller has.
+            let Some(waiting) = self.take_out(&mut inner, turn, 0) else { return };
+            let Some(permit) = self.permit(&mut inner, Wish::of(caller)) else { return };
             match waiting.turn.send(Turn::Permit(permit)) {
                 Ok(()) => return,
                 // It waits no longer. Not dropped, which would ask for the lock again.
                 Err(Turn::Permit(permit)) => {
                     permit.0.is_released.store(true, Relaxed);
-                    inner.held.retain(|other| !Arc::ptr_eq(other, &permit.0));
-                    self.held.store(inner.held.len(), Relaxed);
+                    self.take_back(&mut inner, &permit.0);
                 }
                 Err(Turn::Look(_)) => {}
             }
@@ -471,6 +464,13 @@ struct Wish {
     /// Whether it is known to have a connection, or a part of one.
     has_one: bool,
     lacks_shared: bool,
+}
+
+impl Wish {
+    /// That of a caller of which nothing more is known.
+    fn of(caller: CallerId) -> Self {
+        Self { caller, has_one: false, lacks_shared: false }
+    }
 }
 
 /// Which permit there is.

@@ -155,7 +155,8 @@ impl Endpoint for Upstream {
             None => {
                 // Over HTTP/2 a call has no connection of its own.
                 if gather::is_worth(call) && !self.members.speak_http2() {
-                    Box::pin(gather::gather(&self.settings.gathered, call)).await.map_err(Failed::into_refusal)?;
+                    let gathered = Box::pin(gather::gather(&self.settings.gathered, call)).await;
+                    gathered.map_err(|error| Refusal::of_body(&error))?;
                 }
                 let mut waiting = Waiting::begin(call);
                 let answered = {

@@ -14,8 +14,6 @@ use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::Call;
 use tokio::time::sleep;
 
-use crate::attempt::{Class, Failed, Sent};
-
 /// Bytes of a body after which the rest is not waited for.
 const ENOUGH: usize = 64 << 10;
 /// How long bytes are waited for.
@@ -30,19 +28,14 @@ pub fn is_worth(call: &Call) -> bool {
 
 /// Waits for the beginning of a call's body: [`ENOUGH`] bytes of it, all of it, or [`LONG`]. Where the budget is spent, it
 /// waits for nothing.
-pub async fn gather(budget: &Arc<Budget>, call: &mut Call) -> Result<(), Failed> {
+pub async fn gather(budget: &Arc<Budget>, call: &mut Call) -> Result<(), BodyError> {
     let whole = call.request.body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let mut share = Share::of(budget);
     if share.take(whole.unwrap_or(usize::MAX).min(ENOUGH)) {
         let rest = std::mem::replace(&mut call.request.body, Body::empty());
-        call.request.body = beginning(rest, share).await.map_err(broken_off)?;
+        call.request.body = beginning(rest, share).await?;
     }
     Ok(())
-}
-
-fn broken_off(error: BodyError) -> Failed {
-    let reason = error.to_string();
-    Failed::new(Class::Caller(error), Sent::Nothing, reason)
 }
 
 /// The same body, with what there is of it after the wait in one piece.
@@ -61,9 +54,8 @@ async fn beginning(mut rest: Body, share: Share) -> Result<Body, BodyError> {
             }
         });
         match frame.await {
-            // It has taken long enough.
-            None => break,
-            Some(None) => break,
+            // It has taken long enough, or is over.
+            None | Some(None) => break,
             Some(Some(frame)) => match frame?.into_data() {
                 Ok(data) if first.is_empty() => first = data,
                 Ok(data) => {

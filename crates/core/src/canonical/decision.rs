@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter;
 
 use super::push_escape;
-use crate::escapes::first_escape;
+use crate::escapes::split_escape;
 
 /// A path as decisions are made on it: canonical, with every escape of a `pchar` decoded. A [`Path`](super::Path) makes it,
 /// and nothing else does; what decides by paths takes this type, and so never the spelling of a caller.
@@ -89,15 +89,11 @@ fn fold(text: &str) -> Cow<'_, str> {
 /// What the escapes at the beginning of a text stand for, and what is behind them.
 fn escapes(text: &str) -> (Vec<u8>, &str) {
     let (mut bytes, mut rest) = (Vec::new(), text);
-    while let Some((byte, behind)) = escape(rest) {
+    while let Some((byte, behind)) = split_escape(rest) {
         bytes.push(byte);
         rest = behind;
     }
     (bytes, rest)
-}
-
-fn escape(text: &str) -> Option<(u8, &str)> {
-    Some((first_escape(text.as_bytes())?, &text[3..]))
 }
 
 fn push_folded(out: &mut String, bytes: &[u8]) {

@@ -2,7 +2,7 @@
 //! what it has as it is in escapes.
 
 use super::{DecisionPath, push_escape, stands_for_itself};
-use crate::escapes::first_escape;
+use crate::escapes::split_escape;
 
 /// A regular expression that matches in the decision form what its author reads in it, or what is wrong with it.
 ///
@@ -62,7 +62,7 @@ pub fn read_pattern(pattern: &str, ignores_case: bool) -> Result<String, String>
 fn literal(text: &str) -> (Vec<u8>, &str) {
     let unescaped = text.strip_prefix("\\%").map(|_| &text[1..]);
     let escaped = unescaped.unwrap_or(text);
-    if let Some((byte, mut behind)) = escape(escaped) {
+    if let Some((byte, mut behind)) = split_escape(escaped) {
         let mut bytes = vec![byte];
         let length = match byte {
             0xC2..=0xDF => 2,
@@ -71,7 +71,7 @@ fn literal(text: &str) -> (Vec<u8>, &str) {
             _ => 1,
         };
         while bytes.len() < length
-            && let Some((byte @ 0x80..=0xBF, next)) = escape(behind)
+            && let Some((byte @ 0x80..=0xBF, next)) = split_escape(behind)
         {
             bytes.push(byte);
             behind = next;
@@ -128,7 +128,7 @@ fn push(out: &mut String, bytes: &[u8], ignores_case: bool, counted: bool) {
 /// One character of a class. What a path has in escapes is many characters there.
 fn member(text: &str) -> Result<(String, &str), String> {
     let unescaped = if text.starts_with("\\%") { &text[1..] } else { text };
-    if let Some((byte, behind)) = escape(unescaped) {
+    if let Some((byte, behind)) = split_escape(unescaped) {
         if !stands_for_itself(byte) || matches!(byte, b'/' | b';') {
             let shown = &unescaped[..3];
             return Err(format!(
@@ -148,10 +148,6 @@ fn member(text: &str) -> Result<(String, &str), String> {
         _ => 1,
     };
     Ok((text[..length].to_owned(), &text[length..]))
-}
-
-fn escape(text: &str) -> Option<(u8, &str)> {
-    Some((first_escape(text.as_bytes())?, &text[3..]))
 }
 
 #[cfg(test)]
