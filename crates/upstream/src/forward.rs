@@ -8,11 +8,12 @@ use futures_util::{FutureExt, TryFutureExt};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Consumed, Hints, Response};
+use portcullis_core::call::{Call, Hints, Response, fomalhaut};
 use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-    X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+    CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA, X_API_ACCESS_KEY,
+    X_API_KEY, X_API_USER_JSON, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    X_USER_JSON,
 };
 use portcullis_core::message::{FieldName, FieldValue, FieldsMut, HasFields, Value};
 use portcullis_core::model::{HostMode, TargetUrl};
@@ -140,10 +141,10 @@ fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Faile
 
 /// What the backend is told besides what the caller said, and what it is not told.
 fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) -> Result<(), Failed> {
+    // A key never travels, whoever let the call in.
     headers.remove(X_API_KEY);
-    let Consumed { authorization } = call.caller.consumed;
-    if authorization {
-        headers.remove(AUTHORIZATION);
+    for name in call.caller.consumed.names() {
+        headers.remove(name);
     }
     if let Some(user) = &call.caller.user {
         headers.set(X_USER_JSON, user.user_json.clone());
@@ -152,6 +153,9 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(X_APP_ID, client.app_id.clone());
     } else if let Some(client) = &call.caller.foreign_client {
         headers.set(X_APP_ID, client.app_id.clone());
+    }
+    if call.dialect.fomalhaut() == Some(fomalhaut::Form::Api) {
+        write_for_api(call, &mut headers);
     }
     // None of these is there: the door has taken them away, and settings may not write them.
     headers.add(X_REQUEST_ID, call.id.header());
@@ -165,6 +169,16 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(TE, FieldValue::from_static("trailers"));
     }
     Ok(())
+}
+
+/// What backends of fomalhaut's dialect `api` are told besides.
+fn write_for_api(call: &Call, headers: &mut FieldsMut<'_>) {
+    if let Some(user) = &call.caller.user {
+        headers.set(X_API_USER_JSON, user.user_json.clone());
+    }
+    if let Some(client) = call.caller.client() {
+        headers.set(X_API_ACCESS_KEY, client.app_id.clone());
+    }
 }
 
 /// Says how the body is framed where hyper would say nothing: it drops a body of unknown length with a method that
