@@ -110,7 +110,7 @@ impl Canonical {
             let before = rest;
             let line = next_line(&mut rest);
             if line != Some(ours.as_bytes()) {
-                return Some(self.difference_of_lines(ours, line, before));
+                return Some(difference_of_lines(ours, line, before.unwrap_or_default()));
             }
         }
         if self.lines().next().is_none() && next_line(&mut rest) != Some(b"") {
@@ -131,23 +131,22 @@ impl Canonical {
         found.offset = Some(offset);
         Some(found)
     }
+}
 
-    /// Tells a line that has another value from one that is missing, and both from one that is too much.
-    fn difference_of_lines(&self, ours: &str, line: Option<&[u8]>, rest: Option<&[u8]>) -> Difference {
-        let Some(theirs) = line else {
-            return difference(Part::Field, Some(ours.as_bytes()), None);
-        };
-        let same_name = name_of(theirs).eq_ignore_ascii_case(name_of(ours.as_bytes()));
-        let comes_later =
-            rest.is_some_and(|rest| rest.split(|byte| *byte == b'\n').any(|line| line == ours.as_bytes()));
-        if same_name {
-            difference(Part::Field, Some(ours.as_bytes()), Some(theirs))
-        } else if comes_later {
-            difference(Part::Field, None, Some(theirs))
-        } else {
-            difference(Part::Field, Some(ours.as_bytes()), None)
-        }
+/// Tells a line that has another value from one that is missing, and both from one that is too much. `rest` is the other
+/// side's text from this line on.
+fn difference_of_lines(ours: &str, theirs: Option<&[u8]>, rest: &[u8]) -> Difference {
+    let ours = ours.as_bytes();
+    let Some(line) = theirs else {
+        return difference(Part::Field, Some(ours), None);
+    };
+    if name_of(line).zip(name_of(ours)).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other)) {
+        return difference(Part::Field, Some(ours), Some(line));
     }
+    if rest.split(|byte| *byte == b'\n').any(|line| line == ours) {
+        return difference(Part::Field, None, Some(line));
+    }
+    difference(Part::Field, Some(ours), None)
 }
 
 fn difference(part: Part, ours: Option<&[u8]>, theirs: Option<&[u8]>) -> Difference {
@@ -167,18 +166,24 @@ fn next_line<'a>(rest: &mut Option<&'a [u8]>) -> Option<&'a [u8]> {
     }
 }
 
-fn name_of(line: &[u8]) -> &[u8] {
-    line.split(|byte| *byte == b':').next().unwrap_or(line).trim_ascii()
+/// Name and value of a line `name: value`, without the white space around them.
+fn parted(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
 }
 
+fn name_of(line: &[u8]) -> Option<&[u8]> {
+    parted(line).map(|(name, _)| name)
+}
+
+/// Whether the line looks like that of a field that is signed in one of the dialects.
 fn is_field(line: &[u8]) -> bool {
-    let name = name_of(line);
-    name.len() < line.len()
-        && (name.eq_ignore_ascii_case(b"host")
-            || Dialect::ALL.iter().any(|dialect| {
-                let prefix = dialect.prefix().as_bytes();
-                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-            }))
+    let begins = |name: &[u8], prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    name_of(line).is_some_and(|name| {
+        name.eq_ignore_ascii_case(b"host") || Dialect::ALL.iter().any(|dialect| begins(name, dialect.prefix()))
+    })
 }
 
 fn shown(text: &[u8]) -> String {
@@ -192,12 +197,12 @@ fn shown(text: &[u8]) -> String {
 
 /// The text; of the line of an access token, only its name and the length of its value.
 fn without_token(text: &[u8]) -> Cow<'_, [u8]> {
-    let name = name_of(text);
-    if name.len() == text.len()
-        || !Dialect::ALL.iter().any(|dialect| name.eq_ignore_ascii_case(dialect.access_token().as_bytes()))
-    {
-        return Cow::Borrowed(text);
+    let is_token =
+        |name: &[u8]| Dialect::ALL.iter().any(|dialect| name.eq_ignore_ascii_case(dialect.access_token().as_bytes()));
+    match parted(text) {
+        Some((name, value)) if is_token(name) => {
+            Cow::Owned([name, format!(": [{} bytes]", value.len()).as_bytes()].concat())
+        }
+        _ => Cow::Borrowed(text),
     }
-    let value = text[name.len()..].trim_ascii_start().strip_prefix(b":").unwrap_or(text).trim_ascii();
-    Cow::Owned([name, format!(": [{} bytes]", value.len()).as_bytes()].concat())
 }
