@@ -9,6 +9,7 @@ mod error;
 mod objects;
 mod outbound;
 mod sessions;
+mod unseal;
 mod upkeep;
 
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ pub use error::RegistryError;
 pub use objects::{Changed, Commit, Ended, Expect, News, Objects, TOLD_CHANGES, Version, Write};
 pub use outbound::{Bounds, Outbound, OutboundError};
 pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
+pub use unseal::Unseal;
 pub use upkeep::Upkeep;
 
 /// The durable store in one place.
