@@ -209,6 +209,7 @@ impl Gateway {
         let workshop = ChangeContext {
             registry: Arc::clone(&registry) as _,
             directory: Arc::clone(&identity.directory),
+            unseal: Arc::clone(&master) as _,
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
             publisher,
@@ -349,7 +350,7 @@ async fn check_master(registry: &dyn Upkeep, master: &MasterKey, directory: &Pat
 async fn ensure_default_client(changes: &Changes) -> anyhow::Result<()> {
     let name: Label = DEFAULT_CLIENT.parse()?;
     let made = changes.submit(move |view| {
-        let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
+        let client = Client { services: vec![Grant::All], ..Client::default() };
         let missing = view.client(&name).is_none();
         let edits = missing.then_some(Edit::Client(name.clone(), Some(client))).into_iter().collect();
         Ok((Transaction { owner: Owner::Api, edits }, ()))

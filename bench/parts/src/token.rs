@@ -57,7 +57,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let parts = runtime.block_on(Parts::for_dry_run("http://gate", clock)).expect("keys");
     let mut entries = parts.directory.copy();
-    entries.set_client(client, Some(Client { services: Vec::new(), access_key: None, enabled: true }));
+    entries.set_client(client, Some(Client::default()));
     parts.directory.publish(entries);
     let session = LiveSession {
         id: SESSION,

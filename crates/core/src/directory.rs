@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use crate::live_key::LiveKey;
+use crate::live_secret::LiveSecret;
 use crate::message::FieldValue;
-use crate::model::{Client, Label, Name, ServiceId};
+use crate::model::{Client, Label, Name, SecretUse, ServiceId};
 use crate::table::Table;
 
 /// SHA-256 of a key or token: what is stored and looked up in its stead.
@@ -69,14 +71,41 @@ pub struct ClientEntry {
     pub client: Client,
     /// Its access key (or its name, if it has none) as `X-App-Id` carries it.
     pub app_id: FieldValue,
+    /// Its secrets, the oldest first; none if it is disabled.
+    pub secrets: Arc<[Arc<LiveSecret>]>,
+    /// Its public keys.
+    pub keys: Vec<Arc<LiveKey>>,
 }
 
 impl ClientEntry {
-    /// Prepares a declared client.
+    /// Prepares a declared client, without secrets.
     pub fn new(name: Label, client: Client) -> Self {
         let shown = client.access_key.as_deref().unwrap_or(name.as_str());
         let app_id = FieldValue::of(shown).unwrap_or(FieldValue::from_static(""));
-        Self { name, client, app_id }
+        let keys = client.keys.iter().cloned().map(LiveKey::from).map(Arc::new).collect();
+        Self { name, client, app_id, secrets: Arc::default(), keys }
+    }
+
+    /// Has secrets, and keeps of a former entry the keys that are still the same: what was prepared of them stays.
+    fn following(mut self, former: Option<&Self>, secrets: Arc<[Arc<LiveSecret>]>) -> Self {
+        self.secrets = secrets;
+        for key in &mut self.keys {
+            let same = former.and_then(|former| former.keys.iter().find(|held| held.declared == key.declared));
+            if let Some(same) = same {
+                *key = Arc::clone(same);
+            }
+        }
+        self
+    }
+
+    /// Its public key that signatures call by this id.
+    pub fn key(&self, id: &str) -> Option<&Arc<LiveKey>> {
+        self.keys.iter().find(|key| key.declared.id.as_str() == id)
+    }
+
+    /// Its secrets that may be used for this at this time, in Unix milliseconds; the oldest first.
+    pub fn secrets_for(&self, wanted: SecretUse, now: u64) -> impl Iterator<Item = &Arc<LiveSecret>> {
+        self.secrets.iter().filter(move |secret| secret.is_good_for(wanted, now))
     }
 
     /// Whether it may call the service.
@@ -89,6 +118,10 @@ impl ClientEntry {
 #[derive(Debug, Clone, Default)]
 pub struct Entries {
     clients: Table<Label, Arc<ClientEntry>>,
+    /// The same clients by their access keys.
+    access_keys: Table<String, Arc<ClientEntry>>,
+    /// The secrets of clients, also of those that are disabled, the oldest first.
+    secrets: Table<Label, Arc<[Arc<LiveSecret>]>>,
     keys: Table<KeyHash, KeyOwner>,
 }
 
@@ -96,6 +129,16 @@ impl Entries {
     /// A client by its name, unless it is disabled.
     pub fn client(&self, name: &Label) -> Option<&Arc<ClientEntry>> {
         self.clients.get(name).filter(|entry| entry.client.enabled)
+    }
+
+    /// The client with an access key, also if it is disabled: `client.enabled` says so. It has no secrets then.
+    pub fn by_access_key(&self, access_key: &str) -> Option<&Arc<ClientEntry>> {
+        self.access_keys.get(access_key)
+    }
+
+    /// The secrets of a client, also of one that is disabled; the oldest first.
+    pub fn secrets(&self, client: &Label) -> &[Arc<LiveSecret>] {
+        self.secrets.get(client).map_or(&[], |secrets| secrets)
     }
 
     /// Who a key speaks for; nobody, if it is unknown or its client is gone or disabled.
@@ -108,13 +151,47 @@ impl Entries {
 
     /// Sets or takes out a client.
     pub fn set_client(&mut self, name: &Label, client: Option<Client>) {
-        match client {
-            Some(client) => {
-                self.clients.insert(name.clone(), Arc::new(ClientEntry::new(name.clone(), client)));
-            }
-            None => {
-                self.clients.remove(name);
-            }
+        let former = self.clients.remove(name);
+        let former = former.as_deref();
+        // Where clients exchange their access keys, another may have this one's already.
+        if let Some(former) = former.and_then(|former| former.client.access_key.as_deref())
+            && self.access_keys.get(former).is_some_and(|holder| holder.name == *name)
+        {
+            self.access_keys.remove(former);
+        }
+        let Some(client) = client else { return };
+        let secrets = self.secrets.get(name).filter(|_| client.enabled).cloned().unwrap_or_default();
+        let entry = Arc::new(ClientEntry::new(name.clone(), client).following(former, secrets));
+        if let Some(access_key) = &entry.client.access_key {
+            self.access_keys.insert(access_key.clone(), Arc::clone(&entry));
+        }
+        self.clients.insert(name.clone(), entry);
+    }
+
+    /// Sets or takes out a secret of a client, by its handle. A client that is not there yet gets it when it is set.
+    pub fn set_secret(&mut self, client: &Label, id: &str, secret: Option<LiveSecret>) {
+        let (mut others, mut former) = (Vec::new(), None);
+        for held in self.secrets(client) {
+            if *held.id == *id { former = Some(Arc::clone(held)) } else { others.push(Arc::clone(held)) }
+        }
+        if secret.is_none() && former.is_none() {
+            return;
+        }
+        others.extend(secret.map(|secret| {
+            Arc::new(match &former {
+                Some(former) => secret.following(former),
+                None => secret,
+            })
+        }));
+        others.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        if others.is_empty() {
+            self.secrets.remove(client);
+        } else {
+            self.secrets.insert(client.clone(), others.into());
+        }
+        if let Some(entry) = self.clients.get(client) {
+            let declared = entry.client.clone();
+            self.set_client(client, Some(declared));
         }
     }
 
@@ -207,37 +284,4 @@ impl Directory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(enabled: bool) -> Entries {
-        let mut entries = Entries::default();
-        let client = Client { services: Vec::new(), access_key: None, enabled };
-        entries.set_client(&"shop".parse().expect("a label"), Some(client));
-        entries
-    }
-
-    #[test]
-    fn what_was_prepared_counts_from_the_step_on_and_what_was_published_at_once() {
-        let directory = Directory::default();
-        let name: Label = "shop".parse().expect("a label");
-        let knows = || directory.read(|entries| entries.client(&name).is_some());
-        let (first, ()) =
-            (directory.prepare(entries(true)), assert!(knows(), "whoever takes no steps reads the newest"));
-        Directory::take(first - 1);
-        assert!(!knows(), "not yet");
-        Directory::take(first);
-        assert!(knows());
-        directory.publish(entries(true));
-        let second = directory.prepare(entries(false));
-        assert!((second > first, directory.step()) == (true, second) && knows());
-        Directory::take(second);
-        assert!(!knows());
-        // What is taken back alone waits for nobody.
-        directory.publish(entries(true));
-        Directory::take(0);
-        assert!(knows());
-        directory.publish(entries(false));
-        assert!(!knows());
-    }
-}
+mod tests;

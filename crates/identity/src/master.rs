@@ -7,7 +7,11 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use portcullis_core::call::hex;
+use portcullis_core::ports::Unseal;
+use portcullis_core::secret::Secret;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -86,6 +90,11 @@ impl MasterKey {
         Ok(plain)
     }
 
+    /// Seals a text for one purpose, as base64; [`Unseal`] opens it.
+    pub fn seal_text(&self, purpose: &str, text: &Secret) -> Result<String, SealError> {
+        self.seal(purpose, text.expose().as_bytes()).map(|sealed| STANDARD.encode(sealed))
+    }
+
     /// HMAC-SHA256 of the data, under a key of its own for the purpose.
     pub fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.subkey("mac", purpose).as_ref());
@@ -109,9 +118,28 @@ impl MasterKey {
     }
 }
 
+impl Unseal for MasterKey {
+    fn unseal(&self, purpose: &str, sealed: &str) -> Option<Secret> {
+        let mut plain = self.open(purpose, &STANDARD.decode(sealed).ok()?).ok()?;
+        String::from_utf8(std::mem::take(&mut *plain)).ok().map(Secret::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_opened_for_its_purpose_alone() {
+        let (key, other) = (MasterKey::from_bytes(&[7; 32]), MasterKey::from_bytes(&[8; 32]));
+        let sealed = key.seal_text("a", &Secret::from("grüße")).expect("seals");
+        assert_eq!(key.unseal("a", &sealed), Some(Secret::from("grüße")));
+        assert_eq!((key.unseal("b", &sealed), other.unseal("a", &sealed)), (None, None));
+        let binary = STANDARD.encode(key.seal("a", &[0xff]).expect("seals"));
+        for bad in ["", "AA", "!", &sealed[1..], &binary] {
+            assert_eq!(key.unseal("a", bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn what_is_sealed_opens_for_the_same_purpose_and_key_only() {

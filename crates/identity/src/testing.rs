@@ -148,7 +148,7 @@ impl House {
 
     /// Makes a client or changes it; one that is disabled loses its sessions.
     pub(crate) async fn enable(&self, client: &str, enabled: bool) {
-        let value = Client { services: vec![Grant::All], access_key: None, enabled };
+        let value = Client { services: vec![Grant::All], enabled, ..Client::default() };
         let body = serde_json::to_string(&value).expect("JSON");
         let put = Write::Put { row: stored(Kind::Client, client, body), expect: Expect::Any };
         let end = (!enabled).then(|| Write::EndSessions(SessionsOf::Client(label(client))));

@@ -61,7 +61,7 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
 
 /// A client by its name.
 pub(crate) fn client(name: &str) -> Arc<ClientEntry> {
-    let client = Client { services: Vec::new(), access_key: None, enabled: true };
+    let client = Client::default();
     Arc::new(ClientEntry::new(name.parse().expect("a name"), client))
 }
 

@@ -129,7 +129,7 @@ impl Bench {
         });
         let (user, shop): (Label, Label) = ("ada".parse().expect("a label"), "shop".parse().expect("a label"));
         let id: ServiceId = "orders/v1".parse().expect("a service");
-        let client = Client { services: vec!["*".parse().expect("all")], access_key: None, enabled: true };
+        let client = Client { services: vec!["*".parse().expect("all")], ..Client::default() };
         let mut entries = parts.directory.copy();
         entries.set_client(&shop, Some(client));
         entries.set_key(hash_key(KEY), Some(KeyOwner::Client(shop.clone())));

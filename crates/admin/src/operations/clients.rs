@@ -1,9 +1,7 @@
 //! Clients: making one with its secret, changing what it may call, and taking it out with all that is its own.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use portcullis_core::directory::KeyOwner;
-use portcullis_core::model::{Client, ClientSecret, Grant, Label, Owner, Problem};
+use portcullis_core::model::{Client, ClientSecret, Grant, Label, Owner, Problem, SECRET_PURPOSE, SecretUses};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -13,8 +11,6 @@ use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::ids::handle;
 
-/// The purpose under which secrets of clients are sealed.
-pub const SECRET_PURPOSE: &str = "client-secret";
 const ACCESS_KEY_DIGITS: usize = 20;
 const HANDLE_DIGITS: usize = 16;
 
@@ -74,15 +70,10 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
     let access_key = new.access_key.unwrap_or_else(fresh_access_key);
     let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
     let sealed = master
-        .seal(SECRET_PURPOSE, secret_key.expose().as_bytes())
+        .seal_text(SECRET_PURPOSE, &secret_key)
         .map_err(|error| portcullis_core::ports::RegistryError::Storage(error.to_string()))?;
-    let secret = ClientSecret {
-        sealed: STANDARD.encode(sealed),
-        uses: ["oauth", "sign", "seal"].map(str::to_owned).to_vec(),
-        created_at: now,
-        not_after: None,
-    };
-    let client = Client { services: new.services, access_key: Some(access_key.clone()), enabled: true };
+    let secret = ClientSecret { sealed, uses: SecretUses::all(), created_at: now, not_after: None };
+    let client = Client { services: new.services, access_key: Some(access_key.clone()), ..Client::default() };
     let decide = move |view: &View| {
         if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict(format!("client '{}' already exists", new.name)));
@@ -118,7 +109,7 @@ pub async fn change(
             let client = Client {
                 services: change.services.clone(),
                 enabled: change.enabled.unwrap_or(stored.value.enabled),
-                access_key: stored.value.access_key.clone(),
+                ..stored.value.clone()
             };
             Ok((Transaction::one(Edit::Client(name.clone(), Some(client.clone()))), (client, stored.owner)))
         })

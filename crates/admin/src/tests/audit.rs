@@ -191,7 +191,7 @@ async fn the_trail_comes_in_pieces_and_can_be_followed() {
 #[tokio::test]
 async fn what_nobody_asked_for_is_the_gateways_own() {
     let house = House::new().await;
-    let client = |enabled| Client { services: Vec::new(), access_key: None, enabled };
+    let client = |enabled| Client { enabled, ..Client::default() };
     let edit = move |enabled| Transaction {
         owner: Owner::Api,
         edits: vec![Edit::Client("default".parse().expect("a label"), Some(client(enabled)))],

@@ -9,7 +9,7 @@ use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
 
 use super::House;
-use crate::operations::clients::SECRET_PURPOSE;
+use portcullis_core::model::SECRET_PURPOSE;
 
 fn label(text: &str) -> Label {
     text.parse().expect("a label")
@@ -18,7 +18,7 @@ fn label(text: &str) -> Label {
 /// The built-in client, as the start of the gateway makes it.
 async fn with_default() -> House {
     let house = House::new().await;
-    let client = Client { services: vec![Grant::All], access_key: None, enabled: true };
+    let client = Client { services: vec![Grant::All], ..Client::default() };
     let edits = vec![Edit::Client(label("default"), Some(client))];
     house
         .state

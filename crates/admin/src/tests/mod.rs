@@ -152,6 +152,7 @@ impl House {
         let workshop = ChangeContext {
             registry: registry.clone(),
             directory: directory.clone(),
+            unseal: master.clone(),
             parts: parts.clone(),
             upstreams: upstreams.clone(),
             publisher,

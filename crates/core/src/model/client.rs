@@ -6,7 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, NameError, ServiceId};
+use super::client_key::MAX_CLIENT_KEYS;
+use super::{ClientKey, Name, NameError, ServiceId};
 
 /// A permission to call services: `*`, every version of one (`orders` or `orders/*`), or one (`orders/v1`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +84,26 @@ const MAX_ACCESS_KEY: usize = 256;
 
 text_schema!(Grant, "grant", "orders/v1");
 
-/// A declared client. Its keys and secrets are kept apart from it.
+/// The weakest HMAC that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LeastHmac {
+    /// HMAC-SHA1 or a stronger one.
+    #[default]
+    Sha1,
+    /// HMAC-SHA256.
+    Sha256,
+}
+
+impl LeastHmac {
+    /// Whether it is the default.
+    pub fn is_sha1(&self) -> bool {
+        *self == Self::Sha1
+    }
+}
+
+/// A declared client. Its API keys and secrets are kept apart from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
@@ -99,6 +119,21 @@ pub struct Client {
     /// Whether it may call at all. A disabled client is refused like an unknown one.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Public keys that verify its signatures (RFC 9421), at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_CLIENT_KEYS))]
+    pub keys: Vec<ClientKey>,
+    /// The weakest HMAC with which it may sign calls in the dialect `fo`.
+    #[serde(default, skip_serializing_if = "LeastHmac::is_sha1")]
+    pub least_algorithm: LeastHmac,
+}
+
+impl Default for Client {
+    /// One that may call nothing, yet.
+    fn default() -> Self {
+        let (services, keys) = (Vec::new(), Vec::new());
+        Self { services, access_key: None, enabled: true, keys, least_algorithm: LeastHmac::default() }
+    }
 }
 
 fn yes() -> bool {

@@ -72,21 +72,6 @@ impl Enrolment {
     }
 }
 
-/// A client's secret, sealed under the master key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSecret {
-    /// base64 of the sealed text.
-    pub sealed: String,
-    /// What it may be used for: `oauth`, `sign`, `seal`.
-    pub uses: Vec<String>,
-    /// When it was made.
-    pub created_at: u64,
-    /// When it ends; never if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<u64>,
-}
-
 /// Whether a text matches a pattern in which `*` stands for any run of characters, also none.
 /// Takes time in the order of the product of both lengths at most.
 ///

@@ -23,6 +23,8 @@ macro_rules! text_schema {
 }
 
 mod client;
+mod client_key;
+mod client_secret;
 mod declarations;
 mod default_routes;
 mod keys;
@@ -36,10 +38,12 @@ mod target_tls;
 mod target_url;
 mod timeout;
 
-pub use client::{Client, Grant, MAX_GRANTS};
+pub use client::{Client, Grant, LeastHmac, MAX_GRANTS};
+pub use client_key::{ClientKey, KeyAlgorithm, MAX_CLIENT_KEYS};
+pub use client_secret::{ClientSecret, MAX_SECRETS, SECRET_PURPOSE, SecretUse, SecretUses};
 pub use declarations::{DECLARATIONS_VERSION, Declarations};
 pub use default_routes::DefaultRoutes;
-pub use keys::{ApiKey, ClientSecret, Enrolment, Registration, matches_pattern};
+pub use keys::{ApiKey, Enrolment, Registration, matches_pattern};
 pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId, is_reserved_service_name};
 pub use path_options::{Ambiguous, PathOptions};
 pub use problem::Problem;

@@ -11,6 +11,7 @@ mod outbound;
 pub mod routes;
 mod sessions;
 mod shared_state;
+mod unseal;
 mod upkeep;
 
 use std::sync::{Arc, OnceLock};
@@ -31,6 +32,7 @@ pub use objects::{Changed, Commit, Ended, Expect, News, Objects, TOLD_CHANGES, V
 pub use outbound::{Bounds, Outbound, OutboundError};
 pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
 pub use shared_state::{Once, SharedState, Spent, Unavailable};
+pub use unseal::Unseal;
 pub use upkeep::Upkeep;
 
 /// The durable store in one place.

@@ -11,6 +11,7 @@
 
 mod batch;
 mod edit;
+mod entries;
 mod follow;
 pub mod plan;
 mod request;
@@ -31,7 +32,7 @@ use async_trait::async_trait;
 use portcullis_core::audit::Actor;
 use portcullis_core::directory::Directory;
 use portcullis_core::model::DefaultRoutes;
-use portcullis_core::ports::{Changing, Decide, Kind, Objects, Outcome, RegistryError};
+use portcullis_core::ports::{Changing, Decide, Kind, Objects, Outcome, RegistryError, Unseal};
 use portcullis_core::vital;
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +66,8 @@ pub struct ChangeContext {
     pub registry: Arc<dyn Objects>,
     /// Who may show which key.
     pub directory: Arc<Directory>,
+    /// Opens the secrets of clients.
+    pub unseal: Arc<dyn Unseal>,
     /// What policies are built from.
     pub parts: Arc<Parts>,
     /// What upstream endpoints are built from.
@@ -93,13 +96,7 @@ impl Pending {
         shadows::warn(&view);
         sharing::warn(&view);
         let compiled = Compiled::of(&workshop, &view);
-        let mut entries = workshop.directory.copy();
-        for (name, stored) in view.clients() {
-            entries.set_client(name, Some(stored.value.clone()));
-        }
-        for (hash, stored) in view.keys() {
-            entries.set_key(*hash, Some(stored.value.owner.clone()));
-        }
+        let entries = entries::of(workshop.unseal.as_ref(), &workshop.directory, &view);
         workshop.directory.publish(entries);
         workshop.publisher.publish(compiled.snapshot.clone(), workshop.directory.step()).await;
         self.view.store(Arc::new(view));

@@ -22,7 +22,7 @@ use super::batch::{Batch, Compiled};
 use super::follow::{everything, taken_up};
 use super::request::Request;
 use super::rows::Rows;
-use super::{ChangeContext, ChangeError, Edit, View};
+use super::{ChangeContext, ChangeError, Edit, View, entries};
 
 /// Changes that share one commit at most.
 const BATCH: usize = 256;
@@ -174,31 +174,18 @@ impl Task {
     }
 }
 
-/// Makes what was changed visible to calls. Keys and clients count at once where they change alone; where routes change
+/// Makes what was changed visible to calls. Keys, secrets and clients count at once where they change alone; where routes change
 /// with them, each worker takes up both in one moment, so that no call meets the one without the other.
 async fn publish(workshop: &ChangeContext, compiled: &Compiled, edits: &[Edit]) {
-    let mut entries = workshop.directory.copy();
-    let (mut directory_changed, mut routes_changed) = (false, false);
-    for edit in edits {
-        match edit {
-            Edit::Client(name, client) => entries.set_client(name, client.clone()),
-            Edit::ApiKey(hash, key) => entries.set_key(*hash, key.as_ref().map(|key| key.owner.clone())),
-            Edit::Service(..) | Edit::Route(..) => {
-                routes_changed = true;
-                continue;
-            }
-            _ => continue,
-        }
-        directory_changed = true;
-    }
-    if routes_changed {
-        let step = match directory_changed {
-            true => workshop.directory.prepare(entries.clone()),
-            false => workshop.directory.step(),
+    let entries = entries::after(workshop.unseal.as_ref(), &workshop.directory, edits);
+    if edits.iter().any(|edit| matches!(edit, Edit::Service(..) | Edit::Route(..))) {
+        let step = match &entries {
+            Some(entries) => workshop.directory.prepare(entries.clone()),
+            None => workshop.directory.step(),
         };
         workshop.publisher.publish(compiled.snapshot.clone(), step).await;
     }
-    if directory_changed {
+    if let Some(entries) = entries {
         // Also for a worker that is slow: what was taken back is gone when the change is answered.
         workshop.directory.publish(entries);
     }

@@ -28,6 +28,8 @@ pub struct View {
     enrolments: Held<Label, Enrolment>,
     /// The keys of an owner, so that none has to be searched for.
     keys_of: Table<KeyOwner, Arc<Vec<KeyHash>>>,
+    /// The secrets of a client, likewise.
+    secrets_of: Table<Label, Arc<Vec<String>>>,
     /// The routes that lead to a service, likewise.
     routes_to: Table<ServiceId, Arc<Vec<Name>>>,
     /// The versions of a service name, likewise.
@@ -143,14 +145,19 @@ impl View {
         self.client_of.get(access_key)
     }
 
-    /// The secrets of a client, with their handles; few, but searched for among all.
+    /// The secrets of a client, with their handles.
     pub fn secrets<'a>(&'a self, client: &'a Label) -> impl Iterator<Item = (&'a str, &'a Arc<Stored<ClientSecret>>)> {
-        let of_client = self.secrets.iter().filter(move |((owner, _), _)| owner == client);
-        of_client.map(|((_, id), secret)| (id.as_str(), secret))
+        let ids = self.secrets_of.get(client).map_or(&[][..], |ids| ids.as_slice());
+        ids.iter().filter_map(|id| self.secret(client, id).map(|secret| (id.as_str(), secret)))
+    }
+
+    /// Every secret, by client and handle, in no order.
+    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&(Label, String), &Arc<Stored<ClientSecret>>)> {
+        self.secrets.iter()
     }
 
     /// A secret of a client by its handle.
-    pub(super) fn secret(&self, client: &Label, id: &str) -> Option<&Arc<Stored<ClientSecret>>> {
+    pub fn secret(&self, client: &Label, id: &str) -> Option<&Arc<Stored<ClientSecret>>> {
         self.secrets.get(&(client.clone(), id.to_owned()))
     }
 
@@ -308,7 +315,10 @@ impl View {
                 }
                 set(&mut self.clients, name, value, owner, revision)
             }
-            Edit::ClientSecret(client, id, value) => set(&mut self.secrets, (client, id), value, owner, revision),
+            Edit::ClientSecret(client, id, value) => {
+                list_set(&mut self.secrets_of, client.clone(), &id, value.is_some());
+                set(&mut self.secrets, (client, id), value, owner, revision)
+            }
             Edit::ApiKey(hash, value) => {
                 if let Some(former) = self.keys.get(&hash) {
                     list_set(&mut self.keys_of, former.value.owner.clone(), &hash, false);

@@ -22,7 +22,7 @@ fn service(id: &str, body: Value) -> Edit {
 }
 
 fn client(name: &str, access_key: Option<&str>) -> Edit {
-    let client = Client { services: vec![Grant::All], access_key: access_key.map(str::to_owned), enabled: true };
+    let client = Client { services: vec![Grant::All], access_key: access_key.map(str::to_owned), ..Client::default() };
     Edit::Client(name.parse().expect("a name"), Some(client))
 }
 
