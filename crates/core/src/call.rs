@@ -15,12 +15,12 @@ pub use crate::caller::{Caller, Consumed, ForeignClient, UserFacts};
 use crate::canonical::{DecisionPath, Host, Path};
 pub use crate::dialect::Dialect;
 pub use crate::digits::hex;
-pub use crate::directory::KeyHolder;
+pub use crate::directory::{ClientEntry, KeyHolder};
 use crate::dry_run::DryRun;
 use crate::grpc::{Code, GrpcCall};
 use crate::message::names::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use crate::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields};
-use crate::model::{PathOptions, ServiceId};
+use crate::model::{Label, PathOptions, ServiceId};
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
@@ -146,6 +146,8 @@ pub struct RouteFacts {
     pub name: Arc<str>,
     /// The service behind it; none for a built-in route.
     pub service: Option<ServiceId>,
+    /// The client whose calls alone it takes; none for a route that takes those of everybody.
+    pub client: Option<Label>,
     /// Which paths it takes that are refused otherwise.
     pub paths: PathOptions,
 }
@@ -170,6 +172,8 @@ pub struct Call {
     pub hints: Option<Arc<dyn Hints>>,
     /// Told when the call has been let in, where its body is still to come. Policies do not see it.
     pub lasting: Option<Arc<dyn Lasting>>,
+    /// The client that the call says it is of. It chooses among routes, and lets nobody in.
+    pub claimed: Option<Arc<ClientEntry>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path that is decided on the route has matched.
@@ -211,6 +215,7 @@ impl Call {
             grpc: None,
             hints: None,
             lasting: None,
+            claimed: None,
             route: None,
             matched: 0,
             matched_readings: Vec::new(),
@@ -218,6 +223,12 @@ impl Call {
             record,
             dry_run: None,
         }
+    }
+
+    /// The name of the client that the call says it is of.
+    #[inline]
+    pub fn claimed_client(&self) -> Option<&Label> {
+        self.claimed.as_ref().map(|client| &client.name)
     }
 
     /// What of the path is left behind what the route has matched, to be decided on.

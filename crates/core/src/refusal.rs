@@ -44,6 +44,8 @@ pub enum Refusal {
     },
     /// No route matches.
     NoRoute,
+    /// The route that matches is switched off.
+    RouteDisabled,
     /// More header fields than are read. 431.
     TooManyFields {
         /// The limit.
@@ -249,6 +251,9 @@ impl Refusal {
                 format!("a request may have {limit} header fields").into(),
             ),
             Self::NoRoute => (404, "no_route", "Not found", "no route matches this host and path".into()),
+            Self::RouteDisabled => {
+                (404, "route_disabled", "Route disabled", "the route of this call is switched off at the moment".into())
+            }
             Self::MethodNotAllowed { allow } => {
                 (405, "method_not_allowed", "Method not allowed", format!("this path answers {allow}").into())
             }
