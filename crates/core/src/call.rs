@@ -17,12 +17,13 @@ use crate::canonical::{DecisionPath, Host, Path};
 use crate::dialect::Refused;
 pub use crate::dialect::{Dialect, fomalhaut};
 pub use crate::digits::hex;
-pub use crate::directory::KeyHolder;
+pub use crate::directory::{ClientEntry, KeyHolder};
 use crate::dry_run::DryRun;
 pub use crate::effects::Effects;
 use crate::grpc::{Code, GrpcCall};
 use crate::message::names::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use crate::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields};
+use crate::model::Label;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
@@ -198,6 +199,8 @@ pub struct Call {
     pub hints: Option<Arc<dyn Hints>>,
     /// Told when the call has been let in, where its body is still to come. Policies do not see it.
     pub lasting: Option<Arc<dyn Lasting>>,
+    /// The client that the call says it is of. It chooses among routes, and lets nobody in.
+    pub claimed: Option<Arc<ClientEntry>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path that is decided on the route has matched.
@@ -242,6 +245,7 @@ impl Call {
             grpc: None,
             hints: None,
             lasting: None,
+            claimed: None,
             route: None,
             matched: 0,
             matched_readings: Vec::new(),
@@ -292,6 +296,12 @@ impl Call {
         let (method, path) = (request.method.clone(), request.path.shared());
         self.record.note(|record| (record.method, record.path) = (method, path));
         std::mem::replace(&mut self.request, request)
+    }
+
+    /// The name of the client that the call says it is of.
+    #[inline]
+    pub fn claimed_client(&self) -> Option<&Label> {
+        self.claimed.as_ref().map(|client| &client.name)
     }
 
     /// What of the path is left behind what the route has matched, to be decided on.

@@ -46,6 +46,8 @@ pub enum Refusal {
     },
     /// No route matches.
     NoRoute,
+    /// The route that matches is switched off.
+    RouteDisabled,
     /// More header fields than are read. 431.
     TooManyFields {
         /// The limit.
@@ -80,8 +82,6 @@ pub enum Refusal {
         /// The first two segments of the path, as the caller has sent them.
         endpoint: Box<str>,
     },
-    /// The route that matches is disabled.
-    RouteDisabled,
     /// A signature made too long ago, or in the future.
     SignatureExpired {
         /// What is wrong with its time, for the operator only.
@@ -287,6 +287,9 @@ impl Refusal {
                 format!("a request may have {limit} header fields").into(),
             ),
             Self::NoRoute => (404, "no_route", "Not found", "no route matches this host and path".into()),
+            Self::RouteDisabled => {
+                (404, "route_disabled", "Route disabled", "the route of this call is switched off at the moment".into())
+            }
             Self::MethodNotAllowed { allow } => {
                 (405, "method_not_allowed", "Method not allowed", format!("this path answers {allow}").into())
             }
@@ -302,7 +305,6 @@ impl Refusal {
             Self::NoEndpoint { endpoint } => {
                 (403, "no_endpoint", "No permission", format!("the client may not call '{endpoint}'").into())
             }
-            Self::RouteDisabled => (404, "route_disabled", "Route disabled", "this route is disabled".into()),
             Self::SignatureExpired { .. } => (
                 401,
                 "signature_expired",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{PathOptions, ServiceId};
+use crate::model::{Label, PathOptions, ServiceId};
 
 /// What a compiled route tells about itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct RouteFacts {
     pub name: Arc<str>,
     /// The service behind it; none for a built-in route.
     pub service: Option<ServiceId>,
+    /// The client whose calls alone it takes; none for a route that takes those of everybody.
+    pub client: Option<Label>,
     /// Which paths it takes that are refused otherwise.
     pub paths: PathOptions,
 }

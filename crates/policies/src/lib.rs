@@ -35,7 +35,7 @@ pub mod throttle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_core::model::{Problem, Service, ServiceId};
+use portcullis_core::model::{Label, Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
@@ -139,16 +139,17 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `own`: what the route
-/// has of the service's policies itself.
+/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `client`: whose calls alone
+/// the route takes; `own`: what it has of the service's policies itself.
 pub fn compile(
     route: &str,
+    client: Option<&Label>,
     own: &BTreeMap<String, Value>,
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = PolicyContext { route, own, id, service, parts };
+    let site = PolicyContext { route, client, own, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();

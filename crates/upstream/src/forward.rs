@@ -60,7 +60,7 @@ fn aimed(
             request
         }
     };
-    *request.uri_mut() = uri(&forwarding.path, call, &target.url)?;
+    *request.uri_mut() = uri(forwarding, call, &target.url)?;
     request.fields_mut().set(HOST, host(forwarding, call, target)?);
     Ok(request)
 }
@@ -97,7 +97,7 @@ fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> R
 pub fn preview(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<Destination, Refusal> {
     let host = host(forwarding, call, target).map_err(Failed::into_refusal)?;
     let target = &target.url;
-    let uri = uri(&forwarding.path, call, target).map_err(Failed::into_refusal)?;
+    let uri = uri(forwarding, call, target).map_err(Failed::into_refusal)?;
     Ok(Destination::Target {
         target: target.to_string(),
         url: format!("{}://{}{uri}", target.scheme().as_str(), target.authority()),
@@ -113,22 +113,25 @@ fn host(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<FieldV
 }
 
 /// Base path, one slash, what the route makes of the path, query.
-fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Failed> {
+fn uri(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<Uri, Failed> {
     let filled;
-    let rest = match path {
+    let rest = match &forwarding.path {
         ForwardPath::Rest => call.forwarded_rest(),
         ForwardPath::Whole => call.request.path.forwarded(),
         ForwardPath::Template(template) => {
             filled = template.fill(call);
             &filled
         }
+        ForwardPath::Nothing => "",
     };
-    let query = call.request.query.as_deref();
-    let slash = usize::from(!rest.starts_with('/'));
+    let query = call.request.query.as_deref().filter(|_| forwarding.query.is_keep());
+    // The root is a slash also where nothing is behind it.
+    let has_path = forwarding.path != ForwardPath::Nothing || target.base().is_empty();
+    let slash = usize::from(has_path && !rest.starts_with('/'));
     // As long as it becomes: what is longer would be allocated a second time.
     let mut text = Vec::with_capacity(target.base().len() + slash + rest.len() + query.map_or(0, |it| 1 + it.len()));
     text.extend_from_slice(target.base().as_bytes());
-    if !rest.starts_with('/') {
+    if slash > 0 {
         text.push(b'/');
     }
     text.extend_from_slice(rest.as_bytes());
