@@ -7,3 +7,4 @@ pub mod fomalhaut;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
+pub mod http;
