@@ -106,6 +106,16 @@ fn a_signature_has_one_spelling() {
     }
 }
 
+#[test]
+fn the_same_mac_of_another_algorithm_is_another_signature() {
+    let canonical = Canonical::request::<str, str>(Dialect::Fo, HEAD, []).expect("canonical");
+    let signature = key().sign(Algorithm::HmacSha256, &canonical, b"");
+    let other = Signature::new(Algorithm::HmacSha256OfSha1, signature.mac());
+    assert_ne!(signature, other);
+    assert!(key().start(Algorithm::HmacSha256, &canonical).verify(&signature).is_ok());
+    assert!(key().start(Algorithm::HmacSha256, &canonical).verify(&other).is_err());
+}
+
 /// Seals bytes that are padded already.
 fn sealed_as_is(blocks: &[u8]) -> String {
     let sealed = key().seal_with_iv(Dialect::Fo, blocks, [7; 16]);
@@ -184,6 +194,7 @@ fn the_first_difference_is_told() {
     tells("get\n/e/v1/\nhost: a\nx-fo-app-id: abcd\nx-fo-nonce: 0.5\nbody", r#"method: "GET" here, "get" there"#);
     tells("GET\r\n/e/v1/", r#"method: "GET" here, "GET\r" there"#);
     tells("GET", r#"target: "/e/v1/" is missing there, or is not in its place"#);
+    tells("GET\n/e/v1/\nHost: a\n", r#"field: "host: a" here, "Host: a" there"#);
     tells("GET\n/e/v1/\nhost:a\n", r#"field: "host: a" here, "host:a" there"#);
     tells("GET\n/e/v1/\nx-fo-app-id: abcd\n", r#"field: "host: a" is missing there, or is not in its place"#);
     tells("GET\n/e/v1/\naccept: b\nhost: a\n", r#"field: "accept: b" does not belong there, or is not in its place"#);
