@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use portcullis_core::call::{Call, Effects, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
 use portcullis_core::model::{Label, Service, ServiceId};
-use portcullis_core::ports::{Captures, Clock};
+use portcullis_core::ports::routes::Routes;
+use portcullis_core::ports::{Captures, Clock, Once, SharedState, Spent, Unavailable};
+use portcullis_core::refusal::Refusal;
 use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, SigningKeys};
 use serde_json::Value;
 
 use crate::limiters::Limiters;
+use crate::signed::Holding;
+use crate::strangers::{StrangerLimits, Strangers};
 
 /// What policies are built from. Shared by all of a node's policies.
 pub struct Parts {
@@ -30,6 +36,14 @@ pub struct Parts {
     pub limiters: Arc<Limiters>,
     /// Where captured exchanges go.
     pub captures: Arc<dyn Captures>,
+    /// What may happen once only: signed requests.
+    pub state: Arc<dyn SharedState>,
+    /// Callers who claim to be of a client and do not prove it.
+    pub strangers: Arc<Strangers>,
+    /// The routes, for requests that were sealed in others.
+    pub routes: Arc<dyn Routes>,
+    /// Bounds on messages that are held whole.
+    pub holding: Holding,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Bytes of verified tokens that each worker remembers; 0: none.
@@ -57,6 +71,10 @@ impl Parts {
             jobs: Arc::new(NoJobs),
             limiters: Arc::default(),
             captures: Arc::new(MemoryCaptures::new(0)),
+            state: Arc::new(NothingTwice),
+            strangers: Arc::new(Strangers::new(Arc::default(), Arc::clone(&clock), StrangerLimits::default())),
+            routes: Arc::new(NoRoutes),
+            holding: Holding::default(),
             clock,
             token_memory: 0,
             client_certificates: false,
@@ -67,6 +85,25 @@ impl Parts {
 
 /// Memory for sessions of a dry run.
 const DRY_RUN_BYTES: u64 = 1 << 20;
+
+/// Has noted nothing, and notes nothing: a dry run passes nothing.
+struct NothingTwice;
+
+#[async_trait]
+impl SharedState for NothingTwice {
+    async fn once(&self, _: &Effects, _: Once<'_>) -> Result<Spent, Unavailable> {
+        Ok(Spent::First)
+    }
+}
+
+/// Knows no routes.
+struct NoRoutes;
+
+impl Routes for NoRoutes {
+    fn find(&self, _: &Call, _: &Request) -> Result<Matched, Refusal> {
+        Err(Refusal::NoRoute)
+    }
+}
 
 /// Takes no work on: a dry run waits for nobody.
 struct NoJobs;

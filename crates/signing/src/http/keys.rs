@@ -163,6 +163,7 @@ enum Signing {
     Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
+    Elsewhere(Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>),
 }
 
 /// The signature could not be made: the source of randomness failed.
@@ -230,6 +231,15 @@ impl SigningKey {
         Ok(Self { algorithm, material: pair.map_err(|_| KeyRefused::Unusable(algorithm))? })
     }
 
+    /// A private key that somebody else holds: `sign` makes a signature of this algorithm over a text.
+    #[must_use]
+    pub fn held_elsewhere(
+        algorithm: Algorithm,
+        sign: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { algorithm, material: Signing::Elsewhere(Box::new(sign)) }
+    }
+
     /// The algorithm that this key is for.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
@@ -249,6 +259,7 @@ impl SigningKey {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PSS_SHA512, &SystemRandom::new(), text, &mut signature).map(|()| signature)
             }
+            Signing::Elsewhere(sign) => return sign(text).ok_or(NotSigned),
         }
         .map_err(|_| NotSigned)
     }
