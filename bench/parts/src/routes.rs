@@ -35,7 +35,7 @@ fn table(services: usize) -> Routes {
             conditions: Conditions::default(),
             pipeline: Arc::clone(&pipeline),
         };
-        routes.set(&[], &DeclaredPath::plain(&path, Meets::Below), &path, Some(&candidate));
+        routes.set(None, &[], &DeclaredPath::plain(&path, Meets::Below), &path, Some(&candidate));
     }
     routes
 }
@@ -47,6 +47,7 @@ pub(crate) fn find(services: usize) -> Part {
     let path = Path::parse("/service-7/v1/items/7").expect("a path");
     Box::new(move || {
         let wanted = RouteQuery {
+            client: None,
             host: black_box(&host),
             path: black_box(path.decision()),
             method: &Method::GET,

@@ -7,11 +7,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
+
+use crate::budget::Share;
 
 /// An answer on its way back.
 pub type Response = http::Response<Body>;
@@ -43,6 +46,33 @@ pub enum BodyError {
     /// What the caller was let in by was taken back while it was under way.
     #[error("what the caller was let in by was taken back")]
     Revoked,
+    /// It has to be held whole, and there is no room for it.
+    #[error("there is no room to hold the body")]
+    NoRoom,
+}
+
+/// A body that is held whole, and the room it takes until nobody holds it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Whole {
+    bytes: Bytes,
+    share: Option<Arc<Share>>,
+}
+
+impl Whole {
+    /// What it says.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// A body that says the same, and gives the room back when it has ended.
+    pub fn into_body(self) -> Body {
+        let Self { bytes, share } = self;
+        let body = Body::full(bytes);
+        match share {
+            Some(share) => body.on_end(move |_| drop(share)),
+            None => body,
+        }
+    }
 }
 
 /// How a body ended.
@@ -164,6 +194,38 @@ impl Body {
             bytes.extend_from_slice(&data);
         }
         Ok(())
+    }
+
+    /// Holds it whole: up to so many bytes, and as long as the share has room for them. What is longer is
+    /// [`BodyError::TooLarge`], and is not waited for where the body says so itself; without room it is
+    /// [`BodyError::NoRoom`]. A body that comes in one piece is not copied.
+    pub async fn whole(mut self, limit: u64, mut share: Share) -> Result<Whole, BodyError> {
+        let expected = self.size_hint().lower();
+        if expected > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let (mut first, mut rest): (Option<Bytes>, Vec<u8>) = (None, Vec::new());
+        let mut room = limit;
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            room = room.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge { limit })?;
+            if !share.take(data.len()) {
+                return Err(BodyError::NoRoom);
+            }
+            match first.take() {
+                None if rest.is_empty() => first = Some(data),
+                None => rest.extend_from_slice(&data),
+                Some(piece) => {
+                    // What is announced is not believed further than what has come.
+                    rest.reserve(usize::try_from(expected).unwrap_or_default().min(2 * (piece.len() + data.len())));
+                    rest.extend_from_slice(&piece);
+                    rest.extend_from_slice(&data);
+                }
+            }
+        }
+        let bytes = first.unwrap_or_else(|| rest.into());
+        let share = (!bytes.is_empty()).then(|| Arc::new(share));
+        Ok(Whole { bytes, share })
     }
 
     /// No body at all.

@@ -1,5 +1,6 @@
 //! One request on its way through the gateway.
 
+use std::any::Any;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,22 +9,25 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 use http::{Method, Uri, Version};
 
-pub use crate::admitted_by::AdmittedBy;
+pub use crate::admitted_by::{AdmittedBy, SignedBy};
 use crate::body::Body;
 pub use crate::body::Response;
 pub use crate::caller::{Caller, Consumed, ForeignClient, UserFacts};
 use crate::canonical::{DecisionPath, Host, Path};
-pub use crate::dialect::Dialect;
+use crate::dialect::Refused;
+pub use crate::dialect::{Dialect, fomalhaut};
 pub use crate::digits::hex;
-pub use crate::directory::KeyHolder;
+pub use crate::directory::{ClientEntry, KeyHolder};
 use crate::dry_run::DryRun;
+pub use crate::effects::Effects;
 use crate::grpc::{Code, GrpcCall};
 use crate::message::names::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use crate::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields};
-use crate::model::{PathOptions, ServiceId};
+use crate::model::Label;
 use crate::record::OpenRecord;
 use crate::refusal::Refusal;
 pub use crate::request_id::RequestId;
+pub use crate::route_facts::{Matched, RouteFacts};
 
 /// The other end of the connection a call came over.
 #[derive(Debug, Clone)]
@@ -139,15 +143,40 @@ pub trait Lasting: Send + Sync {
     fn let_in(&self, call: &Call);
 }
 
-/// What a compiled route tells about itself.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct RouteFacts {
-    /// The route's name.
-    pub name: Arc<str>,
-    /// The service behind it; none for a built-in route.
-    pub service: Option<ServiceId>,
-    /// Which paths it takes that are refused otherwise.
-    pub paths: PathOptions,
+/// What one kind of policy notes on a call for its own steps further out and further in: one note of a type.
+#[derive(Default)]
+pub struct Notes(Vec<Box<dyn Any + Send + Sync>>);
+
+impl Notes {
+    /// The note of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.iter().find_map(|note| note.downcast_ref())
+    }
+
+    /// Takes the note of this type away.
+    pub fn take<T: Any>(&mut self) -> Option<T> {
+        let at = self.0.iter().position(|note| note.is::<T>())?;
+        self.0.swap_remove(at).downcast().ok().map(|note| *note)
+    }
+
+    /// Notes this, in place of another note of its type.
+    pub fn set<T: Any + Send + Sync>(&mut self, note: T) {
+        self.take::<T>();
+        self.0.push(Box::new(note));
+    }
+}
+
+/// Where a call stood before an alternative was tried.
+#[derive(Debug)]
+pub struct Mark {
+    is_replaced: bool,
+}
+
+/// The request that a call came with, where another has taken its place, and where it led.
+struct Outer {
+    request: Request,
+    matched: usize,
+    matched_readings: Vec<usize>,
 }
 
 /// One request on its way: who sent it, what it says, where it goes, and what is recorded of it.
@@ -170,6 +199,8 @@ pub struct Call {
     pub hints: Option<Arc<dyn Hints>>,
     /// Told when the call has been let in, where its body is still to come. Policies do not see it.
     pub lasting: Option<Arc<dyn Lasting>>,
+    /// The client that the call says it is of. It chooses among routes, and lets nobody in.
+    pub claimed: Option<Arc<ClientEntry>>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path that is decided on the route has matched.
@@ -182,6 +213,9 @@ pub struct Call {
     pub record: OpenRecord,
     /// Set where the call is only tried.
     pub dry_run: Option<Box<DryRun>>,
+    /// What policies note for themselves.
+    pub notes: Notes,
+    outer: Option<Box<Outer>>,
 }
 
 impl fmt::Debug for Call {
@@ -211,13 +245,63 @@ impl Call {
             grpc: None,
             hints: None,
             lasting: None,
+            claimed: None,
             route: None,
             matched: 0,
             matched_readings: Vec::new(),
             caller: Caller::default(),
             record,
             dry_run: None,
+            notes: Notes::default(),
+            outer: None,
         }
+    }
+
+    /// Leave to change what outlasts the call; none where it is only tried.
+    #[inline]
+    pub fn effects(&self) -> Option<Effects> {
+        self.dry_run.is_none().then(Effects::granted)
+    }
+
+    /// Marks where the call stands before anything is found out about its caller.
+    pub fn mark(&self) -> Mark {
+        Mark { is_replaced: self.outer.is_some() }
+    }
+
+    /// Forgets what was found out about the caller since a mark, and brings a request back that another has taken the place
+    /// of. Whatever of its body has been read is there again.
+    pub fn restore(&mut self, mark: &Mark) {
+        self.caller = Caller::default();
+        self.record.note(|record| (record.client, record.user) = (None, None));
+        if !mark.is_replaced
+            && let Some(outer) = self.outer.take()
+        {
+            let Outer { request, matched, matched_readings } = *outer;
+            self.take_place(request, matched, matched_readings);
+        }
+    }
+
+    /// Puts a request in the place of the one that the call came with: everything behind decides on it, forwards and records
+    /// it. The route stays the one that was chosen.
+    pub fn replace(&mut self, request: Request, matched: Matched) {
+        let Matched { matched, matched_readings, .. } = matched;
+        let before = (self.matched, std::mem::take(&mut self.matched_readings));
+        let request = self.take_place(request, matched, matched_readings);
+        let (matched, matched_readings) = before;
+        self.outer.get_or_insert_with(|| Box::new(Outer { request, matched, matched_readings }));
+    }
+
+    fn take_place(&mut self, request: Request, matched: usize, matched_readings: Vec<usize>) -> Request {
+        (self.matched, self.matched_readings) = (matched, matched_readings);
+        let (method, path) = (request.method.clone(), request.path.shared());
+        self.record.note(|record| (record.method, record.path) = (method, path));
+        std::mem::replace(&mut self.request, request)
+    }
+
+    /// The name of the client that the call says it is of.
+    #[inline]
+    pub fn claimed_client(&self) -> Option<&Label> {
+        self.claimed.as_ref().map(|client| &client.name)
     }
 
     /// What of the path is left behind what the route has matched, to be decided on.
@@ -261,6 +345,6 @@ impl Call {
                 record.grpc_status = Some(Code::of(status) as u8);
             });
         }
-        self.dialect.write(refusal, &self.id)
+        self.dialect.write(refusal, Refused { id: &self.id, time: self.record.time() })
     }
 }

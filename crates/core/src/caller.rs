@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admitted_by::AdmittedBy;
 use crate::directory::{ClientEntry, KeyHolder};
-use crate::message::FieldValue;
+use crate::message::{FieldName, FieldValue};
 
 /// The user behind a token, as backends are told.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct ForeignClient {
 /// Who is calling, as far as credentials have shown it.
 #[derive(Debug, Default)]
 pub struct Caller {
-    /// Who the API key speaks for.
+    /// Who the API key, certificate or signature speaks for.
     pub key: Option<KeyHolder>,
     /// The client a verified token was issued to, where this gateway knows it.
     pub token_client: Option<Arc<ClientEntry>>,
@@ -43,15 +43,39 @@ pub struct Caller {
     pub consumed: Consumed,
 }
 
-/// Credentials that a policy has used.
+/// Fields with credentials that are meant for the gateway alone on this call, and do not travel on. Each kind of credential
+/// names its own.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Consumed {
-    /// `Authorization`.
-    pub authorization: bool,
+pub struct Consumed([Option<&'static FieldName>; MOST_CONSUMED]);
+
+/// Fields that all kinds of credentials together name at most.
+pub const MOST_CONSUMED: usize = 8;
+
+impl Consumed {
+    /// Keeps a field from travelling on.
+    pub fn take(&mut self, name: &'static FieldName) {
+        let place = self.0.iter_mut().find(|place| place.is_none_or(|taken| taken == name));
+        debug_assert!(place.is_some(), "more fields than there are credentials");
+        if let Some(place) = place {
+            *place = Some(name);
+        }
+    }
+
+    /// Lets a field travel on after all.
+    pub fn spare(&mut self, name: &FieldName) {
+        for place in self.0.iter_mut().filter(|place| place.is_some_and(|taken| taken == name)) {
+            *place = None;
+        }
+    }
+
+    /// The names of the fields.
+    pub fn names(&self) -> impl Iterator<Item = &'static FieldName> {
+        self.0.into_iter().flatten()
+    }
 }
 
 impl Caller {
-    /// Notes whom a key or a certificate speaks for. False if another one speaks for somebody else.
+    /// Notes whom a key, a certificate or a signature speaks for. False if another one speaks for somebody else.
     ///
     /// ```
     /// # use portcullis_core::call::{Caller, KeyHolder};

@@ -9,7 +9,17 @@ pub static HOP_BY_HOP: [FieldName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 /// Fields of a request in which a caller shows who it is.
-pub static CREDENTIALS: [FieldName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, X_API_KEY, X_AUTH_TOKEN];
+pub static CREDENTIALS: [FieldName; 9] = [
+    AUTHORIZATION,
+    PROXY_AUTHORIZATION,
+    COOKIE,
+    X_API_KEY,
+    X_AUTH_TOKEN,
+    X_FO_ACCESS_TOKEN,
+    X_FO_SIGNATURE,
+    X_API_ACCESS_TOKEN,
+    X_API_SIGNATURE,
+];
 
 /// What a field is that is not just the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +39,8 @@ pub enum Kind {
     Trace,
     /// Which method is meant in place of the one that was sent.
     Method,
+    /// A field of one of fomalhaut's dialects: said to the gateway alone, and signed.
+    Dialect,
 }
 
 impl Kind {
@@ -53,13 +65,14 @@ enum KnownName {
     Begins(&'static str),
 }
 
-use Kind::{Address, Believed, Connection, Gateway, Key, Method, Trace};
+use Kind::{Address, Believed, Connection, Dialect, Gateway, Key, Method, Trace};
 use KnownName::{Begins, Is};
 
 use crate::message::FieldName;
 use crate::message::names::{
     AUTHORIZATION, CONNECTION, COOKIE, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, PROXY_CONNECTION, TE,
-    TRANSFER_ENCODING, UPGRADE, X_API_KEY, X_AUTH_TOKEN,
+    TRANSFER_ENCODING, UPGRADE, X_API_ACCESS_TOKEN, X_API_KEY, X_API_SIGNATURE, X_AUTH_TOKEN, X_FO_ACCESS_TOKEN,
+    X_FO_SIGNATURE,
 };
 
 /// What a field is by its name, in any case and spelling; none is the caller's own.
@@ -279,6 +292,16 @@ const EXTENSIONS: &[Group] = &[
         &[
             (Is("x-api-key"), Key),
             (Is("x-app-id"), Gateway),
+            (Is("x-api-user-json"), Gateway),
+            (Is("x-api-access-key"), Dialect),
+            (Is("x-api-access-token"), Dialect),
+            (Is("x-api-timestamp"), Dialect),
+            (Is("x-api-nonce"), Dialect),
+            (Is("x-api-signature"), Dialect),
+            (Is("x-api-encrypt-type"), Dialect),
+            (Is("x-api-encrypted-uri"), Dialect),
+            (Is("x-api-encrypted-headers"), Dialect),
+            (Is("x-api-require-response-signature"), Dialect),
             (Begins("x-apigateway-api-userinfo"), Believed),
             (Is("x-appengine-user-ip"), Address),
             (Is("x-appengine-remote-addr"), Address),
@@ -332,6 +355,7 @@ const EXTENSIONS: &[Group] = &[
         *b"fo",
         &[
             (Begins("x-forwarded"), Gateway),
+            (Begins("x-fo-"), Dialect),
             (Is("x-forward-for"), Address),
             (Is("x-forward-proto"), Believed),
             (Is("x-forward-host"), Believed),

@@ -1,7 +1,7 @@
 //! The record of a call while it is under way.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::ports::AccessLog;
 use crate::record::{CLIENT_CLOSED_REQUEST, Record};
@@ -25,6 +25,11 @@ impl OpenRecord {
         if self.is_open {
             change(&mut self.record);
         }
+    }
+
+    /// When the call arrived, by the time of day.
+    pub fn time(&self) -> SystemTime {
+        self.record.time
     }
 
     /// When the call arrived, on the monotonic clock.

@@ -25,6 +25,8 @@ pub enum Credential {
     Login,
     /// A registration or enrolment token in `Authorization`.
     Enrolment,
+    /// A signature over the request: of one of fomalhaut's dialects, or HTTP message signatures (RFC 9421).
+    Signature,
 }
 
 /// A way to say no. Each variant is one `code`; see [`Refusal::facts`].
@@ -44,6 +46,8 @@ pub enum Refusal {
     },
     /// No route matches.
     NoRoute,
+    /// The route that matches is switched off.
+    RouteDisabled,
     /// More header fields than are read. 431.
     TooManyFields {
         /// The limit.
@@ -67,6 +71,34 @@ pub enum Refusal {
     Forbidden {
         /// The rule in words; names nothing the caller did not send.
         detail: Cow<'static, str>,
+    },
+    /// The client that a request claims to be of is not known. Said in fomalhaut's dialects alone: elsewhere a request
+    /// claims nothing before it is verified.
+    UnknownClient,
+    /// The client that a request claims to be of is disabled.
+    DisabledClient,
+    /// What a request of a client in fomalhaut's dialects asks for is nothing this client may call.
+    NoEndpoint {
+        /// The first two segments of the path, as the caller has sent them.
+        endpoint: Box<str>,
+    },
+    /// A signature made too long ago, or in the future.
+    SignatureExpired {
+        /// What is wrong with its time, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// A signed request that was here before.
+    Replayed,
+    /// A sealed request that cannot be opened, or holds what a sealed request may not say. Why is told to nobody but the
+    /// operator: for the caller all of these are one.
+    NotOpened {
+        /// Why, for the operator only.
+        private: &'static str,
+    },
+    /// An answer that would have to be held whole, to be signed or sealed, is larger than may be held.
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The object exists already or is in another state.
     Conflict {
@@ -211,7 +243,13 @@ impl Refusal {
             BodyError::Idle | BodyError::Slow | BodyError::Silent(_) | BodyError::TimedOut(_) => Self::RequestTimeout,
             BodyError::Broken(_) => Self::malformed("broken_body", "the request's body broke off"),
             BodyError::Revoked => Self::Revoked,
+            BodyError::NoRoom => Self::no_room(),
         }
+    }
+
+    /// A body that has to be held whole, and for which there is no room.
+    pub fn no_room() -> Self {
+        Self::Overloaded { private: "no room to hold another body whole", retry_after: Duration::from_secs(1) }
     }
 
     /// A fault of the gateway itself.
@@ -249,6 +287,9 @@ impl Refusal {
                 format!("a request may have {limit} header fields").into(),
             ),
             Self::NoRoute => (404, "no_route", "Not found", "no route matches this host and path".into()),
+            Self::RouteDisabled => {
+                (404, "route_disabled", "Route disabled", "the route of this call is switched off at the moment".into())
+            }
             Self::MethodNotAllowed { allow } => {
                 (405, "method_not_allowed", "Method not allowed", format!("this path answers {allow}").into())
             }
@@ -259,6 +300,27 @@ impl Refusal {
                 (401, "invalid_credential", "Authentication failed", credential.invalid().into())
             }
             Self::Forbidden { detail } => (403, "forbidden", "Forbidden", Cow::Borrowed(detail)),
+            Self::UnknownClient => (401, "unknown_client", "Unknown client", "the client is not known".into()),
+            Self::DisabledClient => (403, "disabled_client", "Client disabled", "the client is disabled".into()),
+            Self::NoEndpoint { endpoint } => {
+                (403, "no_endpoint", "No permission", format!("the client may not call '{endpoint}'").into())
+            }
+            Self::SignatureExpired { .. } => (
+                401,
+                "signature_expired",
+                "Signature expired",
+                "the signature was made too long ago, or by a clock that is ahead".into(),
+            ),
+            Self::Replayed => (401, "replayed", "Request replayed", "this signed request was sent before".into()),
+            Self::NotOpened { .. } => {
+                (400, "not_opened", "Not decrypted", "the sealed request cannot be decrypted".into())
+            }
+            Self::AnswerTooLarge { limit } => (
+                502,
+                "answer_too_large",
+                "Bad gateway",
+                format!("an answer that is signed or sealed may have {limit} bytes").into(),
+            ),
             Self::Conflict { detail } => (409, "conflict", "Conflict", Cow::Borrowed(detail)),
             Self::BodyTooLarge { limit } => {
                 (413, "body_too_large", "Content too large", format!("the body may have {limit} bytes").into())
@@ -341,6 +403,8 @@ impl Refusal {
             challenge: match self {
                 Self::MissingCredential(credential) => Some(credential.challenge(false)),
                 Self::InvalidCredential { credential, .. } => Some(credential.challenge(true)),
+                Self::SignatureExpired { .. } | Self::Replayed => Some(Credential::Signature.challenge(true)),
+                Self::UnknownClient => Some(Credential::Signature.challenge(false)),
                 _ => None,
             },
             retry_after: match self {
@@ -367,6 +431,7 @@ impl Refusal {
     pub fn private(&self) -> Option<&str> {
         match self {
             Self::InvalidCredential { private, .. }
+            | Self::SignatureExpired { private }
             | Self::UpstreamUnreachable { private }
             | Self::UpstreamTls { private }
             | Self::UpstreamBroken { private }
@@ -377,6 +442,7 @@ impl Refusal {
             | Self::Internal { private } => Some(private),
             Self::Overloaded { private, .. } | Self::LoginLocked { private, .. } => Some(private),
             Self::TooManyRequests { limit, .. } => Some(limit),
+            Self::NotOpened { private } => Some(private),
             _ => None,
         }
     }
@@ -390,6 +456,7 @@ impl Credential {
             Self::ClientCertificate => "this service wants a client certificate over TLS",
             Self::Login => "a user name and a password are needed",
             Self::Enrolment => "registering wants an enrolment token in 'Authorization: Bearer …'",
+            Self::Signature => "this service requires a signed request",
         }
     }
 
@@ -400,6 +467,7 @@ impl Credential {
             Self::ClientCertificate => "the client certificate is not known here",
             Self::Login => "the user name, password or token is wrong",
             Self::Enrolment => "the enrolment token is not known, has expired, is used up, or is not for this name",
+            Self::Signature => "the signature does not match the request, or the client's secret is another one",
         }
     }
 
@@ -411,6 +479,7 @@ impl Credential {
             (Self::ClientCertificate, _) => "ClientCertificate realm=\"portcullis\"",
             (Self::Login, _) => "Login realm=\"portcullis\"",
             (Self::Enrolment, _) => "Bearer realm=\"portcullis registration\"",
+            (Self::Signature, _) => "Signature realm=\"portcullis\"",
         }
     }
 }

@@ -44,6 +44,7 @@ impl Welcome for Revocations {
                 && [&admitted_by.client, &admitted_by.certified]
                     .into_iter()
                     .flatten()
+                    .chain(admitted_by.signed.iter().map(|signed| &signed.client))
                     .all(|client| entries.client(client).is_some())
         });
         let Some(session) = admitted_by.session.filter(|_| known) else { return known };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
-use portcullis_core::model::{Service, ServiceId};
+use portcullis_core::model::{Label, Service, ServiceId};
 use portcullis_core::ports::{Captures, Clock};
 use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, SigningKeys};
 use serde_json::Value;
@@ -81,6 +81,8 @@ impl Jobs for NoJobs {
 pub struct PolicyContext<'a> {
     /// The name of the route.
     pub route: &'a str,
+    /// The client whose calls alone the route takes; none for those of everybody.
+    pub client: Option<&'a Label>,
     /// The kinds of policies of which the route has settings of its own, in place of the service's.
     pub own: &'a BTreeMap<String, Value>,
     /// The service.

@@ -1,20 +1,15 @@
 //! What a kind of credential can do: tell whether it was shown, and verify it.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use futures_util::future::BoxFuture;
 use portcullis_core::call::Call;
 use portcullis_core::refusal::Refusal;
 
-/// What a verified credential adds to the call.
-pub type CredentialFacts = Box<dyn FnOnce(&mut Call) + Send>;
-
 /// The result of looking at a credential.
-pub enum Verification {
+pub enum Verification<'c> {
     /// It is good; what it says has been noted in the call.
     Good,
-    /// It cannot be told from memory; the future asks the registry.
-    Ask(Pin<Box<dyn Future<Output = Result<CredentialFacts, Refusal>> + Send>>),
+    /// It cannot be told from memory: the future reads the body or asks the registry, and then notes the same.
+    Wait(BoxFuture<'c, Result<(), Refusal>>),
 }
 
 /// A kind of credential.
@@ -22,12 +17,24 @@ pub trait Verifier: Send + Sync {
     /// Whether the call shows one of this kind, good or not.
     fn is_shown(&self, call: &Call) -> bool;
     /// How a call without one is refused.
-    fn missing(&self) -> Refusal;
-    /// Verifies the one that is shown.
-    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal>;
+    fn missing(&self, call: &Call) -> Refusal;
+    /// Verifies the one that is shown, and notes in the call who calls by it.
+    fn verify<'c>(&'c self, call: &'c mut Call) -> Result<Verification<'c>, Refusal>;
     /// Keeps one that is shown from travelling on to the service, unless it may: what has not been verified on this
-    /// call never travels where the route asks for its kind.
-    fn withhold(&self, call: &mut Call, part: Part);
+    /// call never travels where the route asks for its kind. Refuses what the service would take for something else.
+    fn withhold(&self, call: &mut Call, part: Part) -> Result<(), Refusal>;
+
+    /// Whether the call has chosen this kind, so that an alternative with it is tried though the call shows nothing of the
+    /// others: they may be inside, or missing, and both are told behind it.
+    fn leads(&self, _: &Call) -> bool {
+        false
+    }
+
+    /// The kind beside which this one stands. It is asked in every alternative with that kind, wherever it is shown, also
+    /// where no alternative names it.
+    fn beside(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// What a kind of credential had to do with letting a call in.

@@ -11,8 +11,10 @@ use crate::credential::Verifier;
 
 /// One row of the table of kinds.
 pub struct Kind {
-    /// The name in declarations.
+    /// Its name, by which the walk of a call knows it.
     pub name: &'static str,
+    /// The name of its settings in declarations: its own, unless it is a second place of a kind that has another row.
+    pub settings: &'static str,
     /// Why it stands where it stands.
     pub reason: &'static str,
     /// The JSON schema of its settings.

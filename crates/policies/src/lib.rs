@@ -35,7 +35,7 @@ pub mod throttle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_core::model::{Problem, Service, ServiceId};
+use portcullis_core::model::{Label, Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
@@ -48,99 +48,113 @@ pub use limiters::Limiters;
 pub const KINDS: &[Kind] = &[
     Kind {
         name: "capture",
+        settings: "capture",
         reason: "outermost: it copies what the caller sends and gets, preflights and every refusal too",
         schema: capture::schema,
         build: Build::Step(capture::build),
     },
     Kind {
         name: "cors",
+        settings: "cors",
         reason: "outermost of those that decide: a preflight carries no credentials, and a refusal must be readable to the page as well",
         schema: cors::schema,
         build: Build::Step(cors::build),
     },
     Kind {
         name: "ip_filter",
+        settings: "ip_filter",
         reason: "before the limits: requests it rejects cost nothing more and do not count against them",
         schema: ip_filter::schema,
         build: Build::Step(ip_filter::build),
     },
     Kind {
         name: "throttle",
+        settings: "throttle",
         reason: "before anything that costs: bodies, signatures, hashes",
         schema: throttle::schema,
         build: Build::Step(throttle::build),
     },
     Kind {
         name: "grpc_web",
+        settings: "grpc_web",
         reason: "before bodies are looked at: what follows sees gRPC, and not what a page has made of it",
         schema: grpc_web::schema,
         build: Build::Step(grpc_web::build),
     },
     Kind {
         name: "request_limits",
+        settings: "request_limits",
         reason: "what is too large is not worth a look at its credentials",
         schema: request_limits::schema,
         build: Build::Step(request_limits::build),
     },
     Kind {
         name: "bearer",
+        settings: "bearer",
         reason: "a credential; `require` asks it in its own place",
         schema: bearer::schema,
         build: Build::Credential(bearer::build),
     },
     Kind {
         name: "api_key",
+        settings: "api_key",
         reason: "a credential; after `bearer`, so that the log record gets the user's name first",
         schema: api_key::schema,
         build: Build::Credential(api_key::build),
     },
     Kind {
         name: "client_certificate",
+        settings: "client_certificate",
         reason: "a credential; the handshake has verified it, so it only has to be matched with a client",
         schema: client_certificate::schema,
         build: Build::Credential(client_certificate::build),
     },
     Kind {
         name: "require",
+        settings: "require",
         reason: "who calls must be known before anything is decided about it",
         schema: require::schema,
         build: Build::Require(require::build),
     },
     Kind {
         name: "acl",
+        settings: "acl",
         reason: "behind `require`: a known caller without permission is 403, not 401",
         schema: acl::schema,
         build: Build::Step(acl::build),
     },
     Kind {
         name: "rate_limit",
+        settings: "rate_limit",
         reason: "behind `acl`: callers are known, and calls they may not make are not counted",
         schema: rate_limit::schema,
         build: Build::Step(rate_limit::build),
     },
     Kind {
         name: "headers",
+        settings: "headers",
         reason: "innermost: every other policy sees the request as the caller sent it",
         schema: headers::schema,
         build: Build::Step(headers::build),
     },
 ];
 
-/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `own`: what the route
-/// has of the service's policies itself.
+/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `client`: whose calls alone
+/// the route takes; `own`: what it has of the service's policies itself.
 pub fn compile(
     route: &str,
+    client: Option<&Label>,
     own: &BTreeMap<String, Value>,
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = PolicyContext { route, own, id, service, parts };
+    let site = PolicyContext { route, client, own, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
     for kind in KINDS {
-        let settings = service.policies.get(kind.name);
+        let settings = service.policies.get(kind.settings);
         let built = match kind.build {
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
             Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
@@ -156,7 +170,8 @@ pub fn compile(
 }
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {
-    let known = || KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_))).map(|kind| kind.name);
+    let is_declared = |kind: &&Kind| kind.settings == kind.name && !matches!(kind.build, Build::Require(_));
+    let known = || KINDS.iter().filter(is_declared).map(|kind| kind.name);
     let unknown = service.policies.keys().filter(|name| !known().any(|kind| kind == name.as_str()));
     let expected = known().collect::<Vec<_>>().join(", ");
     unknown

@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_core::call::Effects;
 
 use crate::gcra::{Admittance, Pace};
 
@@ -192,7 +193,7 @@ impl Limiters {
     }
 
     /// Takes units for a key, if it has as many left.
-    pub(crate) fn take(&self, key: Key, pace: Pace, units: u32, now: u64) -> Admittance {
+    pub(crate) fn take(&self, _: &Effects, key: Key, pace: Pace, units: u32, now: u64) -> Admittance {
         let mut shard = self.shard(key);
         let entry = shard.entry(key, pace, now);
         if entry.pace != pace {
@@ -322,7 +323,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..20_000 {
                         let at = now.fetch_add(SECOND / 100_000, SeqCst);
-                        if limiters.take(key, pace, 1, at).admitted {
+                        if limiters.take(&Effects::outside_of_calls(), key, pace, 1, at).admitted {
                             admitted.fetch_add(1, SeqCst);
                         }
                     }
@@ -344,7 +345,7 @@ mod tests {
             for pace in [narrow, wide] {
                 let seen = limiters.look(one, pace, 1, SECOND);
                 assert_eq!(seen, limiters.look(one, pace, 1, SECOND), "a look changes nothing");
-                let taken = limiters.take(one, pace, 1, SECOND);
+                let taken = limiters.take(&Effects::outside_of_calls(), one, pace, 1, SECOND);
                 assert_eq!(seen, taken, "{round}");
             }
         }
@@ -366,7 +367,7 @@ mod tests {
             for (pause, late, cost, gives_back) in calls {
                 clock += pause;
                 let now = clock - late;
-                let verdict = limiters.take(key, pace, cost, now);
+                let verdict = limiters.take(&Effects::outside_of_calls(), key, pace, cost, now);
                 if verdict.admitted && gives_back {
                     limiters.give_back(key, &verdict);
                 } else if verdict.admitted {
@@ -390,38 +391,42 @@ mod tests {
         let limiters = Limiters::default();
         let key = key(&limiters, &["one"]);
         let slow = pace(1, 3_600, 10);
-        assert!((0..10).all(|_| limiters.take(key, slow, 1, 0).admitted));
-        assert!(!limiters.take(key, slow, 1, 0).admitted);
+        assert!((0..10).all(|_| limiters.take(&Effects::outside_of_calls(), key, slow, 1, 0).admitted));
+        assert!(!limiters.take(&Effects::outside_of_calls(), key, slow, 1, 0).admitted);
         // More is used than there is now: nothing is admitted, and it comes back as fast as the new numbers say.
         let fast = pace(1, 1, 5);
-        assert!(!limiters.take(key, fast, 1, 0).admitted);
-        assert!(limiters.take(key, fast, 1, SECOND).admitted);
-        assert!(!limiters.take(key, fast, 1, SECOND).admitted);
+        assert!(!limiters.take(&Effects::outside_of_calls(), key, fast, 1, 0).admitted);
+        assert!(limiters.take(&Effects::outside_of_calls(), key, fast, 1, SECOND).admitted);
+        assert!(!limiters.take(&Effects::outside_of_calls(), key, fast, 1, SECOND).admitted);
         // Five are used; of seven, two are left.
         let wide = pace(1, 60, 7);
-        assert!(limiters.take(key, wide, 2, SECOND).admitted);
-        assert!(!limiters.take(key, wide, 1, SECOND).admitted);
+        assert!(limiters.take(&Effects::outside_of_calls(), key, wide, 2, SECOND).admitted);
+        assert!(!limiters.take(&Effects::outside_of_calls(), key, wide, 1, SECOND).admitted);
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again_once() {
         let limiters = Limiters::default();
         let (pace, key) = (pace(1, 60, 1), key(&limiters, &["one"]));
-        let verdict = limiters.take(key, pace, 1, 0);
-        assert!(verdict.admitted && !limiters.take(key, pace, 1, 0).admitted);
+        let verdict = limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0);
+        assert!(verdict.admitted && !limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0).admitted);
         limiters.give_back(key, &verdict);
         limiters.give_back(key, &verdict);
-        assert!(limiters.take(key, pace, 1, 0).admitted && !limiters.take(key, pace, 1, 0).admitted);
+        assert!(
+            limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0).admitted
+                && !limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0).admitted
+        );
     }
 
     #[test]
     fn what_is_given_back_is_given_back_also_when_others_have_taken_since() {
         let limiters = Limiters::default();
         let (pace, key) = (pace(1, 60, 3), key(&limiters, &["one"]));
-        let verdict = limiters.take(key, pace, 1, 0);
-        assert!(limiters.take(key, pace, 1, 0).admitted);
+        let verdict = limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0);
+        assert!(limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0).admitted);
         limiters.give_back(key, &verdict);
-        let left: Vec<bool> = (0..3).map(|_| limiters.take(key, pace, 1, 0).admitted).collect();
+        let left: Vec<bool> =
+            (0..3).map(|_| limiters.take(&Effects::outside_of_calls(), key, pace, 1, 0).admitted).collect();
         assert_eq!(left, [true, true, false], "one of three is used");
     }
 
@@ -430,10 +435,10 @@ mod tests {
         let limiters = Limiters::with_budget(SHARDS * KEY_BYTES * 4);
         let pace = pace(1, 60, 1);
         let keep = key(&limiters, &["keep"]);
-        assert!(limiters.take(keep, pace, 1, 0).admitted);
+        assert!(limiters.take(&Effects::outside_of_calls(), keep, pace, 1, 0).admitted);
         for number in 0..10_000 {
-            limiters.take(key(&limiters, &[&number.to_string()]), pace, 1, 0);
-            assert!(!limiters.take(keep, pace, 1, 0).admitted, "a key in use stays");
+            limiters.take(&Effects::outside_of_calls(), key(&limiters, &[&number.to_string()]), pace, 1, 0);
+            assert!(!limiters.take(&Effects::outside_of_calls(), keep, pace, 1, 0).admitted, "a key in use stays");
         }
         assert_eq!(limiters.keys(), SHARDS * 4);
         for shard in &limiters.shards {

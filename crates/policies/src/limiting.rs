@@ -67,21 +67,22 @@ impl Limiting {
     /// Takes from every limit, or from none. Of a call that is only tried nothing is taken.
     fn hold(&self, call: &Call) -> Result<FieldValue, Refusal> {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let effects = call.effects();
         let mut taken: [Option<(Key, Admittance)>; limit::MOST] = [None; limit::MOST];
         let mut state = Vec::with_capacity(self.limits.len() * 40);
         let mut refused = None;
         for (limit, slot) in self.limits.iter().zip(&mut taken) {
             let key = key(&self.limiters, limit, call);
-            let verdict = match call.dry_run {
-                None => self.limiters.take(key, limit.pace, limit.cost, now),
-                Some(_) => self.limiters.look(key, limit.pace, limit.cost, now),
+            let verdict = match &effects {
+                Some(effects) => self.limiters.take(effects, key, limit.pace, limit.cost, now),
+                None => self.limiters.look(key, limit.pace, limit.cost, now),
             };
             note(&mut state, limit, &verdict);
             if !verdict.admitted {
                 refused = Some((limit, verdict.wait));
                 break;
             }
-            *slot = call.dry_run.is_none().then_some((key, verdict));
+            *slot = effects.is_some().then_some((key, verdict));
         }
         let state = FieldValue::from_shared(Bytes::from(state));
         let state = state.map_err(|_| Refusal::internal("a limit's name that is no text"))?;

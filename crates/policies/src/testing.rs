@@ -77,6 +77,19 @@ pub(crate) fn caller(name: &str) -> Caller {
     Caller { key: Some(KeyHolder::Client(client(name))), ..Caller::default() }
 }
 
+/// An endpoint that answers 200.
+pub(crate) fn fine() -> Arc<dyn Endpoint> {
+    struct Fine;
+
+    #[async_trait]
+    impl Endpoint for Fine {
+        async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+            Ok(Response::new(Body::empty()))
+        }
+    }
+    Arc::new(Fine)
+}
+
 /// Walks a call through one step, before an endpoint that answers with these fields. Tells the answer, and the
 /// request's fields as the endpoint saw them, if it was reached.
 pub(crate) async fn walk(step: &Step, call: &mut Call, answer: &[(&str, &str)]) -> (Response, Option<FieldMap>) {

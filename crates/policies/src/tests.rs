@@ -157,7 +157,7 @@ impl Bench {
             Shows::Key => vec![vec!["api_key".to_owned()]],
             Shows::Certificate => vec![vec!["client_certificate".to_owned()]],
         };
-        let steps = compile("orders", &BTreeMap::new(), &id, &service, &parts).expect("good settings");
+        let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &parts).expect("good settings");
         let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
         let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
         Self { parts, jobs, captures, client, token, shows: example.shows, pipeline }
@@ -263,7 +263,7 @@ async fn fuzz_settings_of_policies() {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let own = BTreeMap::new();
-    let site = PolicyContext { route: "orders", own: &own, id: &id, service: &service, parts: &parts };
+    let site = PolicyContext { route: "orders", client: None, own: &own, id: &id, service: &service, parts: &parts };
     let examples: Vec<_> = KINDS.iter().map(|kind| example(kind.name).settings.to_string()).collect();
     let more = [
         r#"{"rules":[{"effect":"deny","path":"^/users/[0-9]+$","methods":["GET"],"clients":["shop"]}],"default":"deny"}"#,

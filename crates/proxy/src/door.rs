@@ -9,6 +9,7 @@ use http::{Method, Uri, Version, request};
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request, RequestId};
 use portcullis_core::canonical::{Host, Path};
+use portcullis_core::dialect::Head;
 use portcullis_core::fresh;
 use portcullis_core::message::names::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA, X_REQUEST_ID};
 use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields, Value};
@@ -72,7 +73,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
         Ok((path, host)) => (path, origin.host.filter(|host| node.goes_by(host)).or(host), None),
         Err(refusal) => (None, None, Some(refusal)),
     };
-    let (dialect, grpc) = match grpc {
+    let (of_grpc, grpc) = match grpc {
         None => (None, Ok(None)),
         Some((dialect, grpc)) => (Some(dialect), grpc.map(Some)),
     };
@@ -85,7 +86,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
     let record = Record::begun(time, id.clone(), client_ip, method.clone(), shown);
     let path = path.unwrap_or_else(Path::root);
-    let dialect = dialect.unwrap_or_else(|| Dialect::of(path.decision()));
+    let dialect = Dialect::of(&Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: None });
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
     let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
     let host = host.unwrap_or_else(Host::unnamed);

@@ -134,10 +134,11 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&RouteQuery<'_>) -> Option
     if let Some(elsewhere) = redirect::in_clear(node.redirect.as_ref(), |host| node.is_known(host), call) {
         return elsewhere;
     }
-    let Chosen { pipeline, matched, matched_readings } = match choose::choose(&call.request, find) {
-        Ok(chosen) => chosen,
-        Err(refusal) => return refusing(Arc::default(), refusal),
-    };
+    let Chosen { pipeline, matched, matched_readings } =
+        match choose::choose(&call.request, call.claimed_client(), find) {
+            Ok(chosen) => chosen,
+            Err(refusal) => return refusing(Arc::default(), refusal),
+        };
     if let Some(service) = &pipeline.route.service {
         let (name, version) = (service.name.shared(), service.version.shared());
         // What is only tried is not counted, and knows no numbers but its own.

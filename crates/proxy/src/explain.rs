@@ -117,7 +117,7 @@ impl Explainer {
         let was_read = refusal.is_none();
         let find = |wanted: &RouteQuery<'_>| Some(Leads::from(snapshot.as_ref()?.find(wanted)?));
         let announced = call.request.announced_method().filter(|_| was_read);
-        let wanted = choose::wanted(&call.request, announced.as_ref(), find);
+        let wanted = choose::wanted(&call.request, call.claimed_client(), announced.as_ref(), find);
         let preflight_for = announced.as_ref().filter(|_| wanted.announced).cloned();
         let weighed = match &snapshot {
             Some(snapshot) if was_read => snapshot.weigh(&wanted, MOST_ROUTES),

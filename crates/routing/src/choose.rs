@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 use portcullis_core::call::Request;
+use portcullis_core::model::Label;
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
 
@@ -22,11 +23,16 @@ pub struct Chosen {
     pub matched_readings: Vec<usize>,
 }
 
-/// Chooses the route for a request, or says why it has none: 404, or 400 where what it asks for has two readings.
-pub fn choose(request: &Request, find: impl Fn(&RouteQuery<'_>) -> Option<Leads>) -> Result<Chosen, Refusal> {
+/// Chooses the route for a request that claims to be of a client, or of none; or says why it has none: 404, or 400 where what it
+/// asks for has two readings.
+pub fn choose(
+    request: &Request,
+    claimed: Option<&Label>,
+    find: impl Fn(&RouteQuery<'_>) -> Option<Leads>,
+) -> Result<Chosen, Refusal> {
     let path = &request.path;
     let announced = request.announced_method();
-    let wanted = wanted(request, announced.as_ref(), &find);
+    let wanted = wanted(request, claimed, announced.as_ref(), &find);
     let Some(Leads { pipeline, matched, doubt }) = find(&wanted) else {
         return Err(if path.has_parameters() {
             parameters()
@@ -86,10 +92,11 @@ fn alike(
 /// take.
 pub fn wanted<'a>(
     request: &'a Request,
+    claimed: Option<&'a Label>,
     announced: Option<&'a Method>,
     find: impl Fn(&RouteQuery<'_>) -> Option<Leads>,
 ) -> RouteQuery<'a> {
-    let itself = RouteQuery::of(request);
+    let itself = RouteQuery::of(request, claimed);
     let Some(method) = announced else { return itself };
     let wanted = itself.announcing(method);
     let is_answered = find(&wanted).is_some_and(|found| found.pipeline.steps().any(|step| step == "cors"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis_core::call::RouteFacts;
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::model::{
-    HostMode, MAX_HOSTS, Name, Owner, PathOptions, Problem, Route, Service, ServiceId, Stored,
+    HostMode, Label, MAX_HOSTS, Name, Owner, PathOptions, Problem, QueryMode, Route, Service, ServiceId, Stored,
 };
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
@@ -22,6 +22,8 @@ use crate::routes::{Candidate, Conditions, DeclaredPath};
 /// A declared route, ready for the table.
 #[derive(Debug, Clone)]
 pub struct CompiledRoute {
+    /// The client whose calls alone it takes; none for those of everybody.
+    pub client: Option<Label>,
     /// The hosts it is for; none means every host.
     pub hosts: Vec<String>,
     /// Its path.
@@ -39,22 +41,28 @@ pub fn compile_service(
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let is_registered = service.owner == Owner::Registration;
-    let forwarding = Forwarding { path: ForwardPath::Rest, host: HostMode::Target, is_registered };
+    let (query, host) = (QueryMode::Keep, HostMode::Target);
+    let forwarding = Forwarding { path: ForwardPath::Rest, query, host, is_registered };
     pipeline(path.into(), None, id, &service.value, forwarding, parts, upstreams)
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 
 /// Compiles a declared route over the service it leads to, or says everything that is wrong with it. `service` looks
-/// services up.
+/// services up, and `has_client` says whether there is a client.
 pub fn compile_route<'a>(
     name: &Name,
     route: &Route,
     service: impl FnOnce(&ServiceId) -> Option<&'a Stored<Service>>,
+    has_client: impl FnOnce(&Label) -> bool,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<CompiledRoute, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut keep = |found: Vec<Problem>| problems.extend(found);
+    let client = route.matches.client.clone();
+    if let Some(client) = client.as_ref().filter(|client| !has_client(client)) {
+        keep(vec![Problem::new("match.client", format!("there is no client '{client}'"))]);
+    }
     let hosts = hosts(&route.matches.hosts).map_err(&mut keep).ok();
     let conditions = Conditions::parse(&route.matches).map_err(&mut keep).ok();
     let service = route.service.as_ref().and_then(service);
@@ -65,8 +73,12 @@ pub fn compile_route<'a>(
         .and_then(|path| route_pipeline(name, route, path, service, parts, upstreams).map_err(&mut keep).ok());
     match (hosts, conditions, path, pipeline) {
         (Some(hosts), Some(conditions), Some(path), Some(pipeline)) if problems.is_empty() => {
+            let pipeline = match route.enabled {
+                true => pipeline,
+                false => refusing(Arc::clone(&pipeline.route), Refusal::RouteDisabled),
+            };
             let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
-            Ok(CompiledRoute { hosts, path, candidate })
+            Ok(CompiledRoute { client, hosts, path, candidate })
         }
         _ => Err(problems.into_iter().map(|problem| problem.under(&format!("routes.{name}"))).collect()),
     }
@@ -84,15 +96,17 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
     }
     let path = DeclaredPath::place(&route.matches.path, paths)?;
     let conditions = Conditions::readable(&route.matches);
-    let facts = RouteFacts { name: name.shared(), service: route.service.clone(), paths };
-    let pipeline = refusing(Arc::new(facts), Refusal::NotServed);
+    let client = route.matches.client.clone();
+    let facts = RouteFacts { name: name.shared(), service: route.service.clone(), client: client.clone(), paths };
+    let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
+    let pipeline = refusing(Arc::new(facts), refusal);
     let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
-    Some(CompiledRoute { hosts, path, candidate })
+    Some(CompiledRoute { client, hosts, path, candidate })
 }
 
 /// What stands at the place of a service that does not compile.
 pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipeline> {
-    let facts = RouteFacts { name: path.into(), service: Some(id.clone()), paths: service.paths() };
+    let facts = RouteFacts { name: path.into(), service: Some(id.clone()), client: None, paths: service.paths() };
     refusing(Arc::new(facts), Refusal::NotServed)
 }
 
@@ -146,6 +160,7 @@ fn answering(
         ("traffic", !route.traffic.is_empty()),
         ("strip", route.strip),
         ("rewrite", route.rewrite.is_some()),
+        ("query", !route.query.is_keep()),
         ("host", route.host != HostMode::Target),
     ] {
         if is_given {
@@ -155,7 +170,7 @@ fn answering(
     match endpoint {
         Ok(endpoint) if problems.is_empty() => {
             let paths = route.paths(PathOptions::default());
-            let facts = RouteFacts { name: name.shared(), service: None, paths };
+            let facts = RouteFacts { name: name.shared(), service: None, client: route.matches.client.clone(), paths };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), endpoint)))
         }
         endpoint => {
@@ -168,12 +183,16 @@ fn answering(
 fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Problem>> {
     let forward = match (&route.rewrite, route.strip) {
         (Some(_), true) => return Err(vec![Problem::new("strip", "a route has either 'strip' or 'rewrite'")]),
+        (Some(rewrite), false) if rewrite.is_empty() => ForwardPath::Nothing,
         (Some(rewrite), false) => {
             let plain = rewrite.replace(['{', '}'], "~");
             let canonical = Path::parse(&plain);
             let is_one = |path: Path| path.forwarded() == plain && !path.has_encoded_slash();
             if !canonical.is_ok_and(is_one) {
-                return Err(vec![Problem::new("rewrite", "expected a canonical path like '/v2/{id}/{rest}'")]);
+                return Err(vec![Problem::new(
+                    "rewrite",
+                    "expected a canonical path like '/v2/{id}/{rest}', or '' for the target's own URL",
+                )]);
             }
             ForwardPath::Template(
                 Template::parse(rewrite, &path.parameters, "rewrite").map_err(|problem| vec![problem])?,
@@ -182,7 +201,7 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
         (None, true) => ForwardPath::Rest,
         (None, false) => ForwardPath::Whole,
     };
-    Ok(Forwarding { path: forward, host: route.host, is_registered: false })
+    Ok(Forwarding { path: forward, query: route.query, host: route.host, is_registered: false })
 }
 
 fn pipeline(
@@ -196,12 +215,13 @@ fn pipeline(
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let nothing = BTreeMap::new();
     let of_route = |field: fn(&Route) -> &BTreeMap<String, Value>| route.map_or(&nothing, field);
-    let steps = portcullis_policies::compile(&name, of_route(|route| &route.policies), id, service, parts);
+    let client = route.and_then(|route| route.matches.client.as_ref());
+    let steps = portcullis_policies::compile(&name, client, of_route(|route| &route.policies), id, service, parts);
     let traffic = traffic::compile(&service.traffic, of_route(|route| &route.traffic));
     let endpoint = upstreams.compile(id, service, traffic.as_ref().ok(), forwarding);
     match (steps, traffic, endpoint) {
         (Ok(steps), Ok(_), Ok(endpoint)) => {
-            let facts = RouteFacts { name, service: Some(id.clone()), paths: service.paths() };
+            let facts = RouteFacts { name, service: Some(id.clone()), client: client.cloned(), paths: service.paths() };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
         }
         (steps, traffic, endpoint) => {

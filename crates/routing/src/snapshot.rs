@@ -78,7 +78,7 @@ impl Snapshot {
                 let candidate = candidate.as_ref().filter(|_| is_here);
                 match is_registered {
                     true => self.routes.set_registered(&place, &path, candidate),
-                    false => self.routes.set(&[], &place, &path, candidate),
+                    false => self.routes.set(None, &[], &place, &path, candidate),
                 }
             }
         }
@@ -86,17 +86,22 @@ impl Snapshot {
 
     /// Puts a declared route in its place.
     pub fn set_route(&mut self, route: &CompiledRoute) {
-        self.routes.set(&route.hosts, &route.path, &route.candidate.name, Some(&route.candidate));
+        self.put(route, Some(&route.candidate));
     }
 
     /// Takes a declared route out of its place.
     pub fn remove_route(&mut self, route: &CompiledRoute) {
-        self.routes.set(&route.hosts, &route.path, &route.candidate.name, None);
+        self.put(route, None);
+    }
+
+    fn put(&mut self, route: &CompiledRoute, candidate: Option<&Candidate>) {
+        let client = route.client.as_ref();
+        self.routes.set(client, &route.hosts, &route.path, &route.candidate.name, candidate);
     }
 
     /// Whether a route's shape has room beside those that are there.
     pub fn has_room(&self, route: &CompiledRoute) -> bool {
-        self.routes.has_room(&route.hosts, route.path.shape)
+        self.routes.has_room(route.client.as_ref(), &route.hosts, route.path.shape)
     }
 
     /// Why each route was or was not chosen for a request, nearest first.

@@ -8,11 +8,12 @@ use futures_util::{FutureExt, TryFutureExt};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Consumed, Hints, Response};
+use portcullis_core::call::{Call, Hints, Response, fomalhaut};
 use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-    X_API_KEY, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_USER_JSON,
+    CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA, X_API_ACCESS_KEY,
+    X_API_KEY, X_API_USER_JSON, X_APP_ID, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    X_USER_JSON,
 };
 use portcullis_core::message::{FieldName, FieldValue, FieldsMut, HasFields, Value};
 use portcullis_core::model::{HostMode, TargetUrl};
@@ -59,7 +60,7 @@ fn aimed(
             request
         }
     };
-    *request.uri_mut() = uri(&forwarding.path, call, &target.url)?;
+    *request.uri_mut() = uri(forwarding, call, &target.url)?;
     request.fields_mut().set(HOST, host(forwarding, call, target)?);
     Ok(request)
 }
@@ -96,7 +97,7 @@ fn write(settings: &Settings, call: &mut Call, request: &mut Request<Body>) -> R
 pub fn preview(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<Destination, Refusal> {
     let host = host(forwarding, call, target).map_err(Failed::into_refusal)?;
     let target = &target.url;
-    let uri = uri(&forwarding.path, call, target).map_err(Failed::into_refusal)?;
+    let uri = uri(forwarding, call, target).map_err(Failed::into_refusal)?;
     Ok(Destination::Target {
         target: target.to_string(),
         url: format!("{}://{}{uri}", target.scheme().as_str(), target.authority()),
@@ -112,22 +113,25 @@ fn host(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<FieldV
 }
 
 /// Base path, one slash, what the route makes of the path, query.
-fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Failed> {
+fn uri(forwarding: &Forwarding, call: &Call, target: &TargetUrl) -> Result<Uri, Failed> {
     let filled;
-    let rest = match path {
+    let rest = match &forwarding.path {
         ForwardPath::Rest => call.forwarded_rest(),
         ForwardPath::Whole => call.request.path.forwarded(),
         ForwardPath::Template(template) => {
             filled = template.fill(call);
             &filled
         }
+        ForwardPath::Nothing => "",
     };
-    let query = call.request.query.as_deref();
-    let slash = usize::from(!rest.starts_with('/'));
+    let query = call.request.query.as_deref().filter(|_| forwarding.query.is_keep());
+    // The root is a slash also where nothing is behind it.
+    let has_path = forwarding.path != ForwardPath::Nothing || target.base().is_empty();
+    let slash = usize::from(has_path && !rest.starts_with('/'));
     // As long as it becomes: what is longer would be allocated a second time.
     let mut text = Vec::with_capacity(target.base().len() + slash + rest.len() + query.map_or(0, |it| 1 + it.len()));
     text.extend_from_slice(target.base().as_bytes());
-    if !rest.starts_with('/') {
+    if slash > 0 {
         text.push(b'/');
     }
     text.extend_from_slice(rest.as_bytes());
@@ -140,10 +144,10 @@ fn uri(path: &ForwardPath, call: &Call, target: &TargetUrl) -> Result<Uri, Faile
 
 /// What the backend is told besides what the caller said, and what it is not told.
 fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) -> Result<(), Failed> {
+    // A key never travels, whoever let the call in.
     headers.remove(X_API_KEY);
-    let Consumed { authorization } = call.caller.consumed;
-    if authorization {
-        headers.remove(AUTHORIZATION);
+    for name in call.caller.consumed.names() {
+        headers.remove(name);
     }
     if let Some(user) = &call.caller.user {
         headers.set(X_USER_JSON, user.user_json.clone());
@@ -152,6 +156,9 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(X_APP_ID, client.app_id.clone());
     } else if let Some(client) = &call.caller.foreign_client {
         headers.set(X_APP_ID, client.app_id.clone());
+    }
+    if call.dialect.fomalhaut() == Some(fomalhaut::Form::Api) {
+        write_for_api(call, &mut headers);
     }
     // None of these is there: the door has taken them away, and settings may not write them.
     headers.add(X_REQUEST_ID, call.id.header());
@@ -165,6 +172,16 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(TE, FieldValue::from_static("trailers"));
     }
     Ok(())
+}
+
+/// What backends of fomalhaut's dialect `api` are told besides.
+fn write_for_api(call: &Call, headers: &mut FieldsMut<'_>) {
+    if let Some(user) = &call.caller.user {
+        headers.set(X_API_USER_JSON, user.user_json.clone());
+    }
+    if let Some(client) = call.caller.client() {
+        headers.set(X_API_ACCESS_KEY, client.app_id.clone());
+    }
 }
 
 /// Says how the body is framed where hyper would say nothing: it drops a body of unknown length with a method that

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::budget::Budget;
-use portcullis_core::model::HostMode;
+use portcullis_core::model::{HostMode, QueryMode};
 
 use crate::forwarding_fields::Via;
 use crate::guard::Guard;
@@ -56,6 +56,8 @@ pub struct Settings {
 pub struct Forwarding {
     /// What becomes of the path.
     pub path: ForwardPath,
+    /// What becomes of the query.
+    pub query: QueryMode,
     /// Which `Host` the target gets.
     pub host: HostMode,
     /// Whether the service registered itself, and is connected to in the places alone that such services may be in.
@@ -71,4 +73,6 @@ pub enum ForwardPath {
     Whole,
     /// A text filled from it.
     Template(Template),
+    /// Nothing of it: every call goes to the target's own URL.
+    Nothing,
 }

@@ -17,7 +17,7 @@ pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldNam
         let stays = match kind {
             Kind::Key => is_exact,
             Kind::Address | Kind::Trace => is_exact && trusted,
-            Kind::Connection | Kind::Gateway | Kind::Believed | Kind::Method => false,
+            Kind::Connection | Kind::Gateway | Kind::Believed | Kind::Method | Kind::Dialect => false,
         };
         if !stays {
             names_others |= name == CONNECTION;

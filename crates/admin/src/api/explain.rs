@@ -210,7 +210,10 @@ impl From<Explained> for Explanation {
             let why_not = match weight {
                 MatchOutcome::Chosen => return None,
                 MatchOutcome::Outranked(reason) => format!("it matches, but {reason}"),
-                MatchOutcome::Condition(reason) | MatchOutcome::Host(reason) | MatchOutcome::Path(reason) => reason,
+                MatchOutcome::Condition(reason)
+                | MatchOutcome::Client(reason)
+                | MatchOutcome::Host(reason)
+                | MatchOutcome::Path(reason) => reason,
             };
             Some(RouteNotChosen { name: name.to_string(), why_not })
         });

@@ -6,7 +6,7 @@ use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
-use super::{check_brought_key, client_secrets, there};
+use super::{check_brought_key, client_secrets, routes, there};
 use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::ids::handle;
@@ -110,13 +110,14 @@ pub async fn change(
     Ok(Changed { client, revision: committed.revision(), owner })
 }
 
-/// Takes a client out, with its keys, its secrets and the sessions opened through it.
+/// Takes a client out, with its keys, its secrets and the sessions opened through it. One that has routes stays.
 pub async fn delete(changes: &Changes, name: Label, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         if name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict("the built-in client can be changed, but not deleted".into()));
         }
         there(view.client(&name), &conditions, || format!("client '{name}'"))?;
+        routes::none_left(view.routes_of(&name))?;
         let own = KeyOwner::Client(name.clone());
         let keys = view.keys_of(&own).map(|(hash, _)| Edit::ApiKey(*hash, None));
         let secrets = view.secrets(&name).map(|(id, _)| Edit::ClientSecret(name.clone(), id.to_owned(), None));

@@ -18,6 +18,13 @@ pub async fn put(
     super::put(changes, edit, owner, conditions, move |view| view.route(&name), |_| Ok(())).await
 }
 
+/// Refuses to take out what these routes lead to, or are for.
+pub(super) fn none_left(routes: &[Name]) -> Result<(), ChangeError> {
+    let Some(first) = routes.first() else { return Ok(()) };
+    let others = if routes.len() > 1 { format!(" and {} more", routes.len() - 1) } else { String::new() };
+    Err(ChangeError::Conflict(format!("delete route '{first}'{others} first")))
+}
+
 /// Takes a route out.
 pub async fn delete(changes: &Changes, name: Name, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {

@@ -6,7 +6,7 @@ use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
 use super::names::check_new;
 use super::registrations::versions;
-use super::{Put, there};
+use super::{Put, routes, there};
 use crate::bounds::MAX_TARGETS;
 use crate::conditions::Conditions;
 
@@ -38,11 +38,7 @@ pub async fn put(
 pub async fn delete(changes: &Changes, id: ServiceId, conditions: Conditions) -> Result<(), ChangeError> {
     let decide = move |view: &View| {
         there(view.service(&id), &conditions, || format!("service '{id}'"))?;
-        if let [first, ..] = view.routes_to(&id) {
-            let routes = view.routes_to(&id).len();
-            let others = if routes > 1 { format!(" and {} more", routes - 1) } else { String::new() };
-            return Err(ChangeError::Conflict(format!("delete route '{first}'{others} first")));
-        }
+        routes::none_left(view.routes_to(&id))?;
         let mut edits = Vec::new();
         let mut others = view.versions(&id.name).iter().filter(|version| **version != id.version);
         let is_registered = !versions(view, &id.name).iter().all(|version| **version == id.version);

@@ -88,12 +88,28 @@ own! {
     TRACEPARENT "traceparent"
     /// What others say beside it.
     TRACESTATE "tracestate"
+    /// The client that calls, in fomalhaut's dialect `api`; for the gateway, and for the backend.
+    X_API_ACCESS_KEY "x-api-access-key"
+    /// A user's token in fomalhaut's dialect `api`.
+    X_API_ACCESS_TOKEN "x-api-access-token"
     /// An API key, for the gateway alone.
     X_API_KEY "x-api-key"
+    /// The signature of a message in fomalhaut's dialect `api`.
+    X_API_SIGNATURE "x-api-signature"
+    /// base64 of the JSON of the logged-in user, for backends of fomalhaut's dialect `api`.
+    X_API_USER_JSON "x-api-user-json"
     /// The client that calls, for the backend.
     X_APP_ID "x-app-id"
     /// A token, as some send it in place of `Authorization`.
     X_AUTH_TOKEN "x-auth-token"
+    /// A user's token in fomalhaut's dialect `fo`.
+    X_FO_ACCESS_TOKEN "x-fo-access-token"
+    /// The client that calls, in fomalhaut's dialect `fo`.
+    X_FO_APP_ID "x-fo-app-id"
+    /// The signature of a message in fomalhaut's dialect `fo`.
+    X_FO_SIGNATURE "x-fo-signature"
+    /// When a message was sent, in seconds, in fomalhaut's dialect `fo`.
+    X_FO_TIMESTAMP "x-fo-timestamp"
     /// The addresses a call came through, a list.
     X_FORWARDED_FOR "x-forwarded-for"
     /// The host the call was for.

@@ -48,7 +48,7 @@ pub use names::{Label, Name, NameError, RESERVED_SERVICE_NAMES, ServiceId, is_re
 pub use path_options::{Ambiguous, PathOptions};
 pub use problem::Problem;
 pub use protocol::Protocol;
-pub use route::{FixedAnswer, HostMode, MAX_HOSTS, Match, PathMatch, Redirect, Route};
+pub use route::{FixedAnswer, HostMode, MAX_HOSTS, Match, PathMatch, QueryMode, Redirect, Route};
 pub use service::{MAX_TARGETS, MAX_WEIGHT, Owner, Service, Stored, Target, default_require};
 pub use target_tls::{TargetTls, TlsVersion};
 pub use target_url::{Scheme, TargetUrl, TargetUrlError};

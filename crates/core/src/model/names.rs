@@ -187,6 +187,7 @@ impl fmt::Display for ServiceId {
 }
 
 text_schema!(Name, "name", "one");
+text_schema!(Label, "label", "shop");
 text_schema!(ServiceId, "service_id", "orders/v1");
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::service::alternatives;
-use super::{Ambiguous, PathOptions, ServiceId};
+use super::{Ambiguous, Label, PathOptions, ServiceId};
 
 /// Hosts of one route at most.
 pub const MAX_HOSTS: usize = 64;
@@ -36,6 +36,10 @@ pub struct Match {
     pub hosts: Vec<String>,
     /// The path.
     pub path: PathMatch,
+    /// The client that a call must claim to be of, by its name. Such a route goes before all others, and is that client's
+    /// permission to call the service; if absent, the route is for every call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Label>,
     /// Methods. Any, if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
@@ -105,6 +109,25 @@ impl HostMode {
     }
 }
 
+/// What becomes of a call's query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum QueryMode {
+    /// It goes along.
+    #[default]
+    Keep,
+    /// It does not.
+    Drop,
+}
+
+impl QueryMode {
+    /// Whether it is the default.
+    pub fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
 /// A declared route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +136,9 @@ pub struct Route {
     /// What a request must match.
     #[serde(rename = "match")]
     pub matches: Match,
+    /// Whether it is switched on. One that is not keeps its place, and its calls are refused with 404.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
     /// The service it leads to, as `name/version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceId>,
@@ -125,9 +151,13 @@ pub struct Route {
     /// Whether the matched path is taken away before the rest goes to the service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub strip: bool,
-    /// The path the service gets instead; `{name}` is a parameter, `{rest}` what is left of the path.
+    /// The path the service gets instead; `{name}` is a parameter, `{rest}` what is left of the path. If it is `""`, every call
+    /// goes to the target's own URL, with nothing behind its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<String>,
+    /// Whether the query goes along to the service, `keep`, or not, `drop`.
+    #[serde(default, skip_serializing_if = "QueryMode::is_keep")]
+    pub query: QueryMode,
     /// Which `Host` the service gets: `target`, its own, or `preserve`, the one the caller asked for.
     #[serde(default, skip_serializing_if = "HostMode::is_target")]
     pub host: HostMode,
@@ -168,4 +198,8 @@ impl Route {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }

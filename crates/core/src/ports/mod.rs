@@ -8,7 +8,9 @@ mod changing;
 mod error;
 mod objects;
 mod outbound;
+pub mod routes;
 mod sessions;
+mod shared_state;
 mod unseal;
 mod upkeep;
 
@@ -29,6 +31,7 @@ pub use error::RegistryError;
 pub use objects::{Changed, Commit, Ended, Expect, News, Objects, TOLD_CHANGES, Version, Write};
 pub use outbound::{Bounds, Outbound, OutboundError};
 pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
+pub use shared_state::{Once, SharedState, Spent, Unavailable};
 pub use unseal::Unseal;
 pub use upkeep::Upkeep;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::model::{Client, Grant, Name, ServiceId, TargetUrl, Timeout};
+use crate::model::{Client, Grant, Label, Name, ServiceId, TargetUrl, Timeout};
 
 /// Whether a value has the form; if not, what is told.
 type Check = fn(&Value) -> Result<(), Flaw>;
@@ -22,6 +22,7 @@ pub(super) enum Flaw {
 const FORMS: &[(&str, Check)] = &[
     ("target_url", text::<TargetUrl>),
     ("name", text::<Name>),
+    ("label", text::<Label>),
     ("service_id", text::<ServiceId>),
     ("grant", text::<Grant>),
     ("access_key", access_key),

@@ -1,11 +1,13 @@
-//! `acl`: a known caller may call a service only if it was granted to it, and there as its rules say.
+//! `acl`: a known caller may call a service only if it was granted to it, and there as its rules say. A route for one client is
+//! a grant for that client, and takes credentials of no other.
 
 mod rules;
 
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, KeyHolder};
-use portcullis_core::model::{Problem, ServiceId};
+use portcullis_core::call::{Call, Caller, KeyHolder};
+use portcullis_core::directory::ClientEntry;
+use portcullis_core::model::{Label, Problem, ServiceId};
 use portcullis_core::policy::{Check, Step};
 use portcullis_core::refusal::Refusal;
 use schemars::JsonSchema;
@@ -38,28 +40,82 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<S
     let under =
         |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();
     let rules = rules.transpose().map_err(under)?;
-    Ok(Some(Step::Check(Arc::new(Acl { service: site.id.clone(), rules }))))
+    let granted = match site.client {
+        None => Granted::ByClient(site.id.clone()),
+        Some(client) => Granted::To { client: client.clone(), is_open: site.service.require.is_empty() },
+    };
+    Ok(Some(Step::Check(Arc::new(Acl { granted, rules }))))
 }
 
 struct Acl {
-    service: ServiceId,
+    granted: Granted,
     rules: Option<Rules>,
+}
+
+/// What says whether a known caller may use the route.
+enum Granted {
+    /// What the calling client may call: whether this service is among it.
+    ByClient(ServiceId),
+    /// The route itself, for one client.
+    To {
+        client: Label,
+        /// Whether the route asks for no credential.
+        is_open: bool,
+    },
+}
+
+impl Granted {
+    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
+        match self {
+            Self::ByClient(service) => may_call(service, caller),
+            Self::To { client, is_open } => is_of(client, *is_open, caller),
+        }
+    }
+}
+
+/// Whether everybody who has shown a credential may call the service.
+fn may_call(service: &ServiceId, caller: &Caller) -> Result<(), Refusal> {
+    let key_fine = match &caller.key {
+        None => true,
+        Some(KeyHolder::Service(name)) => name.as_ref() == service.name.as_str(),
+        Some(KeyHolder::Client(client)) => client.may_call(service),
+    };
+    if !key_fine {
+        return Err(Refusal::Forbidden { detail: "this API key is not granted the service".into() });
+    }
+    let token_fine = caller.token_client.as_ref().is_none_or(|client| client.may_call(service));
+    if !token_fine {
+        return Err(Refusal::Forbidden { detail: "the client of this token is not granted the service".into() });
+    }
+    Ok(())
+}
+
+/// Whether every credential is of the client, and at least one is there that says so, unless the route is open. What the call
+/// claims is no credential.
+fn is_of(client: &Label, is_open: bool, caller: &Caller) -> Result<(), Refusal> {
+    let is_it = |entry: &Arc<ClientEntry>| entry.client.enabled && entry.name == *client;
+    let key_fine = match &caller.key {
+        None => true,
+        Some(KeyHolder::Service(_)) => false,
+        Some(KeyHolder::Client(entry)) => is_it(entry),
+    };
+    let token_fine = caller.token_client.as_ref().is_none_or(is_it) && caller.foreign_client.is_none();
+    if !key_fine || !token_fine {
+        return Err(Refusal::Forbidden { detail: "this route is for another client than the credential shown".into() });
+    }
+    if !is_open && caller.client().is_none() {
+        let detail = "this route is for one client, and no credential shown is of a client";
+        return Err(Refusal::Forbidden { detail: detail.into() });
+    }
+    Ok(())
 }
 
 impl Check for Acl {
     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
-        let key_fine = match &call.caller.key {
-            None => true,
-            Some(KeyHolder::Service(name)) => name.as_ref() == self.service.name.as_str(),
-            Some(KeyHolder::Client(client)) => client.may_call(&self.service),
-        };
-        if !key_fine {
-            return Err(Refusal::Forbidden { detail: "this API key is not granted the service".into() });
-        }
-        let token_fine = call.caller.token_client.as_ref().is_none_or(|client| client.may_call(&self.service));
-        if !token_fine {
-            return Err(Refusal::Forbidden { detail: "the client of this token is not granted the service".into() });
-        }
+        self.granted.check(&call.caller)?;
         self.rules.as_ref().map_or(Ok(()), |rules| rules.check(call))
     }
 }
+
+#[cfg(test)]
+mod tests;

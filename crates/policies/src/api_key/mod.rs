@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use portcullis_core::call::{Call, KeyHolder};
 use portcullis_core::directory::{ClientEntry, Directory};
-use portcullis_core::message::HasFields;
 use portcullis_core::message::names::X_API_KEY;
+use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::hash_key;
@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::credential::{Part, Verification, Verifier};
 use crate::{PolicyContext, settings};
 
+/// Where a key is shown.
+static KEY: FieldName = X_API_KEY;
 /// The longest key that is looked at, in bytes.
 const LONGEST: usize = 512;
 
@@ -44,11 +46,11 @@ impl Verifier for ApiKey {
         call.request.fields().has(X_API_KEY) || believed(call).is_some()
     }
 
-    fn missing(&self) -> Refusal {
+    fn missing(&self, _: &Call) -> Refusal {
         Refusal::MissingCredential(Credential::ApiKey)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
+    fn verify<'c>(&'c self, call: &'c mut Call) -> Result<Verification<'c>, Refusal> {
         let wrong = |reason: &'static str| Refusal::invalid(Credential::ApiKey, reason);
         if let Some(client) = believed(call) {
             return accept(call, KeyHolder::Client(client));
@@ -67,12 +69,14 @@ impl Verifier for ApiKey {
         accept(call, holder)
     }
 
-    fn withhold(&self, _: &mut Call, _: Part) {
-        // Keys never travel, whatever a route is like: whoever forwards a call takes them out.
+    fn withhold(&self, call: &mut Call, _: Part) -> Result<(), Refusal> {
+        // Keys never travel, whatever a route is like.
+        call.caller.consumed.take(&KEY);
+        Ok(())
     }
 }
 
-fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verification, Refusal> {
+fn accept(call: &mut Call, holder: KeyHolder) -> Result<Verification<'static>, Refusal> {
     if let KeyHolder::Client(client) = &holder {
         call.record.note(|record| record.client = Some(client.name.shared()));
     }

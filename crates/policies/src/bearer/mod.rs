@@ -7,11 +7,11 @@ mod settings;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, UserFacts};
+use portcullis_core::call::{Call, Effects, UserFacts, fomalhaut};
 use portcullis_core::directory::{ClientEntry, KeyHash};
 use portcullis_core::jobs;
 use portcullis_core::message::names::AUTHORIZATION;
-use portcullis_core::message::{self, FieldValue, HasFields};
+use portcullis_core::message::{self, FieldName, FieldValue, HasFields};
 use portcullis_core::model::{Problem, ServiceId};
 use portcullis_core::ports::SessionId;
 use portcullis_core::refusal::{Credential, Refusal};
@@ -21,8 +21,11 @@ use serde_json::Value;
 
 use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
-use crate::credential::{CredentialFacts, Part, Verification, Verifier};
+use crate::credential::{Part, Verification, Verifier};
 use crate::{Parts, PolicyContext};
+
+/// Where a token is shown.
+static FIELD: FieldName = AUTHORIZATION;
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -56,11 +59,11 @@ impl Verifier for Bearer {
         self.is_sent(call) || is_believed(call)
     }
 
-    fn missing(&self) -> Refusal {
+    fn missing(&self, _: &Call) -> Refusal {
         Refusal::MissingCredential(Credential::Bearer)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
+    fn verify<'c>(&'c self, call: &'c mut Call) -> Result<Verification<'c>, Refusal> {
         if is_believed(call) && !self.is_sent(call) {
             self.takes_users()?;
             believe(call);
@@ -68,7 +71,7 @@ impl Verifier for Bearer {
         }
         let shown = self.shown(call)?;
         let now = self.parts.clock.unix_millis();
-        let token = self.read(shown.as_str(), now / 1_000, call.dry_run.is_none())?;
+        let token = self.read(shown.as_str(), now / 1_000, call.effects().as_ref())?;
         let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
         if !meant {
             return Err(invalid("a token for another audience"));
@@ -79,7 +82,7 @@ impl Verifier for Bearer {
         }
     }
 
-    fn withhold(&self, call: &mut Call, part: Part) {
+    fn withhold(&self, call: &mut Call, part: Part) -> Result<(), Refusal> {
         let mut shown = call.request.fields().all(AUTHORIZATION);
         let first = shown.next();
         let stays = match part {
@@ -96,12 +99,15 @@ impl Verifier for Bearer {
                 self.forward_credentials || !first.into_iter().chain(shown).any(ours)
             }
         };
-        call.caller.consumed.authorization = first.is_some() && !stays;
+        if first.is_some() && !stays {
+            call.caller.consumed.take(&FIELD);
+        }
         let doomed = |token: &[u8]| {
             let ours = || std::str::from_utf8(token).is_ok_and(|token| self.parts.tokens.is_ours(token));
             part != Part::Unasked || ours()
         };
         query::cut(call, doomed);
+        Ok(())
     }
 }
 
@@ -122,7 +128,7 @@ impl Bearer {
 
     fn is_sent(&self, call: &Call) -> bool {
         let in_header = call.request.fields().get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
-        in_header || (self.query && query::token(call).is_some())
+        in_header || in_dialect(call).next().is_some() || (self.query && query::token(call).is_some())
     }
 
     fn takes_users(&self) -> Result<(), Refusal> {
@@ -140,25 +146,26 @@ impl Bearer {
         let in_header = shown.next().filter(|value| token_of(*value).is_some()).map(message::Value::to_owned);
         let doubled = shown.next().is_some();
         let in_query = if self.query { query::token(call) } else { None };
-        match (in_header, in_query) {
-            (Some(value), None) if !doubled => Ok(PresentedToken::Header(value)),
-            (None, Some(token)) => Ok(PresentedToken::Query(token)),
+        let mut in_dialect = in_dialect(call);
+        match (in_header, in_dialect.next(), in_query) {
+            (Some(value), None, None) if !doubled => Ok(PresentedToken::Header(value)),
+            (None, Some(token), None) if in_dialect.next().is_none() => Ok(PresentedToken::Plain(token.to_owned())),
+            (None, None, Some(token)) => Ok(PresentedToken::Plain(token)),
             _ => Err(invalid("more than one token")),
         }
     }
 
     /// What a token says, from memory if it has been verified before.
-    fn read(&self, token: &str, now: u64, remembers: bool) -> Result<Rc<Token>, Refusal> {
+    fn read(&self, token: &str, now: u64, effects: Option<&Effects>) -> Result<Rc<Token>, Refusal> {
         // What is too long is not worth its hash, and will be refused.
-        let remembers = remembers && self.parts.token_memory > 0 && token.len() <= MAX_TOKEN_BYTES;
-        let hash = remembers.then(|| hash_all([&self.trusted.0, token.as_bytes()]));
-        if let Some(known) = hash.and_then(|hash| remembered::find(&hash, now)) {
+        let effects = effects.filter(|_| self.parts.token_memory > 0 && token.len() <= MAX_TOKEN_BYTES);
+        let Some(effects) = effects else { return self.verified(token, now).map(Rc::new) };
+        let hash = hash_all([&self.trusted.0, token.as_bytes()]);
+        if let Some(known) = remembered::find(&hash, now) {
             return Ok(known);
         }
         let token = Rc::new(self.verified(token, now)?);
-        if let Some(hash) = hash {
-            remembered::remember(self.parts.token_memory, hash, &token);
-        }
+        remembered::remember(effects, self.parts.token_memory, hash, &token);
         Ok(token)
     }
 
@@ -173,23 +180,22 @@ impl Bearer {
         self.keys.verify(token, now).map(Token::foreign).map_err(|error| invalid(error.to_string()))
     }
 
-    fn own(&self, call: &mut Call, id: SessionId, now: u64) -> Result<Verification, Refusal> {
+    fn own<'c>(&'c self, call: &'c mut Call, id: SessionId, now: u64) -> Result<Verification<'c>, Refusal> {
         self.takes_users()?;
         if let Some(session) = self.parts.sessions.cached_at(id, now) {
             speak_for(&self.parts, &session)?.to(call);
             return Ok(Verification::Good);
         }
-        let parts = Arc::clone(&self.parts);
-        Ok(Verification::Ask(Box::pin(async move {
-            let sessions = Arc::clone(&parts.sessions);
-            let fetched = jobs::run(&parts.jobs, async move { sessions.fetch(id).await }).await?;
+        Ok(Verification::Wait(Box::pin(async move {
+            let sessions = Arc::clone(&self.parts.sessions);
+            let fetched = jobs::run(&self.parts.jobs, async move { sessions.fetch(id).await }).await?;
             let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
-            let spoken = speak_for(&parts, &session)?;
-            Ok(Box::new(move |call: &mut Call| spoken.to(call)) as CredentialFacts)
+            speak_for(&self.parts, &session)?.to(call);
+            Ok(())
         })))
     }
 
-    fn foreign(&self, call: &mut Call, foreign: &Foreign) -> Result<Verification, Refusal> {
+    fn foreign(&self, call: &mut Call, foreign: &Foreign) -> Result<Verification<'static>, Refusal> {
         match &foreign.user {
             Some(_) => self.takes_users()?,
             None if self.subject == Subject::User => {
@@ -216,17 +222,26 @@ fn note(call: &mut Call) {
     });
 }
 
+/// The tokens in the field that the call's dialect has for them.
+fn in_dialect(call: &Call) -> impl Iterator<Item = &str> {
+    let name = call.dialect.fomalhaut().map(fomalhaut::Form::token_field);
+    let removed = call.raw.removed.iter().filter(move |(removed, _)| Some(removed.as_str()) == name);
+    // What is no text is no token, and is refused as an empty one.
+    removed.map(|(_, value)| value.text().unwrap_or_default())
+}
+
 /// A token as it was shown.
 enum PresentedToken {
     Header(FieldValue),
-    Query(String),
+    /// By itself: in the query, or in the field that a dialect of fomalhaut has for it.
+    Plain(String),
 }
 
 impl PresentedToken {
     fn as_str(&self) -> &str {
         match self {
             Self::Header(value) => token_of(value.value()).unwrap_or_default(),
-            Self::Query(token) => token,
+            Self::Plain(token) => token,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_core::call::{ForeignClient, UserFacts};
+use portcullis_core::call::{Effects, ForeignClient, UserFacts};
 use portcullis_core::directory::KeyHash;
 use portcullis_core::message::FieldValue;
 use portcullis_core::ports::SessionId;
@@ -129,7 +129,7 @@ pub(super) fn find(hash: &KeyHash, now: u64) -> Option<Rc<Token>> {
 
 /// Remembers what a token says that has just been verified. A thread has the budget it was first given, in bytes; with
 /// none it remembers nothing.
-pub(super) fn remember(budget: u64, hash: KeyHash, token: &Rc<Token>) {
+pub(super) fn remember(_: &Effects, budget: u64, hash: KeyHash, token: &Rc<Token>) {
     if budget == 0 {
         return;
     }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_token_is_remembered_until_its_end() {
-        remember(1 << 20, hash(1), &token(100));
+        remember(&Effects::outside_of_calls(), 1 << 20, hash(1), &token(100));
         assert!(find(&hash(1), 99).is_some() && find(&hash(2), 99).is_none());
         assert!(find(&hash(1), 100).is_none(), "ended");
         assert!(find(&hash(1), 99).is_none(), "and gone");
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn memory_has_its_budget() {
         for number in 0..10_000 {
-            remember(64 << 10, hash(number), &token(100));
+            remember(&Effects::outside_of_calls(), 64 << 10, hash(number), &token(100));
         }
         let (weight, length) =
             REMEMBERED.with_borrow(|it| it.as_ref().map(|it| (it.weight(), it.len())).expect("a memory"));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn without_a_budget_nothing_is_remembered() {
-        remember(0, hash(1), &token(100));
+        remember(&Effects::outside_of_calls(), 0, hash(1), &token(100));
         assert!(find(&hash(1), 1).is_none());
     }
 }

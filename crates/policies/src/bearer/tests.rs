@@ -18,8 +18,11 @@ async fn parts(clock: &Arc<ManualClock>) -> Arc<Parts> {
 fn bearer(parts: &Arc<Parts>) -> Bearer {
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    Bearer::new(&PolicyContext { route: "orders", own: &BTreeMap::new(), id: &id, service: &service, parts }, None)
-        .expect("built")
+    Bearer::new(
+        &PolicyContext { route: "orders", client: None, own: &BTreeMap::new(), id: &id, service: &service, parts },
+        None,
+    )
+    .expect("built")
 }
 
 fn issued(parts: &Parts) -> String {
@@ -33,21 +36,24 @@ async fn a_signature_is_verified_once() {
     let clock = Arc::new(ManualClock::at(NOW));
     let parts = parts(&clock).await;
     let (bearer, again) = (bearer(&parts), bearer(&parts));
-    let token = issued(&parts);
-    let first = bearer.read(&token, NOW, true).expect("good");
-    assert!(Rc::ptr_eq(&first, &bearer.read(&token, NOW, true).expect("good")));
-    assert!(Rc::ptr_eq(&first, &again.read(&token, NOW, true).expect("good")), "at every service with the same keys");
-    assert!(!Rc::ptr_eq(&first, &bearer.read(&token, NOW, false).expect("good")), "but not for a call that is tried");
-    assert!(bearer.read(&token[1..], NOW, true).is_err());
+    let (token, effects) = (issued(&parts), Effects::outside_of_calls());
+    let first = bearer.read(&token, NOW, Some(&effects)).expect("good");
+    assert!(Rc::ptr_eq(&first, &bearer.read(&token, NOW, Some(&effects)).expect("good")));
+    assert!(
+        Rc::ptr_eq(&first, &again.read(&token, NOW, Some(&effects)).expect("good")),
+        "at every service with the same keys"
+    );
+    assert!(!Rc::ptr_eq(&first, &bearer.read(&token, NOW, None).expect("good")), "but not for a call that is tried");
+    assert!(bearer.read(&token[1..], NOW, Some(&effects)).is_err());
     clock.advance(Duration::from_secs(300));
-    assert!(bearer.read(&token, NOW + 300, true).is_err(), "ended");
+    assert!(bearer.read(&token, NOW + 300, Some(&effects)).is_err(), "ended");
 }
 
 #[tokio::test]
 async fn what_one_gateway_has_verified_is_nothing_to_another() {
     let clock = Arc::new(ManualClock::at(NOW));
     let (one, other) = (parts(&clock).await, parts(&clock).await);
-    let token = issued(&one);
-    bearer(&one).read(&token, NOW, true).expect("good");
-    assert!(bearer(&other).read(&token, NOW, true).is_err(), "on the same thread");
+    let (token, effects) = (issued(&one), Effects::outside_of_calls());
+    bearer(&one).read(&token, NOW, Some(&effects)).expect("good");
+    assert!(bearer(&other).read(&token, NOW, Some(&effects)).is_err(), "on the same thread");
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use http::Method;
 use portcullis_core::body::Body;
 use portcullis_core::budget::Share;
-use portcullis_core::call::{Call, RequestId, Response};
+use portcullis_core::call::{Call, Effects, RequestId, Response};
 use portcullis_core::capture::{Copied, Exchange, Message, Redaction};
 use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::Problem;
@@ -157,11 +157,10 @@ struct Capture {
 #[async_trait]
 impl Policy for Capture {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        if call.dry_run.is_some() || !is_drawn(&call.id, self.settings.sample) {
-            return Ok(next.run(call).await);
-        }
+        let effects = call.effects().filter(|_| is_drawn(&call.id, self.settings.sample));
+        let Some(effects) = effects else { return Ok(next.run(call).await) };
         // Hands over what was copied when it is dropped: with the answer's body, or with this call.
-        let Some(open) = self.begin(call) else { return Ok(next.run(call).await) };
+        let Some(open) = self.begin(&effects, call) else { return Ok(next.run(call).await) };
         let is_head = call.request.method == Method::HEAD;
         let mut response = next.run(call).await;
         let wanted = self.settings.response;
@@ -187,7 +186,7 @@ impl Policy for Capture {
 
 impl Capture {
     /// Copies what is there of the request, and has the rest copied as it passes; none if there is no room for it.
-    fn begin(&self, call: &mut Call) -> Option<Open> {
+    fn begin(&self, _: &Effects, call: &mut Call) -> Option<Open> {
         let wanted = self.settings.request;
         let mut share = Share::of(self.captures.budget());
         let mut request = Message::default();

@@ -61,7 +61,7 @@ async fn a_call_whose_caller_has_gone_is_kept_without_an_answer() {
     let clock = Arc::new(ManualClock::at(7));
     let settings = serde_json::from_value(everything()).expect("settings");
     let capture = Capture { settings, redaction: Arc::default(), captures: captures.clone(), clock };
-    drop(capture.begin(&mut call("GET", "/a", &[])));
+    drop(capture.begin(&Effects::outside_of_calls(), &mut call("GET", "/a", &[])));
     assert_eq!(captures.take().0.pop().expect("kept").summary.status, None);
 }
 

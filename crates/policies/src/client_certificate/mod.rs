@@ -125,16 +125,16 @@ impl Verifier for Verify {
         call.peer.certificate.is_some() || believed(call).is_some()
     }
 
-    fn missing(&self) -> Refusal {
+    fn missing(&self, _: &Call) -> Refusal {
         Refusal::MissingCredential(Credential::ClientCertificate)
     }
 
-    fn verify(&self, call: &mut Call) -> Result<Verification, Refusal> {
+    fn verify<'c>(&'c self, call: &'c mut Call) -> Result<Verification<'c>, Refusal> {
         let wrong = |reason: String| Refusal::invalid(Credential::ClientCertificate, reason);
         let client = match (&call.peer.certificate, believed(call)) {
             (Some(certificate), _) => self.client(certificate).map_err(wrong)?,
             (None, Some(client)) => client,
-            (None, None) => return Err(self.missing()),
+            (None, None) => return Err(self.missing(call)),
         };
         call.record.note(|record| record.client = Some(client.name.shared()));
         call.caller.admitted_by.certified = Some(client.name.clone());
@@ -144,8 +144,9 @@ impl Verifier for Verify {
         Err(wrong("a certificate of another client than another credential speaks for".to_owned()))
     }
 
-    fn withhold(&self, _: &mut Call, _: Part) {
+    fn withhold(&self, _: &mut Call, _: Part) -> Result<(), Refusal> {
         // It stays on this connection by its nature.
+        Ok(())
     }
 }
 

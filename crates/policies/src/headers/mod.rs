@@ -221,7 +221,7 @@ impl Check for Headers {
         call.request.body = self.request.guard(body, may_have_trailers);
         if self.request.set.iter().any(|(name, _)| *name == AUTHORIZATION) {
             // What stands there now is not the credential that was verified here, and is to travel.
-            call.caller.consumed.authorization = false;
+            call.caller.consumed.spare(&AUTHORIZATION);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portcullis_core::call::{Call, Caller, Response};
+use portcullis_core::call::{Call, Response};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
@@ -37,22 +37,36 @@ pub fn build(declared: &[Vec<String>], credentials: &[Named]) -> Result<Option<S
             let message = format!("an alternative has 1 to {MOST} kinds; 'require: []' makes the service open");
             problems.push(Problem::new(path.clone(), message));
         }
-        let asked = kinds.iter().enumerate().filter_map(|(at, kind)| {
-            let credential = credentials.iter().find(|(name, _)| name == kind);
-            if credential.is_none() {
+        for (at, kind) in kinds.iter().enumerate() {
+            if !credentials.iter().any(|(name, _)| name == kind) {
                 let known = credentials.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
                 let message = format!("unknown kind of credential '{kind}'; expected one of {known}");
                 problems.push(Problem::new(format!("{path}[{at}]"), message));
             }
-            credential.map(|(_, verifier)| Arc::clone(verifier))
-        });
-        let asked = asked.collect();
-        let part = |name: &str| match (kinds.iter().any(|kind| kind == name), is_asked(declared, name)) {
+        }
+        let names = |name: &str| kinds.iter().any(|kind| kind == name);
+        let mut asked = Vec::with_capacity(kinds.len());
+        // In the order of the table, which each row there gives a reason for.
+        for (name, kind) in credentials {
+            match (names(name), kind.beside()) {
+                (true, Some(other)) if !names(other) => {
+                    let message = format!("'{name}' stands beside '{other}' alone: name both in the same alternative");
+                    problems.push(Problem::new(path.clone(), message));
+                }
+                (true, _) => asked.push(Asked { kind: Arc::clone(kind), is_required: true }),
+                (false, Some(other)) if names(other) => {
+                    asked.push(Asked { kind: Arc::clone(kind), is_required: false });
+                }
+                (false, _) => {}
+            }
+        }
+        let part = |name: &str, kind: &Arc<dyn Verifier>| match (names(name), is_asked(declared, name)) {
             (true, _) => Part::LetIn,
+            _ if kind.beside().is_some_and(names) => Part::LetIn,
             (false, true) => Part::Passed,
             (false, false) => Part::Unasked,
         };
-        let withheld = credentials.iter().map(|(name, kind)| (Arc::clone(kind), part(name))).collect();
+        let withheld = credentials.iter().map(|(name, kind)| (Arc::clone(kind), part(name, kind))).collect();
         alternatives.push(Alternative { asked, withheld });
     }
     if !problems.is_empty() {
@@ -80,8 +94,7 @@ struct Open {
 
 impl Check for Open {
     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
-        withhold(&self.withheld, call);
-        Ok(())
+        withhold(&self.withheld, call)
     }
 }
 
@@ -90,32 +103,37 @@ struct Require {
 }
 
 struct Alternative {
-    asked: Vec<Arc<dyn Verifier>>,
+    asked: Vec<Asked>,
     /// What happens to credentials when this one has let a call in.
     withheld: Withheld,
+}
+
+/// A kind of credential in an alternative.
+struct Asked {
+    kind: Arc<dyn Verifier>,
+    /// Whether the alternative names it; else it is asked only where it is shown.
+    is_required: bool,
 }
 
 #[async_trait]
 impl Policy for Require {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+        let mark = call.mark();
         let mut first_refusal = None;
         for alternative in &self.alternatives {
-            if !alternative.asked.iter().all(|kind| kind.is_shown(call)) {
+            if !alternative.is_tried(call) {
                 continue;
             }
-            match verify_all(&alternative.asked, call).await {
-                Ok(()) => {
-                    withhold(&alternative.withheld, call);
-                    return Ok(next.run(call).await);
-                }
-                Err(refusal) => {
-                    // What a half-verified alternative has found out does not count for the next one.
-                    call.caller = Caller::default();
-                    call.record.note(|record| (record.client, record.user) = (None, None));
-                    first_refusal.get_or_insert(refusal);
-                }
+            if first_refusal.is_some() {
+                // What a half-verified alternative has found out does not count for the next one.
+                call.restore(&mark);
+            }
+            match alternative.let_in(call).await {
+                Ok(()) => return Ok(next.run(call).await),
+                Err(refusal) => _ = first_refusal.get_or_insert(refusal),
             }
         }
+        call.restore(&mark);
         Err(first_refusal.unwrap_or_else(|| self.incomplete(call)))
     }
 }
@@ -123,25 +141,39 @@ impl Policy for Require {
 impl Require {
     /// No alternative is shown whole: names what is missing of the one that is nearest.
     fn incomplete(&self, call: &Call) -> Refusal {
-        let missing = |one: &&Alternative| one.asked.iter().filter(|kind| !kind.is_shown(call)).count();
+        let missing = |one: &&Alternative| one.missing(call).count();
         let nearest = self.alternatives.iter().min_by_key(missing);
-        let kind = nearest.and_then(|one| one.asked.iter().find(|kind| !kind.is_shown(call)));
-        kind.map_or_else(|| Refusal::internal("a route that requires nothing it could name"), |kind| kind.missing())
+        let kind = nearest.and_then(|one| one.missing(call).next());
+        kind.map_or_else(|| Refusal::internal("a route that requires nothing it could name"), |kind| kind.missing(call))
     }
 }
 
-fn withhold(withheld: &Withheld, call: &mut Call) {
-    for (kind, part) in withheld {
-        kind.withhold(call, *part);
+impl Alternative {
+    /// The kinds it names that the call does not show.
+    fn missing<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Arc<dyn Verifier>> {
+        self.asked.iter().filter(|asked| asked.is_required && !asked.kind.is_shown(call)).map(|asked| &asked.kind)
     }
-}
 
-async fn verify_all(alternative: &[Arc<dyn Verifier>], call: &mut Call) -> Result<(), Refusal> {
-    for kind in alternative {
-        if let Verification::Ask(answer) = kind.verify(call)? {
-            let note = answer.await?;
-            note(call);
+    fn is_tried(&self, call: &Call) -> bool {
+        self.missing(call).next().is_none() || self.asked.first().is_some_and(|first| first.kind.leads(call))
+    }
+
+    async fn let_in(&self, call: &mut Call) -> Result<(), Refusal> {
+        for Asked { kind, is_required } in &self.asked {
+            if !kind.is_shown(call) {
+                if *is_required {
+                    return Err(kind.missing(call));
+                }
+                continue;
+            }
+            if let Verification::Wait(verified) = kind.verify(call)? {
+                verified.await?;
+            }
         }
+        withhold(&self.withheld, call)
     }
-    Ok(())
+}
+
+fn withhold(withheld: &Withheld, call: &mut Call) -> Result<(), Refusal> {
+    withheld.iter().try_for_each(|(kind, part)| kind.withhold(call, *part))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use portcullis_core::audit::Actor;
-use portcullis_core::model::{Name, Owner, Problem, ServiceId};
+use portcullis_core::model::{Label, Name, Owner, Problem, ServiceId};
 use portcullis_core::ports::{Commit, Decision, Row, SessionsOf, Write};
 use portcullis_core::table::Table;
 
@@ -93,7 +93,8 @@ impl Compiled {
             None => None,
             Some(stored) => {
                 let service = |id: &ServiceId| view.service(id).map(AsRef::as_ref);
-                Some(compile_route(name, &stored.value, service, &workshop.parts, &workshop.upstreams)?)
+                let has_client = |client: &Label| view.client(client).is_some();
+                Some(compile_route(name, &stored.value, service, has_client, &workshop.parts, &workshop.upstreams)?)
             }
         };
         if let Some(former) = self.routes.remove(name) {

@@ -122,6 +122,10 @@ fn each(view: &View, mut tell: impl FnMut(Shadow)) {
     }
     for (name, stored) in view.routes() {
         let matches = &stored.value.matches;
+        if matches.client.is_some() {
+            // It goes before the service for the calls of that client, which is what such a route is for.
+            continue;
+        }
         let service = stored.value.service.as_ref().and_then(|id| view.service(id));
         let options = stored.value.paths(service.map(|stored| stored.value.paths()).unwrap_or_default());
         let Ok(path) = DeclaredPath::parse(&matches.path, options) else { continue };

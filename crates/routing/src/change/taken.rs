@@ -14,9 +14,9 @@ use crate::routes::{DeclaredPath, Meets};
 /// What is about everything below it has this behind its segments.
 const BELOW: &str = "/*";
 
-/// The place of a declared route for every host; none if it is for some hosts, or for every path.
+/// The place of a declared route for every host; none if it is for some hosts, for the calls of one client, or for every path.
 pub(super) fn taken_by(route: &Route) -> Option<String> {
-    if !route.matches.hosts.is_empty() {
+    if !route.matches.hosts.is_empty() || route.matches.client.is_some() {
         return None;
     }
     // However its path is read, it is taken in upper and lower case.

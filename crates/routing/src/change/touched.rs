@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use portcullis_core::model::{Name, Owner, Problem, ServiceId};
+use portcullis_core::model::{Label, Name, Owner, Problem, ServiceId};
 use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
 
 use super::{Edit, View};
 use crate::compile::{compile_route, compile_service};
 
-/// The services and routes that edits change, and the routes that lead to those services.
+/// The services and routes that edits change, the routes that lead to those services, and those for clients that they change.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
@@ -29,6 +29,7 @@ impl<'a> Touched<'a> {
                 Edit::Route(name, _) => {
                     touched.routes.insert(name);
                 }
+                Edit::Client(name, _) => touched.routes.extend(view.routes_of(name)),
                 _ => {}
             }
         }
@@ -98,12 +99,20 @@ impl<'a> Problems<'a> {
 pub struct DryRun {
     parts: Arc<Parts>,
     upstreams: Upstreams,
+    /// A client that is there, whether the declarations say so or not.
+    known: Option<Label>,
 }
 
 impl DryRun {
     /// A dry run with what policies and upstream endpoints are built from.
     pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
-        Self { parts, upstreams }
+        Self { parts, upstreams, known: None }
+    }
+
+    /// The same where a client is there that no declaration tells of: the built-in one, where no gateway runs.
+    #[must_use]
+    pub fn knowing(self, client: Label) -> Self {
+        Self { known: Some(client), ..self }
     }
 
     /// Every problem the edits would have on these declarations.
@@ -125,7 +134,8 @@ impl DryRun {
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
-            let compiled = compile_route(name, &stored.value, service, &self.parts, &self.upstreams);
+            let has_client = |client: &Label| self.known.as_ref() == Some(client) || next.client(client).is_some();
+            let compiled = compile_route(name, &stored.value, service, has_client, &self.parts, &self.upstreams);
             problems.of_route(&next, name, compiled);
         }
         problems.none_or_all().err().unwrap_or_default()

@@ -32,6 +32,8 @@ pub struct View {
     secrets_of: Table<Label, Arc<Vec<String>>>,
     /// The routes that lead to a service, likewise.
     routes_to: Table<ServiceId, Arc<Vec<Name>>>,
+    /// The routes for the calls of a client, likewise.
+    routes_of: Table<Label, Arc<Vec<Name>>>,
     /// The versions of a service name, likewise.
     versions_of: Table<Name, Arc<Vec<Name>>>,
     /// The enrolment with a token's hash, likewise.
@@ -128,6 +130,11 @@ impl View {
     /// The routes that lead to a service.
     pub fn routes_to(&self, service: &ServiceId) -> &[Name] {
         self.routes_to.get(service).map_or(&[], |routes| routes)
+    }
+
+    /// The routes for the calls of a client.
+    pub fn routes_of(&self, client: &Label) -> &[Name] {
+        self.routes_of.get(client).map_or(&[], |routes| routes)
     }
 
     /// A client.
@@ -288,8 +295,15 @@ impl View {
                 let former = self.routes.get(&name).map(|former| &former.value);
                 let service = |id: &ServiceId| self.services.get(id).map(|stored| &stored.value);
                 self.guarded.set_route(former, value.as_deref(), service);
-                let former = former.map(|former| (former.service.clone(), taken_by(former)));
-                let (service, place) = former.unwrap_or_default();
+                let former =
+                    former.map(|former| (former.service.clone(), former.matches.client.clone(), taken_by(former)));
+                let (service, client, place) = former.unwrap_or_default();
+                if let Some(client) = client {
+                    list_set(&mut self.routes_of, client, &name, false);
+                }
+                if let Some(client) = value.as_ref().and_then(|route| route.matches.client.clone()) {
+                    list_set(&mut self.routes_of, client, &name, true);
+                }
                 if let Some(service) = service {
                     list_set(&mut self.routes_to, service, &name, false);
                 }
@@ -391,15 +405,15 @@ where
     K: std::hash::Hash + Eq + Clone,
     V: Clone + PartialEq,
 {
-    let mut list = table.get(&key).map(|list| list.as_ref().clone()).unwrap_or_default();
+    // Taken out, so that it is copied only where another view has it too.
+    let mut shared = table.remove(&key).unwrap_or_default();
+    let list = Arc::make_mut(&mut shared);
     list.retain(|held| held != value);
     if present {
         list.push(value.clone());
     }
-    if list.is_empty() {
-        table.remove(&key);
-    } else {
-        table.insert(key, Arc::new(list));
+    if !list.is_empty() {
+        table.insert(key, shared);
     }
 }
 

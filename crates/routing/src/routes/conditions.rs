@@ -213,12 +213,13 @@ mod tests {
     fn on_field(name: &str) -> Match {
         let path = PathMatch::Prefix("/".to_owned());
         let headers = [(name.to_owned(), "*".to_owned())].into();
-        Match { hosts: Vec::new(), path, methods: Vec::new(), headers, query: Default::default() }
+        Match { client: None, hosts: Vec::new(), path, methods: Vec::new(), headers, query: Default::default() }
     }
 
     fn holds(conditions: &Conditions, headers: Fields<'_>, query: &str) -> (bool, Option<Doubt>) {
         let (host, path) = (Host::unnamed(), Path::root());
         let wanted = RouteQuery {
+            client: None,
             host: &host,
             path: path.decision(),
             method: &Method::GET,
@@ -262,7 +263,8 @@ mod tests {
         }
         // One that leads nowhere is in no doubt.
         let methods = vec!["POST".to_owned()];
-        let declared = Match { hosts: Vec::new(), path, methods, headers: Default::default(), query: one("p", "a") };
+        let declared =
+            Match { client: None, hosts: Vec::new(), path, methods, headers: Default::default(), query: one("p", "a") };
         let conditions = Conditions::parse(&declared).expect("well formed");
         assert_eq!(holds(&conditions, FieldMap::new().fields(), "p=a&p=b"), (false, None));
     }

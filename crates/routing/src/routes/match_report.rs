@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use portcullis_core::model::Label;
+
 use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, RouteQuery, Routes, Shape, is_reserved};
 
 /// What stands against a route, or for it.
@@ -14,6 +16,8 @@ pub enum MatchOutcome {
     Outranked(&'static str),
     /// Everything fits but one of its conditions.
     Condition(String),
+    /// Its path fits, but it is for calls that claim another client.
+    Client(String),
     /// Its path fits, but it is for other hosts.
     Host(String),
     /// Its path does not fit.
@@ -33,6 +37,8 @@ pub struct MatchReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
     Builtin,
+    /// Declared for the client that the call claims.
+    Client,
     Declared,
     Registered,
     /// Declared for every path of every host.
@@ -57,6 +63,8 @@ impl Rank {
     fn behind(&self, first: &Self) -> &'static str {
         if self.origin != first.origin && first.origin == Origin::Builtin {
             "built-in routes go first"
+        } else if self.origin != first.origin && first.origin == Origin::Client {
+            "the routes of the client that the call claims go first"
         } else if self.origin == Origin::Registered && first.origin == Origin::Declared {
             "declared routes go before registered services"
         } else if self.origin == Origin::Fallback && first.origin == Origin::Registered {
@@ -92,19 +100,39 @@ impl Routes {
         let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };
         let builtin = is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host);
         if builtin {
-            weighing.layer(&self.builtin, Origin::Builtin, Some(0), "");
+            weighing.layer(&self.builtin, &Place::of_all(Origin::Builtin));
         }
-        let layers = self.layers(wanted.host.name());
-        let place = |layer: &Layer| layers.iter().position(|held| std::ptr::eq(*held, layer));
-        for (host, layer) in self.hosts.iter() {
-            weighing.layer(layer, Origin::Declared, place(layer), host);
+        let name = wanted.host.name();
+        for (client, routes) in self.of_clients.iter() {
+            let other = Some(client).filter(|client| wanted.client != Some(client));
+            routes.each(name, |layer, host, rank| {
+                weighing.layer(layer, &Place { origin: Origin::Client, other, host, rank });
+            });
         }
-        for (suffix, layer) in self.wildcards.iter() {
-            weighing.layer(layer, Origin::Declared, place(layer), &format!("*{suffix}"));
-        }
-        weighing.layer(&self.any, Origin::Declared, Some(layers.len()), "");
-        weighing.layer(&self.registered, Origin::Registered, Some(layers.len()), "");
+        self.declared.each(name, |layer, host, rank| {
+            weighing.layer(layer, &Place { origin: Origin::Declared, other: None, host, rank });
+        });
+        weighing.layer(&self.registered, &Place::of_all(Origin::Registered));
         weighing.finish(most)
+    }
+}
+
+/// Where routes stand that are held against a request.
+struct Place<'a> {
+    origin: Origin,
+    /// The client they are for, where the call does not claim that.
+    other: Option<&'a Label>,
+    /// The host they are for; empty: all.
+    host: &'a str,
+    /// How exact that is for the request's host, if it is for that.
+    rank: Option<usize>,
+}
+
+impl Place<'_> {
+    /// For every host and call.
+    fn of_all(origin: Origin) -> Self {
+        // Behind whatever is for a host; they are compared with nothing else.
+        Self { origin, other: None, host: "", rank: Some(usize::MAX) }
     }
 }
 
@@ -115,16 +143,14 @@ struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
-    /// Holds the routes of one host against the request; `place`: how exact it is for the request's host, if it is.
-    fn layer(&mut self, layer: &Layer, origin: Origin, place: Option<usize>, host: &str) {
+    /// Holds the routes of one place against the request.
+    fn layer(&mut self, layer: &Layer, place: &Place<'_>) {
         for (entries, folded) in layer.entries.iter().zip([false, true]) {
             for (path, candidates) in entries.iter() {
                 let shape = shape_of(path, folded);
                 let fits = self.fits(path, shape);
-                let is_fallback = origin == Origin::Declared && host.is_empty() && shape.depth == 0;
-                let origin = if is_fallback { Origin::Fallback } else { origin };
                 for candidate in candidates.iter() {
-                    self.candidate(candidate, path, shape, fits, origin, place, host);
+                    self.candidate(candidate, path, shape, fits, place);
                 }
             }
         }
@@ -136,33 +162,27 @@ impl Weighing<'_> {
         shape.depth <= self.asked.plain.depth && key().is_some_and(|found| found == path)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a route in its place; all of it is looked at once, here")]
-    fn candidate(
-        &mut self,
-        candidate: &Candidate,
-        path: &str,
-        shape: Shape,
-        fits: bool,
-        origin: Origin,
-        place: Option<usize>,
-        host: &str,
-    ) {
+    fn candidate(&mut self, candidate: &Candidate, path: &str, shape: Shape, fits: bool, place: &Place<'_>) {
         let is_whole = !fits || self.asked.plain.is_whole(shape.depth);
         let shown = if path.is_empty() { "/" } else { path };
-        let against = match (fits, place) {
-            (false, _) => MatchOutcome::Path(format!("the path does not begin with '{shown}'")),
+        let is_fallback = place.origin == Origin::Declared && place.host.is_empty() && shape.depth == 0;
+        let against = match (fits, place.other, place.rank) {
+            (false, ..) => MatchOutcome::Path(format!("the path does not begin with '{shown}'")),
             _ if !is_whole && candidate.meets == Meets::Whole => {
                 MatchOutcome::Path(format!("the path goes on behind '{shown}'"))
             }
-            (true, None) => MatchOutcome::Host(format!("it is for the host '{host}'")),
-            (true, Some(place)) => match candidate.conditions.failing(self.asked.wanted) {
+            (true, Some(client), _) => {
+                MatchOutcome::Client(format!("it is for calls that claim the client '{client}'"))
+            }
+            (true, None, None) => MatchOutcome::Host(format!("it is for the host '{}'", place.host)),
+            (true, None, Some(rank)) => match candidate.conditions.failing(self.asked.wanted) {
                 Some(condition) => MatchOutcome::Condition(condition),
                 None => {
                     let (fewer, later, folded) = shape.order();
                     self.fitting.push(Rank {
-                        origin,
+                        origin: if is_fallback { Origin::Fallback } else { place.origin },
                         depth: Reverse(shape.depth),
-                        host: place,
+                        host: rank,
                         shape: (fewer, later),
                         own_path: candidate.is_own_path(),
                         folded,
@@ -183,8 +203,9 @@ impl Weighing<'_> {
                 MatchOutcome::Chosen => 0,
                 MatchOutcome::Outranked(_) => 1,
                 MatchOutcome::Condition(_) => 2,
-                MatchOutcome::Host(_) => 3,
-                MatchOutcome::Path(_) => 4,
+                MatchOutcome::Client(_) => 3,
+                MatchOutcome::Host(_) => 4,
+                MatchOutcome::Path(_) => 5,
             };
             (near, Arc::clone(name))
         };

@@ -3,13 +3,15 @@
 //!
 //! What operators have declared goes before every default route of a service that has registered itself, whatever
 //! its path: whoever may register takes no call away that an operator has given a place. Only the route for every path
-//! of every host is a fallback behind them.
+//! of every host is a fallback behind them. Routes for one client stand in a table of that client, which is asked before
+//! all of these, and for calls alone that claim the client.
 //!
 //! Declared paths stand in hash tables, one for each declared host and one for all others. A request is looked
 //! up once for each *shape* (depth, parameters, regard to case) that is declared, deepest first; so the cost of a call does
-//! not grow with the number of routes. What is looked at of a path is its decision form.
+//! not grow with the number of routes, nor with that of clients. What is looked at of a path is its decision form.
 
 mod conditions;
+mod host_routes;
 mod match_report;
 mod route_query;
 mod shape;
@@ -19,10 +21,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use portcullis_core::canonical::{DecisionPath, FoldedPath, Host};
-use portcullis_core::model::RESERVED_SERVICE_NAMES;
+use portcullis_core::model::{Label, RESERVED_SERVICE_NAMES};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::spellings;
 use portcullis_core::table::Table;
+
+use host_routes::HostRoutes;
 
 pub use conditions::{Conditions, Doubt};
 pub use match_report::{MatchOutcome, MatchReport};
@@ -60,16 +64,12 @@ pub struct Routes {
     builtin: Layer,
     /// The hosts built-in routes answer on; all, if empty.
     builtin_hosts: Arc<[String]>,
-    /// Routes for declared hosts.
-    hosts: Table<Arc<str>, Arc<Layer>>,
-    /// Routes for every name below a host: `*.example.com` stands under `.example.com`.
-    wildcards: Table<Arc<str>, Arc<Layer>>,
-    /// For each number of labels how many wildcards have it.
-    wildcard_labels: Vec<u32>,
-    has_hosts: bool,
     /// Whether a route has ever been there that does not tell upper from lower case.
     has_folded: bool,
-    any: Layer,
+    /// What operators have declared for calls of everybody.
+    declared: HostRoutes,
+    /// What they have declared for the calls of a client.
+    of_clients: Table<Label, Arc<HostRoutes>>,
     /// The default routes of services that have registered themselves.
     registered: Layer,
 }
@@ -103,32 +103,26 @@ impl Routes {
         self.builtin.set(path, &candidate.name.clone(), Some(candidate));
     }
 
-    /// Sets or takes out a route by its name. `hosts` are in canonical form, perhaps behind `*.`; none means every host.
-    pub fn set(&mut self, hosts: &[String], path: &DeclaredPath, name: &str, candidate: Option<&Candidate>) {
-        self.has_folded |= path.shape.folded && candidate.is_some();
-        if hosts.is_empty() {
-            self.any.set(path, name, candidate.cloned());
-            return;
+    /// Sets or takes out a route by its name. `client`: whose calls alone it takes. `hosts` are in canonical form, perhaps
+    /// behind `*.`; none means every host.
+    pub fn set(
+        &mut self,
+        client: Option<&Label>,
+        hosts: &[String],
+        path: &DeclaredPath,
+        name: &str,
+        candidate: Option<&Candidate>,
+    ) {
+        let Some(client) = client else {
+            self.has_folded |= path.shape.folded && candidate.is_some();
+            return self.declared.set(hosts, path, name, candidate);
+        };
+        // Taken out, so that it is copied only where another copy of the table has it.
+        let mut own = self.of_clients.remove(client).unwrap_or_default();
+        Arc::make_mut(&mut own).set(hosts, path, name, candidate);
+        if !own.is_empty() {
+            self.of_clients.insert(client.clone(), own);
         }
-        for host in hosts {
-            let (table, key) = match host.strip_prefix('*') {
-                Some(suffix) => (&mut self.wildcards, suffix),
-                None => (&mut self.hosts, host.as_str()),
-            };
-            let mut layer = table.get(key).map(|layer| layer.as_ref().clone()).unwrap_or_default();
-            layer.set(path, name, candidate.cloned());
-            let before = table.get(key).is_some();
-            let is_left = !layer.is_empty();
-            if is_left {
-                table.insert(key.into(), Arc::new(layer));
-            } else {
-                table.remove(key);
-            }
-            if host.starts_with('*') {
-                self.count_wildcard(labels(key), before, is_left);
-            }
-        }
-        self.has_hosts = !self.hosts.is_empty() || !self.wildcards.is_empty();
     }
 
     /// Sets or takes out the default route of a service that has registered itself, by its name. It is for every host.
@@ -137,35 +131,22 @@ impl Routes {
         self.registered.set(path, name, candidate.cloned());
     }
 
-    fn count_wildcard(&mut self, labels: usize, before: bool, now: bool) {
-        if self.wildcard_labels.len() <= labels {
-            self.wildcard_labels.resize(labels + 1, 0);
-        }
-        let count = &mut self.wildcard_labels[labels];
-        *count = (*count + u32::from(now)).saturating_sub(u32::from(before));
+    /// Whether one more shape has room beside those that are declared for these hosts, or for these hosts of a client.
+    pub fn has_room(&self, client: Option<&Label>, hosts: &[String], shape: Shape) -> bool {
+        let routes = client.map_or(Some(&self.declared), |client| self.of_client(client));
+        routes.is_none_or(|routes| routes.has_room(hosts, shape))
     }
 
-    /// The routes of a declared host.
-    fn layer(&self, host: &str) -> Option<&Layer> {
-        let found = match host.strip_prefix('*') {
-            Some(suffix) => self.wildcards.get(suffix),
-            None => self.hosts.get(host),
-        };
-        found.map(AsRef::as_ref)
-    }
-
-    /// Whether one more shape has room beside those that are declared for these hosts.
-    pub fn has_room(&self, hosts: &[String], shape: Shape) -> bool {
-        let fits = |layer: &Layer| {
-            let with_parameters = layer.shapes.iter().flatten().filter(|(held, _)| held.mask != 0 && *held != shape);
-            shape.mask == 0 || with_parameters.count() < MAX_SHAPES
-        };
-        if hosts.is_empty() { fits(&self.any) } else { hosts.iter().filter_map(|host| self.layer(host)).all(fits) }
+    /// The routes of a client.
+    fn of_client(&self, client: &Label) -> Option<&HostRoutes> {
+        self.of_clients.get(client).map(AsRef::as_ref)
     }
 
     /// The route for a request.
     pub fn find<'a>(&'a self, wanted: &RouteQuery<'_>) -> Option<Found<'a>> {
-        let folded = self.has_folded.then(|| wanted.path.folded());
+        let own = wanted.client.and_then(|client| self.of_client(client));
+        let has_folded = self.has_folded || own.is_some_and(HostRoutes::has_folded);
+        let folded = has_folded.then(|| wanted.path.folded());
         let asked = Asked::of(wanted, folded.as_ref());
         if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
             let found = self.builtin.deepest(&asked).or_else(|| self.builtin.find(0, &asked));
@@ -173,53 +154,19 @@ impl Routes {
                 return found;
             }
         }
-        let found =
-            self.find_declared(&asked).or_else(|| self.registered.deepest(&asked)).or_else(|| self.any.find(0, &asked));
+        let found = own
+            .and_then(|own| own.find(&asked).or_else(|| own.fallback(&asked)))
+            .or_else(|| self.declared.find(&asked))
+            .or_else(|| self.registered.deepest(&asked))
+            .or_else(|| self.declared.fallback(&asked));
         // Also a route that was passed by counts: in another reading, the request might have gone there.
         found.map(|found| Found { doubt: asked.doubt.get(), ..found })
-    }
-
-    /// The declared route for a request, but for the fallback: the route for every path of every host.
-    fn find_declared<'a>(&'a self, asked: &Asked<'_>) -> Option<Found<'a>> {
-        if !self.has_hosts {
-            return self.any.deepest(asked);
-        }
-        let of_hosts = self.layers(asked.wanted.host.name());
-        let at = |depth| of_hosts.iter().find_map(|layer| layer.find(depth, asked));
-        (1..=asked.plain.depth)
-            .rev()
-            .find_map(|depth| at(depth).or_else(|| self.any.find(depth, asked)))
-            .or_else(|| at(0))
-    }
-
-    /// The tables a host name is looked up in before that of all: its own, and those of its wildcards, the nearest first.
-    ///
-    /// Wildcards are looked for from the right, as far as some are declared: a name with more labels than any of them is
-    /// found like every other.
-    fn layers(&self, name: &str) -> Vec<&Layer> {
-        let mut layers = Vec::with_capacity(4);
-        layers.extend(self.hosts.get(name).map(AsRef::as_ref));
-        let dots = name.bytes().rev().enumerate().filter(|(_, byte)| *byte == b'.');
-        let nearest = layers.len();
-        for (labels, (behind, _)) in dots.enumerate().take(self.wildcard_labels.len().saturating_sub(1)) {
-            if self.wildcard_labels[labels + 1] > 0 {
-                let suffix = &name[name.len() - behind - 1..];
-                layers.extend(self.wildcards.get(suffix).map(AsRef::as_ref));
-            }
-        }
-        layers[nearest..].reverse();
-        layers
     }
 
     fn is_builtin_host(&self, host: &Host) -> bool {
         let is_one = |allowed: &String| allowed == host.as_str() || allowed == host.name();
         self.builtin_hosts.is_empty() || self.builtin_hosts.iter().any(is_one)
     }
-}
-
-/// How many labels a wildcard's suffix has, like `.example.com`.
-fn labels(suffix: &str) -> usize {
-    suffix.bytes().filter(|byte| *byte == b'.').count()
 }
 
 /// Sets or takes out the route of this name under a key. How many it was before.
@@ -242,6 +189,12 @@ fn put(entries: &mut Entries, key: &str, name: &str, candidate: Option<Candidate
 impl Layer {
     fn is_empty(&self) -> bool {
         self.entries.iter().all(Table::is_empty)
+    }
+
+    /// Whether one more shape has room beside those that are there.
+    fn has_room(&self, shape: Shape) -> bool {
+        let with_parameters = self.shapes.iter().flatten().filter(|(held, _)| held.mask != 0 && *held != shape);
+        shape.mask == 0 || with_parameters.count() < MAX_SHAPES
     }
 
     fn set(&mut self, path: &DeclaredPath, name: &str, candidate: Option<Candidate>) {

@@ -6,6 +6,7 @@ use http::Method;
 use portcullis_core::call::Request;
 use portcullis_core::canonical::{DecisionPath, Host};
 use portcullis_core::message::{Fields, HasFields};
+use portcullis_core::model::Label;
 use portcullis_core::policy::Pipeline;
 
 use super::conditions::Doubt;
@@ -13,6 +14,8 @@ use super::conditions::Doubt;
 /// What of a request routing looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteQuery<'a> {
+    /// The client that the call claims to be of.
+    pub client: Option<&'a Label>,
     /// The host.
     pub host: &'a Host,
     /// The path, or one reading of it.
@@ -30,9 +33,10 @@ pub struct RouteQuery<'a> {
 }
 
 impl<'a> RouteQuery<'a> {
-    /// What routing looks at of a request.
-    pub fn of(request: &'a Request) -> Self {
+    /// What routing looks at of a request that claims to be of a client, or of none.
+    pub fn of(request: &'a Request, client: Option<&'a Label>) -> Self {
         Self {
+            client,
             host: &request.host,
             path: request.path.decision(),
             method: &request.method,

@@ -10,6 +10,8 @@ use portcullis_core::model::{Match, PathMatch, PathOptions};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 
+mod clients;
+
 struct Nothing;
 
 #[async_trait]
@@ -34,6 +36,11 @@ fn declare_folded(routes: &mut Routes, name: &str, path: &PathMatch, folded: boo
     put(routes, name, &[], path, PathOptions { case_insensitive: folded, ..PathOptions::default() }, conditions);
 }
 
+/// A route is for one client if its name says so, before a `:`.
+fn client_of(name: &str) -> Option<Label> {
+    Some(name.split_once(':')?.0.parse().expect("a label"))
+}
+
 fn put(
     routes: &mut Routes,
     name: &str,
@@ -43,6 +50,7 @@ fn put(
     conditions: &[(&str, &str)],
 ) {
     let mut declared = Match {
+        client: None,
         hosts: Vec::new(),
         path: path.clone(),
         methods: Vec::new(),
@@ -59,7 +67,8 @@ fn put(
     }
     let path = DeclaredPath::parse(path, options).expect("well formed");
     let conditions = Conditions::parse(&declared).expect("well formed");
-    routes.set(hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
+    let client = client_of(name);
+    routes.set(client.as_ref(), hosts, &path, name, Some(&candidate(name, path.meets, conditions)));
 }
 
 fn prefix(path: &str) -> PathMatch {
@@ -97,6 +106,17 @@ fn found(
     url: &str,
     fields: &[(&'static str, &'static str)],
 ) -> Option<(String, String)> {
+    found_by(None, routes, method, url, fields)
+}
+
+/// The same for a call that claims to be of a client.
+fn found_by(
+    client: Option<&str>,
+    routes: &Routes,
+    method: &str,
+    url: &str,
+    fields: &[(&'static str, &'static str)],
+) -> Option<(String, String)> {
     let (host, target) = url.split_at(url.find('/').expect("a path"));
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let headers: FieldMap =
@@ -104,7 +124,8 @@ fn found(
     let method = method.parse().expect("a method");
     let (host, path) = (Host::parse(host.as_bytes()).expect("a host"), Path::parse(path).expect("a path"));
     let query = query.map(str::as_bytes);
-    let wanted = wanted(&host, &path, &method, headers.fields(), query);
+    let client: Option<Label> = client.map(|client| client.parse().expect("a label"));
+    let wanted = RouteQuery { client: client.as_ref(), ..wanted(&host, &path, &method, headers.fields(), query) };
     let found = routes.find(&wanted);
     let weighed = routes.weigh(&wanted, usize::MAX);
     let chosen =
@@ -122,7 +143,8 @@ fn wanted<'a>(
     headers: Fields<'a>,
     query: Option<&'a [u8]>,
 ) -> RouteQuery<'a> {
-    RouteQuery { host, path: path.decision(), method, headers, query, announced: false, in_any_case: false }
+    let path = path.decision();
+    RouteQuery { client: None, host, path, method, headers, query, announced: false, in_any_case: false }
 }
 
 #[test]
@@ -203,13 +225,13 @@ fn a_route_that_is_taken_out_is_gone_from_the_new_table_only() {
     let before = table();
     let mut after = before.clone();
     let path = DeclaredPath::plain("/orders/v2", Meets::Below);
-    after.set(&[], &path, "/orders/v2", None);
+    after.set(None, &[], &path, "/orders/v2", None);
     assert!(found(&before, "GET", "any/orders/v2/x", &[]).is_some());
     assert!(found(&after, "GET", "any/orders/v2/x", &[]).is_none());
-    after.set(&[], &path, "/orders/v2", None);
+    after.set(None, &[], &path, "/orders/v2", None);
     assert!(found(&after, "GET", "any/orders/v1/x", &[]).is_some());
     let root = DeclaredPath::parse(&prefix("/"), PathOptions::default()).expect("well formed");
-    after.set(&["api.example".to_owned()], &root, "host", None);
+    after.set(None, &["api.example".to_owned()], &root, "host", None);
     assert!(found(&after, "GET", "api.example/x", &[]).is_none());
 }
 
@@ -220,12 +242,12 @@ fn shapes_are_bounded() {
         let segments = (0..8).map(|bit| if mask & (1 << bit) == 0 { "/a".to_owned() } else { format!("/{{p{bit}}}") });
         let path = segments.collect::<String>();
         let parsed = DeclaredPath::parse(&pattern(&path), PathOptions::default()).expect("well formed");
-        assert!(routes.has_room(&[], parsed.shape), "{mask}");
+        assert!(routes.has_room(None, &[], parsed.shape), "{mask}");
         declare(&mut routes, &path, &[], &pattern(&path), &[]);
     }
     let one_more = DeclaredPath::parse(&pattern("/{x}"), PathOptions::default()).expect("well formed");
-    assert!(!routes.has_room(&[], one_more.shape));
-    assert!(routes.has_room(&[], Shape { depth: 3, mask: 0, folded: false }));
+    assert!(!routes.has_room(None, &[], one_more.shape));
+    assert!(routes.has_room(None, &[], Shape { depth: 3, mask: 0, folded: false }));
 }
 
 #[test]

@@ -84,6 +84,9 @@ impl Answer {
             Some(BodyError::Broken(_)) => {
                 self.end(Code::InvalidArgument, "broken_body", "the request's body broke off")
             }
+            Some(BodyError::NoRoom) => {
+                self.end(Code::Unavailable, "overloaded", "the gateway has no room for the body")
+            }
             Some(BodyError::Revoked) => self.end(Code::Unauthenticated, REVOKED, WHY_REVOKED),
             None => self.end(Code::Unavailable, "upstream_broken", "the service broke off"),
         }

@@ -1,0 +1,293 @@
+//! The string to sign (canonical string): method, target and signed header fields, in one fixed form.
+
+use std::fmt;
+use std::ops::Range;
+use std::str;
+
+use thiserror::Error;
+
+use super::Dialect;
+
+/// Signed fields that one message may have.
+pub const MOST_FIELDS: usize = 128;
+
+/// Bytes that method, target, host and signed fields may have together.
+pub const MOST_BYTES: usize = 64 << 10;
+
+/// The parts of a request that are signed besides its fields and body, as they are on the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The method, in upper case.
+    pub method: &'a [u8],
+    /// The request target: path and query, not decoded.
+    pub target: &'a [u8],
+    /// The value of `Host`; over HTTP/2 and later, of `:authority`.
+    pub host: &'a [u8],
+}
+
+/// Why no string to sign can be made of a message.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum NotCanonical {
+    /// The method is empty, or is no token in upper case.
+    #[error("the method is not a token in upper case")]
+    Method,
+    /// The target is empty, or has white space or control characters.
+    #[error("the target is empty or contains white space or control characters")]
+    Target,
+    /// The name of a field with the dialect's prefix is no token (RFC 9110, section 5.6.2).
+    #[error("the name of a signed header field is not a token")]
+    Name,
+    /// The host or a signed field contains a line break or NUL.
+    #[error("the host or a signed header field contains a line break or NUL")]
+    Value,
+    /// More than [`MOST_FIELDS`] signed fields.
+    #[error("more than {MOST_FIELDS} signed header fields")]
+    TooManyFields,
+    /// More than [`MOST_BYTES`] bytes.
+    #[error("the method, target, host and signed header fields have more than {MOST_BYTES} bytes")]
+    TooLong,
+}
+
+/// The string to sign, without the body that follows it: `METHOD LF TARGET LF FIELDS LF`.
+///
+/// FIELDS is one line `name: value` for each signed field, joined by LF: names in lower case, names and values without
+/// white space around them, values of the same name joined by `,` in their order, lines sorted by byte. Signed are
+/// `Host` (in requests) and all fields that begin with [`Dialect::prefix`], except [`Dialect::signature`].
+///
+/// The head of a message is read as ISO-8859-1 and signed as UTF-8, as the protocol's first implementation does. This
+/// only matters for bytes outside ASCII.
+///
+/// **The end of the fields is not marked.** A field whose line sorts last and a body that begins with this line give
+/// the same string. Someone who can change messages on their way can thus move the last signed line into the body or
+/// the body's first line into the fields. The required timestamp limits this to fields that sort after it.
+///
+/// `Debug` shows only the length, because fields and targets may carry access tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Canonical {
+    text: String,
+}
+
+impl Canonical {
+    /// The string to sign of a request. `fields` may be all of its header fields, in any case and order: those that are
+    /// not signed are skipped. So is `Host`, which comes from `head`.
+    ///
+    /// ```
+    /// use portcullis_signing::fomalhaut::{Canonical, Dialect, Head};
+    ///
+    /// let head = Head { method: b"GET", target: b"/e/v1/?q=1", host: b"example.com" };
+    /// let fields = [("X-Fo-Nonce", " 0.5 "), ("Accept", "*/*"), ("x-fo-app-id", "abcd")];
+    /// let canonical = Canonical::request(Dialect::Fo, head, fields)?;
+    /// assert_eq!(canonical.as_str(), "GET\n/e/v1/?q=1\nhost: example.com\nx-fo-app-id: abcd\nx-fo-nonce: 0.5\n");
+    /// # Ok::<(), portcullis_signing::fomalhaut::NotCanonical>(())
+    /// ```
+    pub fn request<'a, N, V>(
+        dialect: Dialect,
+        head: Head<'_>,
+        fields: impl IntoIterator<Item = (&'a N, &'a V)>,
+    ) -> Result<Self, NotCanonical>
+    where
+        N: AsRef<[u8]> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        Self::write(dialect, head.method, head.target, Some(head.host), fields)
+    }
+
+    /// The string to sign of a response. `method` and `target` are those of the request; the host is not signed.
+    pub fn response<'a, N, V>(
+        dialect: Dialect,
+        method: &[u8],
+        target: &[u8],
+        fields: impl IntoIterator<Item = (&'a N, &'a V)>,
+    ) -> Result<Self, NotCanonical>
+    where
+        N: AsRef<[u8]> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        Self::write(dialect, method, target, None, fields)
+    }
+
+    fn write<'a, N, V>(
+        dialect: Dialect,
+        method: &[u8],
+        target: &[u8],
+        host: Option<&[u8]>,
+        fields: impl IntoIterator<Item = (&'a N, &'a V)>,
+    ) -> Result<Self, NotCanonical>
+    where
+        N: AsRef<[u8]> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte) && !byte.is_ascii_lowercase()) {
+            return Err(NotCanonical::Method);
+        }
+        if target.is_empty() || target.iter().any(|byte| byte.is_ascii_control() || is_space(*byte)) {
+            return Err(NotCanonical::Target);
+        }
+        let host = host.map(value_of).transpose()?;
+        let mut length = method.len() + target.len() + host.map_or(0, <[u8]>::len);
+        // The colon takes part in the order of lines: `x-fo-a-b: 1` comes before `x-fo-a: 1`. Names that differ are told
+        // apart before their values begin, so lines are sorted by what stands here.
+        let mut names = String::with_capacity(256);
+        let mut signed: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(12);
+        for (name, value) in fields {
+            let name = name.as_ref();
+            if !is_signed(dialect, name) {
+                continue;
+            }
+            let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(is_token)).ok_or(NotCanonical::Name)?;
+            let value = value_of(value.as_ref())?;
+            length = length.saturating_add(name.len()).saturating_add(value.len());
+            if length > MOST_BYTES {
+                return Err(NotCanonical::TooLong);
+            }
+            if signed.len() == MOST_FIELDS {
+                return Err(NotCanonical::TooManyFields);
+            }
+            let start = names.len();
+            names.push_str(name);
+            names.push(':');
+            signed.push((start..names.len(), value));
+        }
+        if length > MOST_BYTES {
+            return Err(NotCanonical::TooLong);
+        }
+        names.make_ascii_lowercase();
+        // The sort is stable: values of the same name keep their order.
+        signed.sort_by(|(one, _), (other, _)| names[one.clone()].cmp(&names[other.clone()]));
+
+        let mut text = String::with_capacity(length + "\n\nhost: \n\n".len() + 3 * signed.len());
+        push(&mut text, method);
+        text.push('\n');
+        push(&mut text, target);
+        if let Some(host) = host {
+            text.push_str("\nhost: ");
+            push(&mut text, host);
+        }
+        let mut last = "";
+        for (name, value) in &signed {
+            let name = &names[name.clone()];
+            if name == last {
+                text.push(',');
+            } else {
+                text.push('\n');
+                text.push_str(name);
+                text.push(' ');
+            }
+            push(&mut text, value);
+            last = name;
+        }
+        if host.is_none() && signed.is_empty() {
+            text.push('\n');
+        }
+        text.push('\n');
+        Ok(Self { text })
+    }
+
+    /// The string itself, without the body.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.text.split('\n').next().unwrap_or_default()
+    }
+
+    /// The target.
+    pub fn target(&self) -> &str {
+        self.text.split('\n').nth(1).unwrap_or_default()
+    }
+
+    /// The lines of the signed fields, `name: value`, in their order.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.split('\n').skip(2).filter(|line| !line.is_empty())
+    }
+
+    /// The same string without the fields that begin with `x-fo` but not with `x-fo-`; none where it has no such field.
+    ///
+    /// In the `fo` dialect, the `X-Forwarded-…` fields that a proxy adds after the client has signed belong to what is
+    /// signed. Where the signature of the whole string does not match, verify this one.
+    ///
+    /// ```
+    /// use portcullis_signing::fomalhaut::{Canonical, Dialect, Head};
+    ///
+    /// let head = Head { method: b"GET", target: b"/", host: b"a" };
+    /// let fields = [("X-Forwarded-For", "192.0.2.1"), ("X-Fo-Nonce", "0.5")];
+    /// let canonical = Canonical::request(Dialect::Fo, head, fields)?;
+    /// let dashed = canonical.dashed_only().expect("there is an X-Forwarded-For");
+    /// assert_eq!(dashed.as_str(), "GET\n/\nhost: a\nx-fo-nonce: 0.5\n");
+    /// assert!(dashed.dashed_only().is_none());
+    /// # Ok::<(), portcullis_signing::fomalhaut::NotCanonical>(())
+    /// ```
+    pub fn dashed_only(&self) -> Option<Self> {
+        let undashed = |line: &str| line.starts_with("x-fo") && !line.starts_with("x-fo-");
+        if !self.lines().any(undashed) {
+            return None;
+        }
+        let mut text = String::with_capacity(self.text.len());
+        text.push_str(self.method());
+        text.push('\n');
+        text.push_str(self.target());
+        let head = text.len();
+        for line in self.lines().filter(|line| !undashed(line)) {
+            text.push('\n');
+            text.push_str(line);
+        }
+        if text.len() == head {
+            text.push('\n');
+        }
+        text.push('\n');
+        Some(Self { text })
+    }
+}
+
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Canonical({} bytes)", self.text.len())
+    }
+}
+
+/// Whether the dialect signs the field: its name has the prefix, and is not that of the signature itself.
+fn is_signed(dialect: Dialect, name: &[u8]) -> bool {
+    let prefix = dialect.prefix().as_bytes();
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        && !name.eq_ignore_ascii_case(dialect.signature().as_bytes())
+}
+
+/// The value as it is signed: trimmed, and on one line.
+fn value_of(value: &[u8]) -> Result<&[u8], NotCanonical> {
+    if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        return Err(NotCanonical::Value);
+    }
+    let mut value = value;
+    while let [first, rest @ ..] = value
+        && is_space(*first)
+    {
+        value = rest;
+    }
+    while let [rest @ .., last] = value
+        && is_space(*last)
+    {
+        value = rest;
+    }
+    Ok(value)
+}
+
+/// White space of ISO-8859-1, as the protocol's first implementation (in Python) trims it.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | 0x1c..=0x1f | b' ' | 0x85 | 0xa0)
+}
+
+/// A character of a token (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+/// Appends bytes that are read as ISO-8859-1.
+fn push(text: &mut String, bytes: &[u8]) {
+    match str::from_utf8(bytes) {
+        Ok(ascii) if ascii.is_ascii() => text.push_str(ascii),
+        _ => text.extend(bytes.iter().map(|byte| char::from(*byte))),
+    }
+}

@@ -1,0 +1,5 @@
+//! The vectors, and the properties that hold for every message.
+
+mod hostile;
+mod properties;
+mod vectors;
