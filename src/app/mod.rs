@@ -231,6 +231,7 @@ impl Gateway {
             sessions: Arc::clone(&identity.sessions),
             lockout: identity.lockout,
             limiters: limited,
+            directory: identity.directory,
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),

@@ -6,6 +6,7 @@ mod audit;
 mod captures;
 mod certificates;
 mod client;
+mod client_secret;
 mod completions;
 mod declarations;
 mod demo;

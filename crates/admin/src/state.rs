@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use portcullis_core::directory::KeyHash;
+use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
 use portcullis_policies::Limiters;
@@ -38,6 +38,8 @@ pub struct AdminState {
     pub lockout: Arc<Lockout>,
     /// What limits on calls remember.
     pub limiters: Arc<Limiters>,
+    /// Clients and their secrets as calls see them.
+    pub directory: Arc<Directory>,
     /// Seals the secrets of clients.
     pub master: Arc<MasterKey>,
     /// The time of day.

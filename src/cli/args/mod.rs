@@ -1,5 +1,6 @@
 //! The command line: every command with its arguments, and the help texts.
 
+mod client;
 mod service;
 
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use client::{ClientCommand, CreateClient, SecretCommand, SecretTerms};
 pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 
 use super::setting_flags::SettingFlags;
@@ -236,59 +238,6 @@ pub(crate) struct Export {
     /// Only those of this owner [default: of all]
     #[arg(long, value_name = "OWNER", value_parser = ["file", "api", "registration"])]
     pub(crate) owner: Option<String>,
-}
-
-/// `portcullis client`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClientCommand {
-    /// List all clients
-    List,
-    /// Show a client
-    Get {
-        /// The client's name
-        name: String,
-    },
-    /// Make a client
-    Create(CreateClient),
-    /// Delete a client, with its keys and sessions
-    Delete {
-        /// The client's name
-        name: String,
-    },
-    /// Allow a client to call more services
-    Grant {
-        /// The client's name
-        name: String,
-        /// NAME/VERSION, NAME for all versions, or '*' for everything
-        #[arg(required = true, value_name = "SERVICE")]
-        services: Vec<String>,
-    },
-    /// Make an API key for a client and print it
-    ApiKey {
-        /// The client's name
-        name: String,
-    },
-    /// List the API keys of a client, without the keys themselves
-    ApiKeys {
-        /// The client's name
-        name: String,
-    },
-}
-
-/// `portcullis client create`.
-#[derive(Debug, Args)]
-pub(crate) struct CreateClient {
-    /// The client's name
-    pub(crate) name: String,
-    /// A service it may call: NAME/VERSION, NAME for all versions, or '*'; once for each
-    #[arg(long = "service", value_name = "SERVICE")]
-    pub(crate) services: Vec<String>,
-    /// Its public id (OAuth2 client_id), where one exists already
-    #[arg(long, value_name = "KEY")]
-    pub(crate) access_key: Option<String>,
-    /// Read its secret key from the first line of stdin
-    #[arg(long)]
-    pub(crate) secret_key_stdin: bool,
 }
 
 /// `portcullis user`.

@@ -37,7 +37,7 @@ pub(crate) struct CreateClient {
     #[schema(max_length = 256)]
     access_key: Option<String>,
     /// Its secret; a minted one if absent.
-    #[schema(value_type = Option<String>, max_length = 256)]
+    #[schema(value_type = Option<String>, max_length = 1024)]
     secret_key: Option<Secret>,
 }
 

@@ -5,6 +5,7 @@
 //! so a decision takes nothing along that it does not copy.
 
 pub mod api_keys;
+pub mod client_secrets;
 pub mod clients;
 pub mod declarations;
 pub mod enrolments;

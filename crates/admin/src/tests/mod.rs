@@ -3,6 +3,7 @@
 mod audit;
 mod captures;
 mod changers;
+mod client_secrets;
 mod clients;
 mod declarations;
 mod door;
@@ -182,6 +183,7 @@ impl House {
             sessions,
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
             limiters: Arc::default(),
+            directory: directory.clone(),
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),

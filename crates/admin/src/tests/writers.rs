@@ -229,6 +229,7 @@ async fn a_registry_that_is_away_is_told_at_every_place_that_asks_it() {
         ("PUT", "/clients/c", json!({"services": []})),
         ("DELETE", "/clients/c", Value::Null),
         ("POST", "/clients/c/api-keys", json!({})),
+        ("POST", "/clients/c/secrets", json!({})),
         ("POST", "/services/a/api-keys", json!({})),
         ("POST", "/enrolment-tokens", json!({"name": "x"})),
         ("DELETE", "/enrolment-tokens/ci", Value::Null),
