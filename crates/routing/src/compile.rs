@@ -253,3 +253,47 @@ fn hosts(declared: &[String]) -> Result<Vec<String>, Vec<Problem>> {
     hosts.dedup();
     Ok(hosts)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use portcullis_core::message::{FieldMap, HasFields};
+    use serde_json::json;
+
+    use super::*;
+    use crate::routes::RouteQuery;
+    use crate::snapshot::Snapshot;
+
+    #[test]
+    fn the_closed_place_of_a_clients_route_falls_to_no_other() {
+        let mut snapshot = Snapshot::of_builtin(Vec::new(), Vec::new(), &[]);
+        let closed = |name: &str, matches: Value| {
+            let route = serde_json::from_value(json!({"match": matches, "service": "gone/v1"})).expect("a route");
+            closed_route(&name.parse().expect("a name"), &route, None).expect("a place")
+        };
+        let own = closed("own", json!({"path": {"prefix": "/orders"}, "client": "shop"}));
+        assert_eq!(own.candidate.pipeline.route.client.as_ref().map(Label::as_str), Some("shop"));
+        for route in [&own, &closed("all", json!({"path": {"prefix": "/"}}))] {
+            snapshot.set_route(route);
+        }
+        let found = |snapshot: &Snapshot, client: Option<&str>| {
+            let client: Option<Label> = client.map(|client| client.parse().expect("a label"));
+            let headers = FieldMap::new();
+            let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/orders/7").expect("a path"));
+            let wanted = RouteQuery {
+                client: client.as_ref(),
+                host: &host,
+                path: path.decision(),
+                method: &Method::GET,
+                headers: headers.fields(),
+                query: None,
+                announced: false,
+                in_any_case: false,
+            };
+            snapshot.find(&wanted).expect("found").pipeline.route.name.to_string()
+        };
+        assert_eq!([Some("shop"), Some("till"), None].map(|client| found(&snapshot, client)), ["own", "all", "all"]);
+        snapshot.remove_route(&own);
+        assert_eq!(found(&snapshot, Some("shop")), "all");
+    }
+}
