@@ -46,8 +46,9 @@ pub enum Uncoverable {
         /// The identifier of the component.
         identifier: String,
     },
-    /// The parameter of the query occurs more than once.
-    #[error("the parameter in {identifier} occurs more than once in the query")]
+    /// The parameter of the query occurs more than once. Or there are several lines of `set-cookie`, which cannot be joined
+    /// without `;bs`: the commas inside of cookies would make one out of two (RFC 9421, section 7.5.6).
+    #[error("{identifier} occurs more than once, so what it covers is ambiguous")]
     Ambiguous {
         /// The identifier of the component.
         identifier: String,
@@ -329,6 +330,9 @@ fn write_field<'a>(
     if component.is_structured() {
         let kind = known.kind(component.name()).ok_or(Reason::UnknownType)?;
         return write_strictly(out, kind, lines).ok_or(Reason::Malformed);
+    }
+    if component.name() == "set-cookie" && lines.len() > 1 && !component.is_wrapped() {
+        return Err(Reason::Ambiguous);
     }
     for (number, line) in lines.iter().enumerate() {
         if number > 0 {

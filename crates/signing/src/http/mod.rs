@@ -18,6 +18,8 @@ mod requirements;
 mod sign;
 mod signatures;
 mod structured;
+#[cfg(test)]
+mod tests;
 
 pub use algorithm::Algorithm;
 pub use base::{Base, Difference, Line, Uncoverable};
