@@ -319,7 +319,7 @@ impl<'de> ParameterVisitor<'de> for Metadata<'_> {
         if self.count > limits.parameters {
             return Err(flaws.stop(Flaw::TooMany { what: "signature parameters", most: limits.parameters }));
         }
-        if let Err(flaw) = signature.parameters.take(key.as_str(), value) {
+        if let Err(flaw) = signature.parameters.take(key.as_str(), &value) {
             flaws.note(flaw);
         }
         Ok(())
