@@ -6,7 +6,7 @@ use super::component::{Component, Covered, Kind};
 use super::flaw::Flaw;
 use super::message::{Fields, Message, Request};
 use super::query::{self, Found};
-use super::structured::{FieldKind, KnownFields, write_bytes, write_member, write_number, write_strictly};
+use super::structured::{FieldKind, KnownFields, trim, write_bytes, write_member, write_number, write_strictly};
 
 /// Why a message has no signature base for a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -364,14 +364,6 @@ fn unfold(line: &[u8]) -> Option<Vec<u8>> {
         whole.extend_from_slice(trim(piece));
     }
     Some(whole)
-}
-
-/// The line without white space at its ends.
-fn trim(line: &[u8]) -> &[u8] {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let Some(start) = line.iter().position(|byte| !is_space(byte)) else { return &[] };
-    let end = line.iter().rposition(|byte| !is_space(byte)).unwrap_or(start);
-    &line[start..=end]
 }
 
 /// The line as text: visible ASCII, spaces and tabs.

@@ -1,6 +1,6 @@
 //! The values of components, where a message can be written in several ways.
 
-use crate::http::{FieldKind, KnownFields, Request, Response, Signatures, Signer, Stamp};
+use crate::http::{ContentDigest, FieldKind, KnownFields, Request, Response, Signatures, Signer, Stamp};
 
 use super::{base_of, base_of_response, base_with, secret_keys, value_of};
 
@@ -141,6 +141,25 @@ fn no_string_goes_on_in_another_line() {
     assert!(base_with(&request, "\"x\";sf", &known).is_err());
     let input = [("signature-input", "a=(\"x"), ("signature-input", "y\")")];
     assert!(Signatures::parse(&input, &crate::http::Limits::default()).is_err());
+}
+
+#[test]
+fn of_several_lines_of_a_structured_field_none_is_empty() {
+    let known = KnownFields::with(&[("x", FieldKind::Dictionary), ("y", FieldKind::List)]);
+    let fields = [("x", "a=1"), ("x", " "), ("y", ""), ("y", "1")];
+    let request = Request::new("GET", "https", "example.com", "/", &fields);
+    for component in ["\"x\";sf", "\"x\";key=\"a\"", "\"y\";sf"] {
+        assert!(base_with(&request, component, &known).is_err(), "{component}");
+    }
+    for name in ["signature-input", "signature"] {
+        assert!(Signatures::parse(&[(name, ""), (name, "\t")], &crate::http::Limits::default()).is_err());
+    }
+    let empty = [("signature-input", "\t a=() \t"), ("signature", " \t")];
+    assert_eq!(Signatures::parse(&empty, &crate::http::Limits::default()).expect("sound").len(), 1);
+    let sha = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:";
+    assert!(ContentDigest::parse(["\t", sha]).is_err());
+    assert!(ContentDigest::parse([sha, ""]).is_err());
+    assert!(ContentDigest::parse(["md5=:AA==:", sha]).is_ok());
 }
 
 #[test]
