@@ -259,8 +259,8 @@ impl Covered {
         let fits = match self.kind {
             Kind::Field => !self.bs || !self.sf && self.selected.is_none(),
             Kind::QueryParam => self.selected.is_some() && !self.sf && !self.bs,
-            Kind::Status => !self.req && !self.sf && !self.bs,
-            _ => !self.sf && !self.bs,
+            Kind::Status => !self.req && !self.sf && !self.bs && self.selected.is_none(),
+            _ => !self.sf && !self.bs && self.selected.is_none(),
         };
         (!fits).then(|| wrong_parameter(identifier))
     }

@@ -71,7 +71,7 @@ pub struct VerifyingKey {
 
 #[derive(Clone)]
 enum Verifying {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -159,7 +159,7 @@ pub struct SigningKey {
 }
 
 enum Signing {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
@@ -277,11 +277,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyRefused> {
+fn hmac_key(secret: &[u8]) -> Result<Box<hmac::Key>, KeyRefused> {
     if secret.len() < SHORTEST_SECRET {
         return Err(KeyRefused::ShortSecret);
     }
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    Ok(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
 }
 
 /// The curve of an ECDSA algorithm.
