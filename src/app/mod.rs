@@ -42,7 +42,9 @@ use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::worker;
+use portcullis_routing::Claims;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun, Edit, Transaction};
+use portcullis_routing::live::LiveRoutes;
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::SqliteRegistry;
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
@@ -58,7 +60,9 @@ use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 pub(crate) use settings::default_routes;
-use settings::{capture_settings, limits, log_settings, registration_bounds, timeouts, upstream_settings};
+use settings::{
+    capture_settings, holding, limits, log_settings, registration_bounds, strangers, timeouts, upstream_settings,
+};
 
 /// The largest body a built-in endpoint is sent.
 const BUILTIN_BODY: u64 = 64 << 10;
@@ -141,14 +145,21 @@ impl Gateway {
         let changing = Arc::new(changes.clone());
         let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer), changing).await?;
 
+        let limiters = Arc::new(Limiters::default());
+        let state = Parts::for_dry_run(Arc::clone(&issuer), Arc::clone(&clock)).await?.state;
+        let strangers = strangers(&config, &limiters, &clock);
         let parts = Arc::new(Parts {
             directory: Arc::clone(&identity.directory),
             tokens: Arc::clone(&identity.tokens),
             issuer,
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
-            limiters: Arc::new(Limiters::default()),
+            limiters,
             captures: Arc::clone(&captures) as _,
+            state,
+            strangers: Arc::clone(&strangers),
+            routes: Arc::new(LiveRoutes),
+            holding: holding(&config),
             clock: Arc::clone(&clock),
             token_memory: config.limits.remembered_token_bytes / config.workers.max(1) as u64,
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
@@ -191,6 +202,7 @@ impl Gateway {
             )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
+            claims: Some(Arc::new(Claims::new(Arc::clone(&identity.directory), strangers))),
         });
 
         let (publisher, inboxes) = Publisher::new(of_workers.len());

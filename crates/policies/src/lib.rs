@@ -7,6 +7,7 @@ pub mod acl;
 pub mod api_key;
 pub mod bearer;
 pub mod capture;
+mod claims;
 pub mod client_certificate;
 mod context;
 pub mod cors;
@@ -43,6 +44,7 @@ use portcullis_core::model::{Label, Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
+pub use claims::Claims;
 pub use context::{Parts, PolicyContext};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};

@@ -97,7 +97,13 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
     let path = DeclaredPath::place(&route.matches.path, paths)?;
     let conditions = Conditions::readable(&route.matches);
     let client = route.matches.client.clone();
-    let facts = RouteFacts { name: name.shared(), service: route.service.clone(), client: client.clone(), paths };
+    let facts = RouteFacts {
+        name: name.shared(),
+        service: route.service.clone(),
+        client: client.clone(),
+        paths,
+        ..RouteFacts::default()
+    };
     let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
     let pipeline = refusing(Arc::new(facts), refusal);
     let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
@@ -106,7 +112,13 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
 
 /// What stands at the place of a service that does not compile.
 pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipeline> {
-    let facts = RouteFacts { name: path.into(), service: Some(id.clone()), client: None, paths: service.paths() };
+    let facts = RouteFacts {
+        name: path.into(),
+        service: Some(id.clone()),
+        client: None,
+        paths: service.paths(),
+        ..RouteFacts::default()
+    };
     refusing(Arc::new(facts), Refusal::NotServed)
 }
 
@@ -170,7 +182,13 @@ fn answering(
     match endpoint {
         Ok(endpoint) if problems.is_empty() => {
             let paths = route.paths(PathOptions::default());
-            let facts = RouteFacts { name: name.shared(), service: None, client: route.matches.client.clone(), paths };
+            let facts = RouteFacts {
+                name: name.shared(),
+                service: None,
+                client: route.matches.client.clone(),
+                paths,
+                ..RouteFacts::default()
+            };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), endpoint)))
         }
         endpoint => {
@@ -221,7 +239,13 @@ fn pipeline(
     let endpoint = upstreams.compile(id, service, traffic.as_ref().ok(), forwarding);
     match (steps, traffic, endpoint) {
         (Ok(steps), Ok(_), Ok(endpoint)) => {
-            let facts = RouteFacts { name, service: Some(id.clone()), client: client.cloned(), paths: service.paths() };
+            let facts = RouteFacts {
+                name,
+                service: Some(id.clone()),
+                client: client.cloned(),
+                paths: service.paths(),
+                ..RouteFacts::default()
+            };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
         }
         (steps, traffic, endpoint) => {

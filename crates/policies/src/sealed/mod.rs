@@ -114,7 +114,9 @@ async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
     let inner = inner::request(form, call, opened, whole).map_err(wrong)?;
     let matched = parts.routes.find(call, &inner.request).map_err(|_| wrong("the inner request has no route"))?;
     let is_same = call.route.as_ref().is_some_and(|route| {
-        route.name == matched.route.name && route.service == matched.route.service && route.client == matched.route.client
+        route.name == matched.route.name
+            && route.service == matched.route.service
+            && route.client == matched.route.client
     });
     if !is_same {
         return Err(wrong("the inner request takes another route"));

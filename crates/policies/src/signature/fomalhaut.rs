@@ -52,8 +52,7 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     if call.effects().is_some() {
         secret.touch(now);
     }
-    call.caller.admitted_by.signed =
-        Some(SignedBy { client: client.name.clone(), key: Arc::clone(&secret.id) });
+    call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: Arc::clone(&secret.id) });
     let method = call.request.method.clone();
     let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
     call.notes.set(signed);
@@ -101,11 +100,7 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
 /// The string that is signed, but for the body.
 pub(super) fn canonical(form: Form, call: &Call) -> Result<Canonical, &'static str> {
     let target = call.raw.target.to_string();
-    let head = Head {
-        method: call.request.method.as_str().as_bytes(),
-        target: target.as_bytes(),
-        host: host(call),
-    };
+    let head = Head { method: call.request.method.as_str().as_bytes(), target: target.as_bytes(), host: host(call) };
     let kept = call.request.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let removed = call.raw.removed.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     Canonical::request(dialect(form), head, kept.chain(removed)).map_err(|_| "fields that cannot be signed")
@@ -118,7 +113,8 @@ fn host(call: &Call) -> &[u8] {
         found.next().map(FieldValue::as_bytes)
     };
     let sent = removed(HOST).or_else(|| call.raw.target.authority().map(|authority| authority.as_str().as_bytes()));
-    let is_meant = |host: &[u8]| portcullis_core::canonical::Host::parse(host).is_ok_and(|host| host == call.request.host);
+    let is_meant =
+        |host: &[u8]| portcullis_core::canonical::Host::parse(host).is_ok_and(|host| host == call.request.host);
     match sent {
         Some(host) if is_meant(host) => host,
         sent => removed(X_FORWARDED_HOST).filter(|host| is_meant(host)).or(sent).unwrap_or_default(),

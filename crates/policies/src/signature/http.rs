@@ -1,10 +1,14 @@
 //! HTTP message signatures (RFC 9421), with digests of the content (RFC 9530).
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use portcullis_core::body::{Body, BodyError};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Call, ClientEntry, KeyHolder, Response, SignedBy};
+use portcullis_core::directory::Directory;
 use portcullis_core::live_key::LiveKey;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
@@ -13,8 +17,8 @@ use portcullis_core::model::{KeyAlgorithm, SecretUse};
 use portcullis_core::refusal::Refusal;
 use portcullis_identity::hash_all;
 use portcullis_signing::http::{
-    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, KnownFields, Limits, Message, Parameters,
-    Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
+    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message, Request,
+    Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
 use super::{Passed, Verify, answer, invalid};
@@ -50,9 +54,7 @@ impl Key {
 
     fn verifies(&self) -> Option<&VerifyingKey> {
         let (prepared, make): (_, &dyn Fn() -> Option<VerifyingKey>) = match self {
-            Self::Secret(secret) => {
-                (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok())
-            }
+            Self::Secret(secret) => (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok()),
             Self::Public(key) => (&key.prepared, &|| public_key(&key.declared).ok()),
         };
         prepared.get_or_init(make).as_ref()
@@ -139,7 +141,7 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         (None, _) => {}
         (Some(digest), true) => {
             let body = call.take_body();
-            call.request.body = withheld_until_it_matches(body, digest);
+            call.request.body = Withheld::until_it_matches(body, digest);
         }
         (Some(digest), false) => {
             let whole = policy.parts.holding.request(call).await?;
@@ -190,7 +192,8 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         if policy.settings.tag().is_some_and(|tag| parameters.tag.as_deref() != Some(tag)) {
             continue;
         }
-        let Some((client, keys)) = keys(policy, parameters, now) else { continue };
+        let Some(id) = parameters.keyid.as_deref() else { continue };
+        let Some((client, keys)) = keys(&policy.parts.directory, id, now) else { continue };
         if found.replace((signature.clone(), client, keys)).is_some() {
             return Err(invalid("more than one signature of clients of this gateway"));
         }
@@ -213,11 +216,19 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
     Ok(Shown { signature, base, client, keys, origin })
 }
 
+/// The client whose key one of the signatures names; none where they name several.
+pub(super) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEntry>> {
+    let signatures = Signatures::parse(&AsSent(call), &Limits::default()).ok()?;
+    let ids = signatures.iter().filter_map(|signature| signature.parameters().ok()?.keyid.as_deref());
+    let mut clients = ids.filter_map(|id| Some(keys(directory, id, 0)?.0));
+    let client = clients.next()?;
+    clients.all(|other| other.name == client.name).then_some(client)
+}
+
 /// Whose a `keyid` is: a client's access key stands for its secrets, and an access key, `/` and the id of a declared key for
 /// that key.
-fn keys(policy: &Verify, parameters: &Parameters, now: u64) -> Option<(Arc<ClientEntry>, Vec<Key>)> {
-    let id = parameters.keyid.as_deref()?;
-    policy.parts.directory.read(|entries| {
+fn keys(directory: &Directory, id: &str, now: u64) -> Option<(Arc<ClientEntry>, Vec<Key>)> {
+    directory.read(|entries| {
         if let Some(client) = entries.by_access_key(id) {
             let secrets = client.secrets_for(SecretUse::Sign, now).map(|secret| Key::Secret(Arc::clone(secret)));
             return Some((Arc::clone(client), secrets.collect()));
@@ -251,39 +262,66 @@ fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusa
     ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
-/// The same body. Its last piece comes when all of it has had its digest; without that it breaks off.
-fn withheld_until_it_matches(body: Body, digest: ContentDigest) -> Body {
-    let (mut digester, mut held, mut is_over) = (Some(digest.digester()), None, false);
-    body.map_polls(move |context, polled| {
-        if is_over {
-            return Poll::Ready(None);
-        }
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some(digester)) = (frame.data_ref(), &mut digester) {
-                    digester.update(data);
-                }
-                match held.replace(Ok(frame)) {
-                    Some(former) => Poll::Ready(Some(former)),
-                    None => {
-                        // There is nothing to give yet, and perhaps more to come at once.
-                        context.waker().wake_by_ref();
-                        Poll::Pending
+/// A body whose last piece comes when all of it has had its digest; without that it breaks off.
+struct Withheld {
+    body: Body,
+    digest: ContentDigest,
+    digester: Option<Digester>,
+    held: Option<Frame<Bytes>>,
+}
+
+impl Withheld {
+    fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
+        let digester = Some(digest.digester());
+        Body::stream(Self { body, digest, digester, held: None })
+    }
+}
+
+impl HttpBody for Withheld {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let this = &mut *self;
+        loop {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let (Some(data), Some(digester)) = (frame.data_ref(), &mut this.digester) {
+                        digester.update(data);
+                    }
+                    if let Some(former) = this.held.replace(frame) {
+                        return Poll::Ready(Some(Ok(former)));
                     }
                 }
-            }
-            Poll::Ready(None) => {
-                is_over = true;
-                let actual = digester.take().map(|digester| digester.finish());
-                if actual.is_some_and(|actual| digest.check(&actual).is_ok()) {
-                    return Poll::Ready(held.take());
+                Poll::Ready(None) => {
+                    let actual = this.digester.take().map(Digester::finish);
+                    if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
+                        return Poll::Ready(this.held.take().map(Ok));
+                    }
+                    this.held = None;
+                    let wrong = "the content is not what its signed digest says";
+                    return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
                 }
-                let wrong = "the content is not what its signed digest says";
-                Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))))
+                other => return other,
             }
-            other => other,
         }
-    })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Before the digest was compared nobody may take it for complete.
+        self.digester.is_none() && self.held.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + held);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint
+    }
 }
 
 /// Signs an answer: its status, its content and what kind that is, bound to the request and its signature.

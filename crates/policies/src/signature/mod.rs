@@ -8,7 +8,8 @@ mod settings;
 
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, Effects};
+use portcullis_core::call::{Call, ClientEntry, Effects};
+use portcullis_core::directory::Directory;
 use portcullis_core::message::names::{SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::Problem;
@@ -45,6 +46,11 @@ pub fn build_answer(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<O
     // What is wrong with the settings, the credential says.
     let settings = Settings::read(value).unwrap_or_default();
     Ok(asks.then(|| Step::Policy(Arc::new(answer::SignAnswers::new(settings, Arc::clone(site.parts))))))
+}
+
+/// The client whose key a signature by RFC 9421 names, before it is verified.
+pub(crate) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEntry>> {
+    http::claimed(directory, call)
 }
 
 struct Verify {

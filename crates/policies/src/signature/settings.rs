@@ -69,7 +69,8 @@ impl Settings {
     /// When a signature by RFC 9421 may have been made.
     pub(super) fn times(&self) -> Window {
         let usual = Window::default();
-        let seconds = |said: Option<Timeout>| said.map(|Timeout(time)| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let seconds =
+            |said: Option<Timeout>| said.map(|Timeout(time)| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
         Window {
             max_age: seconds(self.http_max_age).or(usual.max_age),
             skew: seconds(self.http_skew).unwrap_or(usual.skew),
