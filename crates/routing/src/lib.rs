@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod change;
 pub mod choose;
+pub mod client_keys;
 pub mod compile;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]

@@ -122,10 +122,15 @@ pub(crate) fn unshadowed(found: Vec<Problem>, told: &[Problem]) -> Vec<Problem> 
     found.into_iter().filter(is_new).collect()
 }
 
-/// The object a path leads to and the field in it. Names of clients may have dots; clients are not compiled.
+/// Of a client, what is looked at when it is compiled.
+const COMPILED_OF_CLIENTS: &str = ".keys";
+
+/// The object a path leads to and the field in it. Names of clients may have dots themselves, so they end where the field
+/// begins that is compiled.
 fn parts(path: &str) -> Option<(&str, &str)> {
     let (section, rest) = path.split_once('.')?;
-    let end = rest.find('.').map_or(path.len(), |at| section.len() + 1 + at);
+    let of_client = rest.rfind(COMPILED_OF_CLIENTS).filter(|_| section == "clients");
+    let end = of_client.or_else(|| rest.find('.')).map_or(path.len(), |at| section.len() + 1 + at);
     let field = path.get(end + 1..).unwrap_or("");
     Some((&path[..end], field.split(['.', '[']).next().unwrap_or("")))
 }
@@ -207,6 +212,11 @@ clients:
         let shadowed = |path: &str| unshadowed(vec![Problem::new(path, "")], &told).is_empty();
         assert!(shadowed("services.a/v1.targets") && shadowed("routes.x"));
         assert!(!shadowed("services.a/v1.require[0]") && !shadowed("services.b/v1.targets"));
+        let told =
+            [Problem::new("clients.ada@example.com.keys[0].id", ""), Problem::new("clients.a.b.services[0]", "")];
+        let shadowed = |path: &str| unshadowed(vec![Problem::new(path, "")], &told).is_empty();
+        assert!(shadowed("clients.ada@example.com.keys[1].jwk") && !shadowed("clients.eve@example.com.keys[0]"));
+        assert!(!shadowed("clients.a.b.keys[0].pem"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Clients: making one with its secret, changing what it may call, and taking it out with all that is its own.
 
 use portcullis_core::directory::KeyOwner;
-use portcullis_core::model::{Client, Grant, Label, Owner, Problem};
+use portcullis_core::model::{Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -24,6 +24,10 @@ pub struct NewClient {
     pub access_key: Option<String>,
     /// The secret its operator gives it; a minted one if absent.
     pub secret_key: Option<Secret>,
+    /// Public keys that verify its signatures.
+    pub keys: Vec<ClientKey>,
+    /// The weakest HMAC of its signatures.
+    pub least_algorithm: LeastHmac,
 }
 
 /// What its operator is told once.
@@ -44,6 +48,10 @@ pub struct ClientChange {
     pub services: Vec<Grant>,
     /// Whether it may call at all.
     pub enabled: Option<bool>,
+    /// Public keys that verify its signatures.
+    pub keys: Option<Vec<ClientKey>>,
+    /// The weakest HMAC of its signatures.
+    pub least_algorithm: Option<LeastHmac>,
 }
 
 /// A client after a change.
@@ -69,7 +77,13 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
     let access_key = new.access_key.unwrap_or_else(fresh_access_key);
     let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
     let secret = client_secrets::first(master, now, &new.name, &secret_key)?;
-    let client = Client { services: new.services, access_key: Some(access_key.clone()), ..Client::default() };
+    let client = Client {
+        services: new.services,
+        access_key: Some(access_key.clone()),
+        enabled: true,
+        keys: new.keys,
+        least_algorithm: new.least_algorithm,
+    };
     let decide = move |view: &View| {
         if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict(format!("client '{}' already exists", new.name)));
@@ -101,8 +115,10 @@ pub async fn change(
             let stored = there(view.client(&name), &conditions, || format!("client '{name}'"))?;
             let client = Client {
                 services: change.services.clone(),
+                access_key: stored.value.access_key.clone(),
                 enabled: change.enabled.unwrap_or(stored.value.enabled),
-                ..stored.value.clone()
+                keys: change.keys.clone().unwrap_or_else(|| stored.value.keys.clone()),
+                least_algorithm: change.least_algorithm.unwrap_or(stored.value.least_algorithm),
             };
             Ok((Transaction::one(Edit::Client(name.clone(), Some(client.clone()))), (client, stored.owner)))
         })

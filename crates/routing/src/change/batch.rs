@@ -224,7 +224,7 @@ fn ended_sessions(before: &View, edit: &Edit) -> Option<Write> {
     ((was && !is) || is_gone).then(|| Write::EndSessions(SessionsOf::Client(name.clone())))
 }
 
-/// Compiles what the edits touch: services, routes, and the routes that lead to those services.
+/// Compiles what the edits touch: services, routes, the routes that lead to those services, and clients.
 fn compile(
     workshop: &ChangeContext,
     before: &Compiled,
@@ -238,6 +238,7 @@ fn compile(
         problems.of_service(id, compiled.compile_service(workshop, view, id));
         problems.of_place(misplaced(&workshop.upstreams, former, view, id));
     }
+    touched.clients.into_iter().for_each(|name| problems.of_client(view, name));
     for name in touched.routes {
         problems.of_route(view, name, compiled.compile_route(workshop, view, name));
     }

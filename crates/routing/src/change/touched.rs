@@ -8,18 +8,20 @@ use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
 
 use super::{Edit, View};
+use crate::client_keys::check_keys;
 use crate::compile::{compile_route, compile_service};
 
-/// The services and routes that edits change, the routes that lead to those services, and those for clients that they change.
+/// The services, routes and clients that edits change, the routes that lead to those services, and those for these clients.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
+    pub(super) clients: HashSet<&'a Label>,
 }
 
 impl<'a> Touched<'a> {
     /// What the edits touch that led to this view.
     pub(super) fn by(view: &'a View, edits: &'a [Edit]) -> Self {
-        let mut touched = Self { services: HashSet::new(), routes: HashSet::new() };
+        let mut touched = Self { services: HashSet::new(), routes: HashSet::new(), clients: HashSet::new() };
         for edit in edits {
             match edit {
                 Edit::Service(id, _) => {
@@ -29,7 +31,10 @@ impl<'a> Touched<'a> {
                 Edit::Route(name, _) => {
                     touched.routes.insert(name);
                 }
-                Edit::Client(name, _) => touched.routes.extend(view.routes_of(name)),
+                Edit::Client(name, _) => {
+                    touched.clients.insert(name);
+                    touched.routes.extend(view.routes_of(name));
+                }
                 _ => {}
             }
         }
@@ -65,6 +70,13 @@ impl<'a> Problems<'a> {
         let Err(found) = compiled else { return };
         self.all.extend(found.iter().cloned());
         self.of_services.insert(id, found);
+    }
+
+    /// Keeps what is wrong with a client as it stands in the view.
+    pub(super) fn of_client(&mut self, view: &View, name: &Label) {
+        let Some(stored) = view.client(name) else { return };
+        let place = format!("clients.{name}");
+        self.all.extend(check_keys(&stored.value).into_iter().map(|problem| problem.under(&place)));
     }
 
     /// Keeps what is wrong with where a service is.
@@ -123,6 +135,7 @@ impl DryRun {
                 problems.of_place(misplaced(&self.upstreams, view, &next, id));
             }
         }
+        touched.clients.into_iter().for_each(|name| problems.of_client(&next, name));
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
