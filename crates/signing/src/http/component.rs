@@ -16,7 +16,7 @@ const MOST_PARAMETERS: usize = 8;
 pub enum Kind {
     /// `@method`: the method, in the case it was sent in.
     Method,
-    /// `@target-uri`: the whole address, from the scheme to the query.
+    /// `@target-uri`: the whole address, from the scheme to the query. Scheme, host and port are normalised.
     TargetUri,
     /// `@authority`: host and port, in lower case and without the default port.
     Authority,

@@ -15,7 +15,7 @@ use super::algorithm::Algorithm;
 use super::flaw::Flaw;
 use super::{jwk, pem};
 
-/// Bytes that a shared secret has at least: the strength that SHA-256 leaves to a collision.
+/// The least bytes of a shared secret: 128 bits.
 pub const SHORTEST_SECRET: usize = 16;
 
 /// Why a key is refused. It says nothing of what is in the key.

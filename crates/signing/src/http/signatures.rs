@@ -271,7 +271,9 @@ impl<'de> EntryVisitor<'de> for Input<'_> {
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Stop> {
-        self.signature.parameters.text.push('(');
+        let text = &mut self.signature.parameters.text;
+        text.reserve(256);
+        text.push('(');
         Ok(Components { input: self, count: 0 })
     }
 }
