@@ -206,8 +206,7 @@ pub fn compile(
 }
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {
-    let is_declared = |kind: &&Kind| kind.settings == kind.name && !matches!(kind.build, Build::Require(_));
-    let known = || KINDS.iter().filter(is_declared).map(|kind| kind.name);
+    let known = || KINDS.iter().filter(|kind| kind.is_declared()).map(|kind| kind.name);
     let unknown = service.policies.keys().filter(|name| !known().any(|kind| kind == name.as_str()));
     let expected = known().collect::<Vec<_>>().join(", ");
     unknown

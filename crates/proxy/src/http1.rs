@@ -13,13 +13,13 @@ use std::task::Poll;
 
 use futures_util::FutureExt;
 use http::{Method, Request, StatusCode, Version};
-use hyper::ext::ReasonPhrase;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::Body;
-use portcullis_core::call::{fomalhaut, Hints, Response, Upgrade};
+use portcullis_core::call::{Hints, Response, Upgrade, fomalhaut};
 use portcullis_core::message::names::{DATE, UPGRADE};
 use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::date;

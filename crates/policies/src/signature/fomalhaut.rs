@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::call::fomalhaut::Form;
-use portcullis_core::call::{Call, ClientEntry, KeyHolder, SignedBy};
+use portcullis_core::call::{Call, ClientEntry, SignedBy};
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{ACCEPT_ENCODING, HOST, X_FORWARDED_HOST};
 use portcullis_core::message::{FieldValue, HasFields};
@@ -11,7 +11,7 @@ use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
 
-use super::{Passed, Verify, invalid};
+use super::{Passed, Verify, accept, invalid};
 use crate::signed::{Signed, dialect, said, signing_key, times_said};
 
 /// Digits of a time stamp at most.
@@ -52,7 +52,6 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     if call.effects().is_some() {
         secret.touch(now);
     }
-    call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: Arc::clone(&secret.id) });
     let method = call.request.method.clone();
     let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
     call.notes.set(signed);
@@ -64,11 +63,7 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
 fn note(call: &mut Call, client: &Arc<ClientEntry>) -> Result<(), Refusal> {
     let key = call.notes.get::<Signed>().map(|signed| Arc::clone(&signed.secret.id));
     call.caller.admitted_by.signed = key.map(|key| SignedBy { client: client.name.clone(), key });
-    call.record.note(|record| record.client = Some(client.name.shared()));
-    if call.caller.speaks_for(KeyHolder::Client(Arc::clone(client))) {
-        return Ok(());
-    }
-    Err(invalid("a signature of a client other than the one another credential speaks for"))
+    accept(call, Arc::clone(client))
 }
 
 /// When the request says it was signed, in Unix seconds.

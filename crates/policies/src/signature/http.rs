@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
-use portcullis_core::call::{Call, ClientEntry, KeyHolder, Response, SignedBy};
+use portcullis_core::call::{Call, ClientEntry, Response, SignedBy};
 use portcullis_core::directory::Directory;
 use portcullis_core::live_key::LiveKey;
 use portcullis_core::live_secret::LiveSecret;
@@ -21,7 +21,7 @@ use portcullis_signing::http::{
     Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::{Passed, Verify, answer, invalid};
+use super::{Passed, Verify, accept, answer, invalid};
 use crate::Parts;
 use crate::signed::set_body;
 
@@ -175,11 +175,7 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
 fn note(call: &mut Call, signed: &SignedByStandard) -> Result<(), Refusal> {
     let client = &signed.client;
     call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: signed.by.id() });
-    call.record.note(|record| record.client = Some(client.name.shared()));
-    if call.caller.speaks_for(KeyHolder::Client(Arc::clone(client))) {
-        return Ok(());
-    }
-    Err(invalid("a signature of a client other than the one another credential speaks for"))
+    accept(call, Arc::clone(client))
 }
 
 /// The one signature that a client of this gateway has made, with all that can be told of it without the body.
