@@ -49,6 +49,7 @@ pub use context::{Parts, PolicyContext};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
+pub use signature::check_key;
 pub use signed::Holding;
 pub use strangers::{StrangerLimits, Strangers};
 

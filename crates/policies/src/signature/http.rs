@@ -62,7 +62,7 @@ impl Key {
 }
 
 /// Reads a declared key, or says what is wrong with it.
-pub(crate) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result<VerifyingKey, String> {
+pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result<VerifyingKey, String> {
     let algorithm = match declared.algorithm {
         KeyAlgorithm::Ed25519 => Algorithm::Ed25519,
         KeyAlgorithm::EcdsaP256Sha256 => Algorithm::EcdsaP256Sha256,

@@ -12,7 +12,7 @@ use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
 use portcullis_core::directory::Directory;
 use portcullis_core::message::names::{SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, HasFields};
-use portcullis_core::model::Problem;
+use portcullis_core::model::{ClientKey, Problem};
 use portcullis_core::policy::Step;
 use portcullis_core::ports::{Once, Spent};
 use portcullis_core::refusal::{Credential, Refusal};
@@ -52,6 +52,11 @@ pub fn build_answer(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<O
 /// The client whose key a signature by RFC 9421 names, before it is verified.
 pub(crate) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEntry>> {
     http::claimed(directory, call)
+}
+
+/// Whether a declared public key can be used; if not, why.
+pub fn check_key(declared: &ClientKey) -> Result<(), String> {
+    http::public_key(declared).map(drop)
 }
 
 struct Verify {
