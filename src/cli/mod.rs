@@ -14,6 +14,7 @@ mod enrolment;
 mod exchange;
 mod explain;
 mod failure;
+mod host;
 mod json;
 mod logs;
 mod output;

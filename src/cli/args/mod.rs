@@ -1,6 +1,7 @@
 //! The command line: every command with its arguments, and the help texts.
 
 mod client;
+mod host;
 mod service;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{ClientCommand, CreateClient, SecretCommand, SecretTerms};
+pub(crate) use host::{HostCommand, PutHost};
 pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 
 use super::setting_flags::SettingFlags;
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     /// Routes: which requests go to which service, redirect or fixed answer
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Hosts: what is different on one of the gateway's hosts
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Apply a file of declarations: all of it at once, or nothing
     Apply(Apply),
     /// Show what a file would change: exit code 0 if nothing, 1 if something, 2 on errors
@@ -382,7 +387,7 @@ pub(crate) struct AuditCommand {
     /// At most so many entries, the newest
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// Only changes of this kind of object: service, client, client_secret, api_key, registration, enrolment, user, capture
+    /// Only changes of this kind of object: service, route, client, host, client_secret, api_key, registration, enrolment, user, capture
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<String>,
     /// Only changes of the object with this name; 'orders' finds 'orders/v1' too

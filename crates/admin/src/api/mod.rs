@@ -9,6 +9,7 @@ pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod explain;
+pub(crate) mod hosts;
 mod local;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::syntax::{self, Syntax};
-use super::{Object, is_by_kind, read_client, read_route, read_service};
+use super::{Object, is_by_kind, read_client, read_host, read_route, read_service};
 
 /// Bytes of a file of declarations.
 pub const LARGEST: usize = 16 << 20;
@@ -73,6 +73,8 @@ struct Sections {
     routes: Option<Map<String, Value>>,
     /// Clients, by name.
     clients: Option<Map<String, Value>>,
+    /// Hosts, by name.
+    hosts: Option<Map<String, Value>>,
 }
 
 fn read_value(body: &Value) -> Reading {
@@ -80,7 +82,7 @@ fn read_value(body: &Value) -> Reading {
         fields.entry("version").or_insert_with(|| DECLARATIONS_VERSION.into());
     });
     let mut declarations = Declarations::default();
-    let Some(Sections { version, services, routes, clients }) = value else {
+    let Some(Sections { version, services, routes, clients, hosts }) = value else {
         return Reading { declarations, problems };
     };
     if version != DECLARATIONS_VERSION {
@@ -90,6 +92,7 @@ fn read_value(body: &Value) -> Reading {
     declarations.services = section("services", services, read_service, &mut problems);
     declarations.routes = section("routes", routes, read_route, &mut problems);
     declarations.clients = section("clients", clients, read_client, &mut problems);
+    declarations.hosts = section("hosts", hosts, read_host, &mut problems);
     Reading { declarations, problems }
 }
 
@@ -159,6 +162,9 @@ routes:
 clients:
   ada@example.com:
     services: [a/b/c]
+hosts:
+  API.example.com: {}
+  api.example.com: {dialect: gopher, public_url: api.example.com}
 ";
 
     #[test]
@@ -179,6 +185,9 @@ clients:
                 ("routes.users.service", 16),
                 ("routes.users.strip", 17),
                 ("clients.ada@example.com.services[0]", 20),
+                ("hosts.API.example.com", 22),
+                ("hosts.api.example.com.dialect", 23),
+                ("hosts.api.example.com.public_url", 23),
             ]
         );
     }
@@ -191,6 +200,8 @@ services:
   orders/v1: {targets: [{url: 'http://127.0.0.1:1'}], require: []}
 clients:
   shop: {services: ['*']}
+hosts:
+  api.example.com: {dialect: api, builtin: false}
 ";
         let reading = read(text.as_bytes(), Syntax::Yaml).expect("YAML");
         assert_eq!(reading.problems, []);
@@ -223,7 +234,7 @@ clients:
     fn fuzz_declarations() {
         let good = "version: 1\nservices:\n  orders/v1:\n    targets: [{url: http://a, weight: 2}]\n    require: [[bearer]]\n    policies: {cors: {origins: ['*']}}\n\
                     routes:\n  users:\n    match: {hosts: ['*.b'], path: {prefix: /api}, methods: [GET], headers: {x-a: '*'}}\n    service: orders/v1\n    strip: true\n\
-                    clients:\n  shop: {services: ['*'], enabled: true}\n";
+                    clients:\n  shop: {services: ['*'], enabled: true}\nhosts: {api.example.com: {dialect: fo, public_url: 'https://a', builtin: true}}\n";
         let json = "{\"version\": 1, \"services\": {\"a/v1\": {\"targets\": [{\"url\": \"http://a\"}], \"tls\": {\"ca\": \"x\"}}}, \"routes\": {}}";
         crate::fuzzing::run(
             "declarations",
@@ -248,7 +259,10 @@ clients:
                     (
                         true,
                         count.min(20),
-                        declared.services.len() + 4 * declared.routes.len() + 16 * declared.clients.len(),
+                        declared.services.len()
+                            + 4 * declared.routes.len()
+                            + 16 * declared.clients.len()
+                            + 64 * declared.hosts.len(),
                     )
                 };
                 (answer(Syntax::Yaml), answer(Syntax::Json))

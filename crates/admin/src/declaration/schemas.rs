@@ -17,6 +17,10 @@ pub(crate) struct RouteDeclaration {}
 #[schema(as = ClientKey)]
 pub(crate) struct ClientKeyDeclaration {}
 
+/// Stands for the schema of `core::model::Host`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HostDeclaration {}
+
 /// Stands for the schema of `core::model::Client`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClientDeclaration {}

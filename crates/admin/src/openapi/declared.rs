@@ -1,6 +1,6 @@
 //! What declarations look like, and the settings in them by kind, as their own types tell it.
 
-use portcullis_core::model::{Client, Route, Service};
+use portcullis_core::model::{Client, Host, Route, Service};
 use portcullis_core::settings;
 use portcullis_policies::KINDS;
 use portcullis_upstream::traffic;
@@ -20,6 +20,7 @@ pub(super) fn describe(document: &mut Value) {
         ("ServiceDeclaration", settings::schema::<Service>()),
         ("RouteDeclaration", settings::schema::<Route>()),
         ("ClientDeclaration", settings::schema::<Client>()),
+        ("HostDeclaration", settings::schema::<Host>()),
     ] {
         let mut schema = apart("", schema, components);
         for (field, properties) in &by_kind {

@@ -13,8 +13,8 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa::{Modify, OpenApi};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, client_secrets, clients, declarations, enrolments, explain, logs, metrics,
-    registrations, routes, services, status, user_sessions, users,
+    api_keys, audit, captures, certificates, client_secrets, clients, declarations, enrolments, explain, hosts, logs,
+    metrics, registrations, routes, services, status, user_sessions, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -27,6 +27,7 @@ const DATA: &str = "http://127.0.0.1:6500";
         services::list, services::show, services::put, services::delete,
         registrations::show, registrations::revoke, registrations::rotate,
         routes::list, routes::show, routes::put, routes::delete,
+        hosts::list, hosts::show, hosts::put, hosts::delete,
         declarations::show, declarations::apply, declarations::plan,
         api_keys::create_for_service, api_keys::list_of_service, api_keys::delete_of_service,
         clients::create, clients::list, clients::show, clients::change, clients::delete,

@@ -9,6 +9,7 @@ pub mod client_secrets;
 pub mod clients;
 pub mod declarations;
 pub mod enrolments;
+pub mod hosts;
 mod names;
 pub mod registering;
 pub mod registrations;

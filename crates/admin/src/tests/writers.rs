@@ -225,6 +225,7 @@ async fn a_registry_that_is_away_is_told_at_every_place_that_asks_it() {
         ("DELETE", "/services/a/v1", Value::Null),
         ("PUT", "/routes/r2", route),
         ("DELETE", "/routes/r", Value::Null),
+        ("PUT", "/hosts/a.example", json!({})),
         ("POST", "/clients", json!({"name": "d", "services": []})),
         ("PUT", "/clients/c", json!({"services": []})),
         ("DELETE", "/clients/c", Value::Null),
