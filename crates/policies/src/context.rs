@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
+use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
 use portcullis_core::model::{Label, Service, ServiceId};
-use portcullis_core::ports::{Captures, Clock};
+use portcullis_core::ports::{Captures, Clock, SharedState};
 use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, SigningKeys};
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ pub struct Parts {
     pub jobs: Arc<dyn Jobs>,
     /// What limits remember; it outlives what is compiled.
     pub limiters: Arc<Limiters>,
+    /// What may happen once only, like a signed request.
+    pub state: Arc<dyn SharedState>,
     /// Where captured exchanges go.
     pub captures: Arc<dyn Captures>,
     /// The time of day.
@@ -56,6 +58,7 @@ impl Parts {
             sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, DRY_RUN_BYTES)),
             jobs: Arc::new(NoJobs),
             limiters: Arc::default(),
+            state: Arc::new(MemoryState::new(DRY_RUN_NONCES, Arc::clone(&clock))),
             captures: Arc::new(MemoryCaptures::new(0)),
             clock,
             token_memory: 0,
@@ -67,6 +70,8 @@ impl Parts {
 
 /// Memory for sessions of a dry run.
 const DRY_RUN_BYTES: u64 = 1 << 20;
+/// Memory for nonces of a dry run.
+const DRY_RUN_NONCES: usize = 1 << 20;
 
 /// Takes no work on: a dry run waits for nobody.
 struct NoJobs;

@@ -68,7 +68,8 @@ impl Files {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
         let path = directory.join(HEAD_NAME);
-        let head_file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let head_file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
         let mut found = Found::default();
         let periods = periods(directory)?;
         let mut bytes = Vec::new();
@@ -266,13 +267,7 @@ fn newest(bytes: &[u8]) -> Result<Head, &'static str> {
 }
 
 /// Reads a file, of which so many bytes were written, where that is known. Tells where the next record goes.
-fn read(
-    path: &Path,
-    period: u64,
-    written: Option<u64>,
-    memory: &MemoryState,
-    found: &mut Found,
-) -> io::Result<u64> {
+fn read(path: &Path, period: u64, written: Option<u64>, memory: &MemoryState, found: &mut Found) -> io::Result<u64> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let written = written.unwrap_or(length);
@@ -356,7 +351,9 @@ mod tests {
         let many: Vec<_> = (0..100).map(|at| now + at * 10..=now + at * 10 + 1).collect();
         let few = merged(many.clone(), now);
         assert_eq!(few.len(), MOST_HOLES);
-        assert!(many.iter().all(|hole| few.iter().any(|held| held.contains(hole.start()) && held.contains(hole.end()))));
+        assert!(
+            many.iter().all(|hole| few.iter().any(|held| held.contains(hole.start()) && held.contains(hole.end())))
+        );
         assert_eq!(few[1..], many[100 - MOST_HOLES + 1..]);
     }
 }

@@ -166,11 +166,7 @@ impl SharedState for Journal {
 }
 
 /// Reads what there is, without starting anything.
-fn prepare(
-    settings: &JournalSettings,
-    clock: Arc<dyn Clock>,
-    boot: Option<[u8; 16]>,
-) -> Result<Writer, JournalError> {
+fn prepare(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Option<[u8; 16]>) -> Result<Writer, JournalError> {
     let JournalSettings { directory, bytes, is_new } = settings;
     let memory_bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
     let mut memory = MemoryState::with_journal(memory_bytes, Arc::clone(&clock));

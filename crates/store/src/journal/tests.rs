@@ -48,7 +48,8 @@ impl Scene {
 
     /// The only file of a period.
     fn data(&self) -> PathBuf {
-        let mut names: Vec<_> = fs::read_dir(self.path()).expect("lists").map(|it| it.expect("an entry").path()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(self.path()).expect("lists").map(|it| it.expect("an entry").path()).collect();
         names.retain(|path| path.extension().is_some());
         assert_eq!(names.len(), 1, "{names:?}");
         names.remove(0)
@@ -318,7 +319,10 @@ fn what_cannot_be_written_is_not_accepted_until_it_can() {
     writer.round(false);
     drop(writer);
     let writer = scene.start();
-    assert!((1..4).all(|number| note(&writer.memory, number, NOW) == Ok(Noted::Again)), "those of before are written too");
+    assert!(
+        (1..4).all(|number| note(&writer.memory, number, NOW) == Ok(Noted::Again)),
+        "those of before are written too"
+    );
 }
 
 #[test]

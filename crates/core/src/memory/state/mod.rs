@@ -167,8 +167,7 @@ impl MemoryState {
         // Neither before what is in the journal nor long after it, as a clock that is set could have it.
         let written_at = self.written_at.load(SeqCst);
         let span = part.taken_at.max(written_at)..=written_at.saturating_add(FRESH);
-        let is_fresh = span.contains(&millis)
-            && what.stamp.saturating_mul(1_000).abs_diff(millis) <= FRESH;
+        let is_fresh = span.contains(&millis) && what.stamp.saturating_mul(1_000).abs_diff(millis) <= FRESH;
         let round = part.round + 1;
         drop(part);
         self.wake();
