@@ -46,7 +46,7 @@ use portcullis_routing::Claims;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun, Edit, Transaction};
 use portcullis_routing::live::LiveRoutes;
 use portcullis_routing::snapshot::{Publisher, Snapshot};
-use portcullis_store::SqliteRegistry;
+use portcullis_store::{Journal, JournalSettings, SqliteRegistry};
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use portcullis_upstream::Upstreams;
 use tokio::sync::watch;
@@ -64,6 +64,8 @@ use settings::{
     capture_settings, holding, limits, log_settings, registration_bounds, strangers, timeouts, upstream_settings,
 };
 
+/// The directory of the journal of nonces, in the data directory.
+const NONCES: &str = "nonces";
 /// The largest body a built-in endpoint is sent.
 const BUILTIN_BODY: u64 = 64 << 10;
 
@@ -86,6 +88,7 @@ pub(crate) struct Gateway {
     log: Arc<AccessLogHandle>,
     captures: Arc<CaptureStore>,
     registry: Arc<SqliteRegistry>,
+    nonces: Arc<Journal>,
     /// Obtains certificates.
     renewing: Option<tokio::task::JoinHandle<()>>,
     /// Orders to read the certificates anew.
@@ -112,9 +115,11 @@ impl Gateway {
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
+        let is_new = !data.file(DATABASE).try_exists()?;
         let sqlite = Arc::new(open_registry(&data.file(DATABASE), &master).await?);
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;
+        let nonces = open_nonces(&config, is_new, &clock).await?;
 
         let Listening { data: data_addr, tls: tls_addr, of_workers } =
             data_listeners(&config, inherited.data, inherited.tls)?;
@@ -146,7 +151,6 @@ impl Gateway {
         let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer), changing).await?;
 
         let limiters = Arc::new(Limiters::default());
-        let state = Parts::for_dry_run(Arc::clone(&issuer), Arc::clone(&clock)).await?.state;
         let strangers = strangers(&config, &limiters, &clock);
         let parts = Arc::new(Parts {
             directory: Arc::clone(&identity.directory),
@@ -155,8 +159,8 @@ impl Gateway {
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
             limiters,
+            state: Arc::clone(&nonces) as _,
             captures: Arc::clone(&captures) as _,
-            state,
             strangers: Arc::clone(&strangers),
             routes: Arc::new(LiveRoutes),
             holding: holding(&config),
@@ -244,6 +248,7 @@ impl Gateway {
             lockout: identity.lockout,
             limiters: limited,
             directory: identity.directory,
+            nonces: Arc::clone(nonces.memory()),
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
@@ -285,6 +290,7 @@ impl Gateway {
             log,
             captures,
             registry: sqlite,
+            nonces,
             renewing,
             reread,
             _data: data,
@@ -306,6 +312,13 @@ fn shares(descriptors: &Descriptors, config: &Config) -> Shares {
         );
     }
     shares
+}
+
+/// Reads what replay protection has to remember.
+async fn open_nonces(config: &Config, is_new: bool, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<Journal>> {
+    let (bytes, clock) = (config.limits.nonce_bytes, Arc::clone(clock));
+    let settings = JournalSettings { directory: config.data_dir.join(NONCES), bytes, is_new };
+    Ok(tokio::task::spawn_blocking(move || Journal::open(&settings, clock)).await??)
 }
 
 /// The audit trail is chained under a key that is not in the file.

@@ -328,6 +328,10 @@ settings! {
         /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and
         /// verified again. 0: every token is verified on every call.
         remembered_token_bytes: u64 = BYTES("64MiB"),
+        /// Memory for nonces of signed requests (replay protection). The gateway never forgets a nonce while its request is still
+        /// valid; when this memory is full, signed requests get 503. One client gets at most half of it. The journal of the nonces
+        /// in the data directory has at most four times this size.
+        nonce_bytes: u64 = POSITIVE_BYTES("64MiB"),
     }
     /// How long the gateway waits.
     timeouts: Timeouts {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use portcullis_core::call::{Call, Effects, Matched, Request};
+use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{MemoryCaptures, MemoryRegistry};
+use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
 use portcullis_core::model::{Label, Service, ServiceId};
 use portcullis_core::ports::routes::Routes;
-use portcullis_core::ports::{Captures, Clock, Once, SharedState, Spent, Unavailable};
+use portcullis_core::ports::{Captures, Clock, SharedState};
 use portcullis_core::refusal::Refusal;
 use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, SigningKeys};
 use serde_json::Value;
@@ -34,10 +33,10 @@ pub struct Parts {
     pub jobs: Arc<dyn Jobs>,
     /// What limits remember; it outlives what is compiled.
     pub limiters: Arc<Limiters>,
+    /// What may happen once only, like a signed request.
+    pub state: Arc<dyn SharedState>,
     /// Where captured exchanges go.
     pub captures: Arc<dyn Captures>,
-    /// What may happen once only: signed requests.
-    pub state: Arc<dyn SharedState>,
     /// Callers who claim to be of a client and do not prove it.
     pub strangers: Arc<Strangers>,
     /// The routes, for requests that were sealed in others.
@@ -70,8 +69,8 @@ impl Parts {
             sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, DRY_RUN_BYTES)),
             jobs: Arc::new(NoJobs),
             limiters: Arc::default(),
+            state: Arc::new(MemoryState::new(DRY_RUN_NONCES, Arc::clone(&clock))),
             captures: Arc::new(MemoryCaptures::new(0)),
-            state: Arc::new(NothingTwice),
             strangers: Arc::new(Strangers::new(Arc::default(), Arc::clone(&clock), StrangerLimits::default())),
             routes: Arc::new(NoRoutes),
             holding: Holding::default(),
@@ -85,16 +84,8 @@ impl Parts {
 
 /// Memory for sessions of a dry run.
 const DRY_RUN_BYTES: u64 = 1 << 20;
-
-/// Has noted nothing, and notes nothing: a dry run passes nothing.
-struct NothingTwice;
-
-#[async_trait]
-impl SharedState for NothingTwice {
-    async fn once(&self, _: &Effects, _: Once<'_>) -> Result<Spent, Unavailable> {
-        Ok(Spent::First)
-    }
-}
+/// Memory for nonces of a dry run.
+const DRY_RUN_NONCES: usize = 1 << 20;
 
 /// Knows no routes.
 struct NoRoutes;

@@ -137,6 +137,9 @@ impl Files {
 
     /// Writes a round: the nonces, and then the head that names them. If it fails, it can be written once more, with more.
     pub(super) fn write(&mut self, nonces: &mut [Nonce], written_at: u64, horizon: u64, latest: u64) -> io::Result<()> {
+        self.head.horizon = horizon;
+        self.head.latest = self.head.latest.max(latest);
+        self.remove_over()?;
         nonces.sort_unstable_by_key(|nonce| nonce.until / PERIOD);
         // What is written again after a failure goes to the same place.
         let mut lengths = self.lengths.clone();
@@ -156,8 +159,6 @@ impl Files {
             file.write_all_at(&bytes, at)?;
             self.unsynced.insert(period, file);
         }
-        self.head.horizon = horizon;
-        self.head.latest = self.head.latest.max(latest);
         self.write_head(written_at, Ending::Open, &lengths)?;
         self.lengths = lengths;
         Ok(())
@@ -186,20 +187,26 @@ impl Files {
         Ok(())
     }
 
-    /// Files of which everything is over.
-    pub(super) fn over(&self, now: u64) -> impl Iterator<Item = u64> {
-        self.lengths.keys().copied().take_while(move |period| end_of(*period) < now)
+    /// The last second of the latest period of which everything is over.
+    pub(super) fn over(&self, now: u64) -> Option<u64> {
+        self.lengths.keys().map(|period| end_of(*period)).take_while(|end| *end < now).last()
     }
 
-    /// Removes such files. The head that was written last does not need them: its horizon says that they are over.
-    pub(super) fn remove_over(&mut self) {
+    /// Removes the files of which everything is over. The head says first that nothing is known of that time any more.
+    fn remove_over(&mut self) -> io::Result<()> {
         let horizon = self.head.horizon;
-        for period in self.lengths.keys().copied().take_while(|period| end_of(*period) <= horizon).collect::<Vec<_>>() {
+        let over: Vec<u64> = self.lengths.keys().copied().take_while(|period| end_of(*period) <= horizon).collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.write_head(self.head.written_at, Ending::Open, &self.lengths.clone())?;
+        for period in over {
             remove(&file_path(&self.directory, period));
             self.lengths.remove(&period);
             self.open.remove(&period);
             self.unsynced.remove(&period);
         }
+        Ok(())
     }
 
     /// What the disk has to be asked to keep.
@@ -223,7 +230,7 @@ impl Files {
 }
 
 /// The last second of a period.
-pub(super) fn end_of(period: u64) -> u64 {
+fn end_of(period: u64) -> u64 {
     period.saturating_mul(PERIOD).saturating_add(PERIOD - 1)
 }
 

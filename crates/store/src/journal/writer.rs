@@ -15,7 +15,7 @@ use portcullis_core::memory::{MemoryState, Nonce};
 use portcullis_core::ports::Clock;
 use tokio::sync::watch;
 
-use super::files::{Files, end_of};
+use super::files::Files;
 
 /// How long the thread waits for more between two rounds.
 const LINGER: Duration = Duration::from_millis(10);
@@ -82,9 +82,9 @@ impl Writer {
         self.round += 1;
         let (began, latest) = self.memory.take(self.round, is_last, &mut self.taken);
         self.latest = self.latest.max(latest);
-        let over = self.files.over(began / 1_000).max();
-        if let Some(period) = over {
-            self.memory.raise_horizon(end_of(period));
+        let over = self.files.over(began / 1_000);
+        if let Some(until) = over {
+            self.memory.raise_horizon(until);
         }
         if self.taken.is_empty() && over.is_none() && self.is_marked && !self.has_failed {
             return self.tell_waiting(|progress, round| progress.written = round);
@@ -93,7 +93,6 @@ impl Writer {
             Ok(()) => {
                 self.memory.written(began);
                 self.tell_waiting(|progress, round| progress.written = round);
-                self.files.remove_over();
                 self.unsynced.add(self.files.take_unsynced());
                 if std::mem::take(&mut self.has_failed) {
                     tracing::info!("the journal of nonces can be written again");
@@ -111,10 +110,13 @@ impl Writer {
     }
 
     fn write(&mut self, began: u64) -> io::Result<()> {
-        self.files.write(&mut self.taken, began, self.memory.horizon(), self.latest)?;
+        let horizon = self.memory.horizon();
+        // What has waited for too long for the disk.
+        self.taken.retain(|nonce| nonce.until > horizon);
+        self.files.write(&mut self.taken, began, horizon, self.latest)?;
         if !self.is_marked {
             // Both copies of the head, and on the disk before the first nonce: what comes after is not a clean end.
-            self.files.write(&mut [], began, self.memory.horizon(), self.latest)?;
+            self.files.write(&mut [], began, horizon, self.latest)?;
             self.files.sync_head()?;
             self.is_marked = true;
         }
