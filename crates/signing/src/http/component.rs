@@ -212,7 +212,7 @@ impl<'de> ParameterVisitor<'de> for ReadingParameters<'_> {
         self.component.identifier.end = end;
         let identifier = &self.reading.text[self.component.identifier.clone()];
         let own = self.own.or_else(|| self.component.objection(identifier));
-        // With a flaw, it is not read on what else is covered.
+        // A signature with a flaw is never used, so what else it covers does not matter.
         match own {
             Some(flaw) => self.reading.flaws.note(flaw),
             None => self.reading.covered.push(self.component),
