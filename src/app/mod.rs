@@ -42,9 +42,11 @@ use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::worker;
+use portcullis_routing::Claims;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun, Edit, Transaction};
+use portcullis_routing::live::LiveRoutes;
 use portcullis_routing::snapshot::{Publisher, Snapshot};
-use portcullis_store::SqliteRegistry;
+use portcullis_store::{Journal, JournalSettings, SqliteRegistry};
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use portcullis_upstream::Upstreams;
 use tokio::sync::watch;
@@ -58,8 +60,12 @@ use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 pub(crate) use settings::default_routes;
-use settings::{capture_settings, limits, log_settings, registration_bounds, timeouts, upstream_settings};
+use settings::{
+    capture_settings, holding, limits, log_settings, registration_bounds, strangers, timeouts, upstream_settings,
+};
 
+/// The directory of the journal of nonces, in the data directory.
+const NONCES: &str = "nonces";
 /// The largest body a built-in endpoint is sent.
 const BUILTIN_BODY: u64 = 64 << 10;
 
@@ -82,6 +88,7 @@ pub(crate) struct Gateway {
     log: Arc<AccessLogHandle>,
     captures: Arc<CaptureStore>,
     registry: Arc<SqliteRegistry>,
+    nonces: Arc<Journal>,
     /// Obtains certificates.
     renewing: Option<tokio::task::JoinHandle<()>>,
     /// Orders to read the certificates anew.
@@ -108,9 +115,11 @@ impl Gateway {
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
+        let is_new = !data.file(DATABASE).try_exists()?;
         let sqlite = Arc::new(open_registry(&data.file(DATABASE), &master).await?);
         let registry: Arc<dyn Registry> = Arc::clone(&sqlite) as Arc<dyn Registry>;
         check_master(registry.as_ref(), &master, data.path()).await?;
+        let nonces = open_nonces(&config, is_new, &clock).await?;
 
         let Listening { data: data_addr, tls: tls_addr, of_workers } =
             data_listeners(&config, inherited.data, inherited.tls)?;
@@ -141,14 +150,20 @@ impl Gateway {
         let changing = Arc::new(changes.clone());
         let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer), changing).await?;
 
+        let limiters = Arc::new(Limiters::default());
+        let strangers = strangers(&config, &limiters, &clock);
         let parts = Arc::new(Parts {
             directory: Arc::clone(&identity.directory),
             tokens: Arc::clone(&identity.tokens),
             issuer,
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
-            limiters: Arc::new(Limiters::default()),
+            limiters,
+            state: Arc::clone(&nonces) as _,
             captures: Arc::clone(&captures) as _,
+            strangers: Arc::clone(&strangers),
+            routes: Arc::new(LiveRoutes),
+            holding: holding(&config),
             clock: Arc::clone(&clock),
             token_memory: config.limits.remembered_token_bytes / config.workers.max(1) as u64,
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
@@ -191,6 +206,7 @@ impl Gateway {
             )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
+            claims: Some(Arc::new(Claims::new(Arc::clone(&identity.directory), strangers))),
         });
 
         let (publisher, inboxes) = Publisher::new(of_workers.len());
@@ -232,6 +248,7 @@ impl Gateway {
             lockout: identity.lockout,
             limiters: limited,
             directory: identity.directory,
+            nonces: Arc::clone(nonces.memory()),
             master,
             clock: Arc::clone(&clock),
             token: hash_key(admin_token.expose()),
@@ -273,6 +290,7 @@ impl Gateway {
             log,
             captures,
             registry: sqlite,
+            nonces,
             renewing,
             reread,
             _data: data,
@@ -294,6 +312,13 @@ fn shares(descriptors: &Descriptors, config: &Config) -> Shares {
         );
     }
     shares
+}
+
+/// Reads what replay protection has to remember.
+async fn open_nonces(config: &Config, is_new: bool, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<Journal>> {
+    let (bytes, clock) = (config.limits.nonce_bytes, Arc::clone(clock));
+    let settings = JournalSettings { directory: config.data_dir.join(NONCES), bytes, is_new };
+    Ok(tokio::task::spawn_blocking(move || Journal::open(&settings, clock)).await??)
 }
 
 /// The audit trail is chained under a key that is not in the file.

@@ -44,7 +44,7 @@ impl Gateway {
     /// Stops: tells, goes on accepting for `drain_delay`, finishes what is in flight within `drain_limit`, closes. What
     /// does not end when it should is left behind and told.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { config, stage, workers, admin, log, captures, registry, renewing, .. } = self;
+        let Self { config, stage, workers, admin, log, captures, registry, nonces, renewing, .. } = self;
         tracing::info!("stopping");
         stage.send_replace(Stage::Draining);
         tokio::time::sleep(config.timeouts.drain_delay).await;
@@ -62,7 +62,9 @@ impl Gateway {
             // What is left of the stop does not depend on it.
             in_time("looking after certificates", LAST_MOMENT, renewing).await;
         }
+        let nonces = tokio::task::spawn_blocking(move || nonces.flush_and_stop());
         in_time("the registry", CHECKPOINT, registry.close()).await;
+        in_time("the journal of nonces", LAST_MOMENT, nonces).await;
         let logs = tokio::task::spawn_blocking(move || {
             captures.flush_and_stop();
             log.flush_and_stop();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use portcullis_core::directory::{Directory, KeyHash};
+use portcullis_core::memory::MemoryState;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
 use portcullis_policies::Limiters;
@@ -40,6 +41,8 @@ pub struct AdminState {
     pub limiters: Arc<Limiters>,
     /// Clients and their secrets as calls see them.
     pub directory: Arc<Directory>,
+    /// The nonces of signed requests that are remembered.
+    pub nonces: Arc<MemoryState>,
     /// Seals the secrets of clients.
     pub master: Arc<MasterKey>,
     /// The time of day.

@@ -2,6 +2,7 @@
 //! that is set by hand.
 
 mod changes;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,6 +24,7 @@ use crate::ports::{
 };
 
 pub use changes::MemoryChanges;
+pub use state::{MemoryState, Nonce, Noted, StateReport, owner_of};
 
 #[derive(Debug, Default)]
 struct State {

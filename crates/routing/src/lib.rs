@@ -12,6 +12,9 @@ pub mod compile;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
+pub mod live;
 pub mod refusing;
 pub mod routes;
 pub mod snapshot;
+
+pub use portcullis_policies::Claims;

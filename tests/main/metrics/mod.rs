@@ -77,6 +77,9 @@ fn what_happens_is_counted() {
 
     assert_eq!(page.value("portcullis_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert_eq!(page.value("portcullis_ready", &[]), 1.0);
+    for series in ["nonces", "nonces_refused_total", "nonces_waited_total", "nonce_journal_errors_total"] {
+        assert_eq!(page.value(&format!("portcullis_{series}"), &[]), 0.0, "{series}");
+    }
     let started = page.value("portcullis_process_start_time_seconds", &[]);
     assert!(started > 1e9 && started < now() as f64 + 1.0, "{started}");
     assert_eq!(page.value("portcullis_services", &[]), 1.0);

@@ -195,7 +195,7 @@ pub(crate) async fn change(
     params(("name" = String, Path, description = "The name."),
         ("If-Match" = Option<String>, Header, description = "The revision to delete.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
-        (status = 409, description = "It is the built-in client."),
+        (status = 409, description = "It is the built-in client, or a route is for it."),
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn delete(
     ChangesBy(changes): ChangesBy,

@@ -49,11 +49,39 @@ fn page(state: &AdminState) -> String {
     text.counter("portcullis_logins_refused_total", "Logins refused because too many had failed.", logins.refused);
     let keys = state.limiters.keys();
     text.gauge("portcullis_limit_keys", "Keys (addresses, clients, users, header values) that limits remember.", keys);
+    nonces(state, &mut text);
     let waiting = state.log.waiting_bytes();
     text.gauge("portcullis_log_queue_bytes", "Memory for records on their way to the access log.", waiting);
     certificates(state, &mut text);
     state.counters.write(&mut text);
     text.into_string()
+}
+
+/// What replay protection remembers.
+fn nonces(state: &AdminState, text: &mut Text) {
+    let report = state.nonces.report();
+    text.gauge("portcullis_nonces", "Nonces of signed requests that are remembered.", report.nonces);
+    text.gauge("portcullis_nonce_bytes", "Memory that they take.", report.bytes);
+    let counted = [
+        (
+            "portcullis_nonces_refused_total",
+            "Signed requests refused because there was no room for their nonces.",
+            report.full,
+        ),
+        (
+            "portcullis_nonces_waited_total",
+            "Signed requests that waited until the journal had their nonces.",
+            report.waited,
+        ),
+        (
+            "portcullis_nonce_journal_errors_total",
+            "Failed attempts to write the journal of nonces.",
+            report.write_errors,
+        ),
+    ];
+    for (name, help, count) in counted {
+        text.counter(name, help, count);
+    }
 }
 
 /// When certificates end: of several with one name, the first end.

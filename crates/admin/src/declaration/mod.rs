@@ -19,7 +19,7 @@ pub use syntax::Syntax;
 /// What says what a route leads to.
 const DESTINATIONS: [&str; 3] = ["service", "redirect", "answer"];
 /// What a route has that answers by itself.
-const OF_EVERY_ROUTE: [&str; 4] = ["match", "path_parameters", "encoded_slash", "case_insensitive"];
+const OF_EVERY_ROUTE: [&str; 5] = ["match", "enabled", "path_parameters", "encoded_slash", "case_insensitive"];
 
 /// Reads the body of a declared service.
 pub(crate) fn read_service(body: &Value) -> Object<Service> {

@@ -32,7 +32,7 @@ use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequ
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
-use portcullis_core::memory::{ManualClock, MemoryRegistry};
+use portcullis_core::memory::{ManualClock, MemoryRegistry, MemoryState};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
@@ -187,6 +187,7 @@ impl House {
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
             limiters: Arc::default(),
             directory: directory.clone(),
+            nonces: Arc::new(MemoryState::new(1 << 20, clock.clone())),
             master,
             clock: clock.clone(),
             token: hash_key(TOKEN),

@@ -111,20 +111,12 @@ impl<'a> Problems<'a> {
 pub struct DryRun {
     parts: Arc<Parts>,
     upstreams: Upstreams,
-    /// A client that is there, whether the declarations say so or not.
-    known: Option<Label>,
 }
 
 impl DryRun {
     /// A dry run with what policies and upstream endpoints are built from.
     pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
-        Self { parts, upstreams, known: None }
-    }
-
-    /// The same where a client is there that no declaration tells of: the built-in one, where no gateway runs.
-    #[must_use]
-    pub fn knowing(self, client: Label) -> Self {
-        Self { known: Some(client), ..self }
+        Self { parts, upstreams }
     }
 
     /// Every problem the edits would have on these declarations.
@@ -147,7 +139,7 @@ impl DryRun {
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
-            let has_client = |client: &Label| self.known.as_ref() == Some(client) || next.client(client).is_some();
+            let has_client = |client: &Label| next.client(client).is_some();
             let compiled = compile_route(name, &stored.value, service, has_client, &self.parts, &self.upstreams);
             problems.of_route(&next, name, compiled);
         }
