@@ -113,6 +113,7 @@ struct House {
     state: Arc<AdminState>,
     registry: Arc<MemoryRegistry>,
     directory: Arc<Directory>,
+    publisher: Publisher,
     clock: Arc<ManualClock>,
     service: TowerToHyperService<axum::Router>,
     register: Pipeline,
@@ -154,7 +155,7 @@ impl House {
             directory: directory.clone(),
             parts: parts.clone(),
             upstreams: upstreams.clone(),
-            publisher,
+            publisher: publisher.clone(),
             builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
             default_routes: Arc::default(),
         };
@@ -202,7 +203,9 @@ impl House {
         let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
-        (Self { state, registry, directory, clock, service, register, _log_directory: log_directory }, starting)
+        let house =
+            Self { state, registry, directory, publisher, clock, service, register, _log_directory: log_directory };
+        (house, starting)
     }
 
     /// A user logs in through a client, and this node remembers it.

@@ -10,15 +10,18 @@ use portcullis_upstream::Upstreams;
 use super::{Edit, View};
 use crate::compile::{compile_route, compile_service};
 
-/// The services and routes that edits change, the routes that lead to those services, and those for clients that they change.
+/// The services and routes that edits change, the routes that lead to those services, and those for clients that come or go.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
 }
 
 impl<'a> Touched<'a> {
-    /// What the edits touch that led to this view.
-    pub(super) fn by(view: &'a View, edits: &'a [Edit]) -> Self {
+    /// What the edits touch that led from one view to another. Where the former is not known, clients may have come or gone.
+    pub(super) fn by(former: Option<&View>, view: &'a View, edits: &'a [Edit]) -> Self {
+        // One that stays can be changed, and switched off, whatever is wrong with its routes.
+        let stays =
+            |name: &Label| former.is_some_and(|former| former.client(name).is_some() == view.client(name).is_some());
         let mut touched = Self { services: HashSet::new(), routes: HashSet::new() };
         for edit in edits {
             match edit {
@@ -29,7 +32,7 @@ impl<'a> Touched<'a> {
                 Edit::Route(name, _) => {
                     touched.routes.insert(name);
                 }
-                Edit::Client(name, _) => touched.routes.extend(view.routes_of(name)),
+                Edit::Client(name, _) if !stays(name) => touched.routes.extend(view.routes_of(name)),
                 _ => {}
             }
         }
@@ -116,7 +119,7 @@ impl DryRun {
             }
         }
         let mut problems = Problems::default();
-        let touched = Touched::by(&next, edits);
+        let touched = Touched::by(Some(view), &next, edits);
         for id in touched.services {
             if let Some(stored) = next.service(id) {
                 problems.of_service(id, compile_service(id.path(), id, stored, &self.parts, &self.upstreams));
