@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use portcullis_core::memory::{MemoryState, Nonce};
 
+use super::boot::Boot;
 use super::format::{self, Ending, HEAD, Head, MOST_FILES, MOST_HOLES, RECORD};
 
 /// Seconds of a period.
@@ -60,7 +61,7 @@ impl Files {
     pub(super) fn open(
         directory: &Path,
         is_new: bool,
-        boot: Option<[u8; 16]>,
+        boot: Boot,
         limit: u64,
         now: u64,
         memory: &mut MemoryState,
@@ -108,7 +109,7 @@ impl Files {
             memory.raise_horizon(head.horizon);
             let unwritten = MemoryState::unwritten_stamps(head.written_at);
             (start, latest) = (start.max(*unwritten.end()), head.latest);
-            found.is_rebooted = head.ending == Ending::Open && boot != Some(head.boot);
+            found.is_rebooted = head.ending == Ending::Open && !boot.is(head.boot);
             if head.ending == Ending::Open {
                 holes.push(unwritten);
             }
@@ -125,7 +126,7 @@ impl Files {
             written_at: 0,
             horizon: memory.horizon(),
             latest,
-            boot: boot.unwrap_or_default(),
+            boot,
             ending: Ending::Open,
             files: Vec::new(),
             holes,
