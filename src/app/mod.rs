@@ -42,7 +42,9 @@ use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_proxy::worker;
+use portcullis_routing::Claims;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun, Edit, Transaction};
+use portcullis_routing::live::LiveRoutes;
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::{Journal, JournalSettings, SqliteRegistry};
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
@@ -58,7 +60,9 @@ use jobs::ControlJobs;
 use listening::{Listening, admin_listener, alternative, data_listeners, own_url, redirect};
 use obtaining::Obtaining;
 pub(crate) use settings::default_routes;
-use settings::{capture_settings, limits, log_settings, registration_bounds, timeouts, upstream_settings};
+use settings::{
+    capture_settings, holding, limits, log_settings, registration_bounds, strangers, timeouts, upstream_settings,
+};
 
 /// The directory of the journal of nonces, in the data directory.
 const NONCES: &str = "nonces";
@@ -146,15 +150,20 @@ impl Gateway {
         let changing = Arc::new(changes.clone());
         let identity = Identity::build(&config, &registry, &master, &clock, Arc::clone(&issuer), changing).await?;
 
+        let limiters = Arc::new(Limiters::default());
+        let strangers = strangers(&config, &limiters, &clock);
         let parts = Arc::new(Parts {
             directory: Arc::clone(&identity.directory),
             tokens: Arc::clone(&identity.tokens),
             issuer,
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
-            limiters: Arc::new(Limiters::default()),
+            limiters,
             state: Arc::clone(&nonces) as _,
             captures: Arc::clone(&captures) as _,
+            strangers: Arc::clone(&strangers),
+            routes: Arc::new(LiveRoutes),
+            holding: holding(&config),
             clock: Arc::clone(&clock),
             token_memory: config.limits.remembered_token_bytes / config.workers.max(1) as u64,
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,
@@ -197,6 +206,7 @@ impl Gateway {
             )),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
+            claims: Some(Arc::new(Claims::new(Arc::clone(&identity.directory), strangers))),
         });
 
         let (publisher, inboxes) = Publisher::new(of_workers.len());
@@ -237,6 +247,7 @@ impl Gateway {
             sessions: Arc::clone(&identity.sessions),
             lockout: identity.lockout,
             limiters: limited,
+            directory: identity.directory,
             nonces: Arc::clone(nonces.memory()),
             master,
             clock: Arc::clone(&clock),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{Clock, SystemClock};
-use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_policies::Parts;
 use portcullis_proxy::tls::ClientCertificates;
 use portcullis_routing::change::DryRun;
@@ -26,5 +25,5 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = FieldValue::from_static("portcullis");
     let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX, 1), clock);
-    Ok(DryRun::new(Arc::new(parts), upstreams).knowing(DEFAULT_CLIENT.parse()?))
+    Ok(DryRun::new(Arc::new(parts), upstreams))
 }

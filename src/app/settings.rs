@@ -1,12 +1,15 @@
 //! What the configuration says, in the words of each room.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use portcullis_admin::{ChangeRate, RegistrationBounds};
 use portcullis_core::budget::Budget;
 use portcullis_core::message::FieldValue;
 use portcullis_core::model::DefaultRoutes;
+use portcullis_core::ports::Clock;
 use portcullis_identity::LockoutSettings;
+use portcullis_policies::{Holding, Limiters, StrangerLimits, Strangers};
 use portcullis_proxy::limits::{Limits, Timeouts};
 use portcullis_telemetry::{CaptureSettings, Settings as LogSettings, Target};
 use portcullis_upstream::Settings as UpstreamSettings;
@@ -137,4 +140,21 @@ pub(super) fn upstream_settings(
         via: Via::new(pseudonym),
         files: config.data_dir.clone(),
     }
+}
+
+/// Bounds on messages that are held whole.
+pub(super) fn holding(config: &Config) -> Holding {
+    let limits = &config.limits;
+    let budget = Budget::new(usize::try_from(limits.held_bytes).unwrap_or(usize::MAX));
+    Holding { budget, request: limits.held_body_bytes, answer: limits.held_answer_bytes }
+}
+
+/// What counts callers who do not prove whom they claim to be of.
+pub(super) fn strangers(config: &Config, limiters: &Arc<Limiters>, clock: &Arc<dyn Clock>) -> Arc<Strangers> {
+    let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    let limits = StrangerLimits {
+        at_once: number(config.limits.failed_signatures_at_once),
+        per_minute: number(config.limits.failed_signatures_per_minute),
+    };
+    Arc::new(Strangers::new(Arc::clone(limiters), Arc::clone(clock), limits))
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::admin::{Admin, encode};
 use super::args::{ClientCommand, CreateClient};
+use super::client_secret;
 use super::failure::Failure;
 use super::json::text;
 use super::output::Output;
@@ -26,6 +27,7 @@ pub(super) async fn run(command: ClientCommand, admin: &Admin, output: &mut Outp
             let reply = admin.post(&format!("{}/api-keys", path(&name)), &json!({})).await?.body;
             output.secret(&reply, "api_key", "This API key is shown once; keep it.")
         }
+        ClientCommand::Secret(command) => client_secret::run(command, admin, output).await,
         ClientCommand::ApiKeys { name } => output.list(admin.all(&format!("{}/api-keys", path(&name))).await?, keys),
     }
 }
@@ -91,7 +93,8 @@ fn keys(keys: &[Value]) -> Table {
     table
 }
 
-fn path(name: &str) -> String {
+/// Where the admin API has a client.
+pub(super) fn path(name: &str) -> String {
     format!("/clients/{}", encode(name))
 }
 

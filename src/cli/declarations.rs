@@ -1,5 +1,6 @@
 //! `portcullis apply`, `diff`, `export` and `check`: declarations in a file.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use http::Method;
 use portcullis_admin::declaration::{LARGEST, Syntax, read, with_lines};
 use portcullis_admin::operations::declarations::planned;
-use portcullis_core::model::{Declarations, Problem, Service, TargetUrl};
+use portcullis_core::model::{Client, Declarations, Label, Problem, Service, TargetUrl};
+use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_routing::change::View;
 use serde_json::{Value, json};
 
@@ -108,6 +110,12 @@ pub(super) async fn examine(
     for id in &absent {
         declared.services.insert(id.clone(), Service::with_target(elsewhere.clone(), None));
     }
+    let of_clients = declared.routes.values().filter_map(|route| route.matches.client.clone());
+    let absent_clients: BTreeSet<Label> = of_clients.filter(|name| !declared.clients.contains_key(name)).collect();
+    for name in &absent_clients {
+        let client: Client = serde_json::from_value(json!({})).map_err(Failure::failed)?;
+        declared.clients.insert(name.clone(), client);
+    }
     let dry_run = app::dry_run(config).await?;
     let problems = planned(&View::with(Arc::new(app::default_routes(config))), &reading, false, &dry_run).problems;
     if !problems.is_empty() {
@@ -115,6 +123,10 @@ pub(super) async fn examine(
     }
     for id in absent {
         output.note(&format!("note: service {id} is not declared here; the gateway must have it already"))?;
+    }
+    // The built-in one is in every gateway.
+    for name in absent_clients.iter().filter(|name| name.as_str() != DEFAULT_CLIENT) {
+        output.note(&format!("note: client {name} is not declared here; the gateway must have it already"))?;
     }
     Ok((found, bytes))
 }

@@ -35,12 +35,17 @@ fn body(name: &str, pattern: Option<String>, max_uses: Option<u64>, ttl: Option<
         body.insert("max_uses".to_owned(), max_uses.into());
     }
     if let Some(text) = ttl {
-        let ttl = duration(text).filter(|ttl| ttl.as_secs() > 0);
-        let ttl =
-            ttl.ok_or_else(|| Failure::Usage(format!("expected --ttl like 3600, 90s, 24h or 7d, found '{text}'")))?;
-        body.insert("ttl".to_owned(), ttl.as_secs().into());
+        body.insert("ttl".to_owned(), span("--ttl", text)?.into());
     }
     Ok(body.into())
+}
+
+/// The seconds of a span that an option says.
+pub(super) fn span(option: &str, text: &str) -> Result<u64, Failure> {
+    let span = duration(text).filter(|span| span.as_secs() > 0);
+    let span =
+        span.ok_or_else(|| Failure::Usage(format!("expected {option} like 3600, 90s, 24h or 7d, found '{text}'")))?;
+    Ok(span.as_secs())
 }
 
 fn table(enrolments: &[Value]) -> Table {

@@ -49,10 +49,13 @@ fn lines(method: &str, explanation: &Value, output: &Output) -> Vec<String> {
         vec![format!("request  {} {url} from {}{preflight}", printable(method), shown(request, "client_ip"))];
     lines.push(match of("route") {
         Value::Null => "route    none".to_owned(),
-        route => match shown(route, "service") {
-            service if service.is_empty() => format!("route    {}", shown(route, "name")),
-            service => format!("route    {} to {service}", shown(route, "name")),
-        },
+        route => {
+            let of = |word: &str, field: &str| match shown(route, field) {
+                text if text.is_empty() => text,
+                text => format!(" {word} {text}"),
+            };
+            format!("route    {}{}{}", shown(route, "name"), of("to", "service"), of("for the client", "client"))
+        }
     });
     let others = list("others");
     for other in others.iter().take(SHOWN) {
@@ -113,7 +116,7 @@ mod tests {
         let (out, _, _) = output(false);
         let explanation = json!({
             "request": {"scheme": "http", "host": "gate", "path": "/a/v1", "client_ip": "10.0.0.1"},
-            "route": {"name": "/a/v1", "service": "a/v1"},
+            "route": {"name": "/a/v1", "service": "a/v1", "client": "shop"},
             "others": [{"name": "b\n", "why_not": "it is for the host 'x'"}],
             "others_left_out": 2,
             "steps": [
@@ -127,7 +130,7 @@ mod tests {
             lines("GET", &explanation, &out),
             [
                 "request  GET http://gate/a/v1 from 10.0.0.1",
-                "route    /a/v1 to a/v1",
+                "route    /a/v1 to a/v1 for the client shop",
                 "         not b\\n: it is for the host 'x'",
                 "         nor 2 more",
                 "policies cors            passed",

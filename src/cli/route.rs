@@ -71,11 +71,15 @@ fn request(route: &Value) -> String {
         let conditions = matches.get(kind).and_then(Value::as_object).into_iter().flatten();
         parts.extend(conditions.map(|(name, value)| format!("{name}{sign}{}", value.as_str().unwrap_or(""))));
     }
+    parts.extend(matches.get("client").and_then(Value::as_str).map(|client| format!("for {client}")));
     parts.join(" ")
 }
 
 /// Where a declared route leads, in short.
 fn destination(route: &Value) -> String {
+    if route.get("enabled") == Some(&Value::Bool(false)) {
+        return "switched off".to_owned();
+    }
     if let Some(redirect) = route.get("redirect") {
         return format!("{} {}", text(redirect, "status"), text(redirect, "to"));
     }
@@ -104,6 +108,11 @@ mod tests {
     fn a_route_is_shown_in_short() {
         for (route, request_shown, leads_to) in [
             (json!({"match": {"path": {"prefix": "/api/"}}, "service": "a/v1"}), "/api/*", "a/v1"),
+            (
+                json!({"match": {"path": {"prefix": "/api"}, "client": "shop"}, "service": "a/v1", "enabled": false}),
+                "/api/* for shop",
+                "switched off",
+            ),
             (
                 json!({"match": {"path": {"exact": "/x"}, "hosts": ["a", "b"], "methods": ["GET"]},
                     "redirect": {"to": "/y", "status": 308}}),

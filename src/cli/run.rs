@@ -16,8 +16,8 @@ use super::args::{AuditCommand, Cli, Command, Global, VerifyCommand};
 use super::failure::Failure;
 use super::output::Output;
 use super::{
-    audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, logs, route, security,
-    service, status, token, user,
+    audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, host, logs, route,
+    security, service, status, token, user,
 };
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
@@ -157,6 +157,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
     match command {
         Command::Service(command) => service::run(command, admin, output).await,
         Command::Route(command) => route::run(command, admin, output).await,
+        Command::Host(command) => host::run(command, admin, output).await,
         Command::Apply(apply) => declarations::apply(&apply, admin, output).await,
         Command::Diff { file, adopt } => declarations::diff(&file.file, adopt, admin, output).await,
         Command::Export(export) => declarations::export(&export, admin, output).await,

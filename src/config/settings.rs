@@ -313,6 +313,18 @@ settings! {
         /// Minimum rate, in bytes per second, of a request body with a `Content-Length` over HTTP/1.1. It is enforced once the gateway has
         /// waited for the body for `timeouts.body_idle` in total; a slower body gets 408. 0: no minimum.
         body_rate: u64 = BYTES("240"),
+        /// Maximum size of a request body that the gateway must hold whole: one that is signed or sealed. A larger one gets 413.
+        held_body_bytes: u64 = BYTES("1MiB"),
+        /// Maximum size of a response body that the gateway must hold whole, because it is signed or sealed. A larger one becomes 502.
+        held_answer_bytes: u64 = BYTES("8MiB"),
+        /// Memory for bodies that are held whole, over all workers. One client address gets at most a quarter. When this memory is
+        /// used up, calls that need it get 503.
+        held_bytes: u64 = BYTES("256MiB"),
+        /// Calls from one address that may fail to prove the client they claim, at once. Further failures get 429 until
+        /// `failed_signatures_per_minute` allows more. 0: any number.
+        failed_signatures_at_once: usize = COUNT("60"),
+        /// How many more such failures are allowed each minute.
+        failed_signatures_per_minute: usize = COUNT("60"),
         /// Memory for tokens whose signature has been verified, over all workers; the least used are forgotten and
         /// verified again. 0: every token is verified on every call.
         remembered_token_bytes: u64 = BYTES("64MiB"),

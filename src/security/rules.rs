@@ -24,6 +24,9 @@ rules! {
     Medium Declarations "open-access" services::open:
         "anybody may call, without a credential" =>
         "name the credentials in `require`, if it is not meant for everybody";
+    Medium Declarations "open-to-claims" services::open_to_claims:
+        "anybody may call who says that they are the client, without a credential" =>
+        "name the credentials in `require`, if it is meant for that client alone";
     Medium Declarations "optional-credential" services::optional_credentials:
         "an alternative asks for less than another one, which is then never needed" =>
         "take one of the two alternatives out of `require`";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use portcullis_core::model::RESERVED_SERVICE_NAMES;
+use portcullis_core::model::{Grant, RESERVED_SERVICE_NAMES, ServiceId};
 use serde_json::Value;
 
 use super::finding::{Location, Subject};
@@ -15,7 +15,15 @@ fn each(subject: &Subject<'_>, look: impl Fn(&SettingsSite<'_>) -> Vec<Location>
 
 pub(super) fn open(subject: &Subject<'_>) -> Vec<Location> {
     each(subject, |site| match site.require() {
-        Some((path, [])) => vec![Location::new(path, "require is []")],
+        Some((path, [])) if site.client.is_none() => vec![Location::new(path, "require is []")],
+        _ => Vec::new(),
+    })
+}
+
+/// Routes of a client that ask for nothing but its name.
+pub(super) fn open_to_claims(subject: &Subject<'_>) -> Vec<Location> {
+    each(subject, |site| match (site.client, site.require()) {
+        (Some(client), Some((_, []))) => vec![Location::new(site.path.clone(), format!("whoever claims '{client}'"))],
         _ => Vec::new(),
     })
 }
@@ -86,14 +94,18 @@ pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Location> {
 const FENCES: [&str; 8] =
     ["ip_filter", "throttle", "request_limits", "bearer", "api_key", "client_certificate", "acl", "rate_limit"];
 
-/// Ways to one service that do not hold calls to the same.
+/// Ways to one service that do not hold calls to the same, and that one caller may choose between: a route of a client is a
+/// way for that client alone, and the others are ways for it too where its grants say so.
 pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Location> {
-    let sites = sites(subject);
-    let mut first: BTreeMap<&str, &SettingsSite<'_>> = BTreeMap::new();
+    let mut sites = sites(subject);
+    // Those for everybody first.
+    sites.sort_by_key(|site| site.client.is_some());
+    let mut first: BTreeMap<(Option<&str>, &str), &SettingsSite<'_>> = BTreeMap::new();
     let mut found = Vec::new();
     for site in &sites {
-        let Some(other) = first.get(site.to) else {
-            first.insert(site.to, site);
+        let of_all = first.get(&(None, site.to)).filter(|_| is_granted(subject, site.client, site.to));
+        let Some(other) = of_all.or_else(|| first.get(&(site.client, site.to))) else {
+            first.insert((site.client, site.to), site);
             continue;
         };
         let differs = |kind: &&str| match (site.effect(kind), other.effect(kind)) {
@@ -108,6 +120,15 @@ pub(super) fn differing_ways(subject: &Subject<'_>) -> Vec<Location> {
         }
     }
     found
+}
+
+/// Whether a client may call a service also by what is no route of its own. Whoever is no client in particular may.
+fn is_granted(subject: &Subject<'_>, client: Option<&str>, service: &str) -> bool {
+    let Some(client) = client else { return true };
+    let declared = subject.declared.and_then(|declared| declared.get("clients")?.get(client)?.get("services"));
+    let grants = declared.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let Ok(id) = service.parse::<ServiceId>() else { return false };
+    grants.filter_map(|grant| grant.parse::<Grant>().ok()).any(|grant| grant.covers(&id))
 }
 
 /// Services that registered themselves and whose calls go to routes.

@@ -11,6 +11,8 @@ pub(super) struct SettingsSite<'a> {
     pub(super) path: String,
     /// The service it leads to, as `name/version`.
     pub(super) to: &'a str,
+    /// The client whose calls alone a route takes.
+    pub(super) client: Option<&'a str>,
     own: &'a Value,
     /// The service a route leads to, where it is declared.
     service: Option<(String, &'a Value)>,
@@ -25,7 +27,8 @@ pub(super) fn sites<'a>(subject: &Subject<'a>) -> Vec<SettingsSite<'a>> {
         _ => subject.config.default_route,
     };
     let services = objects(declared, "services").filter(|(_, service)| has_own(service)).map(|(name, service)| {
-        SettingsSite { path: format!("services.{name}"), to: name, own: service, service: None, is_route: false }
+        let path = format!("services.{name}");
+        SettingsSite { path, to: name, client: None, own: service, service: None, is_route: false }
     });
     let routes = objects(declared, "routes").filter_map(|(name, route)| {
         let id = route.get("service")?.as_str()?;
@@ -33,6 +36,7 @@ pub(super) fn sites<'a>(subject: &Subject<'a>) -> Vec<SettingsSite<'a>> {
         Some(SettingsSite {
             path: format!("routes.{name}"),
             to: id,
+            client: route.get("match").and_then(|matches| matches.get("client")?.as_str()),
             own: route,
             service: service.map(|service| (format!("services.{id}"), service)),
             is_route: true,

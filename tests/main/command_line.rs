@@ -189,6 +189,56 @@ fn clients_users_and_enrolments() {
 }
 
 #[test]
+fn secrets_of_clients_and_hosts() {
+    let gateway = Gateway::start();
+    gateway.run(&["client", "create", "app"]).ok();
+    let first = gateway.run(&["client", "secret", "list", "app", "--json"]).json();
+    let first = text(&first[0], "id");
+    let made = gateway.run(&["client", "secret", "make", "app", "--use", "sign", "--ttl", "24h"]).ok();
+    assert!(made.starts_with("pcs_") && made.lines().count() == 1, "{made}");
+    let list = gateway.run(&["client", "secret", "list", "app"]).ok();
+    assert!(
+        list.lines().count() == 3 && list.contains("sign") && list.contains(&first) && !list.contains("pcs_"),
+        "{list}"
+    );
+    // A third is refused with the one to retire.
+    gateway.run(&["client", "secret", "make", "app"]).failed(1, &["app", "409", &first]);
+    let kept = gateway.run(&["client", "secret", "retire", "app", &first, "--after", "1h"]).ok();
+    assert!(kept.contains(&first) && kept.contains("is accepted until 20"), "{kept}");
+    gateway.run(&["client", "secret", "retire", "app", &first]).ok();
+    gateway.run(&["client", "secret", "retire", "app", &first]).failed(1, &[&first, "404"]);
+    // What is imported is an argument nowhere, and shown nowhere.
+    let line = ["client", "secret", "import", "app", "--use", "oauth", "--use", "sign"];
+    let imported = Ran::of(&mut gateway.command(&line), "Grüße aus dem alten System\n").ok();
+    assert!(imported.starts_with("imported secret ") && !imported.contains("Grüße"), "{imported}");
+    let listed = gateway.run(&["client", "secret", "list", "app", "--json"]).json();
+    let uses: Vec<_> = listed.as_array().expect("a list").iter().map(|secret| secret["uses"].clone()).collect();
+    assert!(uses.contains(&json!(["oauth", "sign"])) && uses.contains(&json!(["sign"])), "{uses:?}");
+    let file = gateway.directory().join("secret.txt");
+    std::fs::write(&file, "from a file\n").expect("written");
+    let file = file.to_str().expect("a path");
+    gateway.run(&["client", "create", "other"]).ok();
+    let imported = gateway.run(&["client", "secret", "import", "other", "--file", file, "--json"]).json();
+    assert!(imported.get("secret").is_none() && text(&imported, "id").len() == 16, "{imported}");
+    gateway.run(&["client", "secret", "make", "none"]).failed(1, &["none", "404"]);
+    gateway.run(&["client", "secret", "make", "app", "--use", "login"]).failed(2, &["login"]);
+    // Hosts.
+    let put =
+        gateway.run(&["host", "put", "api.example.com", "--dialect", "fo", "--public-url", "https://api.example.com"]);
+    assert_eq!(put.ok(), "api.example.com: fo\n");
+    gateway.run(&["host", "put", "b.example", "--builtin", "false"]).ok();
+    let list = gateway.run(&["host", "list"]).ok();
+    assert!(
+        list.contains("https://api.example.com") && list.contains("by builtin_hosts") && list.contains("false"),
+        "{list}"
+    );
+    assert_eq!(gateway.run(&["host", "get", "api.example.com"]).json()["dialect"], "fo");
+    gateway.run(&["host", "put", "*.example.com"]).failed(1, &["*.example.com", "422"]);
+    gateway.run(&["host", "delete", "b.example"]).ok();
+    gateway.run(&["host", "get", "b.example"]).failed(1, &["b.example", "404"]);
+}
+
+#[test]
 fn what_went_wrong_is_told_on_stderr() {
     let gateway = Gateway::start();
     // 2: not written as it must be.

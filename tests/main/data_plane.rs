@@ -428,3 +428,16 @@ fn built_in_routes_keep_to_their_hosts() {
     assert_eq!(gateway.call("GET", "/-/health", &[("Host", "auth.example.com")], b"").status, 200);
     assert_eq!(gateway.call("GET", "/-/health", &[("Host", "other.example.com")], b"").code(), "no_route");
 }
+
+#[test]
+fn a_declared_host_has_built_in_routes_as_it_says() {
+    let gateway = Gateway::with("builtin_hosts = [\"auth.example.com\"]");
+    let status = |host: &str| gateway.call("GET", "/-/health", &[("Host", host)], b"").status;
+    assert_eq!((status("auth.example.com"), status("api.example.com")), (200, 404));
+    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&json!({"builtin": false})), 201);
+    gateway.admin_ok("PUT", "/hosts/api.example.com", Some(&json!({"builtin": true})), 201);
+    assert_eq!((status("auth.example.com"), status("api.example.com:6500")), (404, 200));
+    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&json!({"dialect": "fo"})), 200);
+    gateway.admin_ok("DELETE", "/hosts/api.example.com", None, 204);
+    assert_eq!((status("auth.example.com"), status("api.example.com")), (200, 404));
+}

@@ -22,6 +22,7 @@ mod hostile;
 mod http2;
 #[cfg(feature = "http3")]
 mod http3;
+mod http_signatures;
 mod lockout;
 mod login;
 mod metrics;

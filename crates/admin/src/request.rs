@@ -23,7 +23,7 @@ const BODY_LIMIT: usize = 1 << 20;
 /// How long a request body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Fields whose values are repeated in no message.
-const SECRET_FIELDS: [&str; 3] = ["password", "secret_key", "api_key"];
+const SECRET_FIELDS: [&str; 4] = ["password", "secret_key", "secret", "api_key"];
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -109,9 +109,13 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError
         if !error.is_data() {
             return not_json(&error);
         }
-        let secret = SECRET_FIELDS.contains(&path.as_str());
         // What serde says of a value repeats the value.
-        let message = if secret { "is not of the expected form: a text".to_owned() } else { without_position(&error) };
+        let member = path.split(['.', '[']).next().unwrap_or_default();
+        let message = match member {
+            "keys" => "is not of the expected form: a list of public keys".to_owned(),
+            member if SECRET_FIELDS.contains(&member) => "is not of the expected form: a text".to_owned(),
+            _ => without_position(&error),
+        };
         let path = if path == "." { String::new() } else { path };
         let problem = Problem::new(path, message);
         let detail = if problem.path.is_empty() { problem.message.clone() } else { problem.to_string() };

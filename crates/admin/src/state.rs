@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use portcullis_core::directory::KeyHash;
+use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::memory::MemoryState;
 use portcullis_core::ports::{Clock, Registry};
 use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
@@ -39,6 +39,8 @@ pub struct AdminState {
     pub lockout: Arc<Lockout>,
     /// What limits on calls remember.
     pub limiters: Arc<Limiters>,
+    /// Clients and their secrets as calls see them.
+    pub directory: Arc<Directory>,
     /// The nonces of signed requests that are remembered.
     pub nonces: Arc<MemoryState>,
     /// Seals the secrets of clients.

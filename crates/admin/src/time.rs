@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 const FORM: &[BorrowedFormatItem<'static>] =
@@ -17,6 +18,28 @@ pub(crate) fn rfc3339(unix_millis: u64) -> String {
     let nanos = i128::from(unix_millis) * 1_000_000;
     let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
     moment.and_then(|moment| moment.format(FORM).ok()).unwrap_or_default()
+}
+
+/// A point in time in the form of RFC 3339, from 1970 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// In Unix milliseconds.
+    pub(crate) unix_millis: u64,
+}
+
+impl Moment {
+    fn read(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(|unix_millis| Self { unix_millis })
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let expected = "a time like \"2030-01-31T12:00:00Z\"";
+        Self::read(&text).ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &expected))
+    }
 }
 
 /// A span of time: seconds as a number, or a text like `90s`, `24h` or `1h30m`.
@@ -109,6 +132,22 @@ mod tests {
     #[test]
     fn moments_are_written_in_utc_with_milliseconds() {
         assert_eq!(rfc3339(1_700_000_000_007), "2023-11-14T22:13:20.007Z");
+    }
+
+    #[test]
+    fn moments_are_read_with_any_offset() {
+        for (text, millis) in [
+            ("2023-11-14T22:13:20.007Z", Some(1_700_000_000_007)),
+            ("2023-11-15T00:13:20+02:00", Some(1_700_000_000_000)),
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1969-12-31T23:59:59Z", None),
+            ("2023-11-14T22:13:20", None),
+            ("2023-11-14", None),
+            ("24h", None),
+            ("", None),
+        ] {
+            assert_eq!(Moment::read(text).map(|moment| moment.unix_millis), millis, "{text}");
+        }
     }
 
     #[test]

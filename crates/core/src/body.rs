@@ -64,6 +64,12 @@ impl Whole {
         &self.bytes
     }
 
+    /// The room of this one for something made out of it, of about the same length.
+    #[must_use]
+    pub fn holding(self, bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), ..self }
+    }
+
     /// A body that says the same, and gives the room back when it has ended.
     pub fn into_body(self) -> Body {
         let Self { bytes, share } = self;

@@ -298,6 +298,11 @@ impl Call {
         std::mem::replace(&mut self.request, request)
     }
 
+    /// The URL under which callers know the host that the call is for, where one is declared.
+    pub fn public_url(&self) -> Option<&Arc<str>> {
+        None
+    }
+
     /// The name of the client that the call says it is of.
     #[inline]
     pub fn claimed_client(&self) -> Option<&Label> {

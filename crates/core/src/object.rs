@@ -13,6 +13,8 @@ pub enum Kind {
     Route,
     /// Clients, by name.
     Client,
+    /// Hosts, by name.
+    Host,
     /// Secrets of clients, sealed, by `client/id`.
     ClientSecret,
     /// API keys, by the hex SHA-256 of the key.
@@ -38,10 +40,11 @@ pub enum Kind {
 impl Kind {
     /// The kinds of which every change leaves an entry in the audit trail, so that the trail answers for what is there.
     /// The others are what the gateway makes for itself.
-    pub const AUDITED: [Self; 8] = [
+    pub const AUDITED: [Self; 9] = [
         Self::Service,
         Self::Route,
         Self::Client,
+        Self::Host,
         Self::ClientSecret,
         Self::ApiKey,
         Self::Registration,
@@ -52,8 +55,8 @@ impl Kind {
     /// Whether every change of such an object leaves an entry in the audit trail.
     pub fn is_audited(self) -> bool {
         match self {
-            Self::Service | Self::Route | Self::Client | Self::ClientSecret | Self::ApiKey => true,
-            Self::Registration | Self::Enrolment | Self::User => true,
+            Self::Service | Self::Route | Self::Client | Self::Host => true,
+            Self::ClientSecret | Self::ApiKey | Self::Registration | Self::Enrolment | Self::User => true,
             Self::Meta | Self::SigningKey | Self::AcmeAccount | Self::Certificate | Self::Challenge | Self::Lease => {
                 false
             }
@@ -72,6 +75,7 @@ impl Kind {
             Self::Service => "service",
             Self::Route => "route",
             Self::Client => "client",
+            Self::Host => "host",
             Self::ClientSecret => "client_secret",
             Self::ApiKey => "api_key",
             Self::Registration => "registration",

@@ -13,6 +13,8 @@ pub struct RouteFacts {
     pub service: Option<ServiceId>,
     /// The client whose calls alone it takes; none for a route that takes those of everybody.
     pub client: Option<Label>,
+    /// Whether it is one of the gateway's own.
+    pub is_builtin: bool,
     /// Which paths it takes that are refused otherwise.
     pub paths: PathOptions,
 }

@@ -115,6 +115,17 @@ impl AccessTokens {
         self.keys.sign(TYP, claims)
     }
 
+    /// The id of the key that signs.
+    pub fn active_kid(&self) -> &str {
+        self.keys.active_kid()
+    }
+
+    /// Signs bytes that are no token, with the key that signs: ECDSA over P-256 with SHA-256, as `r` and `s` of 32 bytes each.
+    /// None if there is no randomness.
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.keys.sign_bytes(bytes)
+    }
+
     /// Verifies a token of ours: key, algorithm, signature, type, issuer and times. Whether it is for the service
     /// that is called (`aud`) and whether its session still lives is for the caller to see.
     pub fn verify(&self, token: &str) -> Result<AccessClaims, TokenError> {

@@ -164,6 +164,12 @@ impl SigningKeys {
             .map_err(|_| IdentityError::Crypto("a token could not be signed"))
     }
 
+    /// Signs bytes that are no token with the active key.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let text = jsonwebtoken::crypto::sign(bytes, &self.keys[self.active].signs, Algorithm::ES256).ok()?;
+        URL_SAFE_NO_PAD.decode(text).ok()
+    }
+
     /// The key that verifies what the named key has signed.
     pub(crate) fn verifier(&self, kid: &str) -> Option<&DecodingKey> {
         self.key(kid).map(|key| &key.verifies)

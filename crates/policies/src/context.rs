@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
 use portcullis_core::model::{Label, Service, ServiceId};
+use portcullis_core::ports::routes::Routes;
 use portcullis_core::ports::{Captures, Clock, SharedState};
+use portcullis_core::refusal::Refusal;
 use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, SigningKeys};
 use serde_json::Value;
 
 use crate::limiters::Limiters;
+use crate::signed::Holding;
+use crate::strangers::{StrangerLimits, Strangers};
 
 /// What policies are built from. Shared by all of a node's policies.
 pub struct Parts {
@@ -32,6 +37,12 @@ pub struct Parts {
     pub state: Arc<dyn SharedState>,
     /// Where captured exchanges go.
     pub captures: Arc<dyn Captures>,
+    /// Callers who claim to be of a client and do not prove it.
+    pub strangers: Arc<Strangers>,
+    /// The routes, for requests that were sealed in others.
+    pub routes: Arc<dyn Routes>,
+    /// Bounds on messages that are held whole.
+    pub holding: Holding,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Bytes of verified tokens that each worker remembers; 0: none.
@@ -60,6 +71,9 @@ impl Parts {
             limiters: Arc::default(),
             state: Arc::new(MemoryState::new(DRY_RUN_NONCES, Arc::clone(&clock))),
             captures: Arc::new(MemoryCaptures::new(0)),
+            strangers: Arc::new(Strangers::new(Arc::default(), Arc::clone(&clock), StrangerLimits::default())),
+            routes: Arc::new(NoRoutes),
+            holding: Holding::default(),
             clock,
             token_memory: 0,
             client_certificates: false,
@@ -72,6 +86,15 @@ impl Parts {
 const DRY_RUN_BYTES: u64 = 1 << 20;
 /// Memory for nonces of a dry run.
 const DRY_RUN_NONCES: usize = 1 << 20;
+
+/// Knows no routes.
+struct NoRoutes;
+
+impl Routes for NoRoutes {
+    fn find(&self, _: &Call, _: &Request) -> Result<Matched, Refusal> {
+        Err(Refusal::NoRoute)
+    }
+}
 
 /// Takes no work on: a dry run waits for nobody.
 struct NoJobs;

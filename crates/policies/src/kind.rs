@@ -23,6 +23,13 @@ pub struct Kind {
     pub build: Build,
 }
 
+impl Kind {
+    /// Whether declarations know it by its name: no second place of another kind, and no field of the service.
+    pub fn is_declared(&self) -> bool {
+        self.settings == self.name && !matches!(self.build, Build::Require(_))
+    }
+}
+
 type Built<T> = Result<T, Vec<Problem>>;
 
 /// Builds something for a site out of its settings, where there are any.

@@ -7,6 +7,7 @@ pub mod acl;
 pub mod api_key;
 pub mod bearer;
 pub mod capture;
+mod claims;
 pub mod client_certificate;
 mod context;
 pub mod cors;
@@ -25,7 +26,11 @@ mod limiting;
 pub mod rate_limit;
 pub mod request_limits;
 pub mod require;
+pub mod sealed;
 mod settings;
+pub mod signature;
+mod signed;
+mod strangers;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -39,10 +44,14 @@ use portcullis_core::model::{Label, Problem, Service, ServiceId};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
+pub use claims::Claims;
 pub use context::{Parts, PolicyContext};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
+pub use signature::check_key;
+pub use signed::Holding;
+pub use strangers::{StrangerLimits, Strangers};
 
 /// Every kind of policy in the order in which a call meets them.
 pub const KINDS: &[Kind] = &[
@@ -87,6 +96,34 @@ pub const KINDS: &[Kind] = &[
         reason: "what is too large is not worth a look at its credentials",
         schema: request_limits::schema,
         build: Build::Step(request_limits::build),
+    },
+    Kind {
+        name: "sign_response",
+        settings: "signature",
+        reason: "outside of what verifies the caller: every answer to a verified call is signed, refusals too",
+        schema: signature::schema,
+        build: Build::Step(signature::build_answer),
+    },
+    Kind {
+        name: "seal_response",
+        settings: "sealed",
+        reason: "inside of `sign_response`: what is signed is what is sent",
+        schema: sealed::schema,
+        build: Build::Step(sealed::build_answer),
+    },
+    Kind {
+        name: "signature",
+        settings: "signature",
+        reason: "a credential; first, because sealed requests show the others only when they are opened",
+        schema: signature::schema,
+        build: Build::Credential(signature::build),
+    },
+    Kind {
+        name: "sealed",
+        settings: "sealed",
+        reason: "beside `signature`, and behind it: nothing is opened that was not verified",
+        schema: sealed::schema,
+        build: Build::Credential(sealed::build),
     },
     Kind {
         name: "bearer",
@@ -170,8 +207,7 @@ pub fn compile(
 }
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {
-    let is_declared = |kind: &&Kind| kind.settings == kind.name && !matches!(kind.build, Build::Require(_));
-    let known = || KINDS.iter().filter(is_declared).map(|kind| kind.name);
+    let known = || KINDS.iter().filter(|kind| kind.is_declared()).map(|kind| kind.name);
     let unknown = service.policies.keys().filter(|name| !known().any(|kind| kind == name.as_str()));
     let expected = known().collect::<Vec<_>>().join(", ");
     unknown

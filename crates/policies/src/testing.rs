@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use http::{Method, Uri, Version};
 use portcullis_core::body::Body;
+use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{
     Call, Caller, Dialect, ForeignClient, KeyHolder, Peer, RawRequest, Request, RequestId, Response, RouteFacts,
 };
@@ -17,6 +18,7 @@ use portcullis_core::policy::{Endpoint, Pipeline, Step};
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::Refusal;
+use portcullis_signing::fomalhaut::{self, Algorithm, Canonical, Head, SigningKey};
 
 struct Nowhere;
 
@@ -57,6 +59,32 @@ pub(crate) fn call(method: &str, path: &str, fields: &[(&str, &str)]) -> Call {
         Dialect::Http,
         OpenRecord::new(record, Instant::now(), Arc::new(Nowhere)),
     )
+}
+
+/// Signs a call in the dialect `fo` as of a time in Unix seconds, or seals it as it is and signs that.
+pub(crate) fn sign(call: &mut Call, secret: &str, now: u64, sealed: bool) {
+    let key = SigningKey::new(secret.as_bytes()).expect("a secret");
+    call.dialect = Dialect::Fomalhaut(Form::Fo);
+    call.raw.target = call.request.path.forwarded().parse().expect("a target");
+    let mut say = |name: &'static str, value: &str| {
+        call.raw.removed.push((FieldName::from_static(name), value.parse().expect("a value")));
+    };
+    say("host", "gate");
+    say("x-fo-timestamp", &now.to_string());
+    say("x-fo-nonce", "0.5");
+    say("x-fo-sign-response", "1");
+    say("x-fo-encrypt-type", if sealed { "aes" } else { "raw" });
+    if sealed {
+        say("x-fo-encrypted-uri", &key.seal(fomalhaut::Dialect::Fo, call.raw.target.path().as_bytes()));
+        say("x-fo-encrypted-headers", &key.seal(fomalhaut::Dialect::Fo, b"{\"X-Tenant\": \"a\"}"));
+    }
+    let target = call.raw.target.to_string();
+    let head = Head { method: call.request.method.as_str().as_bytes(), target: target.as_bytes(), host: b"gate" };
+    let fields = call.raw.removed.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let canonical = Canonical::request(fomalhaut::Dialect::Fo, head, fields).expect("a string to sign");
+    let body = call.request.body.piece().cloned().unwrap_or_default();
+    let signature = key.sign(Algorithm::HmacSha1, &canonical, &body).to_text();
+    call.raw.removed.push((FieldName::from_static("x-fo-signature"), signature.parse().expect("a value")));
 }
 
 /// A client by its name.

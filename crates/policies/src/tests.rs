@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_core::body::Body;
-use portcullis_core::call::{AdmittedBy, Call, ClientCertificate, Response, RouteFacts, UserFacts};
+use portcullis_core::call::{
+    AdmittedBy, Call, ClientCertificate, Effects, Matched, Request, Response, RouteFacts, UserFacts,
+};
 use portcullis_core::directory::{ClientEntry, KeyOwner};
 use portcullis_core::dry_run::DryRun;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
 use portcullis_core::message::FieldValue;
-use portcullis_core::model::{Client, Label, Service, ServiceId};
+use portcullis_core::model::{Client, ClientSecret, Label, SecretUses, Service, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline};
-use portcullis_core::ports::{Captures, SessionId};
+use portcullis_core::ports::routes::Routes;
+use portcullis_core::ports::{Captures, Once, SessionId, SharedState, Spent, Unavailable};
 use portcullis_core::refusal::Refusal;
 use portcullis_identity::{LiveSession, hash_key};
 use serde_json::{Value, json};
@@ -28,6 +32,10 @@ const SETTINGS: &str = include_str!("../../../docs/reference/policy-settings.md"
 
 /// The key that the client `shop` shows.
 const KEY: &str = "a key";
+/// What the client `shop` signs and seals with.
+const SECRET: &str = "1234";
+/// Unix seconds.
+const NOW: u64 = 1_700_000_000;
 const SESSION: SessionId = SessionId([1; 16]);
 
 /// One kind in use.
@@ -46,6 +54,8 @@ enum Shows {
     Token,
     Key,
     Certificate,
+    Signature,
+    Sealed,
 }
 
 fn example(kind: &str) -> Example {
@@ -57,6 +67,8 @@ fn example(kind: &str) -> Example {
         "throttle" => (json!({"rate": 1, "per": "1m"}), Shows::Nothing, true),
         "grpc_web" => (json!({}), Shows::Nothing, false),
         "request_limits" => (json!({"body_bytes": 10}), Shows::Nothing, false),
+        "signature" | "sign_response" => (json!({}), Shows::Signature, true),
+        "sealed" | "seal_response" => (json!({}), Shows::Sealed, true),
         "bearer" => (json!({}), Shows::Token, true),
         "api_key" => (json!({}), Shows::Key, false),
         "client_certificate" => {
@@ -70,6 +82,28 @@ fn example(kind: &str) -> Example {
         _ => panic!("'{kind}' is new: give it an example, so that the rules of this file hold for it too"),
     };
     Example { settings, shows, leaves_traces }
+}
+
+/// Counts what may happen once.
+#[derive(Default)]
+struct CountedState(AtomicUsize);
+
+#[async_trait]
+impl SharedState for CountedState {
+    async fn once(&self, _: &Effects, _: Once<'_>) -> Result<Spent, Unavailable> {
+        self.0.fetch_add(1, Relaxed);
+        Ok(Spent::First)
+    }
+}
+
+/// Knows the one route of the bench.
+struct OneRoute;
+
+impl Routes for OneRoute {
+    fn find(&self, call: &Call, _: &Request) -> Result<Matched, Refusal> {
+        let route = call.route.clone().ok_or(Refusal::NoRoute)?;
+        Ok(Matched { route, matched: 0, matched_readings: Vec::new() })
+    }
 }
 
 /// Counts what it is asked to do, and does nothing of it.
@@ -97,6 +131,7 @@ struct Bench {
     parts: Arc<Parts>,
     jobs: Arc<CountedJobs>,
     captures: Arc<MemoryCaptures>,
+    state: Arc<CountedState>,
     client: Arc<ClientEntry>,
     token: String,
     shows: Shows,
@@ -112,16 +147,22 @@ struct Traces {
     capture_bytes: usize,
     jobs: usize,
     tokens: usize,
+    passed: usize,
+    held_bytes: usize,
+    secret_used: Option<u64>,
 }
 
 impl Bench {
     async fn of(kind: &Kind) -> Self {
         let example = example(kind.name);
         let (jobs, captures) = (Arc::new(CountedJobs::default()), Arc::new(MemoryCaptures::new(1 << 20)));
-        let clock = Arc::new(ManualClock::at(1_700_000_000));
+        let state = Arc::<CountedState>::default();
+        let clock = Arc::new(ManualClock::at(NOW));
         let parts = Arc::new(Parts {
             jobs: Arc::clone(&jobs) as _,
             captures: Arc::clone(&captures) as _,
+            state: Arc::clone(&state) as _,
+            routes: Arc::new(OneRoute),
             limiters: Arc::new(Limiters::default()),
             token_memory: 1 << 20,
             client_certificates: true,
@@ -133,6 +174,8 @@ impl Bench {
         let mut entries = parts.directory.copy();
         entries.set_client(&shop, Some(client));
         entries.set_key(hash_key(KEY), Some(KeyOwner::Client(shop.clone())));
+        let kept = ClientSecret { sealed: String::new(), uses: SecretUses::all(), created_at: 1, not_after: None };
+        entries.set_secret(&shop, "one", Some(LiveSecret::new("one", &kept, SECRET.into())));
         parts.directory.publish(entries);
         let client = parts.directory.read(|entries| entries.client(&shop).cloned()).expect("a client");
         let session = LiveSession {
@@ -149,18 +192,20 @@ impl Bench {
 
         let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
         if !example.settings.is_null() {
-            service.policies.insert(kind.name.to_owned(), example.settings);
+            service.policies.insert(kind.settings.to_owned(), example.settings);
         }
         service.require = match example.shows {
             Shows::Nothing => Vec::new(),
             Shows::Token => vec![vec!["bearer".to_owned()]],
             Shows::Key => vec![vec!["api_key".to_owned()]],
             Shows::Certificate => vec![vec!["client_certificate".to_owned()]],
+            Shows::Signature => vec![vec!["signature".to_owned()]],
+            Shows::Sealed => vec![vec!["signature".to_owned(), "sealed".to_owned()]],
         };
         let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &parts).expect("good settings");
         let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
         let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
-        Self { parts, jobs, captures, client, token, shows: example.shows, pipeline }
+        Self { parts, jobs, captures, state, client, token, shows: example.shows, pipeline }
     }
 
     /// A call that shows what it has to.
@@ -172,6 +217,11 @@ impl Bench {
             _ => None,
         };
         let mut call = testing::call("GET", "/orders/v1/7", field.as_slice());
+        call.route = Some(Arc::clone(&self.pipeline.route));
+        if matches!(self.shows, Shows::Signature | Shows::Sealed) {
+            call.claimed = Some(Arc::clone(&self.client));
+            testing::sign(&mut call, SECRET, NOW, self.shows == Shows::Sealed);
+        }
         if self.shows == Shows::Certificate {
             let dns_names = vec!["shop.example.com".into()];
             call.peer.certificate = Some(Arc::new(ClientCertificate { dns_names, ..ClientCertificate::default() }));
@@ -195,6 +245,9 @@ impl Bench {
             capture_bytes: self.captures.budget().taken(),
             jobs: self.jobs.0.load(Relaxed),
             tokens: bearer::remembered_tokens(),
+            passed: self.state.0.load(Relaxed),
+            held_bytes: self.parts.holding.budget.taken(),
+            secret_used: self.client.secrets[0].last_used(),
         }
     }
 }
@@ -208,6 +261,10 @@ async fn a_trial_of_any_kind_leaves_no_trace() {
         let believed = DryRun::of(Some(Arc::clone(&bench.client)), Some(user), Some(Arc::clone(&bench.client)));
         for (dry_run, shown) in [(DryRun::default(), true), (DryRun::default(), true), (believed, false)] {
             let mut call = if shown { bench.call() } else { testing::call("GET", "/orders/v1/7", &[]) };
+            if !shown && bench.shows == Shows::Sealed {
+                // Who is believed to call cannot be believed to have sealed something.
+                continue;
+            }
             call.dry_run = Some(Box::new(dry_run));
             let (status, _, dry_run) = bench.walk(call).await;
             let steps: Vec<_> = dry_run.expect("a dry_run").steps.iter().map(|step| step.name).collect();
@@ -245,10 +302,10 @@ fn in_the_table() -> Vec<&'static str> {
 
 #[test]
 fn every_kind_stands_in_the_reference_in_its_place() {
-    let declared = KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_)));
-    let names: Vec<_> = declared.map(|kind| kind.name).collect();
+    let steps = KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_)));
+    let names: Vec<_> = steps.map(|kind| kind.name).collect();
     assert_eq!(in_the_table(), names, "the table at the top of docs/reference/policies.md");
-    for kind in KINDS {
+    for kind in KINDS.iter().filter(|kind| kind.settings == kind.name) {
         let name = format!("`{}`", kind.name);
         let heads = |page: &str| page.lines().any(|line| line.starts_with("## ") && line.contains(&name));
         assert!(heads(SETTINGS), "{name} has no section in docs/reference/policy-settings.md");
@@ -285,7 +342,7 @@ async fn fuzz_settings_of_policies() {
             };
             // What is wrong is told, each mistake with its place among the settings of the kind.
             for problem in problems.iter().flatten() {
-                let place = format!("policies.{}", kind.name);
+                let place = format!("policies.{}", kind.settings);
                 assert!(problem.path.starts_with(&place) && !problem.message.is_empty(), "{problem:?}");
             }
             assert!(problems.as_ref().is_none_or(|problems| !problems.is_empty()), "{}", kind.name);

@@ -94,6 +94,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let record = OpenRecord::new(record, started, Arc::clone(&node.log));
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
+    call.claimed = node.claims.as_ref().and_then(|claims| claims.read(&call));
     (call, refusal)
 }
 

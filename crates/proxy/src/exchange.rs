@@ -134,11 +134,16 @@ fn chosen(node: &Node, call: &mut Call, find: impl Fn(&RouteQuery<'_>) -> Option
     if let Some(elsewhere) = redirect::in_clear(node.redirect.as_ref(), |host| node.is_known(host), call) {
         return elsewhere;
     }
-    let Chosen { pipeline, matched, matched_readings } =
-        match choose::choose(&call.request, call.claimed_client(), find) {
-            Ok(chosen) => chosen,
-            Err(refusal) => return refusing(Arc::default(), refusal),
-        };
+    let chosen = choose::choose(&call.request, call.claimed_client(), find);
+    if let Some(claims) = &node.claims
+        && let Err(refusal) = claims.judge(call, chosen.as_ref().map(|chosen| &*chosen.pipeline.route))
+    {
+        return refusing(Arc::default(), refusal);
+    }
+    let Chosen { pipeline, matched, matched_readings } = match chosen {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusing(Arc::default(), refusal),
+    };
     if let Some(service) = &pipeline.route.service {
         let (name, version) = (service.name.shared(), service.version.shared());
         // What is only tried is not counted, and knows no numbers but its own.

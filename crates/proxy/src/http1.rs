@@ -14,11 +14,12 @@ use std::task::Poll;
 use futures_util::FutureExt;
 use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Hints, Response, Upgrade};
+use portcullis_core::call::{Hints, Response, Upgrade, fomalhaut};
 use portcullis_core::message::names::{DATE, UPGRADE};
 use portcullis_core::message::{Fields, HasFields};
 use portcullis_wire::date;
@@ -170,6 +171,7 @@ fn call(
     let node = Arc::clone(node);
     answering.then(async move |(mut response, _)| {
         response.fields_mut().set_if_absent(DATE, || date::now(node.clock.as_ref()));
+        name_status(&mut response);
         // Whatever the service says from now on comes too late.
         watch.has_told().await;
         match wish {
@@ -182,6 +184,15 @@ fn call(
             _ => response,
         }
     })
+}
+
+/// Gives the statuses of fomalhaut's dialects the reason that its own gateway gives them. A service's stays.
+fn name_status(response: &mut Response) {
+    if matches!(response.status().as_u16(), fomalhaut::FO_STATUS | fomalhaut::API_STATUS)
+        && response.extensions().get::<ReasonPhrase>().is_none()
+    {
+        response.extensions_mut().insert(ReasonPhrase::from_static(fomalhaut::REASON.as_bytes()));
+    }
 }
 
 fn says_websocket(headers: Fields<'_>) -> bool {

@@ -7,6 +7,7 @@ use portcullis_core::address::Network;
 use portcullis_core::canonical::Host;
 use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{AccessLog, Clock, Welcome};
+use portcullis_routing::Claims;
 use portcullis_telemetry::Counters;
 
 use crate::challenges::Challenges;
@@ -48,6 +49,8 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// What happens outside of calls.
     pub counters: Arc<Counters>,
+    /// Whom calls claim to be of.
+    pub claims: Option<Arc<Claims>>,
 }
 
 impl Node {
@@ -69,6 +72,7 @@ impl Node {
             welcome,
             clock,
             counters: Arc::default(),
+            claims: None,
         }
     }
 

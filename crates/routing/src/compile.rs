@@ -97,7 +97,13 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
     let path = DeclaredPath::place(&route.matches.path, paths)?;
     let conditions = Conditions::readable(&route.matches);
     let client = route.matches.client.clone();
-    let facts = RouteFacts { name: name.shared(), service: route.service.clone(), client: client.clone(), paths };
+    let facts = RouteFacts {
+        name: name.shared(),
+        service: route.service.clone(),
+        client: client.clone(),
+        paths,
+        ..RouteFacts::default()
+    };
     let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
     let pipeline = refusing(Arc::new(facts), refusal);
     let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
@@ -106,7 +112,13 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
 
 /// What stands at the place of a service that does not compile.
 pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipeline> {
-    let facts = RouteFacts { name: path.into(), service: Some(id.clone()), client: None, paths: service.paths() };
+    let facts = RouteFacts {
+        name: path.into(),
+        service: Some(id.clone()),
+        client: None,
+        paths: service.paths(),
+        ..RouteFacts::default()
+    };
     refusing(Arc::new(facts), Refusal::NotServed)
 }
 
@@ -170,7 +182,13 @@ fn answering(
     match endpoint {
         Ok(endpoint) if problems.is_empty() => {
             let paths = route.paths(PathOptions::default());
-            let facts = RouteFacts { name: name.shared(), service: None, client: route.matches.client.clone(), paths };
+            let facts = RouteFacts {
+                name: name.shared(),
+                service: None,
+                client: route.matches.client.clone(),
+                paths,
+                ..RouteFacts::default()
+            };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), Vec::new(), endpoint)))
         }
         endpoint => {
@@ -221,7 +239,13 @@ fn pipeline(
     let endpoint = upstreams.compile(id, service, traffic.as_ref().ok(), forwarding);
     match (steps, traffic, endpoint) {
         (Ok(steps), Ok(_), Ok(endpoint)) => {
-            let facts = RouteFacts { name, service: Some(id.clone()), client: client.cloned(), paths: service.paths() };
+            let facts = RouteFacts {
+                name,
+                service: Some(id.clone()),
+                client: client.cloned(),
+                paths: service.paths(),
+                ..RouteFacts::default()
+            };
             Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
         }
         (steps, traffic, endpoint) => {
@@ -252,4 +276,48 @@ fn hosts(declared: &[String]) -> Result<Vec<String>, Vec<Problem>> {
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use portcullis_core::message::{FieldMap, HasFields};
+    use serde_json::json;
+
+    use super::*;
+    use crate::routes::RouteQuery;
+    use crate::snapshot::Snapshot;
+
+    #[test]
+    fn the_closed_place_of_a_clients_route_falls_to_no_other() {
+        let mut snapshot = Snapshot::of_builtin(Vec::new(), Vec::new(), &[]);
+        let closed = |name: &str, matches: Value| {
+            let route = serde_json::from_value(json!({"match": matches, "service": "gone/v1"})).expect("a route");
+            closed_route(&name.parse().expect("a name"), &route, None).expect("a place")
+        };
+        let own = closed("own", json!({"path": {"prefix": "/orders"}, "client": "shop"}));
+        assert_eq!(own.candidate.pipeline.route.client.as_ref().map(Label::as_str), Some("shop"));
+        for route in [&own, &closed("all", json!({"path": {"prefix": "/"}}))] {
+            snapshot.set_route(route);
+        }
+        let found = |snapshot: &Snapshot, client: Option<&str>| {
+            let client: Option<Label> = client.map(|client| client.parse().expect("a label"));
+            let headers = FieldMap::new();
+            let (host, path) = (Host::parse(b"any").expect("a host"), Path::parse("/orders/7").expect("a path"));
+            let wanted = RouteQuery {
+                client: client.as_ref(),
+                host: &host,
+                path: path.decision(),
+                method: &Method::GET,
+                headers: headers.fields(),
+                query: None,
+                announced: false,
+                in_any_case: false,
+            };
+            snapshot.find(&wanted).expect("found").pipeline.route.name.to_string()
+        };
+        assert_eq!([Some("shop"), Some("till"), None].map(|client| found(&snapshot, client)), ["own", "all", "all"]);
+        snapshot.remove_route(&own);
+        assert_eq!(found(&snapshot, Some("shop")), "all");
+    }
 }

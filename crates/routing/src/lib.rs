@@ -7,10 +7,14 @@
 pub mod answers;
 pub mod change;
 pub mod choose;
+pub mod client_keys;
 pub mod compile;
 #[cfg(test)]
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
+pub mod live;
 pub mod refusing;
 pub mod routes;
 pub mod snapshot;
+
+pub use portcullis_policies::Claims;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use portcullis_core::call::RouteFacts;
+use portcullis_core::canonical::Host;
 use portcullis_core::directory::Directory;
-use portcullis_core::model::{DefaultRoutes, Owner, ServiceId};
+use portcullis_core::model::{self, DefaultRoutes, HostDialect, HostName, Owner, ServiceId};
 use portcullis_core::policy::{Endpoint, Pipeline, Step};
+use portcullis_core::table::Table;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::CompiledRoute;
@@ -25,6 +27,17 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     routes: Routes,
+    hosts: Table<Arc<str>, Arc<HostFacts>>,
+    has_hosts: bool,
+}
+
+/// What calls are told of a declared host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// How calls and answers are written on it.
+    pub dialect: HostDialect,
+    /// The URL under which callers reach it, where one is declared.
+    pub public_url: Option<Arc<str>>,
 }
 
 /// A route that is there without having been declared.
@@ -51,12 +64,30 @@ impl Snapshot {
         let mut routes = Routes::new(builtin_hosts);
         for route in builtin {
             let name: Arc<str> = route.path.into();
-            let facts = RouteFacts { name: Arc::clone(&name), ..RouteFacts::default() };
+            let facts = RouteFacts { name: Arc::clone(&name), is_builtin: true, ..RouteFacts::default() };
             let pipeline = Arc::new(Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint));
             let candidate = Candidate { name, meets: route.meets, conditions: Conditions::default(), pipeline };
             routes.set_builtin(&DeclaredPath::plain(route.path, route.meets), candidate);
         }
-        Self { routes }
+        Self { routes, hosts: Table::default(), has_hosts: false }
+    }
+
+    /// Sets or takes out a declared host.
+    pub fn set_host(&mut self, name: &HostName, host: Option<&model::Host>) {
+        match host {
+            Some(host) => {
+                let public_url = host.public_url.as_ref().map(|url| url.to_string().into());
+                self.hosts.insert(name.shared(), Arc::new(HostFacts { dialect: host.dialect, public_url }));
+            }
+            None => drop(self.hosts.remove(name.as_str())),
+        }
+        self.has_hosts = !self.hosts.is_empty();
+        self.routes.set_builtin_host(name.as_str(), host.and_then(|host| host.builtin));
+    }
+
+    /// What is declared of the host of a call, whatever port it names.
+    pub fn host(&self, host: &Host) -> Option<&Arc<HostFacts>> {
+        if self.has_hosts { self.hosts.get(host.name()) } else { None }
     }
 
     /// Sets or takes out the default route of a service, wherever it would stand: that of one that has registered itself
@@ -137,6 +168,11 @@ pub fn take_up(update: Update) {
 /// The pipeline this worker routes a request to, and how many bytes of its path that has matched.
 pub fn find(wanted: &RouteQuery<'_>) -> Option<Leads> {
     SNAPSHOT.with_borrow(|snapshot| Some(snapshot.as_ref()?.find(wanted)?.into()))
+}
+
+/// What is declared of the host of a call, as this worker routes; none where it is not declared.
+pub fn host(host: &Host) -> Option<Arc<HostFacts>> {
+    SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref()?.host(host).cloned())
 }
 
 /// Carries snapshots to the workers.

@@ -253,3 +253,71 @@ pub fn settled(
     let tunnel = upgrade::tunnel(response, *upgrade, (connection.held, room), settings.tunnel_limit());
     Either::Right(Box::pin(tunnel.map_err(Failed::broken)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use portcullis_core::call::{Dialect, Peer, RawRequest, Request as CallRequest, RequestId};
+    use portcullis_core::canonical::{Host, Path};
+    use portcullis_core::message::FieldMap;
+    use portcullis_core::model::QueryMode;
+    use portcullis_core::ports::AccessLog;
+    use portcullis_core::record::{OpenRecord, Record};
+
+    use super::*;
+    use crate::template::Template;
+    use crate::testing;
+
+    struct Nowhere;
+
+    impl AccessLog for Nowhere {
+        fn write(&self, _: &Record) {}
+    }
+
+    fn call(path: &str, matched: &str, query: Option<&'static str>) -> Call {
+        let (id, client_ip) = (RequestId::from_random([7; 16]), [192, 0, 2, 7].into());
+        let path = Path::parse(path).expect("a path");
+        let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), client_ip, Method::GET, path.shared());
+        let peer =
+            Peer { socket: (client_ip, 4711).into(), client_ip, shared: false, scheme: "http", certificate: None };
+        let request = CallRequest {
+            method: Method::GET,
+            path,
+            query: query.map(|query| query.as_bytes().into()),
+            host: Host::parse(b"gate").expect("a host"),
+            version: Version::HTTP_11,
+            fields: FieldMap::new(),
+            body: Body::empty(),
+        };
+        let raw = RawRequest { target: Uri::from_static("/"), removed: Vec::new() };
+        let record = OpenRecord::new(record, Instant::now(), Arc::new(Nowhere));
+        let mut call = Call::new(id, peer, request, raw, Dialect::Http, record);
+        call.matched = matched.len();
+        call
+    }
+
+    #[test]
+    fn the_service_gets_what_the_route_makes_of_path_and_query() {
+        let template = |text: &str| ForwardPath::Template(Template::parse(text, &[], "rewrite").expect("well formed"));
+        for (base, path, query, want) in [
+            ("", ForwardPath::Whole, QueryMode::Keep, "/orders/v1/7?a=1&b"),
+            ("/p", ForwardPath::Whole, QueryMode::Drop, "/p/orders/v1/7"),
+            ("/p", ForwardPath::Rest, QueryMode::Keep, "/p/7?a=1&b"),
+            ("/p", template("/x"), QueryMode::Drop, "/p/x"),
+            ("/p", template("/"), QueryMode::Drop, "/p/"),
+            // The target's own URL, to the letter.
+            ("/p", ForwardPath::Nothing, QueryMode::Drop, "/p"),
+            ("/p", ForwardPath::Nothing, QueryMode::Keep, "/p?a=1&b"),
+            ("", ForwardPath::Nothing, QueryMode::Drop, "/"),
+            ("", ForwardPath::Nothing, QueryMode::Keep, "/?a=1&b"),
+        ] {
+            let target = testing::backend(&format!("http://target{base}"));
+            let case = format!("{base} {path:?} {query:?}");
+            let forwarding = Forwarding { path, query, host: HostMode::Target, is_registered: false };
+            let call = call("/orders/v1/7", "/orders/v1", Some("a=1&b"));
+            let Ok(Destination::Target { url, .. }) = preview(&forwarding, &call, &target) else { panic!("{case}") };
+            assert_eq!(url, format!("http://target{want}"), "{case}");
+        }
+    }
+}

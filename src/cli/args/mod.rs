@@ -1,5 +1,7 @@
 //! The command line: every command with its arguments, and the help texts.
 
+mod client;
+mod host;
 mod service;
 
 use std::net::IpAddr;
@@ -7,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use client::{ClientCommand, CreateClient, SecretCommand, SecretTerms};
+pub(crate) use host::{HostCommand, PutHost};
 pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 
 use super::setting_flags::SettingFlags;
@@ -65,6 +69,9 @@ pub(crate) enum Command {
     /// Routes: which requests go to which service, redirect or fixed answer
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Hosts: what is different on one of the gateway's hosts
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Apply a file of declarations: all of it at once, or nothing
     Apply(Apply),
     /// Show what a file would change: exit code 0 if nothing, 1 if something, 2 on errors
@@ -238,59 +245,6 @@ pub(crate) struct Export {
     pub(crate) owner: Option<String>,
 }
 
-/// `portcullis client`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClientCommand {
-    /// List all clients
-    List,
-    /// Show a client
-    Get {
-        /// The client's name
-        name: String,
-    },
-    /// Make a client
-    Create(CreateClient),
-    /// Delete a client, with its keys and sessions
-    Delete {
-        /// The client's name
-        name: String,
-    },
-    /// Allow a client to call more services
-    Grant {
-        /// The client's name
-        name: String,
-        /// NAME/VERSION, NAME for all versions, or '*' for everything
-        #[arg(required = true, value_name = "SERVICE")]
-        services: Vec<String>,
-    },
-    /// Make an API key for a client and print it
-    ApiKey {
-        /// The client's name
-        name: String,
-    },
-    /// List the API keys of a client, without the keys themselves
-    ApiKeys {
-        /// The client's name
-        name: String,
-    },
-}
-
-/// `portcullis client create`.
-#[derive(Debug, Args)]
-pub(crate) struct CreateClient {
-    /// The client's name
-    pub(crate) name: String,
-    /// A service it may call: NAME/VERSION, NAME for all versions, or '*'; once for each
-    #[arg(long = "service", value_name = "SERVICE")]
-    pub(crate) services: Vec<String>,
-    /// Its public id (OAuth2 client_id), where one exists already
-    #[arg(long, value_name = "KEY")]
-    pub(crate) access_key: Option<String>,
-    /// Read its secret key from the first line of stdin
-    #[arg(long)]
-    pub(crate) secret_key_stdin: bool,
-}
-
 /// `portcullis user`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
@@ -433,7 +387,7 @@ pub(crate) struct AuditCommand {
     /// At most so many entries, the newest
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// Only changes of this kind of object: service, client, client_secret, api_key, registration, enrolment, user, capture
+    /// Only changes of this kind of object: service, route, client, host, client_secret, api_key, registration, enrolment, user, capture
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<String>,
     /// Only changes of the object with this name; 'orders' finds 'orders/v1' too

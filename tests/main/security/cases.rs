@@ -90,6 +90,17 @@ fn callers() -> Vec<Case> {
         ),
         declared("/routes/elsewhere/require", json!([]), &[("open-access", "routes.elsewhere.require")]),
         declared(
+            "/routes/own",
+            json!({"match": {"path": {"prefix": "/r"}, "client": "d"}, "service": "a/v1", "require": []}),
+            &[("open-to-claims", "routes.own")],
+        ),
+        // A client that may call the service otherwise as well chooses between the ways.
+        declared(
+            "/routes/own",
+            json!({"match": {"path": {"prefix": "/r"}, "client": "c"}, "service": "a/v1", "require": []}),
+            &[("open-to-claims", "routes.own"), ("differing-ways", "routes.own")],
+        ),
+        declared(
             "/services/b~1v1",
             json!({"targets": [{"url": "http://[::1]:1"}], "require": []}),
             &[("open-without-limit", "services.b/v1.require"), ("open-access", "services.b/v1.require")],

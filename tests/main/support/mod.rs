@@ -9,15 +9,27 @@ pub(crate) mod issuer;
 pub(crate) mod scene;
 pub(crate) mod tls;
 
+use std::path::{Path, PathBuf};
+
 pub(crate) use backend::Backend;
 pub(crate) use client::{Answer, call};
 pub(crate) use gateway::Gateway;
 pub(crate) use scene::Scene;
 
 /// A Python with the packages of `tests/python/requirements.txt`, as `./check` installs it.
-pub(crate) fn python() -> std::path::PathBuf {
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_portcullis"));
-    let python = binary.ancestors().nth(2).expect("a target directory").join("tools/python/bin/python3");
-    assert!(python.is_file(), "{} is not there; `./check` installs it", python.display());
-    python
+pub(crate) fn python() -> PathBuf {
+    installed("python/bin/python3")
+}
+
+/// A directory with the npm packages of `tests/node/package-lock.json`, as `./check` installs them.
+pub(crate) fn node() -> PathBuf {
+    installed("node/node_modules");
+    installed("node")
+}
+
+fn installed(path: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+    let tool = binary.ancestors().nth(2).expect("a target directory").join("tools").join(path);
+    assert!(tool.exists(), "{} is not there; `./check` installs it", tool.display());
+    tool
 }

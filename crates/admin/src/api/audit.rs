@@ -32,7 +32,7 @@ pub(crate) struct TrailQuery {
     cursor: Option<String>,
     /// The number of an entry, or `0`: entries in the order they came, those after it only.
     after: Option<String>,
-    /// A kind of object: `service`, `client`, `client_secret`, `api_key`, `registration`, `enrolment`, `user` or
+    /// A kind of object: `service`, `route`, `client`, `host`, `client_secret`, `api_key`, `registration`, `enrolment`, `user` or
     /// `capture`.
     kind: Option<String>,
     /// What the object is called; `orders` finds `orders/v1` too.

@@ -7,16 +7,19 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use portcullis_core::model::{Client, Grant, Label, Owner};
+use portcullis_core::model::{Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem};
 use portcullis_core::secret::Secret;
+use portcullis_core::settings;
+use portcullis_routing::change::Declared;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::local;
 use crate::actor::ChangesBy;
 use crate::answer;
 use crate::conditions::Conditions;
-use crate::declaration::schemas::ClientDeclaration;
+use crate::declaration::schemas::{ClientDeclaration, ClientKeyDeclaration};
 use crate::operations::clients::{self, ClientChange, NewClient};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
@@ -37,8 +40,14 @@ pub(crate) struct CreateClient {
     #[schema(max_length = 256)]
     access_key: Option<String>,
     /// Its secret; a minted one if absent.
-    #[schema(value_type = Option<String>, max_length = 256)]
+    #[schema(value_type = Option<String>, max_length = 1024)]
     secret_key: Option<Secret>,
+    /// Public keys that verify its signatures.
+    #[schema(value_type = Option<Vec<ClientKeyDeclaration>>, max_items = 8)]
+    keys: Option<Value>,
+    /// The weakest HMAC with which it may sign calls in the dialect `fo`: `sha1` or `sha256`; `sha1` if absent.
+    #[schema(value_type = Option<String>)]
+    least_algorithm: Option<LeastHmac>,
 }
 
 /// A client with its secret, which is shown this once.
@@ -64,6 +73,12 @@ pub(crate) struct ChangeClient {
     services: Vec<Grant>,
     /// Whether it may call at all; stays as it is if absent. `false` ends the sessions opened through it.
     enabled: Option<bool>,
+    /// Public keys that verify its signatures; stay as they are if absent.
+    #[schema(value_type = Option<Vec<ClientKeyDeclaration>>, max_items = 8)]
+    keys: Option<Value>,
+    /// The weakest HMAC with which it may sign calls in the dialect `fo`: `sha1` or `sha256`; stays as it is if absent.
+    #[schema(value_type = Option<String>)]
+    least_algorithm: Option<LeastHmac>,
 }
 
 /// A client as it stands.
@@ -112,8 +127,11 @@ pub(crate) async fn create(
         services: services.clone(),
         access_key: body.access_key,
         secret_key: body.secret_key,
+        keys: read_keys(body.keys.as_ref())?.unwrap_or_default(),
+        least_algorithm: body.least_algorithm.unwrap_or_default(),
     };
-    let issued = clients::create(&changes, &state.master, state.clock.unix_millis(), new).await?;
+    let issued = clients::create(&changes, &state.master, state.clock.unix_millis(), new).await;
+    let issued = issued.map_err(|error| local::refuse(&Declared::Client(body.name.clone()), error))?;
     let created = CreatedClient {
         name: body.name.to_string(),
         access_key: issued.access_key,
@@ -154,7 +172,8 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
     request_body = ChangeClient,
     responses((status = 200, description = "Changed.", body = ClientObject, headers(("ETag", description = "Its revision."))),
         (status = 404, description = "There is none."),
-        (status = 412, description = "The client is in another revision.")))]
+        (status = 412, description = "The client is in another revision."),
+        (status = 422, description = "A key cannot be one.")))]
 pub(crate) async fn change(
     ChangesBy(changes): ChangesBy,
     names: Names,
@@ -162,8 +181,11 @@ pub(crate) async fn change(
     Json(body): Json<ChangeClient>,
 ) -> Result<Response, ApiError> {
     let name: Label = names.find("name", "client")?;
-    let change = ClientChange { services: body.services, enabled: body.enabled };
-    let changed = clients::change(&changes, name.clone(), change, conditions).await?;
+    let keys = read_keys(body.keys.as_ref())?;
+    let change =
+        ClientChange { services: body.services, enabled: body.enabled, keys, least_algorithm: body.least_algorithm };
+    let changed = clients::change(&changes, name.clone(), change, conditions).await;
+    let changed = changed.map_err(|error| local::refuse(&Declared::Client(name.clone()), error))?;
     let object = ClientObject::new(&name, &changed.client, changed.revision, changed.owner);
     Ok(answer::shown(changed.revision, object))
 }
@@ -173,7 +195,7 @@ pub(crate) async fn change(
     params(("name" = String, Path, description = "The name."),
         ("If-Match" = Option<String>, Header, description = "The revision to delete.")),
     responses((status = 204, description = "It is gone."), (status = 404, description = "There was none."),
-        (status = 409, description = "It is the built-in client."),
+        (status = 409, description = "It is the built-in client, or a route is for it."),
         (status = 412, description = "The client is in another revision.")))]
 pub(crate) async fn delete(
     ChangesBy(changes): ChangesBy,
@@ -182,4 +204,17 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     clients::delete(&changes, names.find("name", "client")?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads public keys, or tells everything that is wrong with their form. No message repeats a value: it may be a private
+/// key.
+fn read_keys(keys: Option<&Value>) -> Result<Option<Vec<ClientKey>>, ApiError> {
+    let under = |problems: Vec<Problem>| {
+        let named = |problem: Problem| match problem.path.starts_with('[') {
+            true => Problem { path: format!("keys{}", problem.path), ..problem },
+            false => problem.under("keys"),
+        };
+        ApiError::invalid(problems.into_iter().map(named).collect())
+    };
+    keys.map(|keys| settings::parse(keys).map_err(under)).transpose()
 }

@@ -86,6 +86,9 @@ pub(crate) struct RouteChosen {
     name: String,
     /// The service it leads to, as `name/version`; none for a built-in route and one that answers by itself.
     service: Option<String>,
+    /// The client whose calls alone it takes; absent for those of everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
 }
 
 /// A route a call does not take.
@@ -230,6 +233,7 @@ impl From<Explained> for Explanation {
             route: told.route.map(|route| RouteChosen {
                 name: route.name.to_string(),
                 service: route.service.as_ref().map(ToString::to_string),
+                client: route.client.as_ref().map(ToString::to_string),
             }),
             others: others.collect(),
             others_left_out: told.weighed.left_out,

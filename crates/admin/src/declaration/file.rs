@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::syntax::{self, Syntax};
-use super::{Object, is_by_kind, read_client, read_route, read_service};
+use super::{Object, is_by_kind, read_client, read_host, read_route, read_service};
 
 /// Bytes of a file of declarations.
 pub const LARGEST: usize = 16 << 20;
@@ -73,6 +73,8 @@ struct Sections {
     routes: Option<Map<String, Value>>,
     /// Clients, by name.
     clients: Option<Map<String, Value>>,
+    /// Hosts, by name.
+    hosts: Option<Map<String, Value>>,
 }
 
 fn read_value(body: &Value) -> Reading {
@@ -80,7 +82,7 @@ fn read_value(body: &Value) -> Reading {
         fields.entry("version").or_insert_with(|| DECLARATIONS_VERSION.into());
     });
     let mut declarations = Declarations::default();
-    let Some(Sections { version, services, routes, clients }) = value else {
+    let Some(Sections { version, services, routes, clients, hosts }) = value else {
         return Reading { declarations, problems };
     };
     if version != DECLARATIONS_VERSION {
@@ -90,6 +92,7 @@ fn read_value(body: &Value) -> Reading {
     declarations.services = section("services", services, read_service, &mut problems);
     declarations.routes = section("routes", routes, read_route, &mut problems);
     declarations.clients = section("clients", clients, read_client, &mut problems);
+    declarations.hosts = section("hosts", hosts, read_host, &mut problems);
     Reading { declarations, problems }
 }
 
@@ -122,10 +125,15 @@ pub(crate) fn unshadowed(found: Vec<Problem>, told: &[Problem]) -> Vec<Problem> 
     found.into_iter().filter(is_new).collect()
 }
 
-/// The object a path leads to and the field in it. Names of clients may have dots; clients are not compiled.
+/// Of a client, what is looked at when it is compiled.
+const COMPILED_OF_CLIENTS: &str = ".keys";
+
+/// The object a path leads to and the field in it. Names of clients may have dots themselves, so they end where the field
+/// begins that is compiled.
 fn parts(path: &str) -> Option<(&str, &str)> {
     let (section, rest) = path.split_once('.')?;
-    let end = rest.find('.').map_or(path.len(), |at| section.len() + 1 + at);
+    let of_client = rest.rfind(COMPILED_OF_CLIENTS).filter(|_| section == "clients");
+    let end = of_client.or_else(|| rest.find('.')).map_or(path.len(), |at| section.len() + 1 + at);
     let field = path.get(end + 1..).unwrap_or("");
     Some((&path[..end], field.split(['.', '[']).next().unwrap_or("")))
 }
@@ -154,6 +162,9 @@ routes:
 clients:
   ada@example.com:
     services: [a/b/c]
+hosts:
+  API.example.com: {}
+  api.example.com: {dialect: gopher, public_url: api.example.com}
 ";
 
     #[test]
@@ -174,6 +185,9 @@ clients:
                 ("routes.users.service", 16),
                 ("routes.users.strip", 17),
                 ("clients.ada@example.com.services[0]", 20),
+                ("hosts.API.example.com", 22),
+                ("hosts.api.example.com.dialect", 23),
+                ("hosts.api.example.com.public_url", 23),
             ]
         );
     }
@@ -186,6 +200,8 @@ services:
   orders/v1: {targets: [{url: 'http://127.0.0.1:1'}], require: []}
 clients:
   shop: {services: ['*']}
+hosts:
+  api.example.com: {dialect: api, builtin: false}
 ";
         let reading = read(text.as_bytes(), Syntax::Yaml).expect("YAML");
         assert_eq!(reading.problems, []);
@@ -207,13 +223,18 @@ clients:
         let shadowed = |path: &str| unshadowed(vec![Problem::new(path, "")], &told).is_empty();
         assert!(shadowed("services.a/v1.targets") && shadowed("routes.x"));
         assert!(!shadowed("services.a/v1.require[0]") && !shadowed("services.b/v1.targets"));
+        let told =
+            [Problem::new("clients.ada@example.com.keys[0].id", ""), Problem::new("clients.a.b.services[0]", "")];
+        let shadowed = |path: &str| unshadowed(vec![Problem::new(path, "")], &told).is_empty();
+        assert!(shadowed("clients.ada@example.com.keys[1].jwk") && !shadowed("clients.eve@example.com.keys[0]"));
+        assert!(!shadowed("clients.a.b.keys[0].pem"));
     }
 
     #[test]
     fn fuzz_declarations() {
         let good = "version: 1\nservices:\n  orders/v1:\n    targets: [{url: http://a, weight: 2}]\n    require: [[bearer]]\n    policies: {cors: {origins: ['*']}}\n\
                     routes:\n  users:\n    match: {hosts: ['*.b'], path: {prefix: /api}, methods: [GET], headers: {x-a: '*'}}\n    service: orders/v1\n    strip: true\n\
-                    clients:\n  shop: {services: ['*'], enabled: true}\n";
+                    clients:\n  shop: {services: ['*'], enabled: true}\nhosts: {api.example.com: {dialect: fo, public_url: 'https://a', builtin: true}}\n";
         let json = "{\"version\": 1, \"services\": {\"a/v1\": {\"targets\": [{\"url\": \"http://a\"}], \"tls\": {\"ca\": \"x\"}}}, \"routes\": {}}";
         crate::fuzzing::run(
             "declarations",
@@ -238,7 +259,10 @@ clients:
                     (
                         true,
                         count.min(20),
-                        declared.services.len() + 4 * declared.routes.len() + 16 * declared.clients.len(),
+                        declared.services.len()
+                            + 4 * declared.routes.len()
+                            + 16 * declared.clients.len()
+                            + 64 * declared.hosts.len(),
                     )
                 };
                 (answer(Syntax::Yaml), answer(Syntax::Json))

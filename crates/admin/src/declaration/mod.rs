@@ -8,7 +8,7 @@ pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
 
-use portcullis_core::model::{Client, Problem, Route, Service};
+use portcullis_core::model::{Client, Host, Problem, Route, Service};
 use portcullis_core::settings::{self, Reading as Object};
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ pub use syntax::Syntax;
 /// What says what a route leads to.
 const DESTINATIONS: [&str; 3] = ["service", "redirect", "answer"];
 /// What a route has that answers by itself.
-const OF_EVERY_ROUTE: [&str; 4] = ["match", "path_parameters", "encoded_slash", "case_insensitive"];
+const OF_EVERY_ROUTE: [&str; 5] = ["match", "enabled", "path_parameters", "encoded_slash", "case_insensitive"];
 
 /// Reads the body of a declared service.
 pub(crate) fn read_service(body: &Value) -> Object<Service> {
@@ -50,6 +50,11 @@ fn lead_nowhere(fields: &mut Map<String, Value>) {
 
 /// Reads a declared client.
 pub(crate) fn read_client(body: &Value) -> Object<Client> {
+    settings::read(body, |_, _| ())
+}
+
+/// Reads a declared host.
+pub(crate) fn read_host(body: &Value) -> Object<Host> {
     settings::read(body, |_, _| ())
 }
 

@@ -12,6 +12,15 @@ pub(crate) struct ServiceDeclaration {}
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RouteDeclaration {}
 
+/// Stands for the schema of `core::model::ClientKey`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClientKey)]
+pub(crate) struct ClientKeyDeclaration {}
+
+/// Stands for the schema of `core::model::Host`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HostDeclaration {}
+
 /// Stands for the schema of `core::model::Client`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClientDeclaration {}

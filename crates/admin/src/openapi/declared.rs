@@ -1,8 +1,8 @@
 //! What declarations look like, and the settings in them by kind, as their own types tell it.
 
-use portcullis_core::model::{Client, Route, Service};
+use portcullis_core::model::{Client, Host, Route, Service};
 use portcullis_core::settings;
-use portcullis_policies::{Build, KINDS};
+use portcullis_policies::KINDS;
 use portcullis_upstream::traffic;
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ const DEFINITIONS: &str = "#/$defs/";
 /// Puts the schemas of what is declared into the document.
 pub(super) fn describe(document: &mut Value) {
     let Some(components) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
-    let policies = KINDS.iter().filter(|kind| !matches!(kind.build, Build::Require(_)));
+    let policies = KINDS.iter().filter(|kind| kind.is_declared());
     let by_kind = [
         ("policies", properties(policies.map(|kind| (kind.name, (kind.schema)())), components)),
         ("traffic", properties(traffic::KINDS.iter().map(|kind| (kind.name, (kind.schema)())), components)),
@@ -20,6 +20,7 @@ pub(super) fn describe(document: &mut Value) {
         ("ServiceDeclaration", settings::schema::<Service>()),
         ("RouteDeclaration", settings::schema::<Route>()),
         ("ClientDeclaration", settings::schema::<Client>()),
+        ("HostDeclaration", settings::schema::<Host>()),
     ] {
         let mut schema = apart("", schema, components);
         for (field, properties) in &by_kind {

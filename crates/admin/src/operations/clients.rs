@@ -1,18 +1,17 @@
 //! Clients: making one with its secret, changing what it may call, and taking it out with all that is its own.
 
 use portcullis_core::directory::KeyOwner;
-use portcullis_core::model::{Client, ClientSecret, Grant, Label, Owner, Problem, SECRET_PURPOSE, SecretUses};
+use portcullis_core::model::{Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
 
-use super::{check_brought_key, routes, there};
+use super::{check_brought_key, client_secrets, routes, there};
 use crate::bounds::MAX_GRANTS;
 use crate::conditions::Conditions;
 use crate::ids::handle;
 
 const ACCESS_KEY_DIGITS: usize = 20;
-const HANDLE_DIGITS: usize = 16;
 
 /// A client to be made.
 #[derive(Debug)]
@@ -25,6 +24,10 @@ pub struct NewClient {
     pub access_key: Option<String>,
     /// The secret its operator gives it; a minted one if absent.
     pub secret_key: Option<Secret>,
+    /// Public keys that verify its signatures.
+    pub keys: Vec<ClientKey>,
+    /// The weakest HMAC of its signatures.
+    pub least_algorithm: LeastHmac,
 }
 
 /// What its operator is told once.
@@ -45,6 +48,10 @@ pub struct ClientChange {
     pub services: Vec<Grant>,
     /// Whether it may call at all.
     pub enabled: Option<bool>,
+    /// Public keys that verify its signatures.
+    pub keys: Option<Vec<ClientKey>>,
+    /// The weakest HMAC of its signatures.
+    pub least_algorithm: Option<LeastHmac>,
 }
 
 /// A client after a change.
@@ -65,15 +72,18 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
         check_brought_key("access_key", access_key)?;
     }
     if let Some(secret_key) = &new.secret_key {
-        check_brought_key("secret_key", secret_key.expose())?;
+        client_secrets::check_brought("secret_key", secret_key)?;
     }
     let access_key = new.access_key.unwrap_or_else(fresh_access_key);
     let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
-    let sealed = master
-        .seal_text(SECRET_PURPOSE, &secret_key)
-        .map_err(|error| portcullis_core::ports::RegistryError::Storage(error.to_string()))?;
-    let secret = ClientSecret { sealed, uses: SecretUses::all(), created_at: now, not_after: None };
-    let client = Client { services: new.services, access_key: Some(access_key.clone()), ..Client::default() };
+    let secret = client_secrets::first(master, now, &new.name, &secret_key)?;
+    let client = Client {
+        services: new.services,
+        access_key: Some(access_key.clone()),
+        enabled: true,
+        keys: new.keys,
+        least_algorithm: new.least_algorithm,
+    };
     let decide = move |view: &View| {
         if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict(format!("client '{}' already exists", new.name)));
@@ -85,10 +95,7 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
         if taken {
             return Err(ChangeError::Conflict("the access key belongs to a client already".into()));
         }
-        let edits = vec![
-            Edit::Client(new.name.clone(), Some(client.clone())),
-            Edit::ClientSecret(new.name.clone(), handle(HANDLE_DIGITS), Some(secret.clone())),
-        ];
+        let edits = vec![Edit::Client(new.name.clone(), Some(client.clone())), secret.clone()];
         Ok((Transaction { owner: Owner::Api, edits }, ()))
     };
     let (committed, ()) = changes.submit(decide).await?;
@@ -108,8 +115,10 @@ pub async fn change(
             let stored = there(view.client(&name), &conditions, || format!("client '{name}'"))?;
             let client = Client {
                 services: change.services.clone(),
+                access_key: stored.value.access_key.clone(),
                 enabled: change.enabled.unwrap_or(stored.value.enabled),
-                ..stored.value.clone()
+                keys: change.keys.clone().unwrap_or_else(|| stored.value.keys.clone()),
+                least_algorithm: change.least_algorithm.unwrap_or(stored.value.least_algorithm),
             };
             Ok((Transaction::one(Edit::Client(name.clone(), Some(client.clone()))), (client, stored.owner)))
         })

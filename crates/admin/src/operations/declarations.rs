@@ -21,10 +21,12 @@ pub fn declared(view: &View, owner: Option<Owner>) -> Declarations {
     let services = view.services().filter(|(_, stored)| is_meant(stored.owner));
     let routes = view.routes().filter(|(_, stored)| is_meant(stored.owner));
     let clients = view.clients().filter(|(_, stored)| is_meant(stored.owner));
+    let hosts = view.hosts().filter(|(_, stored)| is_meant(stored.owner));
     Declarations {
         services: services.map(|(id, stored)| (id.clone(), stored.value.clone())).collect(),
         routes: routes.map(|(name, stored)| (name.clone(), stored.value.clone())).collect(),
         clients: clients.map(|(name, stored)| (name.clone(), stored.value.clone())).collect(),
+        hosts: hosts.map(|(name, stored)| (name.clone(), stored.value.clone())).collect(),
         ..Declarations::default()
     }
 }
@@ -57,6 +59,7 @@ pub fn fingerprint(view: &View) -> u64 {
     all!("service", view.services());
     all!("route", view.routes());
     all!("client", view.clients());
+    all!("host", view.hosts());
     entries.sort_unstable();
     let mut hash = digest::Context::new(&digest::SHA256);
     for entry in entries {

@@ -5,9 +5,11 @@
 //! so a decision takes nothing along that it does not copy.
 
 pub mod api_keys;
+pub mod client_secrets;
 pub mod clients;
 pub mod declarations;
 pub mod enrolments;
+pub mod hosts;
 mod names;
 pub mod registering;
 pub mod registrations;

@@ -103,7 +103,7 @@ async fn a_registration_is_told_as_one_by_the_name_of_its_token() {
 async fn everything(house: &House) -> Vec<String> {
     let mut secrets = vec!["first password".to_owned(), "second password".to_owned(), "brought along".to_owned()];
     let mut keep = |body: &Value| {
-        for field in ["token", "api_key", "registration_key", "secret_key"] {
+        for field in ["token", "api_key", "registration_key", "secret_key", "secret"] {
             secrets.extend(body[field].as_str().map(str::to_owned));
         }
     };
@@ -115,6 +115,8 @@ async fn everything(house: &House) -> Vec<String> {
     keep(house.send("POST", "/clients", json!({"name": "old", "secret_key": "brought along"})).await.fine(201));
     let made = house.send("POST", "/clients/shop/api-keys", json!({"api_key": "brought along"})).await;
     keep(made.fine(201));
+    let secret = house.send("POST", "/clients/old/secrets", json!({})).await;
+    keep(secret.fine(201));
     let user =
         json!({"username": "ada", "password": "first password", "user_info": {"id": 7, "api_token": "brought along"}});
     house.send("POST", "/users", user).await.fine(201);
@@ -126,6 +128,9 @@ async fn everything(house: &House) -> Vec<String> {
         secrets.extend(["password_hash", "sealed"].iter().filter_map(|field| body[*field].as_str()).map(str::to_owned));
     }
     house.send("PUT", "/clients/shop", json!({"services": ["orders"]})).await.fine(200);
+    let id = secret.body["id"].as_str().expect("an id");
+    house.send("PUT", &format!("/clients/old/secrets/{id}"), json!({"uses": ["sign"]})).await.fine(200);
+    house.delete(&format!("/clients/old/secrets/{id}")).await.fine(204);
     let id = made.body["id"].as_str().expect("an id");
     house.delete(&format!("/clients/shop/api-keys/{id}")).await.fine(204);
     for path in ["/clients/shop", "/clients/old", "/services/orders/v1", "/enrolment-tokens/ci", "/users/ada"] {
@@ -153,7 +158,7 @@ async fn no_secret_and_no_hash_of_one_is_told() {
         ("service", 2),
         ("api_key", 6),
         ("client", 5),
-        ("client_secret", 4),
+        ("client_secret", 7),
         ("user", 3),
     ] {
         let found = house.get(&format!("/audit?kind={kind}")).await;

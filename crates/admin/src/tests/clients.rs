@@ -2,14 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_core::model::{Client, Grant, Label, Owner};
+use portcullis_core::model::{Client, Grant, Label, Owner, SECRET_PURPOSE};
 use portcullis_core::ports::{Kind, Objects, Sessions};
 use portcullis_identity::{checksum_ok, hash_key};
 use portcullis_routing::change::{Edit, Transaction};
 use serde_json::{Value, json};
 
 use super::House;
-use portcullis_core::model::SECRET_PURPOSE;
 
 fn label(text: &str) -> Label {
     text.parse().expect("a label")
@@ -61,11 +60,13 @@ async fn what_an_operator_brings_along_is_taken_as_it_is() {
     let body = json!({"name": "old", "access_key": "app 7", "secret_key": "x"});
     let answer = house.send("POST", "/clients", body).await;
     assert_eq!((&answer.fine(201)["access_key"], &answer.body["secret_key"]), (&json!("app 7"), &json!("x")));
-    for field in ["access_key", "secret_key"] {
-        for bad in ["", " x", "x ", "ü", "a\nb", &"x".repeat(257)] {
-            let answer = house.send("POST", "/clients", json!({"name": "new", field: bad})).await;
-            assert_eq!(answer.refused(422, "invalid_declaration").places(), [field], "{bad}");
-        }
+    for bad in ["", " x", "x ", "ü", "a\nb", &"x".repeat(257)] {
+        let answer = house.send("POST", "/clients", json!({"name": "new", "access_key": bad})).await;
+        assert_eq!(answer.refused(422, "invalid_declaration").places(), ["access_key"], "{bad}");
+    }
+    for bad in ["", "a\nb", &"x".repeat(1_025)] {
+        let answer = house.send("POST", "/clients", json!({"name": "new", "secret_key": bad})).await;
+        assert_eq!(answer.refused(422, "invalid_declaration").places(), ["secret_key"], "{bad}");
     }
 }
 
@@ -164,5 +165,72 @@ async fn clients_come_in_pages_by_name() {
         let items = house.all("/clients", limit).await;
         let names: Vec<_> = items.iter().map(|item| item["name"].as_str().expect("a name").to_owned()).collect();
         assert_eq!(names, (0..7).map(|number| format!("client {number}")).collect::<Vec<_>>());
+    }
+}
+
+const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+
+#[tokio::test]
+async fn public_keys_are_declared_with_the_client() {
+    let house = House::new().await;
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let keys =
+        json!([{"id": "a", "algorithm": "ed25519", "jwk": jwk}, {"id": "b", "algorithm": "ed25519", "pem": PEM}]);
+    let body = json!({"name": "shop", "access_key": "app", "keys": keys, "least_algorithm": "sha256"});
+    house.send("POST", "/clients", body).await.fine(201);
+    let shown = house.get("/clients/shop").await;
+    assert_eq!((&shown.fine(200)["keys"], &shown.body["least_algorithm"]), (&keys, &json!("sha256")));
+    let seen = |id: &str| {
+        house.directory.read(|entries| entries.by_access_key("app").is_some_and(|entry| entry.key(id).is_some()))
+    };
+    assert!(seen("a") && seen("b") && !seen("c"));
+    // What is absent stays; what is there counts.
+    let put = house.send("PUT", "/clients/shop", json!({"services": ["*"]})).await;
+    assert_eq!((&put.fine(200)["keys"], &put.body["least_algorithm"]), (&keys, &json!("sha256")));
+    let put = house.send("PUT", "/clients/shop", json!({"services": [], "keys": [], "least_algorithm": "sha1"})).await;
+    assert_eq!((put.fine(200).get("keys"), put.body.get("least_algorithm")), (None, None));
+    assert!(!seen("a"));
+}
+
+#[tokio::test]
+async fn a_private_key_is_refused_wherever_it_comes_and_never_repeated() {
+    let house = House::new().await;
+    house.send("POST", "/clients", json!({"name": "ada@example.com"})).await.fine(201);
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qY", "d": "c2VjcmV0"});
+    let pem = PEM.replace("PUBLIC", "PRIVATE").replace("MCow", "c2VjcmV0");
+    let key = |field: &str, value: &Value| json!([{"id": "a", "algorithm": "ed25519", field: value}]);
+    for (field, value) in [("jwk", &jwk), ("pem", &json!(pem))] {
+        let keys = key(field, value);
+        for answer in [
+            house.send("PUT", "/clients/ada@example.com", json!({"services": [], "keys": keys})).await,
+            house.send("POST", "/clients", json!({"name": "new", "keys": keys})).await,
+        ] {
+            assert_eq!(answer.refused(422, "invalid_declaration").places(), [format!("keys[0].{field}")]);
+            let text = answer.body.to_string();
+            assert!(text.contains("is a private key") && !text.contains("c2VjcmV0"), "{text}");
+        }
+        let file = json!({"version": 1, "clients": {"till.eu": {"services": ["a/b/c"], "keys": keys}}});
+        for (method, path) in [("POST", "/declarations/plan"), ("PUT", "/declarations")] {
+            let answer = house.send(method, path, file.clone()).await;
+            let places = [format!("clients.till.eu.keys[0].{field}"), "clients.till.eu.services[0]".to_owned()];
+            let mut found = answer.refused(422, "invalid_declaration").places();
+            found.sort_unstable();
+            assert_eq!(found, places, "{}", answer.body);
+            let text = answer.body.to_string();
+            assert!(text.contains("is a private key") && !text.contains("c2VjcmV0"), "{text}");
+        }
+    }
+    // In a place where none is expected, it is not repeated either.
+    for (bad, place) in [
+        (json!(pem), "keys"),
+        (json!([pem]), "keys[0]"),
+        (key("jwk", &json!(pem)), "keys[0].jwk"),
+        (key("pem", &jwk), "keys[0].pem"),
+        (json!([{"id": "a", "algorithm": pem, "pem": PEM}]), "keys[0].algorithm"),
+        (json!([{"id": "a", "algorithm": "ed25519"}]), "keys[0]"),
+    ] {
+        let answer = house.send("PUT", "/clients/ada@example.com", json!({"services": [], "keys": bad})).await;
+        assert_eq!(answer.refused(422, "invalid_declaration").places(), [place], "{}", answer.body);
+        assert!(!answer.body.to_string().contains("c2VjcmV0"), "{}", answer.body);
     }
 }

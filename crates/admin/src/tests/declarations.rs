@@ -41,7 +41,7 @@ clients:
 ";
 
 impl House {
-    async fn yaml(&self, method: &str, path: &str, fields: &[(&str, &str)], text: &str) -> Answer {
+    pub(super) async fn yaml(&self, method: &str, path: &str, fields: &[(&str, &str)], text: &str) -> Answer {
         let fields = [&[("content-type", "application/yaml")], fields].concat();
         self.send_with(method, &format!("/api/v1/declarations{path}"), &fields, text.to_owned()).await
     }

@@ -3,10 +3,12 @@
 mod audit;
 mod captures;
 mod changers;
+mod client_secrets;
 mod clients;
 mod declarations;
 mod door;
 mod enrolments;
+mod hosts;
 mod logs;
 mod register;
 mod routes;
@@ -114,6 +116,7 @@ struct House {
     registry: Arc<MemoryRegistry>,
     directory: Arc<Directory>,
     clock: Arc<ManualClock>,
+    publisher: Publisher,
     service: TowerToHyperService<axum::Router>,
     register: Pipeline,
     _log_directory: tempfile::TempDir,
@@ -149,6 +152,7 @@ impl House {
         let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
+        let published = publisher.clone();
         let workshop = ChangeContext {
             registry: registry.clone(),
             directory: directory.clone(),
@@ -182,6 +186,7 @@ impl House {
             sessions,
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
             limiters: Arc::default(),
+            directory: directory.clone(),
             nonces: Arc::new(MemoryState::new(1 << 20, clock.clone())),
             master,
             clock: clock.clone(),
@@ -204,7 +209,19 @@ impl House {
         let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
-        (Self { state, registry, directory, clock, service, register, _log_directory: log_directory }, starting)
+        (
+            Self {
+                state,
+                registry,
+                directory,
+                clock,
+                publisher: published,
+                service,
+                register,
+                _log_directory: log_directory,
+            },
+            starting,
+        )
     }
 
     /// A user logs in through a client, and this node remembers it.

@@ -90,3 +90,99 @@ async fn a_service_that_a_route_leads_to_stays() {
     house.delete("/routes/users").await.fine(204);
     house.delete("/services/users/v1").await.fine(204);
 }
+
+#[tokio::test]
+async fn a_client_that_a_route_is_for_is_there_and_stays() {
+    let house = house().await;
+    let route = json!({"match": {"path": {"prefix": "/orders/v1"}, "client": "shop"}, "service": "users/v1"});
+    let answer = house.send("PUT", "/routes/orders", route.clone()).await;
+    assert_eq!(answer.refused(422, "invalid_declaration").places(), ["match.client"]);
+    assert!(answer.body.to_string().contains("there is no client 'shop'"), "{}", answer.body);
+    house.send("POST", "/clients", json!({"name": "shop"})).await.fine(201);
+    let made = house.send("PUT", "/routes/orders", route).await;
+    assert_eq!(made.fine(201)["match"]["client"], "shop");
+    let answer = house.delete("/clients/shop").await;
+    assert!(answer.refused(409, "conflict").body["detail"].as_str().expect("words").contains("'orders'"));
+    // It may change, and be switched off.
+    house.send("PUT", "/clients/shop", json!({"services": ["users/v1"], "enabled": false})).await.fine(200);
+    house.delete("/routes/orders").await.fine(204);
+    house.delete("/clients/shop").await.fine(204);
+}
+
+#[tokio::test]
+async fn a_file_takes_no_client_away_from_a_route() {
+    let house = house().await;
+    house.yaml("PUT", "", &[], "version: 1\nclients: {shop: {services: []}, till: {services: []}}\n").await.fine(200);
+    for client in ["shop", "till"] {
+        let route = json!({"match": {"path": {"prefix": "/orders/v1"}, "client": client}, "service": "users/v1"});
+        house.send("PUT", &format!("/routes/{client}-orders"), route).await.fine(201);
+    }
+    let answer = house.yaml("PUT", "", &[], "version: 1\nclients: {till: {services: []}}\n").await;
+    assert_eq!(answer.refused(422, "invalid_declaration").places(), ["routes.shop-orders.match.client"]);
+    house.get("/clients/shop").await.fine(200);
+}
+
+#[tokio::test]
+async fn routes_of_many_clients_at_one_path_stand_in_nobodys_way() {
+    let house = house().await;
+    let token = house.enrolment(json!({"name": "e"})).await;
+    let mut file = json!({"version": 1, "clients": {}, "routes": {}});
+    for number in 0..20 {
+        file["clients"][format!("c{number}")] = json!({"services": []});
+        let matches = json!({"path": {"prefix": "/orders/v1"}, "client": format!("c{number}")});
+        file["routes"][format!("orders-{number}")] = json!({"match": matches, "service": "users/v1"});
+    }
+    let done = house.yaml("PUT", "", &[], &file.to_string()).await;
+    assert_eq!(done.fine(200)["steps"].as_array().map(Vec::len), Some(40));
+    // A service may still register itself there, for the calls that claim none of these clients.
+    house.register(&token, json!({"name": "orders", "base_url": "http://127.0.0.1:1"})).await.fine(201);
+    let plan = house.yaml("POST", "/plan", &[], &file.to_string()).await;
+    assert_eq!(*plan.fine(200), json!({"steps": [], "policies": [], "unchanged": 40}));
+}
+
+#[tokio::test]
+async fn a_route_that_is_switched_off_keeps_its_place_and_says_so() {
+    let house = house().await;
+    house
+        .send("PUT", "/routes/all", json!({"match": {"path": {"prefix": "/"}}, "answer": {"status": 200}}))
+        .await
+        .fine(201);
+    let mut route = json!({"match": {"path": {"prefix": "/api"}}, "service": "users/v1", "require": []});
+    for (enabled, code) in [(None, None), (Some(false), Some("route_disabled")), (Some(true), None)] {
+        if let Some(enabled) = enabled {
+            route["enabled"] = json!(enabled);
+        }
+        let shown = house.send("PUT", "/routes/api", route.clone()).await;
+        assert_eq!(shown.body.get("enabled"), enabled.filter(|on| !on).map(|on| json!(on)).as_ref());
+        let told = house.send("POST", "/explain", json!({"method": "GET", "url": "/api/7"})).await;
+        let told = told.fine(200);
+        assert_eq!(told["route"]["name"], "api", "{told}");
+        assert_eq!(told["outcome"]["code"].as_str(), code, "{told}");
+    }
+    // What is wrong with it is told all the same.
+    route["enabled"] = json!(false);
+    route["service"] = json!("nobody/v1");
+    let answer = house.send("PUT", "/routes/api", route).await;
+    assert_eq!(answer.refused(422, "invalid_declaration").places(), ["service"]);
+}
+
+#[tokio::test]
+async fn a_route_may_lead_to_the_targets_own_url() {
+    let house = House::new().await;
+    let service = json!({"targets": [{"url": "http://127.0.0.1:9001/one/place"}]});
+    house.send("PUT", "/services/users/v1", service).await.fine(201);
+    let mut route = json!({"match": {"path": {"prefix": "/api"}}, "service": "users/v1", "require": []});
+    for (rewrite, query, url) in [
+        ("", "drop", "http://127.0.0.1:9001/one/place"),
+        ("", "keep", "http://127.0.0.1:9001/one/place?a=1"),
+        ("/x", "drop", "http://127.0.0.1:9001/one/place/x"),
+    ] {
+        (route["rewrite"], route["query"]) = (json!(rewrite), json!(query));
+        house.send("PUT", "/routes/api", route.clone()).await;
+        let told = house.send("POST", "/explain", json!({"method": "GET", "url": "/api/7/8?a=1"})).await;
+        assert!(told.fine(200)["outcome"].to_string().contains(&format!("\"{url}\"")), "{}", told.body);
+    }
+    let redirect = json!({"match": {"path": {"exact": "/old"}}, "redirect": {"to": "/new"}, "query": "drop"});
+    let answer = house.send("PUT", "/routes/old", redirect).await;
+    assert_eq!(answer.refused(422, "invalid_declaration").places(), ["query"]);
+}

@@ -24,6 +24,7 @@ macro_rules! own {
 
 standard! {
     ACCEPT "Accept"
+    ACCEPT_ENCODING "Accept-Encoding"
     ACCESS_CONTROL_ALLOW_CREDENTIALS "Access-Control-Allow-Credentials"
     ACCESS_CONTROL_ALLOW_HEADERS "Access-Control-Allow-Headers"
     ACCESS_CONTROL_ALLOW_METHODS "Access-Control-Allow-Methods"
@@ -62,6 +63,8 @@ standard! {
 }
 
 own! {
+    /// The digest of the content (RFC 9530).
+    CONTENT_DIGEST "content-digest"
     /// Who brought the call, in one field (RFC 7239).
     FORWARDED "forwarded"
     /// How a call of gRPC ended, in words, percent-encoded.
@@ -84,6 +87,10 @@ own! {
     SEC_WEBSOCKET_ACCEPT "sec-websocket-accept"
     /// What a caller who wishes for WebSocket has drawn (RFC 6455 section 11.3.1).
     SEC_WEBSOCKET_KEY "sec-websocket-key"
+    /// The signatures of a message (RFC 9421).
+    SIGNATURE "signature"
+    /// What the signatures of a message cover, and when and with which key they were made (RFC 9421).
+    SIGNATURE_INPUT "signature-input"
     /// The trace a call belongs to (W3C Trace Context).
     TRACEPARENT "traceparent"
     /// What others say beside it.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Label, Name, Route, Service, ServiceId};
+use super::{Client, Host, HostName, Label, Name, Route, Service, ServiceId};
 
 /// The version of the form that is written and understood.
 pub const DECLARATIONS_VERSION: u64 = 1;
 
-/// Services, routes and clients as a file declares them, in the order of their names. Secrets, keys, users and
+/// Services, routes, clients and hosts as a file declares them, in the order of their names. Secrets, keys, users and
 /// sessions are no declarations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +25,9 @@ pub struct Declarations {
     /// Clients, by name; one without an access key keeps the one it has, or gets one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<Label, Client>,
+    /// Hosts, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<HostName, Host>,
 }
 
 impl Default for Declarations {
@@ -34,6 +37,7 @@ impl Default for Declarations {
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
             clients: BTreeMap::new(),
+            hosts: BTreeMap::new(),
         }
     }
 }

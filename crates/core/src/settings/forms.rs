@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::model::{Client, Grant, Label, Name, ServiceId, TargetUrl, Timeout};
+use crate::model::{Client, Grant, Label, Name, PublicUrl, ServiceId, TargetUrl, Timeout};
 
 /// Whether a value has the form; if not, what is told.
 type Check = fn(&Value) -> Result<(), Flaw>;
@@ -21,6 +21,7 @@ pub(super) enum Flaw {
 /// The forms there are.
 const FORMS: &[(&str, Check)] = &[
     ("target_url", text::<TargetUrl>),
+    ("public_url", text::<PublicUrl>),
     ("name", text::<Name>),
     ("label", text::<Label>),
     ("service_id", text::<ServiceId>),

@@ -79,6 +79,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// Whether a text is repeated in a message. A longer one is no slip of one of a few words; it may be a secret in a wrong
+/// place.
+fn is_short(text: &str) -> bool {
+    text.len() <= 64 && !text.chars().any(char::is_control)
+}
+
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 struct Walk<'s> {
@@ -161,7 +167,7 @@ impl<'s> Walk<'s> {
         // Unquoted, YAML reads some texts as numbers.
         let message = match value {
             Value::Number(number) => format!("expected {wanted}, in quotes, found the number {number}"),
-            Value::String(text) => format!("expected {wanted}, found '{text}'"),
+            Value::String(text) if is_short(text) => format!("expected {wanted}, found '{text}'"),
             other => format!("expected {wanted}, found {}", found(other)),
         };
         self.tell(path, message);

@@ -1,6 +1,7 @@
 //! `acl`: a known caller may call a service only if it was granted to it, and there as its rules say. A route for one client is
 //! a grant for that client, and takes credentials of no other.
 
+mod python;
 mod rules;
 
 use std::sync::Arc;

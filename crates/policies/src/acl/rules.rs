@@ -15,6 +15,8 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::python;
+
 /// Rules a route has at most.
 const MOST: usize = 64;
 /// Bytes of a path in a rule.
@@ -41,7 +43,8 @@ pub(super) enum Effect {
 pub(super) struct RuleSettings {
     /// A path and everything below it (`/admin`, or `/admin/*`), or, if it begins with `^`, a regular expression
     /// (`^/users/[0-9]+$`). The rule matches the path without the route's prefix, in its decision form: every escape of a
-    /// character that may stand in a path unescaped is decoded. All paths, if absent.
+    /// character that may stand in a path unescaped is decoded. A regular expression has no look-around, no backreferences and no
+    /// possessive quantifiers. All paths, if absent.
     #[serde(default)]
     path: Option<String>,
     /// Methods; all, if empty. GET stands for HEAD too.
@@ -195,7 +198,7 @@ impl RuleSettings {
                 Scope::Everywhere
             }
             Some(text) if text.starts_with('^') => {
-                let read = read_pattern(text, ignores_case);
+                let read = python::check(text).and_then(|()| read_pattern(text, ignores_case));
                 let pattern = read.unwrap_or_else(|message| {
                     wrong("path", message);
                     "^".to_owned()

@@ -24,7 +24,7 @@ fn key(name: &str) -> Option<KeyHolder> {
 #[test]
 fn every_credential_on_a_clients_route_is_of_that_client() {
     let disabled = || {
-        let client = Client { services: Vec::new(), access_key: None, enabled: false };
+        let client = Client { enabled: false, ..Client::default() };
         Some(Arc::new(ClientEntry::new("shop".parse().expect("a label"), client)))
     };
     let token = |name: &str| Some(testing::client(name));
@@ -73,7 +73,7 @@ async fn no_alternative_lets_the_credential_of_another_client_in() {
     let mut entries = parts.directory.copy();
     for (name, services) in [("shop", vec![]), ("till", vec!["*".parse().expect("all")])] {
         let label: Label = name.parse().expect("a label");
-        let client = Client { services, access_key: None, enabled: true };
+        let client = Client { services, ..Client::default() };
         entries.set_client(&label, Some(client));
         entries.set_key(hash_key(name), Some(KeyOwner::Client(label)));
     }

@@ -30,6 +30,7 @@ impl Compiled {
         let mut compiled = Self { snapshot: workshop.builtin.clone(), routes: Table::default() };
         view.services().for_each(|(id, _)| compiled.place_service(workshop, view, id));
         view.routes().for_each(|(name, _)| compiled.place_route(workshop, view, name));
+        view.hosts().for_each(|(name, stored)| compiled.snapshot.set_host(name, Some(&stored.value)));
         compiled
     }
 
@@ -38,6 +39,16 @@ impl Compiled {
         let touched = Touched::by(view, edits);
         touched.services.into_iter().for_each(|id| self.place_service(workshop, view, id));
         touched.routes.into_iter().for_each(|name| self.place_route(workshop, view, name));
+        self.place_hosts(edits);
+    }
+
+    /// Puts hosts in their places, or takes them out. Nothing about one that could be read is wrong.
+    fn place_hosts(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            if let Edit::Host(name, host) = edit {
+                self.snapshot.set_host(name, host.as_ref());
+            }
+        }
     }
 
     /// Compiles the default route of a service, or closes its place.
@@ -224,7 +235,7 @@ fn ended_sessions(before: &View, edit: &Edit) -> Option<Write> {
     ((was && !is) || is_gone).then(|| Write::EndSessions(SessionsOf::Client(name.clone())))
 }
 
-/// Compiles what the edits touch: services, routes, and the routes that lead to those services.
+/// Compiles what the edits touch: services, routes, the routes that lead to those services, and clients.
 fn compile(
     workshop: &ChangeContext,
     before: &Compiled,
@@ -238,8 +249,10 @@ fn compile(
         problems.of_service(id, compiled.compile_service(workshop, view, id));
         problems.of_place(misplaced(&workshop.upstreams, former, view, id));
     }
+    touched.clients.into_iter().for_each(|name| problems.of_client(view, name));
     for name in touched.routes {
         problems.of_route(view, name, compiled.compile_route(workshop, view, name));
     }
+    compiled.place_hosts(edits);
     problems.none_or_all().map(|()| compiled)
 }

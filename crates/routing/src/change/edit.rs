@@ -4,7 +4,8 @@ use std::fmt;
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, Enrolment, Label, Name, Owner, Registration, Route, Service, ServiceId,
+    ApiKey, Client, ClientSecret, Enrolment, Host, HostName, Label, Name, Owner, Registration, Route, Service,
+    ServiceId,
 };
 
 /// One object as it shall be; `None` takes it out.
@@ -16,6 +17,8 @@ pub enum Edit {
     Route(Name, Option<Box<Route>>),
     /// A client.
     Client(Label, Option<Client>),
+    /// A host.
+    Host(HostName, Option<Host>),
     /// A client's secret, by client and a handle.
     ClientSecret(Label, String, Option<ClientSecret>),
     /// An API key.
@@ -38,6 +41,8 @@ pub enum Declared {
     Route(Name),
     /// A client.
     Client(Label),
+    /// A host.
+    Host(HostName),
 }
 
 impl Declared {
@@ -47,6 +52,7 @@ impl Declared {
             Self::Service(_) => "service",
             Self::Route(_) => "route",
             Self::Client(_) => "client",
+            Self::Host(_) => "host",
         }
     }
 
@@ -56,6 +62,7 @@ impl Declared {
             Self::Service(id) => id.to_string(),
             Self::Route(name) => name.to_string(),
             Self::Client(name) => name.to_string(),
+            Self::Host(name) => name.to_string(),
         }
     }
 }

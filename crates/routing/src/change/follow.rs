@@ -9,8 +9,16 @@ use serde::de::DeserializeOwned;
 use super::{Edit, View};
 
 /// The kinds of objects that a view holds, in an order in which what stands on others comes after them.
-pub(super) const KINDS: [Kind; 7] =
-    [Kind::Service, Kind::Route, Kind::Client, Kind::ClientSecret, Kind::ApiKey, Kind::Registration, Kind::Enrolment];
+pub(super) const KINDS: [Kind; 8] = [
+    Kind::Service,
+    Kind::Route,
+    Kind::Client,
+    Kind::Host,
+    Kind::ClientSecret,
+    Kind::ApiKey,
+    Kind::Registration,
+    Kind::Enrolment,
+];
 
 /// The declarations after what was changed, and the edits that lead there. What is the same already is none. A row that
 /// cannot be read leaves its object as it is known, and is told in the log.
@@ -51,6 +59,7 @@ pub(super) fn read(row: &Row) -> Result<Edit, RegistryError> {
         Edit::Service(id, _) => Edit::Service(id, Some(body(row)?)),
         Edit::Route(name, _) => Edit::Route(name, Some(body(row)?)),
         Edit::Client(name, _) => Edit::Client(name, Some(body(row)?)),
+        Edit::Host(name, _) => Edit::Host(name, Some(body(row)?)),
         Edit::ClientSecret(client, id, _) => Edit::ClientSecret(client, id, Some(body(row)?)),
         Edit::ApiKey(hash, _) => Edit::ApiKey(hash, Some(body(row)?)),
         Edit::Registration(name, _) => Edit::Registration(name, Some(body(row)?)),
@@ -66,6 +75,7 @@ fn addressed(kind: Kind, key: &str) -> Result<Edit, RegistryError> {
         Kind::Service => Edit::Service(key.parse().map_err(|error| unreadable(&error))?, None),
         Kind::Route => Edit::Route(key.parse().map_err(|error| unreadable(&error))?, None),
         Kind::Client => Edit::Client(key.parse().map_err(|error| unreadable(&error))?, None),
+        Kind::Host => Edit::Host(key.parse().map_err(|error| unreadable(&error))?, None),
         Kind::ClientSecret => {
             let (client, id) = key.split_once('/').ok_or_else(|| unreadable(&"its key"))?;
             Edit::ClientSecret(client.parse().map_err(|error| unreadable(&error))?, id.to_owned(), None)
@@ -83,6 +93,7 @@ pub(super) fn emptied(edit: &Edit) -> Edit {
         Edit::Service(id, _) => Edit::Service(id, None),
         Edit::Route(name, _) => Edit::Route(name, None),
         Edit::Client(name, _) => Edit::Client(name, None),
+        Edit::Host(name, _) => Edit::Host(name, None),
         Edit::ClientSecret(client, id, _) => Edit::ClientSecret(client, id, None),
         Edit::ApiKey(hash, _) => Edit::ApiKey(hash, None),
         Edit::Registration(name, _) => Edit::Registration(name, None),

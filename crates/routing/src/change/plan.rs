@@ -40,7 +40,7 @@ pub enum Action {
 pub struct Step {
     /// What happens.
     pub action: Action,
-    /// `service`, `route` or `client`.
+    /// `service`, `route`, `client` or `host`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -61,7 +61,7 @@ pub struct PolicyStep {
 /// A plan.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Plan {
-    /// What happens to objects: services, routes, clients, each by name.
+    /// What happens to objects: services, routes, clients, hosts, each by name.
     pub steps: Vec<Step>,
     /// How policies of routes change.
     pub policies: Vec<PolicyStep>,
@@ -110,6 +110,13 @@ pub fn plan(view: &View, declared: &Declarations, rules: &Rules<'_>) -> Plan {
         plan.removal(&Declared::Route(name.clone()), Edit::Route(name, None));
     }
     plan.clients(view, declared, rules);
+    for (name, host) in &declared.hosts {
+        let edit = Edit::Host(name.clone(), Some(host.clone()));
+        plan.object(rules, Declared::Host(name.clone()), view.host(name), host, edit);
+    }
+    for name in sorted(view.hosts(), rules, |name| declared.hosts.contains_key(name)) {
+        plan.removal(&Declared::Host(name.clone()), Edit::Host(name, None));
+    }
     plan.policies(view);
     plan.neighbours(view, rules.owner);
     plan

@@ -178,7 +178,7 @@ impl Task {
 /// with them, each worker takes up both in one moment, so that no call meets the one without the other.
 async fn publish(workshop: &ChangeContext, compiled: &Compiled, edits: &[Edit]) {
     let entries = entries::after(workshop.unseal.as_ref(), &workshop.directory, edits);
-    if edits.iter().any(|edit| matches!(edit, Edit::Service(..) | Edit::Route(..))) {
+    if edits.iter().any(|edit| matches!(edit, Edit::Service(..) | Edit::Route(..) | Edit::Host(..))) {
         let step = match &entries {
             Some(entries) => workshop.directory.prepare(entries.clone()),
             None => workshop.directory.step(),

@@ -8,18 +8,20 @@ use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
 
 use super::{Edit, View};
+use crate::client_keys::check_keys;
 use crate::compile::{compile_route, compile_service};
 
-/// The services and routes that edits change, the routes that lead to those services, and those for clients that they change.
+/// The services, routes and clients that edits change, the routes that lead to those services, and those for these clients.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
+    pub(super) clients: HashSet<&'a Label>,
 }
 
 impl<'a> Touched<'a> {
     /// What the edits touch that led to this view.
     pub(super) fn by(view: &'a View, edits: &'a [Edit]) -> Self {
-        let mut touched = Self { services: HashSet::new(), routes: HashSet::new() };
+        let mut touched = Self { services: HashSet::new(), routes: HashSet::new(), clients: HashSet::new() };
         for edit in edits {
             match edit {
                 Edit::Service(id, _) => {
@@ -29,7 +31,10 @@ impl<'a> Touched<'a> {
                 Edit::Route(name, _) => {
                     touched.routes.insert(name);
                 }
-                Edit::Client(name, _) => touched.routes.extend(view.routes_of(name)),
+                Edit::Client(name, _) => {
+                    touched.clients.insert(name);
+                    touched.routes.extend(view.routes_of(name));
+                }
                 _ => {}
             }
         }
@@ -67,6 +72,13 @@ impl<'a> Problems<'a> {
         self.of_services.insert(id, found);
     }
 
+    /// Keeps what is wrong with a client as it stands in the view.
+    pub(super) fn of_client(&mut self, view: &View, name: &Label) {
+        let Some(stored) = view.client(name) else { return };
+        let place = format!("clients.{name}");
+        self.all.extend(check_keys(&stored.value).into_iter().map(|problem| problem.under(&place)));
+    }
+
     /// Keeps what is wrong with where a service is.
     pub(super) fn of_place(&mut self, placed: Result<(), Vec<Problem>>) {
         self.all.extend(placed.err().into_iter().flatten());
@@ -99,20 +111,12 @@ impl<'a> Problems<'a> {
 pub struct DryRun {
     parts: Arc<Parts>,
     upstreams: Upstreams,
-    /// A client that is there, whether the declarations say so or not.
-    known: Option<Label>,
 }
 
 impl DryRun {
     /// A dry run with what policies and upstream endpoints are built from.
     pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
-        Self { parts, upstreams, known: None }
-    }
-
-    /// The same where a client is there that no declaration tells of: the built-in one, where no gateway runs.
-    #[must_use]
-    pub fn knowing(self, client: Label) -> Self {
-        Self { known: Some(client), ..self }
+        Self { parts, upstreams }
     }
 
     /// Every problem the edits would have on these declarations.
@@ -131,10 +135,11 @@ impl DryRun {
                 problems.of_place(misplaced(&self.upstreams, view, &next, id));
             }
         }
+        touched.clients.into_iter().for_each(|name| problems.of_client(&next, name));
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
-            let has_client = |client: &Label| self.known.as_ref() == Some(client) || next.client(client).is_some();
+            let has_client = |client: &Label| next.client(client).is_some();
             let compiled = compile_route(name, &stored.value, service, has_client, &self.parts, &self.upstreams);
             problems.of_route(&next, name, compiled);
         }

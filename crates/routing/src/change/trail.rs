@@ -27,6 +27,7 @@ pub(super) fn told(view: &View, edit: &Edit, actor: &Actor, now: u64) -> Result<
         Edit::Service(id, after) => sides(view.service(id).map(|it| (it.revision, &it.value)), after.as_ref()),
         Edit::Route(name, after) => sides(view.route(name).map(|it| (it.revision, &it.value)), after.as_deref()),
         Edit::Client(name, after) => sides(view.client(name).map(|it| (it.revision, &it.value)), after.as_ref()),
+        Edit::Host(name, after) => sides(view.host(name).map(|it| (it.revision, &it.value)), after.as_ref()),
         Edit::ClientSecret(client, id, after) => {
             sides(view.secret(client, id).map(|it| (it.revision, &it.value)), after.as_ref())
         }

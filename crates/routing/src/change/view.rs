@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use portcullis_core::directory::{KeyHash, KeyOwner};
 use portcullis_core::model::{
-    ApiKey, Client, ClientSecret, DefaultRoutes, Enrolment, Label, Name, Owner, Registration, Route, Service,
-    ServiceId, Stored,
+    ApiKey, Client, ClientSecret, DefaultRoutes, Enrolment, Host, HostName, Label, Name, Owner, Registration, Route,
+    Service, ServiceId, Stored,
 };
 use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Row, Write};
 use portcullis_core::table::Table;
@@ -22,6 +22,7 @@ pub struct View {
     services: Held<ServiceId, Service>,
     routes: Held<Name, Route>,
     clients: Held<Label, Client>,
+    hosts: Held<HostName, Host>,
     secrets: Held<(Label, String), ClientSecret>,
     keys: Held<KeyHash, ApiKey>,
     registrations: Held<Name, Registration>,
@@ -147,6 +148,16 @@ impl View {
         self.clients.iter()
     }
 
+    /// A host.
+    pub fn host(&self, name: &HostName) -> Option<&Arc<Stored<Host>>> {
+        self.hosts.get(name)
+    }
+
+    /// Every host, in no order.
+    pub fn hosts(&self) -> impl Iterator<Item = (&HostName, &Arc<Stored<Host>>)> {
+        self.hosts.iter()
+    }
+
     /// The client with this access key.
     pub fn client_with_access_key(&self, access_key: &str) -> Option<&Label> {
         self.client_of.get(access_key)
@@ -232,6 +243,7 @@ impl View {
             Edit::Service(id, _) => row(edit, self.services.get(id)),
             Edit::Route(name, _) => row(edit, self.routes.get(name)),
             Edit::Client(name, _) => row(edit, self.clients.get(name)),
+            Edit::Host(name, _) | Edit::Adopt(Declared::Host(name)) => row(edit, self.hosts.get(name)),
             Edit::ClientSecret(client, id, _) => row(edit, self.secret(client, id)),
             Edit::ApiKey(hash, _) => row(edit, self.keys.get(hash)),
             Edit::Registration(name, _) => row(edit, self.registrations.get(name)),
@@ -256,6 +268,7 @@ impl View {
         let services = self.services.iter().map(|(id, _)| (Kind::Service, id.to_string()));
         let routes = self.routes.iter().map(|(name, _)| (Kind::Route, name.to_string()));
         let clients = self.clients.iter().map(|(name, _)| (Kind::Client, name.to_string()));
+        let hosts = self.hosts.iter().map(|(name, _)| (Kind::Host, name.to_string()));
         let secrets = self.secrets.iter().map(|((client, id), _)| (Kind::ClientSecret, format!("{client}/{id}")));
         let keys = self.keys.iter().map(|(hash, _)| (Kind::ApiKey, hash.to_hex()));
         let registrations = self.registrations.iter().map(|(name, _)| (Kind::Registration, name.to_string()));
@@ -263,6 +276,7 @@ impl View {
         services
             .chain(routes)
             .chain(clients)
+            .chain(hosts)
             .chain(secrets)
             .chain(keys)
             .chain(registrations)
@@ -276,6 +290,7 @@ impl View {
             Declared::Service(id) => give(&mut self.services, id, owner),
             Declared::Route(name) => give(&mut self.routes, name, owner),
             Declared::Client(name) => give(&mut self.clients, name, owner),
+            Declared::Host(name) => give(&mut self.hosts, name, owner),
         }
     }
 
@@ -329,6 +344,7 @@ impl View {
                 }
                 set(&mut self.clients, name, value, owner, revision)
             }
+            Edit::Host(name, value) => set(&mut self.hosts, name, value, owner, revision),
             Edit::ClientSecret(client, id, value) => {
                 list_set(&mut self.secrets_of, client.clone(), &id, value.is_some());
                 set(&mut self.secrets, (client, id), value, owner, revision)
@@ -430,6 +446,7 @@ pub(super) fn address(edit: &Edit) -> (Kind, String) {
         Edit::Service(id, _) => (Kind::Service, id.to_string()),
         Edit::Route(name, _) => (Kind::Route, name.to_string()),
         Edit::Client(name, _) => (Kind::Client, name.to_string()),
+        Edit::Host(name, _) | Edit::Adopt(Declared::Host(name)) => (Kind::Host, name.to_string()),
         Edit::ClientSecret(client, id, _) => (Kind::ClientSecret, format!("{client}/{id}")),
         Edit::ApiKey(hash, _) => (Kind::ApiKey, hash.to_hex()),
         Edit::Registration(name, _) => (Kind::Registration, name.to_string()),

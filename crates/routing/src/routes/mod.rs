@@ -64,6 +64,9 @@ pub struct Routes {
     builtin: Layer,
     /// The hosts built-in routes answer on; all, if empty.
     builtin_hosts: Arc<[String]>,
+    /// Declared hosts that say for themselves whether built-in routes answer on them.
+    builtin_by_host: Table<Arc<str>, bool>,
+    has_builtin_by_host: bool,
     /// Whether a route has ever been there that does not tell upper from lower case.
     has_folded: bool,
     /// What operators have declared for calls of everybody.
@@ -96,6 +99,15 @@ impl Routes {
             canonical.map_or_else(|| host.to_ascii_lowercase(), |host| host.as_str().to_owned())
         });
         Self { builtin_hosts: hosts.collect(), ..Self::default() }
+    }
+
+    /// Has built-in routes answer on a declared host, or not; with nothing, it is like every other.
+    pub fn set_builtin_host(&mut self, host: &str, answers: Option<bool>) {
+        match answers {
+            Some(answers) => drop(self.builtin_by_host.insert(host.into(), answers)),
+            None => drop(self.builtin_by_host.remove(host)),
+        }
+        self.has_builtin_by_host = !self.builtin_by_host.is_empty();
     }
 
     /// Sets a built-in route. No declared route comes before it.
@@ -164,6 +176,10 @@ impl Routes {
     }
 
     fn is_builtin_host(&self, host: &Host) -> bool {
+        let declared = self.has_builtin_by_host.then(|| self.builtin_by_host.get(host.name())).flatten();
+        if let Some(answers) = declared {
+            return *answers;
+        }
         let is_one = |allowed: &String| allowed == host.as_str() || allowed == host.name();
         self.builtin_hosts.is_empty() || self.builtin_hosts.iter().any(is_one)
     }

@@ -417,3 +417,22 @@ fn a_declared_route_whose_conditions_fail_leaves_the_call_to_whoever_registered(
     let fallback = "the route for every path of every host is a fallback behind registered services";
     assert_eq!(told[1], ("rest".into(), MatchOutcome::Outranked(fallback)));
 }
+
+#[test]
+fn a_declared_host_says_for_itself_whether_built_in_routes_answer_on_it() {
+    let answers = |routes: &Routes, host: &str| routes.is_builtin_host(&Host::parse(host.as_bytes()).expect("a host"));
+    for (setting, others) in [(vec![], true), (vec!["auth.example".to_owned()], false)] {
+        let mut routes = Routes::new(setting);
+        routes.set_builtin_host("on.example", Some(true));
+        routes.set_builtin_host("off.example", Some(false));
+        routes.set_builtin_host("like.example", None);
+        assert!(
+            answers(&routes, "on.example:8443") && !answers(&routes, "off.example") && answers(&routes, "auth.example")
+        );
+        assert_eq!((answers(&routes, "like.example"), answers(&routes, "any.example")), (others, others));
+        for host in ["on.example", "off.example"] {
+            routes.set_builtin_host(host, None);
+            assert_eq!(answers(&routes, host), others, "{host} is like every other again");
+        }
+    }
+}

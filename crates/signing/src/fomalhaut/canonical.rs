@@ -1,8 +1,8 @@
 //! The string to sign (canonical string): method, target and signed header fields, in one fixed form.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::iter::once;
+use std::ops::Range;
+use std::str;
 
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ pub const MOST_FIELDS: usize = 128;
 /// Bytes that method, target, host and signed fields may have together.
 pub const MOST_BYTES: usize = 64 << 10;
 
-/// What a request is, apart from its fields and body; bytes as they are on the wire.
+/// The parts of a request that are signed besides its fields and body, as they are on the wire.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// The method, in upper case.
@@ -68,8 +68,8 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// The string to sign of a request. The fields may come in any case and order, with fields that are not signed; a
-    /// `Host` among them is not looked at, because `head` has it.
+    /// The string to sign of a request. `fields` may be all of its header fields, in any case and order: those that are
+    /// not signed are skipped. So is `Host`, which comes from `head`.
     ///
     /// ```
     /// use portcullis_signing::fomalhaut::{Canonical, Dialect, Head};
@@ -125,47 +125,56 @@ impl Canonical {
         }
         let host = host.map(value_of).transpose()?;
         let mut length = method.len() + target.len() + host.map_or(0, <[u8]>::len);
-        let mut signed: Vec<(&[u8], &[u8])> = Vec::with_capacity(12);
+        // The colon takes part in the order of lines: `x-fo-a-b: 1` comes before `x-fo-a: 1`. Names that differ are told
+        // apart before their values begin, so lines are sorted by what stands here.
+        let mut names = String::with_capacity(256);
+        let mut signed: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(12);
         for (name, value) in fields {
             let name = name.as_ref();
             if !is_signed(dialect, name) {
                 continue;
             }
-            if !name.iter().all(|byte| is_token(*byte)) {
-                return Err(NotCanonical::Name);
+            let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(is_token)).ok_or(NotCanonical::Name)?;
+            let value = value_of(value.as_ref())?;
+            length = length.saturating_add(name.len()).saturating_add(value.len());
+            if length > MOST_BYTES {
+                return Err(NotCanonical::TooLong);
             }
             if signed.len() == MOST_FIELDS {
                 return Err(NotCanonical::TooManyFields);
             }
-            let value = value_of(value.as_ref())?;
-            length = length.saturating_add(name.len()).saturating_add(value.len());
-            signed.push((name, value));
+            let start = names.len();
+            names.push_str(name);
+            names.push(':');
+            signed.push((start..names.len(), value));
         }
         if length > MOST_BYTES {
             return Err(NotCanonical::TooLong);
         }
+        names.make_ascii_lowercase();
         // The sort is stable: values of the same name keep their order.
-        signed.sort_by(|(one, _), (other, _)| in_order_of_lines(one, other));
+        signed.sort_by(|(one, _), (other, _)| names[one.clone()].cmp(&names[other.clone()]));
 
-        let mut text = String::with_capacity(length + "host: \n\n\n".len() + 3 * signed.len());
+        let mut text = String::with_capacity(length + "\n\nhost: \n\n".len() + 3 * signed.len());
         push(&mut text, method);
         text.push('\n');
         push(&mut text, target);
-        let mut last: Option<&[u8]> = None;
         if let Some(host) = host {
             text.push_str("\nhost: ");
             push(&mut text, host);
         }
+        let mut last = "";
         for (name, value) in &signed {
-            if last.is_some_and(|last| last.eq_ignore_ascii_case(name)) {
+            let name = &names[name.clone()];
+            if name == last {
                 text.push(',');
             } else {
                 text.push('\n');
-                text.extend(name.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
-                text.push_str(": ");
+                text.push_str(name);
+                text.push(' ');
             }
             push(&mut text, value);
-            last = Some(name);
+            last = name;
         }
         if host.is_none() && signed.is_empty() {
             text.push('\n');
@@ -245,13 +254,6 @@ fn is_signed(dialect: Dialect, name: &[u8]) -> bool {
         && !name.eq_ignore_ascii_case(dialect.signature().as_bytes())
 }
 
-/// The order of the lines that begin with these names. The colon after the name takes part in it: `x-fo-a-b: 1` comes
-/// before `x-fo-a: 1`. Lines whose names differ are told apart before their values begin.
-fn in_order_of_lines(one: &[u8], other: &[u8]) -> Ordering {
-    let lower = |byte: &u8| byte.to_ascii_lowercase();
-    one.iter().map(lower).chain(once(b':')).cmp(other.iter().map(lower).chain(once(b':')))
-}
-
 /// The value as it is signed: trimmed, and on one line.
 fn value_of(value: &[u8]) -> Result<&[u8], NotCanonical> {
     if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
@@ -278,12 +280,13 @@ fn is_space(byte: u8) -> bool {
 
 /// A character of a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// Appends bytes that are read as ISO-8859-1.
 fn push(text: &mut String, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
+    match str::from_utf8(bytes) {
         Ok(ascii) if ascii.is_ascii() => text.push_str(ascii),
         _ => text.extend(bytes.iter().map(|byte| char::from(*byte))),
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Canonical, Signature};
 
-/// Whoever knows no secret could sign with an empty one.
+/// The secret is empty, so anyone could sign with it.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[error("the secret is empty")]
 pub struct EmptySecret;
@@ -21,7 +21,8 @@ pub struct EmptySecret;
 #[error("the signature does not match")]
 pub struct NotVerified;
 
-/// The keys made of a client's secret. Make it once for a secret and keep it: making it costs more than signing.
+/// The keys made of a client's secret. Make it once for a secret and keep it: making it costs as much as
+/// signing a short message.
 ///
 /// The keys are wiped when it is dropped, and `Debug` does not show them.
 pub struct SigningKey {

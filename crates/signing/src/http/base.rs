@@ -6,7 +6,7 @@ use super::component::{Component, Covered, Kind};
 use super::flaw::Flaw;
 use super::message::{Fields, Message, Request};
 use super::query::{self, Found};
-use super::structured::{FieldKind, KnownFields, write_bytes, write_member, write_number, write_strictly};
+use super::structured::{FieldKind, KnownFields, trim, write_bytes, write_member, write_number, write_strictly};
 
 /// Why a message has no signature base for a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +46,9 @@ pub enum Uncoverable {
         /// The identifier of the component.
         identifier: String,
     },
-    /// The parameter of the query occurs more than once.
-    #[error("the parameter in {identifier} occurs more than once in the query")]
+    /// The parameter of the query occurs more than once. Or there are several lines of `set-cookie`, which cannot be joined
+    /// without `;bs`: the commas inside of cookies would make one out of two (RFC 9421, section 7.5.6).
+    #[error("{identifier} occurs more than once, so what it covers is ambiguous")]
     Ambiguous {
         /// The identifier of the component.
         identifier: String,
@@ -330,6 +331,9 @@ fn write_field<'a>(
         let kind = known.kind(component.name()).ok_or(Reason::UnknownType)?;
         return write_strictly(out, kind, lines).ok_or(Reason::Malformed);
     }
+    if component.name() == "set-cookie" && lines.len() > 1 && !component.is_wrapped() {
+        return Err(Reason::Ambiguous);
+    }
     for (number, line) in lines.iter().enumerate() {
         if number > 0 {
             out.push_str(", ");
@@ -360,14 +364,6 @@ fn unfold(line: &[u8]) -> Option<Vec<u8>> {
         whole.extend_from_slice(trim(piece));
     }
     Some(whole)
-}
-
-/// The line without white space at its ends.
-fn trim(line: &[u8]) -> &[u8] {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let Some(start) = line.iter().position(|byte| !is_space(byte)) else { return &[] };
-    let end = line.iter().rposition(|byte| !is_space(byte)).unwrap_or(start);
-    &line[start..=end]
 }
 
 /// The line as text: visible ASCII, spaces and tabs.

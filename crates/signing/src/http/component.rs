@@ -16,7 +16,7 @@ const MOST_PARAMETERS: usize = 8;
 pub enum Kind {
     /// `@method`: the method, in the case it was sent in.
     Method,
-    /// `@target-uri`: the whole address, from the scheme to the query.
+    /// `@target-uri`: the whole address, from the scheme to the query. Scheme, host and port are normalised.
     TargetUri,
     /// `@authority`: host and port, in lower case and without the default port.
     Authority,
@@ -259,8 +259,8 @@ impl Covered {
         let fits = match self.kind {
             Kind::Field => !self.bs || !self.sf && self.selected.is_none(),
             Kind::QueryParam => self.selected.is_some() && !self.sf && !self.bs,
-            Kind::Status => !self.req && !self.sf && !self.bs,
-            _ => !self.sf && !self.bs,
+            Kind::Status => !self.req && !self.sf && !self.bs && self.selected.is_none(),
+            _ => !self.sf && !self.bs && self.selected.is_none(),
         };
         (!fits).then(|| wrong_parameter(identifier))
     }

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
 use sfv::{BareItemFromInput, KeyRef, Parser};
 
+use super::structured::trim;
+
 /// Bytes of a `Content-Digest` that are read, all lines together.
 const LONGEST: usize = 4_096;
 /// Members of a `Content-Digest` that are read.
@@ -84,12 +86,18 @@ impl ContentDigest {
     /// The field is malformed or too large, has an algorithm twice, or none that is known.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Result<Self, DigestError> {
         let mut reading = Reading::default();
-        let mut bytes = 0;
+        let (mut bytes, mut count, mut has_empty) = (0_usize, 0_usize, false);
         for line in lines {
-            let line = line.as_ref();
-            bytes += line.len();
+            // A line without a byte counts too.
+            bytes = bytes.saturating_add(line.as_ref().len()).saturating_add(1);
             if bytes > LONGEST {
                 return Err(DigestError::TooLarge);
+            }
+            let line = trim(line.as_ref());
+            count += 1;
+            has_empty |= line.is_empty();
+            if has_empty && count > 1 {
+                return Err(DigestError::Malformed("one of its lines is empty".to_owned()));
             }
             if let Err(error) = Parser::new(line).parse_dictionary_with_visitor(&mut reading) {
                 return Err(reading.stopped.unwrap_or_else(|| DigestError::Malformed(error.to_string())));

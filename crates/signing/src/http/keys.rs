@@ -15,7 +15,7 @@ use super::algorithm::Algorithm;
 use super::flaw::Flaw;
 use super::{jwk, pem};
 
-/// Bytes that a shared secret has at least: the strength that SHA-256 leaves to a collision.
+/// The least bytes of a shared secret: 128 bits.
 pub const SHORTEST_SECRET: usize = 16;
 
 /// Why a key is refused. It says nothing of what is in the key.
@@ -71,7 +71,7 @@ pub struct VerifyingKey {
 
 #[derive(Clone)]
 enum Verifying {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -159,10 +159,11 @@ pub struct SigningKey {
 }
 
 enum Signing {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
+    Elsewhere(Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>),
 }
 
 /// The signature could not be made: the source of randomness failed.
@@ -230,6 +231,15 @@ impl SigningKey {
         Ok(Self { algorithm, material: pair.map_err(|_| KeyRefused::Unusable(algorithm))? })
     }
 
+    /// A private key that somebody else holds: `sign` makes a signature of this algorithm over a text.
+    #[must_use]
+    pub fn held_elsewhere(
+        algorithm: Algorithm,
+        sign: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { algorithm, material: Signing::Elsewhere(Box::new(sign)) }
+    }
+
     /// The algorithm that this key is for.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
@@ -249,6 +259,7 @@ impl SigningKey {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PSS_SHA512, &SystemRandom::new(), text, &mut signature).map(|()| signature)
             }
+            Signing::Elsewhere(sign) => return sign(text).ok_or(NotSigned),
         }
         .map_err(|_| NotSigned)
     }
@@ -266,11 +277,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyRefused> {
+fn hmac_key(secret: &[u8]) -> Result<Box<hmac::Key>, KeyRefused> {
     if secret.len() < SHORTEST_SECRET {
         return Err(KeyRefused::ShortSecret);
     }
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    Ok(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
 }
 
 /// The curve of an ECDSA algorithm.

@@ -45,17 +45,17 @@ impl Parameters {
     }
 
     /// Takes one parameter, and appends it to the text.
-    pub(super) fn take(&mut self, name: &str, value: BareItemFromInput<'_>) -> Result<(), Flaw> {
+    pub(super) fn take(&mut self, name: &str, value: &BareItemFromInput<'_>) -> Result<(), Flaw> {
         self.text.push(';');
         self.text.push_str(name);
-        write_bare(&mut self.text, &value);
+        write_bare(&mut self.text, value);
         let again = match name {
-            "created" => self.created.replace(integer(name, &value)?).is_some(),
-            "expires" => self.expires.replace(integer(name, &value)?).is_some(),
-            "nonce" => self.nonce.replace(string(name, &value)?).is_some(),
-            "alg" => self.alg.replace(string(name, &value)?).is_some(),
-            "keyid" => self.keyid.replace(string(name, &value)?).is_some(),
-            "tag" => self.tag.replace(string(name, &value)?).is_some(),
+            "created" => self.created.replace(integer(name, value)?).is_some(),
+            "expires" => self.expires.replace(integer(name, value)?).is_some(),
+            "nonce" => self.nonce.replace(string(name, value)?).is_some(),
+            "alg" => self.alg.replace(string(name, value)?).is_some(),
+            "keyid" => self.keyid.replace(string(name, value)?).is_some(),
+            "tag" => self.tag.replace(string(name, value)?).is_some(),
             // Covered by the signature like the others, and without a meaning here.
             _ => false,
         };

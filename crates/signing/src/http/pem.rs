@@ -26,9 +26,10 @@ pub(super) fn parse(text: &str) -> Result<Block<'_>, KeyRefused> {
     let (label, rest) = rest.split_once("-----").ok_or(malformed)?;
     let rest = rest.strip_suffix("-----").and_then(|rest| rest.strip_suffix(label)).ok_or(malformed)?;
     let encoded = rest.strip_suffix("-----END ").ok_or(malformed)?;
-    let dense: Zeroizing<Vec<u8>> =
-        Zeroizing::new(encoded.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect());
-    let bytes = STANDARD.decode(&*dense).map_err(|_| malformed)?;
+    // It has its final size from the start, so that no part of a key is left behind where it has moved from.
+    let mut dense = Zeroizing::new(Vec::with_capacity(encoded.len()));
+    dense.extend(encoded.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let bytes = STANDARD.decode(dense.as_slice()).map_err(|_| malformed)?;
     Ok(Block { label, bytes: Zeroizing::new(bytes) })
 }
 

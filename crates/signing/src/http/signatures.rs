@@ -9,7 +9,7 @@ use super::flaw::Flaw;
 use super::keys::{Failure, VerifyingKey};
 use super::message::{Fields, Message};
 use super::parameters::Parameters;
-use super::structured::{Flaws, KnownFields, Stop};
+use super::structured::{Flaws, KnownFields, Stop, can_join, trim};
 
 const INPUT: &str = "signature-input";
 const SIGNATURE: &str = "signature";
@@ -193,12 +193,15 @@ fn lines<'a>(fields: &'a (impl Fields + ?Sized), name: &'static str, limits: &Li
         // A line without a byte counts too.
         bytes = bytes.saturating_add(line.len()).saturating_add(1);
         if bytes <= limits.bytes {
-            lines.push(line);
+            lines.push(trim(line));
         }
     });
     if bytes > limits.bytes {
         let what = if name == INPUT { "bytes of signature-input" } else { "bytes of signature" };
         return Err(Flaw::TooMany { what, most: limits.bytes });
+    }
+    if !can_join(&lines) {
+        return Err(Flaw::Malformed { field: name, reason: "one of its lines is empty".to_owned() });
     }
     Ok(lines)
 }
@@ -268,7 +271,9 @@ impl<'de> EntryVisitor<'de> for Input<'_> {
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Stop> {
-        self.signature.parameters.text.push('(');
+        let text = &mut self.signature.parameters.text;
+        text.reserve(256);
+        text.push('(');
         Ok(Components { input: self, count: 0 })
     }
 }
@@ -319,7 +324,7 @@ impl<'de> ParameterVisitor<'de> for Metadata<'_> {
         if self.count > limits.parameters {
             return Err(flaws.stop(Flaw::TooMany { what: "signature parameters", most: limits.parameters }));
         }
-        if let Err(flaw) = signature.parameters.take(key.as_str(), value) {
+        if let Err(flaw) = signature.parameters.take(key.as_str(), &value) {
             flaws.note(flaw);
         }
         Ok(())

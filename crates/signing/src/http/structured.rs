@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::flaw::Flaw;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sfv::{BareItemFromInput, Dictionary, FieldType, Item, ItemSerializer, List, ListEntry, Parser, RefBareItem};
+
+use super::flaw::Flaw;
 
 /// Reading was stopped. Why, stands in [`Flaws::whole`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -146,10 +147,26 @@ pub(super) fn write_number(out: &mut String, number: impl fmt::Display) {
     let _ = fmt::Write::write_fmt(out, format_args!("{number}"));
 }
 
+/// The line without white space at its ends.
+pub(super) fn trim(line: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let Some(start) = line.iter().position(|byte| !is_space(byte)) else { return &[] };
+    let end = line.iter().rposition(|byte| !is_space(byte)).unwrap_or(start);
+    &line[start..=end]
+}
+
+/// Whether the lines can be joined: of several, none is empty (RFC 9651, section 4.2, where they are joined by commas first).
+pub(super) fn can_join(lines: &[&[u8]]) -> bool {
+    lines.len() <= 1 || lines.iter().all(|line| !line.is_empty())
+}
+
 /// Reads the lines of a field as its type, and appends its canonical serialisation. None where they are not of the type.
 ///
 /// Each line is read by itself, so that no string begins on one line and ends on another.
 pub(super) fn write_strictly(out: &mut String, kind: FieldKind, lines: &[&[u8]]) -> Option<()> {
+    if !can_join(lines) {
+        return None;
+    }
     match kind {
         FieldKind::Item => {
             let [line] = lines else { return None };
@@ -184,6 +201,9 @@ pub(super) fn write_member(out: &mut String, key: &str, lines: &[&[u8]]) -> Opti
 }
 
 fn dictionary(lines: &[&[u8]]) -> Option<Dictionary> {
+    if !can_join(lines) {
+        return None;
+    }
     let mut whole = Dictionary::new();
     for line in lines {
         whole = Parser::new(line).parse_dictionary_with_visitor(whole).ok()?;

@@ -238,6 +238,8 @@ fn every_mistake_is_named() {
         {"path": "/%61", "methods": ["get", "A B"], "clients": [""], "effect": "deny"},
         {"path": format!("/{}", "a".repeat(2_000)), "effect": "deny"},
         {"path": "^/([a-z0-9]{1,900}){900}", "effect": "deny"},
+        {"path": "^/(?!public)", "effect": "deny"},
+        {"path": "^/a++", "effect": "deny"},
     ]);
     let expected = [
         "rules[0].path",
@@ -250,6 +252,8 @@ fn every_mistake_is_named() {
         "rules[4].clients[0]",
         "rules[5].path",
         "rules[6].path",
+        "rules[7].path",
+        "rules[8].path",
     ];
     assert_eq!(wrong(rules), expected);
     let many: Vec<_> = (0..65).map(|_| json!({"effect": "deny"})).collect();

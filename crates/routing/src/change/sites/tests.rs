@@ -235,7 +235,19 @@ fn registered_services_at_guarded_targets_are_told() {
 #[test]
 fn every_kind_of_policy_is_a_rule_or_known_to_be_none() {
     // These refuse nothing that a caller past them would get: `require` is looked at by itself, a credential by that.
-    let never = ["capture", "cors", "grpc_web", "api_key", "client_certificate", "require", "headers"];
+    let never = [
+        "capture",
+        "cors",
+        "grpc_web",
+        "api_key",
+        "client_certificate",
+        "require",
+        "headers",
+        "signature",
+        "sealed",
+        "sign_response",
+        "seal_response",
+    ];
     let refusing = [
         ("acl", json!({"default": "deny"})),
         ("ip_filter", json!({"deny": ["10.0.0.0/8"]})),

@@ -1,0 +1,97 @@
+//! Whom a call claims to be of, before anything is verified. A claim chooses among routes; it lets nobody in.
+//!
+//! In fomalhaut's dialects every call claims a client, and what that client may call is told in fomalhaut's order: whether
+//! there is such a client, whether it is enabled, whether the path has an endpoint and a version, whether the client has
+//! that endpoint.
+
+use std::sync::Arc;
+
+use portcullis_core::call::{Call, ClientEntry, KeyHolder, RouteFacts};
+use portcullis_core::directory::Directory;
+use portcullis_core::message::names::{SIGNATURE_INPUT, X_API_KEY};
+use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::refusal::Refusal;
+use portcullis_identity::hash_key;
+
+use crate::signature;
+use crate::signed::{said, times_said};
+use crate::strangers::Strangers;
+
+/// The client that a call in the dialect `fo` is of when it names none.
+const PUBLIC: &str = "public";
+/// Bytes of a key that is looked up.
+const LONGEST_KEY: usize = 512;
+/// Bytes of a segment that is repeated to the caller.
+const LONGEST_SEGMENT: usize = 64;
+
+/// Reads claims, and judges those of fomalhaut's dialects.
+pub struct Claims {
+    directory: Arc<Directory>,
+    strangers: Arc<Strangers>,
+}
+
+impl Claims {
+    /// Claims of the clients in this directory. Those that are none are counted.
+    pub fn new(directory: Arc<Directory>, strangers: Arc<Strangers>) -> Self {
+        Self { directory, strangers }
+    }
+
+    /// The client that a call claims to be of: in fomalhaut's dialects by its id, else by an API key or by the key of a
+    /// signature. A bearer token claims nothing: it would have to be verified first.
+    pub fn read(&self, call: &Call) -> Option<Arc<ClientEntry>> {
+        match call.dialect.fomalhaut() {
+            Some(form) => {
+                let name = form.client_field();
+                let id = match times_said(call, name) {
+                    0 => Some(PUBLIC),
+                    _ => said(call, name).and_then(FieldValue::text),
+                };
+                self.directory.read(|entries| entries.by_access_key(id?).cloned())
+            }
+            None => self.by_key(call).or_else(|| self.by_signature(call)),
+        }
+    }
+
+    fn by_key(&self, call: &Call) -> Option<Arc<ClientEntry>> {
+        let key = call.request.fields().only(X_API_KEY).ok()??.text().filter(|key| key.len() <= LONGEST_KEY)?;
+        let hash = hash_key(key);
+        match self.directory.read(|entries| entries.holder(&hash))? {
+            KeyHolder::Client(client) => Some(client),
+            KeyHolder::Service(_) => None,
+        }
+    }
+
+    fn by_signature(&self, call: &Call) -> Option<Arc<ClientEntry>> {
+        call.request.fields().has(SIGNATURE_INPUT).then(|| signature::claimed(&self.directory, call)).flatten()
+    }
+
+    /// Whether a call may take the route that was found for it, or none: what fomalhaut tells before it verifies anything.
+    pub fn judge(&self, call: &Call, found: Result<&RouteFacts, &Refusal>) -> Result<(), Refusal> {
+        if call.dialect.fomalhaut().is_none() || found.is_ok_and(|route| route.is_builtin) {
+            return found.map(drop).map_err(Clone::clone);
+        }
+        let judged = match &call.claimed {
+            None => Err(Refusal::UnknownClient),
+            Some(client) if !client.client.enabled => Err(Refusal::DisabledClient),
+            Some(_) if call.raw.target.path().bytes().filter(|byte| *byte == b'/').count() < 3 => {
+                let detail = "the path has an endpoint, a version and a slash behind it, like '/orders/v1/'";
+                Err(Refusal::malformed("short_path", detail))
+            }
+            Some(_) => match found {
+                Err(Refusal::NoRoute) => Err(Refusal::NoEndpoint { endpoint: endpoint(call.raw.target.path()) }),
+                found => return found.map(drop).map_err(Clone::clone),
+            },
+        };
+        judged.map_err(|refusal| self.strangers.failed(call, refusal))
+    }
+}
+
+/// Endpoint and version of a path, as far as they look like names.
+fn endpoint(path: &str) -> Box<str> {
+    let is_name = |segment: &&str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        segment.len() <= LONGEST_SEGMENT && segment.bytes().all(is_plain)
+    };
+    let mut segments = path.split('/').skip(1).take(2).map(|segment| Some(segment).filter(is_name).unwrap_or("?"));
+    format!("{}/{}", segments.next().unwrap_or("?"), segments.next().unwrap_or("?")).into()
+}

@@ -1,0 +1,55 @@
+//! Seals what comes back to a request that was sealed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portcullis_core::call::{Call, Response};
+use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::policy::{Next, Policy};
+use portcullis_core::refusal::Refusal;
+
+use super::is_sealed;
+use crate::Parts;
+use crate::signed::{Opened, Signed, field, is_endless, set_body, signing_key};
+
+/// The step.
+pub(super) struct SealAnswers {
+    parts: Arc<Parts>,
+}
+
+impl SealAnswers {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
+    }
+}
+
+#[async_trait]
+impl Policy for SealAnswers {
+    async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+        let mut response = next.run(call).await;
+        let Some(dialect) = call.notes.get::<Signed>().map(Signed::dialect) else { return Ok(response) };
+        let encrypt_type = field(dialect.encrypt_type());
+        // Only the gateway says this.
+        response.fields_mut().remove(&encrypt_type);
+        let Some(secret) = call.notes.get::<Opened>().map(|opened| Arc::clone(&opened.secret)) else {
+            if !is_sealed(call) {
+                response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
+            }
+            return Ok(response);
+        };
+        if is_endless(&response) {
+            // It cannot be sealed before it ends, and is not sent in clear to somebody who expects it sealed.
+            return Err(Refusal::AnswerTooLarge { limit: self.parts.holding.answer });
+        }
+        let whole = self.parts.holding.answer(call, &mut response).await?;
+        if whole.bytes().is_empty() {
+            response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
+            return Ok(response);
+        }
+        let key = signing_key(&secret).ok_or_else(|| Refusal::internal("a secret that cannot seal"))?;
+        let text = key.seal(dialect, whole.bytes());
+        response.fields_mut().set(encrypt_type, FieldValue::from_static("aes"));
+        set_body(&mut response, whole.holding(text.into_bytes()).into_body());
+        Ok(response)
+    }
+}

@@ -1,0 +1,124 @@
+//! Signs what comes back: in fomalhaut's dialects where the caller asks for it, by RFC 9421 where the route says so.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portcullis_core::call::{Call, Response};
+use portcullis_core::digits::hex;
+use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::policy::{Next, Policy};
+use portcullis_core::refusal::Refusal;
+use portcullis_signing::fomalhaut::{Canonical, Dialect};
+
+use super::http::{self, SignedByStandard};
+use super::settings::Settings;
+use crate::Parts;
+use crate::signed::{Signed, field, is_endless, said, set_body, signing_key};
+
+/// Bytes of a nonce.
+const NONCE: usize = 16;
+
+/// The step.
+pub(super) struct SignAnswers {
+    settings: Settings,
+    parts: Arc<Parts>,
+}
+
+impl SignAnswers {
+    pub(super) fn new(settings: Settings, parts: Arc<Parts>) -> Self {
+        Self { settings, parts }
+    }
+}
+
+#[async_trait]
+impl Policy for SignAnswers {
+    async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
+        let response = next.run(call).await;
+        // An answer to a call that was not verified is not signed: there is nobody to sign it for.
+        if let Some(signed) = call.notes.take::<Signed>() {
+            let answered = self.fomalhaut(call, &signed, response).await;
+            call.notes.set(signed);
+            return answered;
+        }
+        if let Some(signed) = call.notes.take::<SignedByStandard>() {
+            if self.settings.sign_answers && !is_endless(&response) {
+                return http::sign_answer(&self.parts, call, &signed, response).await;
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl SignAnswers {
+    async fn fomalhaut(&self, call: &mut Call, signed: &Signed, mut response: Response) -> Result<Response, Refusal> {
+        let names = Names::of(signed.dialect());
+        let seconds = self.parts.clock.unix_millis() / 1_000;
+        let asks = said(call, signed.dialect().sign_response()).map(FieldValue::as_bytes);
+        let asks = signed.dialect().asks_for_signature(asks) && !is_endless(&response);
+        let mut fields = response.fields_mut();
+        // Only the gateway says these.
+        fields.remove(field(names.signature));
+        fields.remove(field(names.nonce));
+        if asks || signed.dialect() == Dialect::Fo {
+            fields.set(field(names.timestamp), FieldValue::from(seconds));
+        }
+        if !asks {
+            return Ok(response);
+        }
+        let whole = self.parts.holding.answer(call, &mut response).await?;
+        let nonce = text(hex(&random()?));
+        let status = response.status().as_u16();
+        let mut fields = response.fields_mut();
+        fields.set(field(names.nonce), nonce);
+        // Beside what fomalhaut has: which request is answered, and with which status. Its clients verify these with the rest.
+        fields.set(field(names.status), FieldValue::from(u64::from(status)));
+        match said(call, signed.dialect().nonce()) {
+            Some(nonce) => _ = fields.set(field(names.request_nonce), nonce.clone()),
+            None => _ = fields.remove(field(names.request_nonce)),
+        }
+        let target = call.raw.target.to_string();
+        let lines = response.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let canonical =
+            Canonical::response(signed.dialect(), signed.method.as_str().as_bytes(), target.as_bytes(), lines);
+        let canonical = canonical.map_err(|_| Refusal::internal("an answer whose fields cannot be signed"))?;
+        let key = signing_key(&signed.secret).ok_or_else(|| Refusal::internal("a secret that cannot sign"))?;
+        let signature = key.sign(signed.algorithm, &canonical, whole.bytes()).to_text();
+        response.fields_mut().set(field(names.signature), text(signature));
+        if !whole.bytes().is_empty() {
+            set_body(&mut response, whole.into_body());
+        }
+        Ok(response)
+    }
+}
+
+/// The names of the fields that the gateway writes into answers.
+struct Names {
+    timestamp: &'static str,
+    nonce: &'static str,
+    signature: &'static str,
+    request_nonce: &'static str,
+    status: &'static str,
+}
+
+impl Names {
+    fn of(dialect: Dialect) -> Self {
+        let (request_nonce, status) = match dialect {
+            Dialect::Fo => ("x-fo-request-nonce", "x-fo-status"),
+            Dialect::Api => ("x-api-request-nonce", "x-api-status"),
+        };
+        let (timestamp, nonce, signature) = (dialect.timestamp(), dialect.nonce(), dialect.signature());
+        Self { timestamp, nonce, signature, request_nonce, status }
+    }
+}
+
+pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
+    let mut bytes = [0; NONCE];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(Refusal::internal("no random bytes")),
+    }
+}
+
+pub(super) fn text(value: String) -> FieldValue {
+    FieldValue::try_from(value).unwrap_or(FieldValue::from_static(""))
+}

@@ -1,0 +1,141 @@
+//! Signatures in fomalhaut's dialects: an HMAC over method, target, some fields and the body.
+
+use std::sync::Arc;
+
+use portcullis_core::call::fomalhaut::Form;
+use portcullis_core::call::{Call, ClientEntry, SignedBy};
+use portcullis_core::live_secret::LiveSecret;
+use portcullis_core::message::names::{ACCEPT_ENCODING, HOST, X_FORWARDED_HOST};
+use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::model::{LeastHmac, SecretUse};
+use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
+
+use super::{Passed, Verify, accept, invalid};
+use crate::signed::{Signed, dialect, said, signing_key, times_said};
+
+/// Digits of a time stamp at most.
+const STAMP_DIGITS: usize = 12;
+
+/// Verifies a call, in the order in which fomalhaut looks: the client, the time, the signature; then that it is here for the
+/// first time. What can be told without the body is told before the body is read.
+pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Result<(), Refusal> {
+    let client = call.claimed.clone().ok_or(Refusal::UnknownClient)?;
+    if !client.client.enabled {
+        return Err(Refusal::DisabledClient);
+    }
+    if call.notes.get::<Signed>().is_some_and(|signed| signed.client.name == client.name) {
+        // Another alternative of the route has verified it already.
+        return note(call, &client);
+    }
+    let now = policy.parts.clock.unix_millis();
+    let stamp = stamp(form, call)?;
+    let window = policy.settings.window(form);
+    if stamp.abs_diff(now / 1_000) > window {
+        let private = format!("signed at {stamp}, and it is {} here: {window} s are allowed", now / 1_000);
+        return Err(Refusal::SignatureExpired { private: private.into() });
+    }
+    let signature = signature(form, call, &client)?;
+    let whole = policy.parts.holding.request(call).await?;
+    let canonical = canonical(form, call).map_err(invalid)?;
+    let secrets = client.secrets_for(SecretUse::Sign, now);
+    let secret = proved(secrets, &canonical, whole.bytes(), &signature).cloned();
+    let secret = secret.ok_or_else(|| invalid(unproved(&client, now)))?;
+    let passed = Passed {
+        scheme: b"fo_1",
+        client: client.name.as_str(),
+        proof: signature.mac(),
+        stamp,
+        until: stamp.saturating_add(window),
+    };
+    policy.once(call.effects(), &passed).await?;
+    if call.effects().is_some() {
+        secret.touch(now);
+    }
+    let method = call.request.method.clone();
+    let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
+    call.notes.set(signed);
+    // What comes back is signed as the client will read it.
+    call.request.fields_mut().set(ACCEPT_ENCODING, FieldValue::from_static("identity"));
+    note(call, &client)
+}
+
+fn note(call: &mut Call, client: &Arc<ClientEntry>) -> Result<(), Refusal> {
+    let key = call.notes.get::<Signed>().map(|signed| Arc::clone(&signed.secret.id));
+    call.caller.admitted_by.signed = key.map(|key| SignedBy { client: client.name.clone(), key });
+    accept(call, Arc::clone(client))
+}
+
+/// When the request says it was signed, in Unix seconds.
+fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
+    let name = dialect(form).timestamp();
+    if times_said(call, name) == 0 {
+        return Err(Refusal::malformed("missing_timestamp", format!("a signed request says its time in '{name}'")));
+    }
+    let text = said(call, name).and_then(FieldValue::text).unwrap_or_default();
+    let is_number = (1..=STAMP_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let stamp = text.parse().ok().filter(|_| is_number);
+    stamp.ok_or_else(|| Refusal::malformed("bad_timestamp", format!("'{name}' is a whole number of Unix seconds")))
+}
+
+/// The signature that is shown, if the client may sign in this way.
+fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature, Refusal> {
+    let name = dialect(form).signature();
+    if times_said(call, name) == 0 {
+        return Err(Refusal::MissingCredential(Credential::Signature));
+    }
+    let text = said(call, name).map(FieldValue::as_bytes).unwrap_or_default();
+    let signature = Signature::read(dialect(form), text).map_err(|error| invalid(error.to_string()))?;
+    if signature.algorithm() == Algorithm::HmacSha1 && client.client.least_algorithm > LeastHmac::Sha1 {
+        return Err(invalid("HMAC-SHA1, and 'least_algorithm' of the client is sha256"));
+    }
+    Ok(signature)
+}
+
+/// The string that is signed, but for the body.
+pub(super) fn canonical(form: Form, call: &Call) -> Result<Canonical, &'static str> {
+    let target = call.raw.target.to_string();
+    let head = Head { method: call.request.method.as_str().as_bytes(), target: target.as_bytes(), host: host(call) };
+    let kept = call.request.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let removed = call.raw.removed.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    Canonical::request(dialect(form), head, kept.chain(removed)).map_err(|_| "fields that cannot be signed")
+}
+
+/// The host as the client has written it. Where a proxy whose word counts says which that was, it is what the proxy says.
+fn host(call: &Call) -> &[u8] {
+    let removed = |wanted| {
+        let mut found = call.raw.removed.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value);
+        found.next().map(FieldValue::as_bytes)
+    };
+    let sent = removed(HOST).or_else(|| call.raw.target.authority().map(|authority| authority.as_str().as_bytes()));
+    let is_meant =
+        |host: &[u8]| portcullis_core::canonical::Host::parse(host).is_ok_and(|host| host == call.request.host);
+    match sent {
+        Some(host) if is_meant(host) => host,
+        sent => removed(X_FORWARDED_HOST).filter(|host| is_meant(host)).or(sent).unwrap_or_default(),
+    }
+}
+
+/// The first of some secrets that has made a signature: over all fields of the dialect, or, where a proxy in front has added
+/// `X-Forwarded-*`, over those that clients write.
+fn proved<'a>(
+    secrets: impl Iterator<Item = &'a Arc<LiveSecret>>,
+    canonical: &Canonical,
+    body: &[u8],
+    signature: &Signature,
+) -> Option<&'a Arc<LiveSecret>> {
+    let dashed = canonical.dashed_only();
+    secrets.into_iter().find(|secret| {
+        let Some(key) = signing_key(secret) else { return false };
+        key.verify(canonical, body, signature).is_ok()
+            || dashed.as_ref().is_some_and(|dashed| key.verify(dashed, body, signature).is_ok())
+    })
+}
+
+/// Why no secret has made a signature, for the operator.
+fn unproved(client: &ClientEntry, now: u64) -> &'static str {
+    match client.secrets_for(SecretUse::Sign, now).next() {
+        Some(_) => "no live secret of the client gives this signature",
+        None => "the client has no live secret that may sign",
+    }
+}

@@ -1,0 +1,370 @@
+//! HTTP message signatures (RFC 9421), with digests of the content (RFC 9530).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_core::body::{Body, BodyError, Polled};
+use portcullis_core::call::{Call, ClientEntry, Response, SignedBy};
+use portcullis_core::directory::Directory;
+use portcullis_core::live_key::LiveKey;
+use portcullis_core::live_secret::LiveSecret;
+use portcullis_core::message::names::{CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
+use portcullis_core::message::{HasFields, Value};
+use portcullis_core::model::{KeyAlgorithm, SecretUse};
+use portcullis_core::refusal::Refusal;
+use portcullis_identity::hash_all;
+use portcullis_signing::http::{
+    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message, Request,
+    Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
+};
+
+use super::{Passed, Verify, accept, answer, invalid};
+use crate::Parts;
+use crate::signed::set_body;
+
+/// That a call has been verified by RFC 9421, and what its answer is bound to.
+pub(super) struct SignedByStandard {
+    client: Arc<ClientEntry>,
+    by: Key,
+    method: String,
+    origin: Origin,
+    target: String,
+    label: String,
+    /// The values of `Signature`, as they came: fields have gone to the service when the answer is signed.
+    signatures: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// What has verified a signature.
+#[derive(Clone)]
+enum Key {
+    Secret(Arc<LiveSecret>),
+    Public(Arc<LiveKey>),
+}
+
+impl Key {
+    fn id(&self) -> Arc<str> {
+        match self {
+            Self::Secret(secret) => Arc::clone(&secret.id),
+            Self::Public(key) => key.declared.id.shared(),
+        }
+    }
+
+    fn verifies(&self) -> Option<&VerifyingKey> {
+        let (prepared, make): (_, &dyn Fn() -> Option<VerifyingKey>) = match self {
+            Self::Secret(secret) => (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok()),
+            Self::Public(key) => (&key.prepared, &|| public_key(&key.declared).ok()),
+        };
+        prepared.get_or_init(make).as_ref()
+    }
+}
+
+/// Reads a declared key, or says what is wrong with it.
+pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result<VerifyingKey, String> {
+    let algorithm = match declared.algorithm {
+        KeyAlgorithm::Ed25519 => Algorithm::Ed25519,
+        KeyAlgorithm::EcdsaP256Sha256 => Algorithm::EcdsaP256Sha256,
+        KeyAlgorithm::RsaPssSha512 => Algorithm::RsaPssSha512,
+    };
+    let key = match (&declared.jwk, &declared.pem) {
+        (Some(jwk), _) => VerifyingKey::from_jwk(&serde_json::Value::Object(jwk.clone()).to_string(), algorithm),
+        (None, Some(pem)) => VerifyingKey::from_pem(pem, algorithm),
+        (None, None) => return Err("expected one of 'jwk' and 'pem'".to_owned()),
+    };
+    key.map_err(|refused| refused.to_string())
+}
+
+/// Scheme and authority, as clients know this gateway.
+#[derive(Clone)]
+pub(super) struct Origin {
+    scheme: String,
+    authority: String,
+}
+
+impl Origin {
+    /// The origin of the URL that the host of a call is known by from outside; of a host that has none, its own. What is
+    /// signed for one host is never taken for another.
+    fn of(call: &Call, parts: &Parts) -> Self {
+        let public = call.public_url().unwrap_or(&parts.issuer);
+        if let Some((scheme, rest)) = public.split_once("://") {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+            if call.public_url().is_some() || name.eq_ignore_ascii_case(call.request.host.name()) {
+                return Self { scheme: scheme.to_owned(), authority: authority.to_owned() };
+            }
+        }
+        Self { scheme: call.peer.scheme.to_owned(), authority: call.request.host.as_str().to_owned() }
+    }
+}
+
+/// The fields of a request as they came, also those that were taken away at the door.
+struct AsSent<'a>(&'a Call);
+
+impl standard::Fields for AsSent<'_> {
+    fn each<'a>(&'a self, name: &str, see: &mut dyn FnMut(&'a [u8])) {
+        let kept = self.0.request.fields().iter().filter(|(kept, _)| kept.as_str() == name);
+        kept.map(|(_, value)| value.as_bytes()).for_each(&mut *see);
+        let removed = self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name);
+        removed.map(|(_, value)| value.as_bytes()).for_each(see);
+    }
+}
+
+/// The string to verify, and what its signature says of itself.
+struct Shown {
+    signature: Signature,
+    base: Base,
+    client: Arc<ClientEntry>,
+    keys: Vec<Key>,
+    origin: Origin,
+}
+
+/// Verifies a call: the signature over what it covers, then the content by its digest, then that it is here for the first
+/// time.
+pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refusal> {
+    let now = policy.parts.clock.unix_millis();
+    if let Some(signed) = call.notes.take::<SignedByStandard>() {
+        // Another alternative of the route has verified it already.
+        let noted = note(call, &signed);
+        call.notes.set(signed);
+        return noted;
+    }
+    let shown = shown(policy, call, now)?;
+    let parameters = shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
+    let created = u64::try_from(parameters.created.unwrap_or_default()).unwrap_or_default();
+    let by = proved(&shown)?;
+    let is_covered = parameters.covers("content-digest");
+    let digest = digest(call, is_covered)?;
+    let stream = policy.settings.stream && call.request.body.is_stream();
+    match (digest, stream) {
+        (None, _) => {}
+        (Some(digest), true) => {
+            let body = call.take_body();
+            call.request.body = Withheld::until_it_matches(body, digest);
+        }
+        (Some(digest), false) => {
+            let whole = policy.parts.holding.request(call).await?;
+            digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
+        }
+    }
+    let window = policy.settings.times();
+    let until = created + u64::from(window.max_age.unwrap_or_default()) + u64::from(window.skew);
+    let base = hash_all([shown.base.as_str().as_bytes()]).0;
+    let client = shown.client.name.as_str();
+    let passed = Passed { scheme: b"http", client, proof: &base, stamp: created, until };
+    policy.once(call.effects(), &passed).await?;
+    if let (Key::Secret(secret), Some(_)) = (&by, call.effects()) {
+        secret.touch(now);
+    }
+    let signatures = call.request.fields().all(SIGNATURE).map(|value| ("signature", value.as_bytes().to_vec()));
+    let signed = SignedByStandard {
+        by,
+        method: call.request.method.as_str().to_owned(),
+        origin: shown.origin,
+        target: call.raw.target.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        label: shown.signature.label().to_owned(),
+        signatures: signatures.collect(),
+        client: shown.client,
+    };
+    let noted = note(call, &signed);
+    call.notes.set(signed);
+    noted
+}
+
+fn note(call: &mut Call, signed: &SignedByStandard) -> Result<(), Refusal> {
+    let client = &signed.client;
+    call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: signed.by.id() });
+    accept(call, Arc::clone(client))
+}
+
+/// The one signature that a client of this gateway has made, with all that can be told of it without the body.
+fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
+    let fields = AsSent(call);
+    let signatures = Signatures::parse(&fields, &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
+    let mut found = None;
+    for signature in signatures.iter() {
+        let Ok(parameters) = signature.parameters() else { continue };
+        if policy.settings.tag().is_some_and(|tag| parameters.tag.as_deref() != Some(tag)) {
+            continue;
+        }
+        let Some(id) = parameters.keyid.as_deref() else { continue };
+        let Some((client, keys)) = keys(&policy.parts.directory, id, now) else { continue };
+        if found.replace((signature.clone(), client, keys)).is_some() {
+            return Err(invalid("more than one signature of clients of this gateway"));
+        }
+    }
+    let (signature, client, keys) = found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))?;
+    if !client.client.enabled {
+        return Err(invalid("the client of the signature is disabled"));
+    }
+    let parameters = signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
+    let origin = Origin::of(call, &policy.parts);
+    let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
+    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, target, &fields);
+    let has_content = !call.request.body.is_empty();
+    let covered = policy.settings.coverage().check(parameters, &request, has_content);
+    covered.map_err(|missing| invalid(missing.to_string()))?;
+    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+    let timely = policy.settings.times().check(parameters, seconds);
+    timely.map_err(|untimely| Refusal::SignatureExpired { private: untimely.to_string().into() })?;
+    let base = signature.base(&request, &KnownFields::STANDARD).map_err(|error| invalid(error.to_string()))?;
+    Ok(Shown { signature, base, client, keys, origin })
+}
+
+/// The client whose key one of the signatures names; none where they name several.
+pub(super) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEntry>> {
+    let signatures = Signatures::parse(&AsSent(call), &Limits::default()).ok()?;
+    let ids = signatures.iter().filter_map(|signature| signature.parameters().ok()?.keyid.as_deref());
+    let mut clients = ids.filter_map(|id| Some(keys(directory, id, 0)?.0));
+    let client = clients.next()?;
+    clients.all(|other| other.name == client.name).then_some(client)
+}
+
+/// Whose a `keyid` is: a client's access key stands for its secrets, and an access key, `/` and the id of a declared key for
+/// that key.
+fn keys(directory: &Directory, id: &str, now: u64) -> Option<(Arc<ClientEntry>, Vec<Key>)> {
+    directory.read(|entries| {
+        if let Some(client) = entries.by_access_key(id) {
+            let secrets = client.secrets_for(SecretUse::Sign, now).map(|secret| Key::Secret(Arc::clone(secret)));
+            return Some((Arc::clone(client), secrets.collect()));
+        }
+        let (access_key, id) = id.rsplit_once('/')?;
+        let client = entries.by_access_key(access_key)?;
+        let key = client.key(id)?;
+        Some((Arc::clone(client), vec![Key::Public(Arc::clone(key))]))
+    })
+}
+
+/// The first key that has made the signature.
+fn proved(shown: &Shown) -> Result<Key, Refusal> {
+    let mut failure = "the client has no key that may sign".to_owned();
+    for key in &shown.keys {
+        let Some(verifies) = key.verifies() else { continue };
+        match shown.signature.verify(&shown.base, verifies) {
+            Ok(()) => return Ok(key.clone()),
+            Err(error) => failure = error.to_string(),
+        }
+    }
+    Err(invalid(failure))
+}
+
+/// The digest that the content has to have. One that is not covered by the signature is not looked at.
+fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusal> {
+    if !is_covered {
+        return Ok(None);
+    }
+    let lines = call.request.fields().all(CONTENT_DIGEST).map(Value::as_bytes);
+    ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
+}
+
+/// A body whose last piece comes when all of it has had its digest; without that it breaks off.
+struct Withheld {
+    body: Body,
+    digest: ContentDigest,
+    digester: Option<Digester>,
+    held: Option<Frame<Bytes>>,
+}
+
+impl Withheld {
+    fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
+        let digester = Some(digest.digester());
+        Body::stream(Self { body, digest, digester, held: None })
+    }
+}
+
+impl HttpBody for Withheld {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let this = &mut *self;
+        loop {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let (Some(data), Some(digester)) = (frame.data_ref(), &mut this.digester) {
+                        digester.update(data);
+                    }
+                    if let Some(former) = this.held.replace(frame) {
+                        return Poll::Ready(Some(Ok(former)));
+                    }
+                }
+                Poll::Ready(None) => {
+                    let actual = this.digester.take().map(Digester::finish);
+                    if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
+                        return Poll::Ready(this.held.take().map(Ok));
+                    }
+                    this.held = None;
+                    let wrong = "the content is not what its signed digest says";
+                    return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Before the digest was compared nobody may take it for complete.
+        self.digester.is_none() && self.held.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + held);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint
+    }
+}
+
+/// Signs an answer: its status, its content and what kind that is, bound to the request and its signature.
+pub(super) async fn sign_answer(
+    parts: &Parts,
+    call: &mut Call,
+    signed: &SignedByStandard,
+    mut response: Response,
+) -> Result<Response, Refusal> {
+    let whole = parts.holding.answer(call, &mut response).await?;
+    let digest = ContentDigest::of(whole.bytes(), DigestAlgorithm::Sha256).to_string();
+    response.fields_mut().set(CONTENT_DIGEST, answer::text(digest));
+    let mut components = vec!["@status", "content-digest"];
+    if response.fields().has(CONTENT_TYPE) {
+        components.push("content-type");
+    }
+    let of_request = format!("signature;req;key=\"{}\"", signed.label);
+    components.extend(["@method;req", "@target-uri;req", &of_request]);
+    let (keyid, key) = match &signed.by {
+        Key::Secret(secret) => {
+            let key = SigningKey::hmac(secret.text.expose().as_bytes());
+            (signed.client.client.access_key.clone().unwrap_or_default(), key)
+        }
+        Key::Public(_) => {
+            let tokens = Arc::clone(&parts.tokens);
+            let kid = tokens.active_kid().to_owned();
+            (kid, Ok(SigningKey::held_elsewhere(Algorithm::EcdsaP256Sha256, move |text| tokens.sign_bytes(text))))
+        }
+    };
+    let failed = |error: String| Refusal::Internal { private: error.into() };
+    let key = key.map_err(|refused| failed(refused.to_string()))?;
+    let nonce = portcullis_core::digits::hex(&answer::random()?);
+    let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
+    let lines: Vec<_> =
+        response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let Origin { scheme, authority } = &signed.origin;
+    let request = Request::new(&signed.method, scheme, authority, &signed.target, &signed.signatures);
+    let message = standard::Response { status: response.status().as_u16(), fields: &lines, request: Some(&request) };
+    let signer = Signer::new("portcullis", &components).map_err(|flaw| failed(flaw.to_string()))?.keyid(&keyid);
+    let stamp = Stamp { created, expires: None, nonce: Some(&nonce) };
+    let made = signer.sign(Message::Response(&message), &stamp, &key, &KnownFields::STANDARD);
+    let made = made.map_err(|error| failed(error.to_string()))?;
+    let mut fields = response.fields_mut();
+    fields.set(SIGNATURE_INPUT, answer::text(made.signature_input));
+    fields.set(SIGNATURE, answer::text(made.signature));
+    if !whole.bytes().is_empty() {
+        set_body(&mut response, whole.into_body());
+    }
+    Ok(response)
+}

@@ -1,0 +1,172 @@
+//! `signature`: a request that its client has signed, in one of fomalhaut's dialects or by HTTP message signatures
+//! (RFC 9421). It stands in two places: `require` asks the credential, and a step further out signs what comes back.
+
+mod answer;
+mod fomalhaut;
+mod http;
+mod settings;
+
+use std::sync::Arc;
+
+use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
+use portcullis_core::directory::Directory;
+use portcullis_core::message::names::{SIGNATURE, SIGNATURE_INPUT};
+use portcullis_core::message::{FieldName, HasFields};
+use portcullis_core::model::{ClientKey, Problem};
+use portcullis_core::policy::Step;
+use portcullis_core::ports::{Once, Spent};
+use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_identity::hash_all;
+use serde_json::Value;
+
+use self::settings::Settings;
+use crate::credential::{Part, Verification, Verifier};
+use crate::signed::{dialect, times_said};
+use crate::{Parts, PolicyContext};
+
+/// Where a signature by RFC 9421 stands.
+static SIGNATURE_FIELDS: [FieldName; 2] = [SIGNATURE_INPUT, SIGNATURE];
+
+/// What the kind is called.
+const KIND: &str = "signature";
+
+/// The JSON schema of its settings.
+pub fn schema() -> Value {
+    crate::settings::schema::<Settings>()
+}
+
+/// Builds the credential.
+pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
+    let settings = Settings::read(value)?;
+    Ok(Arc::new(Verify { settings, parts: Arc::clone(site.parts) }))
+}
+
+/// Builds the step that signs answers; none where no alternative of the route asks for a signature.
+pub fn build_answer(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
+    let asks = site.service.require.iter().flatten().any(|kind| kind == KIND);
+    // What is wrong with the settings, the credential says.
+    let settings = Settings::read(value).unwrap_or_default();
+    Ok(asks.then(|| Step::Policy(Arc::new(answer::SignAnswers::new(settings, Arc::clone(site.parts))))))
+}
+
+/// The client whose key a signature by RFC 9421 names, before it is verified.
+pub(crate) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEntry>> {
+    http::claimed(directory, call)
+}
+
+/// Whether a declared public key can be used; if not, why.
+pub fn check_key(declared: &ClientKey) -> Result<(), String> {
+    http::public_key(declared).map(drop)
+}
+
+struct Verify {
+    settings: Settings,
+    parts: Arc<Parts>,
+}
+
+impl Verifier for Verify {
+    fn is_shown(&self, call: &Call) -> bool {
+        call.dialect.fomalhaut().is_some() || call.request.fields().has(SIGNATURE_INPUT) || believed(call).is_some()
+    }
+
+    fn missing(&self, _: &Call) -> Refusal {
+        Refusal::MissingCredential(Credential::Signature)
+    }
+
+    fn verify<'c>(&'c self, call: &'c mut Call) -> Result<Verification<'c>, Refusal> {
+        if let Some(client) = believed(call) {
+            return accept(call, client).map(|()| Verification::Good);
+        }
+        Ok(Verification::Wait(match call.dialect.fomalhaut() {
+            Some(form) => Box::pin(async move {
+                let verified = fomalhaut::verify(self, form, call).await;
+                verified.map_err(|refusal| self.failed(call, refusal))
+            }),
+            None => Box::pin(async move {
+                let verified = http::verify(self, call).await;
+                verified.map_err(|refusal| self.failed(call, refusal))
+            }),
+        }))
+    }
+
+    fn withhold(&self, call: &mut Call, part: Part) -> Result<(), Refusal> {
+        // Those of fomalhaut's dialects have been taken away at the door.
+        if part != Part::Unasked && !self.settings.forward_credentials {
+            SIGNATURE_FIELDS.iter().for_each(|name| call.caller.consumed.take(name));
+        }
+        Ok(())
+    }
+
+    fn leads(&self, call: &Call) -> bool {
+        call.dialect.fomalhaut().is_some()
+    }
+}
+
+impl Verify {
+    /// Counts a caller that does not prove what it claims. What is the gateway's own doing, or has come from a caller that is
+    /// known, is none of this.
+    fn failed(&self, call: &Call, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::InvalidCredential { .. }
+            | Refusal::MissingCredential(_)
+            | Refusal::SignatureExpired { .. }
+            | Refusal::UnknownClient
+            | Refusal::Malformed { .. } => self.parts.strangers.failed(call, refusal),
+            other => other,
+        }
+    }
+
+    /// Notes that a request has passed; one that has passed before is refused. Times are Unix seconds.
+    async fn once(&self, effects: Option<Effects>, what: &Passed<'_>) -> Result<(), Refusal> {
+        // A call that is only tried passes nothing.
+        let Some(effects) = effects else { return Ok(()) };
+        let Passed { scheme, client, proof, stamp, until } = *what;
+        let length = u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let key = hash_all([scheme, &length, client.as_bytes(), proof]).0;
+        match self.parts.state.once(&effects, Once { owner: client, key, stamp, until }).await {
+            Ok(Spent::First) => Ok(()),
+            Ok(Spent::Again) => Err(Refusal::Replayed),
+            Err(unavailable) => {
+                let retry_after = std::time::Duration::from_secs(1);
+                Err(Refusal::Overloaded { private: unavailable.0, retry_after })
+            }
+        }
+    }
+}
+
+/// A request that passes once.
+struct Passed<'a> {
+    /// Four bytes for the kind of proof.
+    scheme: &'static [u8; 4],
+    /// The client's name.
+    client: &'a str,
+    /// What is the same for the same request, however it is spelled.
+    proof: &'a [u8],
+    /// When it says it was signed.
+    stamp: u64,
+    /// Until when it would pass.
+    until: u64,
+}
+
+/// Takes a client for the caller.
+fn accept(call: &mut Call, client: Arc<ClientEntry>) -> Result<(), Refusal> {
+    call.record.note(|record| record.client = Some(client.name.shared()));
+    if call.caller.speaks_for(KeyHolder::Client(client)) {
+        return Ok(());
+    }
+    Err(invalid("a signature of a client other than the one another credential speaks for"))
+}
+
+/// The client that a call which is only tried is believed to come from, unless it shows a signature.
+fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
+    let client = call.dry_run.as_ref()?.client.as_ref()?;
+    let is_signed = match call.dialect.fomalhaut() {
+        Some(form) => times_said(call, dialect(form).signature()) > 0,
+        None => call.request.fields().has(SIGNATURE_INPUT),
+    };
+    (!is_signed).then(|| Arc::clone(client))
+}
+
+fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::invalid(Credential::Signature, private)
+}

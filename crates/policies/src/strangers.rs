@@ -1,0 +1,78 @@
+//! Failed identification: calls that claim to be of a client and do not prove it are counted by address.
+//!
+//! Who guesses access keys would learn from the answers which of them there are. So each network has a number of failures;
+//! when they are used up, every further failure gets the same answer, whatever failed. Calls that prove what they claim are
+//! not held up.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::call::Call;
+use portcullis_core::message::FieldValue;
+use portcullis_core::network;
+use portcullis_core::ports::Clock;
+use portcullis_core::refusal::{LimitFields, Refusal};
+
+use crate::gcra::{Pace, SECOND};
+use crate::limiters::Limiters;
+
+/// What the limit is called.
+const NAME: &str = "failed_identification";
+
+/// Failures that one network may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrangerLimits {
+    /// At once.
+    pub at_once: u32,
+    /// In a minute, from then on.
+    pub per_minute: u32,
+}
+
+impl Default for StrangerLimits {
+    fn default() -> Self {
+        Self { at_once: 60, per_minute: 60 }
+    }
+}
+
+/// Counts failures.
+pub struct Strangers {
+    limiters: Arc<Limiters>,
+    clock: Arc<dyn Clock>,
+    limits: StrangerLimits,
+    pace: Option<Pace>,
+}
+
+impl Strangers {
+    /// A count in this memory. A limit of 0 counts nothing.
+    pub fn new(limiters: Arc<Limiters>, clock: Arc<dyn Clock>, limits: StrangerLimits) -> Self {
+        Self { limiters, clock, limits, pace: Pace::new(limits.per_minute, 60, limits.at_once) }
+    }
+
+    /// Counts a failure, and says how it is told to the caller: as itself, or as too many.
+    pub fn failed(&self, call: &Call, refusal: Refusal) -> Refusal {
+        let (Some(pace), Some(effects)) = (self.pace, call.effects()) else { return refusal };
+        let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let mut text = self.limiters.text();
+        text.push(0, NAME.as_bytes());
+        match network::of(call.peer.client_ip) {
+            IpAddr::V4(address) => text.push(1, &address.octets()),
+            IpAddr::V6(address) => text.push(1, &address.octets()),
+        }
+        let taken = self.limiters.take(&effects, text.key(), pace, 1, now);
+        if taken.admitted {
+            return refusal;
+        }
+        let StrangerLimits { per_minute, .. } = self.limits;
+        let value = |text: String| FieldValue::try_from(text).unwrap_or(FieldValue::from_static(""));
+        let fields = LimitFields {
+            policy: value(format!("\"{NAME}\";q={per_minute};w=60")),
+            state: value(format!("\"{NAME}\";r={};t={}", taken.remaining, taken.next.div_ceil(SECOND))),
+        };
+        Refusal::TooManyRequests {
+            limit: NAME.into(),
+            retry_after: Duration::from_nanos(taken.wait),
+            fields: Box::new(fields),
+        }
+    }
+}
