@@ -93,7 +93,12 @@ impl Files {
             }
             // A file without a place in the head was begun in a round that nobody was told of.
             let length = written.as_ref().map(|written| written.get(&period).copied().unwrap_or(0));
-            lengths.insert(period, read(&file_path(directory, period), period, length, memory, &mut found)?);
+            let path = file_path(directory, period);
+            let end = read(&path, period, length, memory, &mut found).unwrap_or_else(|error| {
+                found.damage = Some(format!("the file {} cannot be read: {error}", path.display()));
+                length.unwrap_or(0)
+            });
+            lengths.insert(period, end);
         }
         let horizon = known.as_ref().map_or(0, |head| head.horizon).max(now.saturating_sub(1));
         for period in written.iter().flat_map(BTreeMap::keys).filter(|period| end_of(**period) > horizon) {

@@ -37,6 +37,8 @@ mod writer;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How many times the memory for nonces their files may have together.
 const DISK: u64 = 4;
+/// What the memory counts as for that at least.
+const LEAST: u64 = 64 << 10;
 
 /// Where the journal is and how much it may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +170,7 @@ fn prepare(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Boot) -> Res
     let JournalSettings { directory, bytes, is_new } = settings;
     let memory_bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
     let mut memory = MemoryState::with_journal(memory_bytes, Arc::clone(&clock));
-    let (limit, now) = (bytes.saturating_mul(DISK), clock.unix_millis() / 1_000);
+    let (limit, now) = ((*bytes).max(LEAST).saturating_mul(DISK), clock.unix_millis() / 1_000);
     let opened = Files::open(directory, *is_new, boot, limit, now, &mut memory);
     let (files, found) = opened.map_err(|source| JournalError::Files { path: directory.clone(), source })?;
     if found.cut > 0 {

@@ -61,6 +61,9 @@ impl Scene {
         fs::create_dir(copy.path()).expect("made");
         for entry in fs::read_dir(self.path()).expect("lists") {
             let path = entry.expect("an entry").path();
+            if !path.is_file() {
+                continue;
+            }
             fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("copied");
         }
         copy
@@ -310,6 +313,15 @@ fn what_cannot_be_written_is_not_accepted_until_it_can() {
         assert!(note(&writer.memory, 3, NOW).is_err());
     }
     assert_eq!(note(&writer.memory, 1, NOW), Ok(Noted::Again));
+    {
+        // A start does not fail by it, and refuses all that may be missing.
+        let copy = scene.copy();
+        fs::create_dir(copy.path().join(blocked.file_name().expect("a name"))).expect("made");
+        let mut writer = copy.start();
+        assert!(!takes(&writer.memory, NOW) && takes(&writer.memory, NOW + 5));
+        writer.round(false);
+        assert!(writer.has_failed);
+    }
     fs::remove_dir(&blocked).expect("removed");
     writer.round(false);
     assert_eq!(note(&writer.memory, 3, NOW), Ok(Noted::First));
