@@ -213,6 +213,8 @@ pub struct Call {
     pub record: OpenRecord,
     /// Set where the call is only tried.
     pub dry_run: Option<Box<DryRun>>,
+    /// The URL under which callers know the host that the call is for, where one is declared.
+    pub public_url: Option<Arc<str>>,
     /// What policies note for themselves.
     pub notes: Notes,
     outer: Option<Box<Outer>>,
@@ -252,6 +254,7 @@ impl Call {
             caller: Caller::default(),
             record,
             dry_run: None,
+            public_url: None,
             notes: Notes::default(),
             outer: None,
         }
@@ -296,11 +299,6 @@ impl Call {
         let (method, path) = (request.method.clone(), request.path.shared());
         self.record.note(|record| (record.method, record.path) = (method, path));
         std::mem::replace(&mut self.request, request)
-    }
-
-    /// The URL under which callers know the host that the call is for, where one is declared.
-    pub fn public_url(&self) -> Option<&Arc<str>> {
-        None
     }
 
     /// The name of the client that the call says it is of.

@@ -1,11 +1,13 @@
 //! Dry run of a call, for `explain`: it walks its pipeline to learn what each step says of it. Nothing is sent, taken,
 //! spent or recorded.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::body::Response;
 use crate::caller::UserFacts;
 use crate::directory::ClientEntry;
+use crate::ports::routes::Routes;
 use crate::refusal::Refusal;
 
 /// What is taken for granted about a tried call, and what has been learnt of it so far.
@@ -17,6 +19,8 @@ pub struct DryRun {
     pub user: Option<UserFacts>,
     /// The client that token would have been issued to.
     pub token_client: Option<Arc<ClientEntry>>,
+    /// The routes it is tried on, where they are not those of the thread it is tried on.
+    pub routes: Option<TriedRoutes>,
     /// What each step has said, in the order they were reached.
     pub steps: Vec<Tried>,
     /// The first refusal, and so the only one a caller would hear of.
@@ -25,6 +29,16 @@ pub struct DryRun {
     pub destination: Option<Destination>,
     /// How often a step has handed the call on.
     handed_on: usize,
+}
+
+/// Routes that a call is tried on.
+#[derive(Clone)]
+pub struct TriedRoutes(pub Arc<dyn Routes>);
+
+impl fmt::Debug for TriedRoutes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TriedRoutes(…)")
+    }
 }
 
 /// What one step said.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, KeyHolder, RouteFacts};
 use portcullis_core::directory::Directory;
 use portcullis_core::message::names::{SIGNATURE_INPUT, X_API_KEY};
@@ -43,7 +44,8 @@ impl Claims {
             Some(form) => {
                 let name = form.client_field();
                 let id = match times_said(call, name) {
-                    0 => Some(PUBLIC),
+                    0 if form == Form::Fo => Some(PUBLIC),
+                    0 => None,
                     _ => said(call, name).and_then(FieldValue::text),
                 };
                 self.directory.read(|entries| entries.by_access_key(id?).cloned())

@@ -15,6 +15,7 @@ use portcullis_core::message::names::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRAN
 use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields, Value};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_routing::snapshot::HostFacts;
 use portcullis_wire::fields::strip_request;
 use portcullis_wire::trace;
 
@@ -47,7 +48,15 @@ impl Sender {
 }
 
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
-pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (Box<Call>, Option<Refusal>) {
+///
+/// `declared` looks up what is declared of the host.
+pub fn enter(
+    node: &Node,
+    declared: impl Fn(&Host) -> Option<Arc<HostFacts>>,
+    sender: Sender,
+    head: request::Parts,
+    body: Body,
+) -> (Box<Call>, Option<Refusal>) {
     let (started, time) = (Instant::now(), node.clock.now());
     let request::Parts { method, uri, version, mut headers, .. } = head;
     let read = read(node, &method, &uri, version, headers.fields());
@@ -86,7 +95,9 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
     let record = Record::begun(time, id.clone(), client_ip, method.clone(), shown);
     let path = path.unwrap_or_else(Path::root);
-    let dialect = Dialect::of(&Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: None });
+    let declared = host.as_ref().and_then(declared);
+    let of_host = declared.as_ref().and_then(|host| host.dialect.form());
+    let dialect = Dialect::of(&Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: of_host });
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
     let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
     let host = host.unwrap_or_else(Host::unnamed);
@@ -94,6 +105,7 @@ pub fn enter(node: &Node, sender: Sender, head: request::Parts, body: Body) -> (
     let record = OpenRecord::new(record, started, Arc::clone(&node.log));
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
+    call.public_url = declared.and_then(|host| host.public_url.clone());
     call.claimed = node.claims.as_ref().and_then(|claims| claims.read(&call));
     (call, refusal)
 }

@@ -86,7 +86,7 @@ impl Walk {
         let is_head = head.method == Method::HEAD;
         // RFC 8441 section 5.
         let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
-        let (mut call, refusal) = door::enter(node, sender, head, received.count(body));
+        let (mut call, refusal) = door::enter(node, snapshot::host, sender, head, received.count(body));
         if call.peer.certificate.as_ref().is_some_and(|certificate| certificate.has_ended()) {
             // This call is refused, and no other comes over its connection.
             closes = true;

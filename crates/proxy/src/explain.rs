@@ -12,8 +12,9 @@ use http::{Method, Request, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, RouteFacts, UserFacts};
+use portcullis_core::canonical::Host;
 use portcullis_core::directory::ClientEntry;
-use portcullis_core::dry_run::{Destination, DryRun, Tried};
+use portcullis_core::dry_run::{Destination, DryRun, Tried, TriedRoutes};
 use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, HasFields};
 use portcullis_core::model::Problem;
@@ -22,6 +23,7 @@ use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
 use portcullis_routing::choose;
+use portcullis_routing::live::RoutesOf;
 use portcullis_routing::routes::{Leads, MatchReport, RouteQuery};
 use portcullis_routing::snapshot::Publisher;
 
@@ -110,10 +112,14 @@ impl Explainer {
         let address = SocketAddr::new(question.from, 0);
         let sender = Sender { tls, ..Sender::at(address, self.node.trusts(question.from)) };
         let (head, body) = request.into_parts();
-        let (mut call, refusal) = door::enter(&self.node, sender, head, body);
-        call.dry_run = Some(Box::new(DryRun::of(question.client, question.user, question.token_client)));
-
         let snapshot = self.publisher.latest();
+        let declared = |host: &Host| snapshot.as_ref()?.host(host).cloned();
+        let (mut call, refusal) = door::enter(&self.node, declared, sender, head, body);
+        let routes = snapshot.clone().map(|snapshot| TriedRoutes(Arc::new(RoutesOf(snapshot))));
+        let mut dry_run = DryRun::of(question.client, question.user, question.token_client);
+        dry_run.routes = routes;
+        call.dry_run = Some(Box::new(dry_run));
+
         let was_read = refusal.is_none();
         let find = |wanted: &RouteQuery<'_>| Some(Leads::from(snapshot.as_ref()?.find(wanted)?));
         let announced = call.request.announced_method().filter(|_| was_read);

@@ -1,11 +1,14 @@
-//! The routes that calls take, asked again from within a call.
+//! The routes that calls take, asked again from within a call, and what is declared of their hosts.
+
+use std::sync::Arc;
 
 use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::ports::routes::Routes;
 use portcullis_core::refusal::Refusal;
 
 use crate::choose::{self, Chosen};
-use crate::snapshot;
+use crate::routes::{Leads, RouteQuery};
+use crate::snapshot::{self, Snapshot};
 
 /// The routes of the worker that asks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,8 +16,25 @@ pub struct LiveRoutes;
 
 impl Routes for LiveRoutes {
     fn find(&self, call: &Call, request: &Request) -> Result<Matched, Refusal> {
-        let Chosen { pipeline, matched, matched_readings } =
-            choose::choose(request, call.claimed_client(), snapshot::find)?;
-        Ok(Matched { route: std::sync::Arc::clone(&pipeline.route), matched, matched_readings })
+        matched(call, request, snapshot::find)
     }
+}
+
+/// The routes of one snapshot, for a call that is only tried.
+#[derive(Debug)]
+pub struct RoutesOf(pub Arc<Snapshot>);
+
+impl Routes for RoutesOf {
+    fn find(&self, call: &Call, request: &Request) -> Result<Matched, Refusal> {
+        matched(call, request, |wanted| Some(self.0.find(wanted)?.into()))
+    }
+}
+
+fn matched(
+    call: &Call,
+    request: &Request,
+    find: impl Fn(&RouteQuery<'_>) -> Option<Leads>,
+) -> Result<Matched, Refusal> {
+    let Chosen { pipeline, matched, matched_readings } = choose::choose(request, call.claimed_client(), find)?;
+    Ok(Matched { route: Arc::clone(&pipeline.route), matched, matched_readings })
 }

@@ -1,5 +1,6 @@
 //! A host that the gateway answers on (virtual host), and what is different on it.
 
+use crate::dialect::fomalhaut::Form;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -102,13 +103,22 @@ pub enum HostDialect {
     /// As HTTP and its RFCs have it.
     #[default]
     Http,
-    /// As the protocol fomalhaut has it.
+    /// As fomalhaut's dialect `fo`: a call that shows no dialect is one of the client `public`.
     Fo,
-    /// As the protocol fomalhaut has it for its API.
+    /// As fomalhaut's dialect `api`.
     Api,
 }
 
 impl HostDialect {
+    /// Which of fomalhaut's dialects it is.
+    pub fn form(self) -> Option<Form> {
+        match self {
+            Self::Http => None,
+            Self::Fo => Some(Form::Fo),
+            Self::Api => Some(Form::Api),
+        }
+    }
+
     /// Whether it is the default.
     pub fn is_http(&self) -> bool {
         *self == Self::Http

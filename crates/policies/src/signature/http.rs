@@ -87,11 +87,11 @@ impl Origin {
     /// The origin of the URL that the host of a call is known by from outside; of a host that has none, its own. What is
     /// signed for one host is never taken for another.
     fn of(call: &Call, parts: &Parts) -> Self {
-        let public = call.public_url().unwrap_or(&parts.issuer);
+        let public = call.public_url.as_ref().unwrap_or(&parts.issuer);
         if let Some((scheme, rest)) = public.split_once("://") {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
-            if call.public_url().is_some() || name.eq_ignore_ascii_case(call.request.host.name()) {
+            if call.public_url.is_some() || name.eq_ignore_ascii_case(call.request.host.name()) {
                 return Self { scheme: scheme.to_owned(), authority: authority.to_owned() };
             }
         }
