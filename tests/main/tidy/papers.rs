@@ -65,6 +65,7 @@ fn commands_that_escape_are_found() {
     assert_eq!(found(&format!("{program}{importing}```sh\nnode b.mjs\n```\n")), 0);
     for bad in [
         program,
+        "<!-- file: a.py -->\n```python\n# a.py\n```\n",
         "```python\nx\n```\n```sh\npython3\n```\n",
         "<!-- file: a.py -->\n```python\nx\n```\n<!-- not run: it needs a moon -->\n```sh\npython3 a.py\n```\n",
         "```bash\nportcullis x\n```\n",
