@@ -196,7 +196,7 @@ pub fn compile(
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
             Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
             Build::Require(build) => {
-                build(&service.require, &credentials).map(|step| steps.extend(step.map(|step| (kind.name, step))))
+                build(&site, &credentials).map(|step| steps.extend(step.map(|step| (kind.name, step))))
             }
         };
         if let Err(found) = built {

@@ -258,18 +258,21 @@ fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusa
     ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
-/// A body whose last piece comes when all of it has had its digest; without that it breaks off.
+/// A body whose last bytes come when all of it has had its digest; without that it breaks off. What comes behind them without
+/// bytes of its own is no reason to let them go.
 struct Withheld {
     body: Body,
     digest: ContentDigest,
     digester: Option<Digester>,
-    held: Option<Frame<Bytes>>,
+    /// The last bytes that have come.
+    held: Option<Bytes>,
+    trailers: Option<Frame<Bytes>>,
 }
 
 impl Withheld {
     fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
         let digester = Some(digest.digester());
-        Body::stream(Self { body, digest, digester, held: None })
+        Body::stream(Self { body, digest, digester, held: None, trailers: None })
     }
 }
 
@@ -282,19 +285,30 @@ impl HttpBody for Withheld {
         loop {
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let (Some(data), Some(digester)) = (frame.data_ref(), &mut this.digester) {
-                        digester.update(data);
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(trailers) => {
+                            this.trailers = Some(trailers);
+                            continue;
+                        }
+                    };
+                    if data.is_empty() {
+                        continue;
                     }
-                    if let Some(former) = this.held.replace(frame) {
-                        return Poll::Ready(Some(Ok(former)));
+                    if let Some(digester) = &mut this.digester {
+                        digester.update(&data);
+                    }
+                    if let Some(former) = this.held.replace(data) {
+                        return Poll::Ready(Some(Ok(Frame::data(former))));
                     }
                 }
                 Poll::Ready(None) => {
                     let actual = this.digester.take().map(Digester::finish);
                     if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
-                        return Poll::Ready(this.held.take().map(Ok));
+                        let last = this.held.take().map(Frame::data).or_else(|| this.trailers.take());
+                        return Poll::Ready(last.map(Ok));
                     }
-                    this.held = None;
+                    (this.held, this.trailers) = (None, None);
                     let wrong = "the content is not what its signed digest says";
                     return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
                 }
@@ -305,11 +319,11 @@ impl HttpBody for Withheld {
 
     fn is_end_stream(&self) -> bool {
         // Before the digest was compared nobody may take it for complete.
-        self.digester.is_none() && self.held.is_none()
+        self.digester.is_none() && self.held.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let held = self.held.as_ref().map_or(0, |data| data.len() as u64);
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);

@@ -78,14 +78,8 @@ impl Verifier for Verify {
             return accept(call, client).map(|()| Verification::Good);
         }
         Ok(Verification::Wait(match call.dialect.fomalhaut() {
-            Some(form) => Box::pin(async move {
-                let verified = fomalhaut::verify(self, form, call).await;
-                verified.map_err(|refusal| self.failed(call, refusal))
-            }),
-            None => Box::pin(async move {
-                let verified = http::verify(self, call).await;
-                verified.map_err(|refusal| self.failed(call, refusal))
-            }),
+            Some(form) => Box::pin(fomalhaut::verify(self, form, call)),
+            None => Box::pin(http::verify(self, call)),
         }))
     }
 
@@ -103,19 +97,6 @@ impl Verifier for Verify {
 }
 
 impl Verify {
-    /// Counts a caller that does not prove what it claims. What is the gateway's own doing, or has come from a caller that is
-    /// known, is none of this.
-    fn failed(&self, call: &Call, refusal: Refusal) -> Refusal {
-        match refusal {
-            Refusal::InvalidCredential { .. }
-            | Refusal::MissingCredential(_)
-            | Refusal::SignatureExpired { .. }
-            | Refusal::UnknownClient
-            | Refusal::Malformed { .. } => self.parts.strangers.failed(call, refusal),
-            other => other,
-        }
-    }
-
     /// Notes that a request has passed; one that has passed before is refused. Times are Unix seconds.
     async fn once(&self, effects: Option<Effects>, what: &Passed<'_>) -> Result<(), Refusal> {
         // A call that is only tried passes nothing.
