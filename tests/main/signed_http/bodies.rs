@@ -146,7 +146,7 @@ fn when_all_that_may_be_held_is_held_calls_are_to_come_again() {
     // A quarter of it is for one address.
     let settings = format!("{SETTINGS}limits.held_bytes = \"64KiB\"\n");
     let house = House::before(Backend::echo(), &settings, &json!({}));
-    let body = vec![b'x'; 10_000];
+    let body = vec![b'x'; 14_000];
     let mut open = connect(house.gateway.data);
     let held = house.post(&body).signed();
     begin(&mut open, &held);

@@ -31,6 +31,7 @@ class Call:
             self.windows[frame.stream_id] += frame.window_increment
         elif isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
             self.windows[1] += frame.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, 65535) - 65535
+            self.connection.send(SettingsFrame(flags=["ACK"]))
             return wanted == "SETTINGS"
         elif isinstance(frame, PingFrame) and "ACK" in frame.flags:
             return wanted == "PING"

@@ -89,7 +89,7 @@ fn the_setting_is_for_its_own_host_alone() {
 #[test]
 fn a_proxy_that_is_trusted_says_which_host_was_meant() {
     let settings = |trusted: &str| {
-        format!("{SETTINGS}trusted_proxies = [{trusted}]\nbuiltin_hosts = [\"a.example\", \"b.example\"]\n")
+        format!("{SETTINGS}trusted_proxies = [{trusted}]\nbuiltin_hosts = [\"127.0.0.1\", \"a.example\", \"b.example\"]\n")
     };
     for (trusted, is_trusted) in [("\"127.0.0.1\"", true), ("", false)] {
         let house = House::before(super::Backend::echo(), &settings(trusted), &json!({}));

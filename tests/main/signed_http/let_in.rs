@@ -129,7 +129,7 @@ fn are_let_in(peer: fn() -> Command) {
         },
         Unsigned {
             method: "GET",
-            target: "/orders/v1/a%2Fb/?x=1&x=2",
+            target: "/orders/v1/a%20b/?x=1&x=2",
             body: b"",
             covered: &["@method", "@authority", "@path", "@query"],
         },

@@ -66,7 +66,7 @@ impl House {
 
     /// Declares `till` anew, with these members changed.
     fn change_client(&self, members: &Value) {
-        let mut client = json!({"services": ["orders/v1"], "access_key": ACCESS_KEY});
+        let mut client = json!({"services": ["orders/v1"]});
         let members = members.as_object().expect("members").clone();
         client.as_object_mut().expect("an object").extend(members);
         self.gateway.admin_ok("PUT", "/clients/till", Some(&client), 200);
@@ -103,7 +103,7 @@ impl House {
     fn accepted(&self, what: &str, request: &Signed) -> Answer {
         let before = self.calls();
         let answer = self.send(request);
-        assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+        assert_eq!(answer.status, 200, "{what}: {} {:?}", answer.text(), self.gateway.logs("limit=1"));
         assert_eq!(self.calls(), before + 1, "{what}");
         answer
     }
