@@ -233,7 +233,7 @@ fn secrets_of_clients_and_hosts() {
         "{list}"
     );
     assert_eq!(gateway.run(&["host", "get", "api.example.com"]).json()["dialect"], "fo");
-    gateway.run(&["host", "put", "*.example.com"]).failed(1, &["*.example.com", "422"]);
+    gateway.run(&["host", "put", "*.example.com"]).failed(1, &["without a port", "422"]);
     gateway.run(&["host", "delete", "b.example"]).ok();
     gateway.run(&["host", "get", "b.example"]).failed(1, &["b.example", "404"]);
 }
