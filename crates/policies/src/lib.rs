@@ -36,6 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use limiters::Limiters;
 pub use signature::check_key;
 pub use signed::Holding;
 pub use strangers::{StrangerLimits, Strangers};
+pub use windows::Windows;
 
 /// Every kind of policy in the order in which a call meets them.
 pub const KINDS: &[Kind] = &[

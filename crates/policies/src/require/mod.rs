@@ -139,7 +139,8 @@ impl Policy for Require {
                 Err(refusal) => _ = first_refusal.get_or_insert(refusal),
             }
         }
-        call.restore(&mark);
+        // What was noted stays: what is told is signed and sealed as far as the last alternative has come.
+        call.forget_caller();
         let refusal = first_refusal.unwrap_or_else(|| self.incomplete(call));
         Err(if claims_client(call) { self.strangers.failed(call, refusal) } else { refusal })
     }

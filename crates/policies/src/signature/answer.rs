@@ -35,12 +35,10 @@ impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let response = next.run(call).await;
         // An answer to a call that was not verified is not signed: there is nobody to sign it for.
-        if let Some(signed) = call.notes.take::<Signed>() {
-            let answered = self.fomalhaut(call, &signed, response).await;
-            call.notes.set(signed);
-            return answered;
+        if let Some(signed) = call.notes.get::<Arc<Signed>>().cloned() {
+            return self.fomalhaut(call, &signed, response).await;
         }
-        if let Some(signed) = call.notes.take::<SignedByStandard>() {
+        if let Some(signed) = call.notes.get::<Arc<SignedByStandard>>().cloned() {
             if self.settings.sign_answers && !is_endless(&response) {
                 return http::sign_answer(&self.parts, call, &signed, response).await;
             }

@@ -24,6 +24,7 @@ use portcullis_signing::http::{
 use super::{Passed, Verify, accept, answer, invalid};
 use crate::Parts;
 use crate::signed::set_body;
+use crate::windows::Scheme;
 
 /// That a call has been verified by RFC 9421, and what its answer is bound to.
 pub(super) struct SignedByStandard {
@@ -124,11 +125,9 @@ struct Shown {
 /// time.
 pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refusal> {
     let now = policy.parts.clock.unix_millis();
-    if let Some(signed) = call.notes.take::<SignedByStandard>() {
+    if let Some(signed) = call.found.get::<Arc<SignedByStandard>>().cloned() {
         // Another alternative of the route has verified it already.
-        let noted = note(call, &signed);
-        call.notes.set(signed);
-        return noted;
+        return note(call, signed);
     }
     let shown = shown(policy, call, now)?;
     let parameters = shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
@@ -148,11 +147,9 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
             digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
         }
     }
-    let window = policy.settings.times();
-    let until = created + u64::from(window.max_age.unwrap_or_default()) + u64::from(window.skew);
     let base = hash_all([shown.base.as_str().as_bytes()]).0;
     let client = shown.client.name.as_str();
-    let passed = Passed { scheme: b"http", client, proof: &base, stamp: created, until };
+    let passed = Passed { scheme: Scheme::Http, client, proof: &base, stamp: created };
     policy.once(call.effects(), &passed).await?;
     if let (Key::Secret(secret), Some(_)) = (&by, call.effects()) {
         secret.touch(now);
@@ -167,15 +164,16 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         signatures: signatures.collect(),
         client: shown.client,
     };
-    let noted = note(call, &signed);
-    call.notes.set(signed);
-    noted
+    let signed = Arc::new(signed);
+    call.found.set(Arc::clone(&signed));
+    note(call, signed)
 }
 
-fn note(call: &mut Call, signed: &SignedByStandard) -> Result<(), Refusal> {
-    let client = &signed.client;
+fn note(call: &mut Call, signed: Arc<SignedByStandard>) -> Result<(), Refusal> {
+    let client = Arc::clone(&signed.client);
     call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: signed.by.id() });
-    accept(call, Arc::clone(client))
+    call.notes.set(signed);
+    accept(call, client)
 }
 
 /// The one signature that a client of this gateway has made, with all that can be told of it without the body.

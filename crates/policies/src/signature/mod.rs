@@ -22,6 +22,7 @@ use serde_json::Value;
 use self::settings::Settings;
 use crate::credential::{Part, Verification, Verifier};
 use crate::signed::{dialect, times_said};
+use crate::windows::Scheme;
 use crate::{Parts, PolicyContext};
 
 /// Where a signature by RFC 9421 stands.
@@ -38,6 +39,7 @@ pub fn schema() -> Value {
 /// Builds the credential.
 pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
     let settings = Settings::read(value)?;
+    settings.widen(&site.parts.windows, site.parts.clock.unix_millis() / 1_000);
     Ok(Arc::new(Verify { settings, parts: Arc::clone(site.parts) }))
 }
 
@@ -101,7 +103,9 @@ impl Verify {
     async fn once(&self, effects: Option<Effects>, what: &Passed<'_>) -> Result<(), Refusal> {
         // A call that is only tried passes nothing.
         let Some(effects) = effects else { return Ok(()) };
-        let Passed { scheme, client, proof, stamp, until } = *what;
+        let Passed { scheme, client, proof, stamp } = *what;
+        let until = self.parts.windows.until(scheme, stamp).ok_or(Refusal::Replayed)?;
+        let scheme: &[u8; 4] = if scheme == Scheme::Http { b"http" } else { b"fo_1" };
         let length = u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes();
         let key = hash_all([scheme, &length, client.as_bytes(), proof]).0;
         match self.parts.state.once(&effects, Once { owner: client, key, stamp, until }).await {
@@ -117,16 +121,14 @@ impl Verify {
 
 /// A request that passes once.
 struct Passed<'a> {
-    /// Four bytes for the kind of proof.
-    scheme: &'static [u8; 4],
+    /// How it is signed.
+    scheme: Scheme,
     /// The client's name.
     client: &'a str,
     /// What is the same for the same request, however it is spelled.
     proof: &'a [u8],
     /// When it says it was signed.
     stamp: u64,
-    /// Until when it would pass.
-    until: u64,
 }
 
 /// Takes a client for the caller.

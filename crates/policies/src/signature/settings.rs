@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::windows::{Scheme, Windows};
+
 /// The settings. Which calls have to be signed is said by `require`; with which keys, by the clients.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -64,6 +66,14 @@ impl Settings {
             Form::Api => (self.api_window, 3_600),
         };
         said.map_or(usual, |Timeout(window)| window.as_secs().max(1))
+    }
+
+    /// Notes how long requests pass where these settings count.
+    pub(super) fn widen(&self, windows: &Windows, now: u64) {
+        windows.widen(Scheme::Fo, self.window(Form::Fo), now);
+        windows.widen(Scheme::Api, self.window(Form::Api), now);
+        let times = self.times();
+        windows.widen(Scheme::Http, u64::from(times.max_age.unwrap_or_default()) + u64::from(times.skew), now);
     }
 
     /// When a signature by RFC 9421 may have been made.
