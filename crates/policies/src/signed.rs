@@ -12,6 +12,7 @@ use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, Response};
 use portcullis_core::dialect::removed_value;
+use portcullis_core::grpc;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONTENT_LENGTH, CONTENT_TYPE};
 use portcullis_core::message::{FieldName, FieldValue, HasFields};
@@ -170,8 +171,11 @@ pub(crate) fn field(name: &'static str) -> FieldName {
     FieldName::from_static(name)
 }
 
-/// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held.
+/// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held. Answers
+/// of gRPC are streams, and end in trailers.
 pub(crate) fn is_endless(response: &Response) -> bool {
-    let is_events = response.fields().text(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/event-stream"));
-    response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events
+    let fields = response.fields();
+    let is_events = fields.text(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let is_grpc = fields.get(CONTENT_TYPE).and_then(grpc::dialect).is_some();
+    response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events || is_grpc
 }
