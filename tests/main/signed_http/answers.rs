@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::http_signatures::{ask, in_python};
 use super::super::support::backend::Received;
+use super::super::support::client::exchange;
 use super::let_in::{Unsigned, kinds, sign};
 use super::{ACCESS_KEY, Answer, Backend, HOST, House, LABEL, SETTINGS, STANDARD, Signed, answered};
 
@@ -22,8 +23,13 @@ fn service() -> Backend {
                 format!("{head}3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
             }
             "/own" => {
-                let own = "Signature: sig1=:AAAA:\r\nSignature-Input: sig1=();keyid=\"x\"\r\nContent-Digest: sha-256=:AAAA:";
+                let own =
+                    "Signature: sig1=:AAAA:\r\nSignature-Input: sig1=();keyid=\"x\"\r\nContent-Digest: sha-256=:AAAA:";
                 whole(&format!("200 OK\r\nContent-Type: text/plain\r\n{own}"), "signed by somebody else")
+            }
+            "/grpc" => {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc+proto\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n";
+                format!("{head}3\r\none\r\n0\r\nGrpc-Status: 0\r\n\r\n")
             }
             "/events" => {
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -65,7 +71,8 @@ fn job(request: &Signed, answer: &Answer, verifying: &Verifying) -> Value {
     asked.extend(request.fields.iter().cloned());
     let url = format!("http://{HOST}{}", request.target);
     let signature = format!("\"signature\";req;key=\"{LABEL}\"");
-    let mut components = vec!["\"@status\"", "\"content-digest\"", "\"@method\";req", "\"@target-uri\";req", &signature];
+    let mut components =
+        vec!["\"@status\"", "\"content-digest\"", "\"@method\";req", "\"@target-uri\";req", &signature];
     if answer.header("content-type").is_some() {
         components.push("\"content-type\"");
     }
@@ -217,6 +224,11 @@ fn what_is_not_asked_for_or_does_not_end_is_not_signed() {
     let house = House::before(service(), SETTINGS, &json!({"sign_answers": true}));
     let events = answered(&house.gateway, &house.draft("GET", "/orders/v1/events").signed().bytes());
     assert!(events.status == 200 && is_unsigned(&events), "{events:?}");
+    // gRPC ends in trailers, which say how it went.
+    let grpc = house.draft("GET", "/orders/v1/grpc").signed();
+    let grpc = grpc.head("TE: trailers\r\nConnection: close, TE\r\n");
+    let grpc = String::from_utf8_lossy(&exchange(house.gateway.data, grpc.as_bytes())).to_lowercase();
+    assert!(grpc.contains("\r\ngrpc-status: 0\r\n") && !grpc.contains("signature"), "{grpc}");
     house.declare(&json!([["signature"]]), &json!({"signature": {}}));
     let answer = answered(&house.gateway, &house.draft("GET", "/orders/v1/x").signed().bytes());
     assert!(answer.status == 200 && is_unsigned(&answer), "{answer:?}");

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::super::support::client::{Answer, connect, connect_as, read_answer};
 use super::super::support::scene::until;
-use super::{Backend, Draft, Gateway, House, SETTINGS, Signed, STANDARD, answered, content_digest};
+use super::super::upstream_http2::Server;
+use super::{Backend, Draft, Gateway, House, SETTINGS, STANDARD, Signed, answered, content_digest};
 use base64::Engine;
 
 const MEBIBYTE: usize = 1 << 20;
@@ -143,8 +144,8 @@ fn begin(stream: &mut TcpStream, request: &Signed) {
 
 #[test]
 fn when_all_that_may_be_held_is_held_calls_are_to_come_again() {
-    // A quarter of it is for one address.
-    let settings = format!("{SETTINGS}limits.held_bytes = \"64KiB\"\n");
+    // Half of it is for requests, and a quarter of that for one address.
+    let settings = format!("{SETTINGS}limits.held_bytes = \"128KiB\"\n");
     let house = House::before(Backend::echo(), &settings, &json!({}));
     let body = vec![b'x'; 14_000];
     let mut open = connect(house.gateway.data);
@@ -186,5 +187,25 @@ fn nothing_is_held_for_who_has_not_signed() {
             assert_eq!(read_answer(&mut stream, false).status, 401, "{what}");
         }
         assert_eq!(house.backend.connections(), 0);
+    }
+}
+
+#[test]
+fn over_http2_to_the_service_a_wrong_body_is_reset() {
+    let server = Server::start(&json!({}));
+    let house = House::new(&json!({}));
+    let service = json!({
+        "targets": [{"url": server.url()}], "require": [["signature"]], "policies": {"signature": {"stream": true}},
+        "protocol": "h2c",
+    });
+    house.gateway.admin_ok("PUT", "/services/orders/v1", Some(&service), 200);
+    for length in [1_000, 300_000] {
+        let body = vec![b'x'; length];
+        let (before, resets) = (server.events("request").len(), server.events("reset").len());
+        let answer = sent_with(&house.gateway, &house.post(&body).signed(), &vec![b'y'; length]);
+        assert!((400..500).contains(&answer.status), "{length}: {}", answer.text());
+        let begun = server.events("request").len() - before;
+        until("what was begun is reset", || server.events("reset").len() == resets + begun);
+        assert_eq!(sent_with(&house.gateway, &house.post(&body).signed(), &body).status, 200, "{length}");
     }
 }

@@ -49,7 +49,8 @@ fn long(end: &str) -> String {
 
 /// The framings of a long body in frames of 12,000 bytes.
 fn long_framings(text: &str) -> Vec<(&'static str, Frames)> {
-    let frames = || text.as_bytes().chunks(12_000).map(|piece| String::from_utf8(piece.to_vec()).ok()).collect::<Frames>();
+    let frames =
+        || text.as_bytes().chunks(12_000).map(|piece| String::from_utf8(piece.to_vec()).ok()).collect::<Frames>();
     let with = |end: Option<String>| frames().into_iter().chain([end]).collect::<Frames>();
     vec![
         ("long frames", frames()),

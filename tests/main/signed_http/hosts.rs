@@ -78,7 +78,10 @@ fn the_setting_is_for_its_own_host_alone() {
             through(house.signed_for(scheme, signed, covered).signed(), sent, &[])
         };
         house.accepted("its host", &call("https", "api.example.com", "api.example.com"));
-        house.accepted("its host with the port of the gateway", &call("https", "api.example.com", "api.example.com:6500"));
+        house.accepted(
+            "its host with the port of the gateway",
+            &call("https", "api.example.com", "api.example.com:6500"),
+        );
         house.accepted("another host", &call("http", "b.example", "b.example"));
         house.refused("sent to another host", &call("https", "api.example.com", "b.example"), 401, INVALID);
         house.refused("of another host", &call("http", "b.example", "api.example.com"), 401, INVALID);
@@ -89,14 +92,17 @@ fn the_setting_is_for_its_own_host_alone() {
 #[test]
 fn a_proxy_that_is_trusted_says_which_host_was_meant() {
     let settings = |trusted: &str| {
-        format!("{SETTINGS}trusted_proxies = [{trusted}]\nbuiltin_hosts = [\"127.0.0.1\", \"a.example\", \"b.example\"]\n")
+        format!(
+            "{SETTINGS}trusted_proxies = [{trusted}]\nbuiltin_hosts = [\"127.0.0.1\", \"a.example\", \"b.example\"]\n"
+        )
     };
     for (trusted, is_trusted) in [("\"127.0.0.1\"", true), ("", false)] {
         let house = House::before(super::Backend::echo(), &settings(trusted), &json!({}));
         house.declare_host("a.example", "https://a.example");
         for covered in COVERED {
             let call = |scheme: &str, signed: &str, said: &str| {
-                let said = [("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Host", said), ("X-Forwarded-Proto", "https")];
+                let said =
+                    [("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Host", said), ("X-Forwarded-Proto", "https")];
                 through(house.signed_for(scheme, signed, covered).signed(), "gate.internal", &said)
             };
             let a = call("https", "a.example", "a.example");
@@ -120,5 +126,24 @@ fn a_proxy_that_is_trusted_says_which_host_was_meant() {
             let later = call("https", "a.example", "a.example, b.example");
             house.refused("signed for a, sent to a and then to b", &later, 401, INVALID);
         }
+    }
+}
+
+#[test]
+fn a_target_that_names_a_host_of_its_own_names_the_same() {
+    let house = House::new(&json!({}));
+    for covered in COVERED {
+        let named = |host: &str, sent: &str| {
+            let draft = house.signed_for("http", "a.example", covered);
+            draft.signed().changed(|request| {
+                request.target = format!("http://{host}{}", request.target);
+                sent.clone_into(&mut request.host);
+            })
+        };
+        // What the target says counts, and `Host` does not (RFC 9112 section 3.2.2).
+        house.accepted("both the same", &named("a.example", "a.example"));
+        house.accepted("another 'Host'", &named("a.example", "b.example"));
+        house.refused("another host", &named("b.example", "a.example"), 401, INVALID);
+        house.refused("another host, twice", &named("b.example", "b.example"), 401, INVALID);
     }
 }

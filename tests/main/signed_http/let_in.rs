@@ -106,7 +106,8 @@ pub(super) fn sign<'a>(peer: Command, kinds: &'a [Kind], requests: &[Unsigned<'_
     let jobs: Vec<_> = pairs.iter().map(|(kind, request)| request.job(kind)).collect();
     let results = ask(peer, &jobs);
     let signed = pairs.iter().zip(results).map(|((kind, request), result)| {
-        let made = |name: &str| result[name].as_str().unwrap_or_else(|| panic!("{}: {result}", kind.algorithm)).to_owned();
+        let made =
+            |name: &str| result[name].as_str().unwrap_or_else(|| panic!("{}: {result}", kind.algorithm)).to_owned();
         let mut fields = request.fields().split_off(1);
         fields.push(("Signature-Input".to_owned(), made("signature-input")));
         fields.push(("Signature".to_owned(), made("signature")));
@@ -173,7 +174,14 @@ fn signatures_travel_where_the_service_wants_them() {
         assert_eq!(seen.header(name), Some(request.field(name)));
     }
     assert_eq!(seen.header("x-app-id"), Some(ACCESS_KEY));
-    // What a caller says of itself in their place does not travel.
+    // What a caller says of itself does not travel, whether it is covered or not.
+    let covered = ["@method", "@target-uri", "remote-user", "x-forwarded-for", "x-app-id"];
+    let said = [("Remote-User", "root"), ("X-Forwarded-For", "192.0.2.7"), ("X-App-Id", "somebody")];
+    let draft = said.iter().fold(house.draft("GET", "/orders/v1/x"), |draft, (name, value)| draft.with(name, value));
+    house.accepted("covered", &draft.covering(&covered).signed());
+    let seen = house.backend.received().pop().expect("a call");
+    assert_eq!((seen.header("remote-user"), seen.header("x-app-id")), (None, Some(ACCESS_KEY)));
+    assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
     let forged = house.draft("GET", "/orders/v1/x").with("X-App-Id", "somebody").signed();
     house.accepted("forged", &forged);
     assert_eq!(house.backend.received().pop().expect("a call").header("x-app-id"), Some(ACCESS_KEY));

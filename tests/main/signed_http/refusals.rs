@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::let_in::{Unsigned, kinds, sign};
 use super::super::http_signatures::in_python;
 use super::super::support::scene::until;
+use super::let_in::{Unsigned, kinds, sign};
 use super::{ACCESS_KEY, Draft, House, LABEL, Signed, answered, content_digest, seconds};
 
 const INVALID: &str = "invalid_credential";
@@ -215,6 +215,12 @@ fn what_is_signed_is_good_for_nothing_else() {
     house.refused("one more line of a covered field", &twice, 401, INVALID);
     let gone = target().changed(|request| request.fields.retain(|(name, _)| name != "X-Order"));
     house.refused("a covered field that is gone", &gone, 401, INVALID);
+    for connection in ["x-order", "close, X-Order", "keep-alive,content-digest ,close"] {
+        let dropped = target().changed(|request| request.fields.push(("Connection".to_owned(), connection.to_owned())));
+        house.refused(&format!("taken away by 'Connection: {connection}'"), &dropped, 401, INVALID);
+    }
+    let other = target().changed(|request| request.fields.push(("Connection".to_owned(), "x-other, close".to_owned())));
+    house.accepted("another field in 'Connection'", &other);
 }
 
 #[test]

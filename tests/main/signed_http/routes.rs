@@ -36,11 +36,8 @@ fn the_key_of_a_signature_chooses_among_routes_of_clients() {
     let third = house.client("third", "third-1");
     house.route("pay-till", Some("till"), "/by-till");
     house.route("pay-shop", Some("shop-2"), "/by-shop");
-    let (till, shop, third) = (
-        || house.draft("GET", "/pay"),
-        || house.of("shop-7Qm2", &shop),
-        || house.of("third-1", &third),
-    );
+    let (till, shop, third) =
+        (|| house.draft("GET", "/pay"), || house.of("shop-7Qm2", &shop), || house.of("third-1", &third));
     assert_eq!((house.reached(&till()), house.reached(&shop())), ("/by-till".to_owned(), "/by-shop".to_owned()));
     // There is no such path for anybody else.
     house.refused("of nobody's route", &third().signed(), 404, "no_route");
