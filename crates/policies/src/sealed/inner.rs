@@ -10,6 +10,7 @@ use portcullis_core::fields::known;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{ACCEPT_ENCODING, AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, FieldValue};
+use portcullis_core::spellings::is_same;
 use portcullis_signing::fomalhaut::Dialect;
 
 use crate::signed::{said, signing_key, times_said};
@@ -81,7 +82,7 @@ pub(super) fn request(form: Form, call: &Call, opened: Opened, whole: Whole) -> 
 fn is_withheld(name: &FieldName) -> bool {
     // How the answer may be encoded is decided where it is sealed.
     let ours = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT, ACCEPT_ENCODING];
-    known(name.as_str()).is_some() || ours.contains(name)
+    known(name.as_str()).is_some() || ours.iter().any(|ours| is_same(ours.as_str(), name.as_str()))
 }
 
 fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
