@@ -1,5 +1,7 @@
 //! The request inside of a sealed one.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::Uri;
 use portcullis_core::body::{Body, Whole};
@@ -109,14 +111,16 @@ fn read_headers(json: &[u8]) -> Result<Vec<(FieldName, FieldValue)>, &'static st
     if fields.0.len() > MOST_FIELDS {
         return Err(wrong);
     }
-    let mut read = Vec::with_capacity(fields.0.len());
-    for (name, value) in fields.0 {
-        let name = FieldName::from_bytes(name.as_bytes()).map_err(|_| wrong)?;
+    let mut read: Vec<(FieldName, FieldValue)> = Vec::with_capacity(fields.0.len());
+    let mut spellings = HashSet::with_capacity(fields.0.len());
+    for (spelling, value) in fields.0 {
+        let name = FieldName::from_bytes(spelling.as_bytes()).map_err(|_| wrong)?;
         let value = FieldValue::from_bytes(value.trim().as_bytes()).map_err(|_| wrong)?;
-        // Names that differ in case alone are one field with two values.
-        if read.iter().any(|(other, _)| *other == name) {
+        if !spellings.insert(spelling) {
             return Err(wrong);
         }
+        // Clients put their own `Accept` beside the `accept` of whoever uses them: the last one counts, as in fomalhaut.
+        read.retain(|(other, _)| *other != name);
         read.push((name, value));
     }
     Ok(read)
