@@ -98,6 +98,9 @@ fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
     if !text.starts_with('/') || uri.authority().is_some() || uri.to_string() != text {
         return Err(wrong);
     }
+    if uri.path().bytes().filter(|byte| *byte == b'/').count() < 3 {
+        return Err("an inner URI without endpoint and version");
+    }
     let path = Path::parse(uri.path()).map_err(|_| wrong)?;
     Ok((path, uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()))))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::digits::hex;
-use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::message::{FieldValue, FieldsMut, HasFields, Name, Value};
 use portcullis_core::policy::{Next, Policy};
 use portcullis_core::refusal::Refusal;
 use portcullis_signing::fomalhaut::{Canonical, Dialect};
@@ -69,6 +69,7 @@ impl SignAnswers {
         let nonce = text(hex(&random()?));
         let status = response.status().as_u16();
         let mut fields = response.fields_mut();
+        only_last(&mut fields, signed.dialect().prefix());
         fields.set(field(names.nonce), nonce);
         // Beside what fomalhaut has: which request is answered, and with which status. Its clients verify these with the rest.
         fields.set(field(names.status), FieldValue::from(u64::from(status)));
@@ -107,6 +108,18 @@ impl Names {
         };
         let (timestamp, nonce, signature) = (dialect.timestamp(), dialect.nonce(), dialect.signature());
         Self { timestamp, nonce, signature, request_nonce, status }
+    }
+}
+
+/// Keeps the last value of each field of a dialect that a service has sent several times: clients sign over one.
+fn only_last(fields: &mut FieldsMut<'_>, prefix: &str) {
+    let names: Vec<_> =
+        fields.view().names().filter(|name| name.as_str().starts_with(prefix)).map(Name::to_owned).collect();
+    for name in names {
+        let last = fields.view().all(&name).last().map(Value::to_owned);
+        if let Some(last) = last {
+            fields.set(&name, last);
+        }
     }
 }
 
