@@ -39,20 +39,20 @@ pub(super) struct SignedByStandard {
 
 /// What has verified a signature.
 #[derive(Clone)]
-enum Key {
+pub(super) enum Key {
     Secret(Arc<LiveSecret>),
     Public(Arc<LiveKey>),
 }
 
 impl Key {
-    fn id(&self) -> Arc<str> {
+    pub(super) fn id(&self) -> Arc<str> {
         match self {
             Self::Secret(secret) => Arc::clone(&secret.id),
             Self::Public(key) => key.declared.id.shared(),
         }
     }
 
-    fn verifies(&self) -> Option<&VerifyingKey> {
+    pub(super) fn verifies(&self) -> Option<&VerifyingKey> {
         let (prepared, make): (_, &dyn Fn() -> Option<VerifyingKey>) = match self {
             Self::Secret(secret) => (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok()),
             Self::Public(key) => (&key.prepared, &|| public_key(&key.declared).ok()),
@@ -79,14 +79,14 @@ pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result
 /// Scheme and authority, as clients know this gateway.
 #[derive(Clone)]
 pub(super) struct Origin {
-    scheme: String,
-    authority: String,
+    pub(super) scheme: String,
+    pub(super) authority: String,
 }
 
 impl Origin {
     /// The origin of the URL that the host of a call is known by from outside; of a host that has none, its own. What is
     /// signed for one host is never taken for another.
-    fn of(call: &Call, parts: &Parts) -> Self {
+    pub(super) fn of(call: &Call, parts: &Parts) -> Self {
         let public = call.public_url.as_ref().unwrap_or(&parts.issuer);
         if let Some((scheme, rest)) = public.split_once("://") {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl Origin {
 }
 
 /// The fields of a request as they came, also those that were taken away at the door.
-struct AsSent<'a>(&'a Call);
+pub(super) struct AsSent<'a>(pub(super) &'a Call);
 
 impl standard::Fields for AsSent<'_> {
     fn each<'a>(&'a self, name: &str, see: &mut dyn FnMut(&'a [u8])) {
@@ -109,6 +109,13 @@ impl standard::Fields for AsSent<'_> {
         let removed = self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name);
         removed.map(|(_, value)| value.as_bytes()).for_each(see);
     }
+}
+
+/// A signature that names a key of a client of this gateway.
+pub(super) struct Chosen {
+    pub(super) signature: Signature,
+    pub(super) client: Arc<ClientEntry>,
+    pub(super) keys: Vec<Key>,
 }
 
 /// The string to verify, and what its signature says of itself.
@@ -178,10 +185,9 @@ fn note(call: &mut Call, signed: &SignedByStandard) -> Result<(), Refusal> {
     accept(call, Arc::clone(client))
 }
 
-/// The one signature that a client of this gateway has made, with all that can be told of it without the body.
-fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
-    let fields = AsSent(call);
-    let signatures = Signatures::parse(&fields, &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
+/// The one signature that names a key of a client of this gateway.
+pub(super) fn chosen(policy: &Verify, call: &Call, now: u64) -> Result<Chosen, Refusal> {
+    let signatures = Signatures::parse(&AsSent(call), &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
     let mut found = None;
     for signature in signatures.iter() {
         let Ok(parameters) = signature.parameters() else { continue };
@@ -190,11 +196,17 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         }
         let Some(id) = parameters.keyid.as_deref() else { continue };
         let Some((client, keys)) = keys(&policy.parts.directory, id, now) else { continue };
-        if found.replace((signature.clone(), client, keys)).is_some() {
+        if found.replace(Chosen { signature: signature.clone(), client, keys }).is_some() {
             return Err(invalid("more than one signature of clients of this gateway"));
         }
     }
-    let (signature, client, keys) = found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))?;
+    found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))
+}
+
+/// The signature, with all that can be told of it without the body.
+fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
+    let fields = AsSent(call);
+    let Chosen { signature, client, keys } = chosen(policy, call, now)?;
     if !client.client.enabled {
         return Err(invalid("the client of the signature is disabled"));
     }

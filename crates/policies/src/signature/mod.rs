@@ -4,6 +4,7 @@
 mod answer;
 mod fomalhaut;
 mod http;
+mod report;
 mod settings;
 
 use std::sync::Arc;
@@ -80,10 +81,12 @@ impl Verifier for Verify {
         Ok(Verification::Wait(match call.dialect.fomalhaut() {
             Some(form) => Box::pin(async move {
                 let verified = fomalhaut::verify(self, form, call).await;
+                report::note(self, call, &verified);
                 verified.map_err(|refusal| self.failed(call, refusal))
             }),
             None => Box::pin(async move {
                 let verified = http::verify(self, call).await;
+                report::note(self, call, &verified);
                 verified.map_err(|refusal| self.failed(call, refusal))
             }),
         }))
