@@ -215,7 +215,7 @@ fn secrets_of_clients_and_hosts() {
     let uses: Vec<_> = listed.as_array().expect("a list").iter().map(|secret| secret["uses"].clone()).collect();
     assert!(uses.contains(&json!(["oauth", "sign"])) && uses.contains(&json!(["sign"])), "{uses:?}");
     let file = gateway.directory().join("secret.txt");
-    std::fs::write(&file, "from a file\n").expect("written");
+    fs::write(&file, "from a file\n").expect("written");
     let file = file.to_str().expect("a path");
     gateway.run(&["client", "create", "other"]).ok();
     let imported = gateway.run(&["client", "secret", "import", "other", "--file", file, "--json"]).json();

@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::backend::Received;
 use crate::support::client::{connect, read_answer, read_to_close};
 use crate::support::{Backend, Gateway, Scene};
@@ -434,10 +436,10 @@ fn a_declared_host_has_built_in_routes_as_it_says() {
     let gateway = Gateway::with("builtin_hosts = [\"auth.example.com\"]");
     let status = |host: &str| gateway.call("GET", "/-/health", &[("Host", host)], b"").status;
     assert_eq!((status("auth.example.com"), status("api.example.com")), (200, 404));
-    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&json!({"builtin": false})), 201);
-    gateway.admin_ok("PUT", "/hosts/api.example.com", Some(&json!({"builtin": true})), 201);
+    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&serde_json::json!({"builtin": false})), 201);
+    gateway.admin_ok("PUT", "/hosts/api.example.com", Some(&serde_json::json!({"builtin": true})), 201);
     assert_eq!((status("auth.example.com"), status("api.example.com:6500")), (404, 200));
-    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&json!({"dialect": "fo"})), 200);
+    gateway.admin_ok("PUT", "/hosts/auth.example.com", Some(&serde_json::json!({"dialect": "fo"})), 200);
     gateway.admin_ok("DELETE", "/hosts/api.example.com", None, 204);
     assert_eq!((status("auth.example.com"), status("api.example.com")), (200, 404));
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portcullis_core::call::AdmittedBy;
-use portcullis_core::directory::Directory;
+use portcullis_core::call::{AdmittedBy, SignedBy};
+use portcullis_core::directory::{Directory, Entries};
 use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::model::SecretUse;
 use portcullis_core::ports::{Clock, Welcome};
 
 use crate::Sessions;
@@ -32,10 +33,17 @@ impl Revocations {
     }
 }
 
+/// Whether a client could sign with this secret or key today.
+fn still_signs(entries: &Entries, signed: &SignedBy, now: u64) -> bool {
+    let Some(client) = entries.client(&signed.client) else { return false };
+    client.key(&signed.key).is_some() || client.secrets_for(SecretUse::Sign, now).any(|secret| secret.id == signed.key)
+}
+
 #[async_trait]
 impl Welcome for Revocations {
     async fn stands(&self, admitted_by: &AdmittedBy) -> bool {
-        let is_over = |until| self.clock.unix_millis() / 1_000 >= until;
+        let now = self.clock.unix_millis();
+        let is_over = |until| now / 1_000 >= until;
         if admitted_by.until.is_some_and(is_over) {
             return false;
         }
@@ -44,8 +52,8 @@ impl Welcome for Revocations {
                 && [&admitted_by.client, &admitted_by.certified]
                     .into_iter()
                     .flatten()
-                    .chain(admitted_by.signed.iter().map(|signed| &signed.client))
                     .all(|client| entries.client(client).is_some())
+                && admitted_by.signed.as_ref().is_none_or(|signed| still_signs(entries, signed, now))
         });
         let Some(session) = admitted_by.session.filter(|_| known) else { return known };
         if self.sessions.cached(session).is_some() {

@@ -38,8 +38,9 @@ impl Claims {
     }
 
     /// The client that a call claims to be of: in fomalhaut's dialects by its id, else by an API key or by the key of a
-    /// signature. A bearer token claims nothing: it would have to be verified first.
-    pub fn read(&self, call: &Call) -> Option<Arc<ClientEntry>> {
+    /// signature, where there are routes of clients to choose from. A bearer token claims nothing: it would have to be
+    /// verified first.
+    pub fn read(&self, call: &Call, has_choice: bool) -> Option<Arc<ClientEntry>> {
         match call.dialect.fomalhaut() {
             Some(form) => {
                 let name = form.client_field();
@@ -50,6 +51,7 @@ impl Claims {
                 };
                 self.directory.read(|entries| entries.by_access_key(id?).cloned())
             }
+            None if !has_choice => None,
             None => self.by_key(call).or_else(|| self.by_signature(call)),
         }
     }

@@ -1,10 +1,11 @@
 //! What a verified signature says of a call, and answers that are held whole to be signed or sealed: what the policies
 //! `signature` and `sealed` share.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use portcullis_core::body::{Body, BodyError, Whole};
 use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::fomalhaut::Form;
@@ -60,6 +61,16 @@ pub(crate) fn signing_key(secret: &LiveSecret) -> Option<&SigningKey> {
 /// The one value of a field of a dialect, as it came.
 pub(crate) fn said<'a>(call: &'a Call, name: &str) -> Option<&'a FieldValue> {
     removed_value(&call.raw.removed, name)
+}
+
+/// The request target, as it stood on the wire. Over HTTP/2 and HTTP/3 scheme and host come in fields of their own.
+pub(crate) fn target(call: &Call) -> Cow<'_, str> {
+    match call.raw.target.path_and_query() {
+        Some(target) if call.request.version >= Version::HTTP_2 || call.raw.target.scheme().is_none() => {
+            Cow::Borrowed(target.as_str())
+        }
+        _ => Cow::Owned(call.raw.target.to_string()),
+    }
 }
 
 /// How often a field of a dialect came.

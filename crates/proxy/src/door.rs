@@ -15,7 +15,7 @@ use portcullis_core::message::names::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRAN
 use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields, Value};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_routing::snapshot::HostFacts;
+use portcullis_routing::snapshot::{self, HostFacts, Snapshot};
 use portcullis_wire::fields::strip_request;
 use portcullis_wire::trace;
 
@@ -47,12 +47,43 @@ impl Sender {
     }
 }
 
+/// What the door asks of what is declared.
+pub(crate) trait Known {
+    /// What is declared of a host.
+    fn host(&self, host: &Host) -> Option<Arc<HostFacts>>;
+    /// Whether any route is one of a client.
+    fn has_routes_of_clients(&self) -> bool;
+}
+
+/// What the worker routes by.
+pub(crate) struct OfWorker;
+
+impl Known for OfWorker {
+    fn host(&self, host: &Host) -> Option<Arc<HostFacts>> {
+        snapshot::host(host)
+    }
+
+    fn has_routes_of_clients(&self) -> bool {
+        snapshot::has_routes_of_clients()
+    }
+}
+
+impl Known for Option<Arc<Snapshot>> {
+    fn host(&self, host: &Host) -> Option<Arc<HostFacts>> {
+        self.as_ref()?.host(host).cloned()
+    }
+
+    fn has_routes_of_clients(&self) -> bool {
+        self.as_ref().is_some_and(|snapshot| snapshot.has_routes_of_clients())
+    }
+}
+
 /// Brings a request into canonical form. Where that cannot be done the call says why, and is refused with it.
 ///
-/// `declared` looks up what is declared of the host.
-pub fn enter(
+/// `known` says what is declared of the host, and whether there are routes of clients.
+pub(crate) fn enter(
     node: &Node,
-    declared: impl Fn(&Host) -> Option<Arc<HostFacts>>,
+    known: &impl Known,
     sender: Sender,
     head: request::Parts,
     body: Body,
@@ -95,7 +126,7 @@ pub fn enter(
     let shown = path.as_ref().map_or_else(|| printable(uri.path()), Path::shared);
     let record = Record::begun(time, id.clone(), client_ip, method.clone(), shown);
     let path = path.unwrap_or_else(Path::root);
-    let declared = host.as_ref().and_then(declared);
+    let declared = host.as_ref().and_then(|host| known.host(host));
     let of_host = declared.as_ref().and_then(|host| host.dialect.form());
     let dialect = Dialect::of(&Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: of_host });
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
@@ -106,7 +137,7 @@ pub fn enter(
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
     call.public_url = declared.and_then(|host| host.public_url.clone());
-    call.claimed = node.claims.as_ref().and_then(|claims| claims.read(&call));
+    call.claimed = node.claims.as_ref().and_then(|claims| claims.read(&call, known.has_routes_of_clients()));
     (call, refusal)
 }
 

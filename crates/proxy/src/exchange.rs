@@ -21,7 +21,7 @@ use portcullis_wire::revocation::{self, Revocation};
 
 use crate::challenges;
 use crate::connection::{CallGuard, ConnectionState};
-use crate::door::{self, Sender};
+use crate::door::{self, OfWorker, Sender};
 use crate::node::Node;
 use crate::received::Received;
 use crate::redirect;
@@ -86,7 +86,7 @@ impl Walk {
         let is_head = head.method == Method::HEAD;
         // RFC 8441 section 5.
         let must_switch = upgrade.is_some() && head.version >= Version::HTTP_2;
-        let (mut call, refusal) = door::enter(node, snapshot::host, sender, head, received.count(body));
+        let (mut call, refusal) = door::enter(node, &OfWorker, sender, head, received.count(body));
         if call.peer.certificate.as_ref().is_some_and(|certificate| certificate.has_ended()) {
             // This call is refused, and no other comes over its connection.
             closes = true;

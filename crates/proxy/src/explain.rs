@@ -12,7 +12,6 @@ use http::{Method, Request, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, RouteFacts, UserFacts};
-use portcullis_core::canonical::Host;
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::dry_run::{Destination, DryRun, Tried, TriedRoutes};
 use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -120,8 +119,7 @@ impl Explainer {
         let sender = Sender { tls, ..Sender::at(address, self.node.trusts(question.from)) };
         let (head, body) = request.into_parts();
         let snapshot = self.publisher.latest();
-        let declared = |host: &Host| snapshot.as_ref()?.host(host).cloned();
-        let (mut call, refusal) = door::enter(&self.node, declared, sender, head, body);
+        let (mut call, refusal) = door::enter(&self.node, &snapshot, sender, head, body);
         let routes = snapshot.clone().map(|snapshot| TriedRoutes(Arc::new(RoutesOf(snapshot))));
         let mut dry_run = DryRun::of(question.client, question.user, question.token_client);
         dry_run.routes = routes;

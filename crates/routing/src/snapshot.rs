@@ -85,6 +85,11 @@ impl Snapshot {
         self.routes.set_builtin_host(name.as_str(), host.and_then(|host| host.builtin));
     }
 
+    /// Whether any route is one of a client.
+    pub fn has_routes_of_clients(&self) -> bool {
+        self.routes.has_routes_of_clients()
+    }
+
     /// What is declared of the host of a call, whatever port it names.
     pub fn host(&self, host: &Host) -> Option<&Arc<HostFacts>> {
         if self.has_hosts { self.hosts.get(host.name()) } else { None }
@@ -173,6 +178,11 @@ pub fn find(wanted: &RouteQuery<'_>) -> Option<Leads> {
 /// What is declared of the host of a call, as this worker routes; none where it is not declared.
 pub fn host(host: &Host) -> Option<Arc<HostFacts>> {
     SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref()?.host(host).cloned())
+}
+
+/// Whether any route is one of a client, as this worker routes.
+pub fn has_routes_of_clients() -> bool {
+    SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.has_routes_of_clients()))
 }
 
 /// Carries snapshots to the workers.

@@ -8,7 +8,7 @@ use futures_util::{FutureExt, TryFutureExt};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Hints, Response, fomalhaut};
+use portcullis_core::call::{Call, ClientEntry, Hints, Response, fomalhaut};
 use portcullis_core::dry_run::Destination;
 use portcullis_core::message::names::{
     CONNECTION, CONTENT_LENGTH, HOST, TE, TRACEPARENT, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA, X_API_ACCESS_KEY,
@@ -156,6 +156,8 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(X_APP_ID, client.app_id.clone());
     } else if let Some(client) = &call.caller.foreign_client {
         headers.set(X_APP_ID, client.app_id.clone());
+    } else if let Some(client) = anybodys(call) {
+        headers.set(X_APP_ID, client.app_id.clone());
     }
     if call.dialect.fomalhaut() == Some(fomalhaut::Form::Api) {
         write_for_api(call, &mut headers);
@@ -172,6 +174,14 @@ fn write_fields(settings: &Settings, call: &Call, mut headers: FieldsMut<'_>) ->
         headers.set(TE, FieldValue::from_static("trailers"));
     }
     Ok(())
+}
+
+/// The client of an open route that a call claims to be of, where nobody could prove to be that client: it has no secret and
+/// no key to sign with, like the client `public` of fomalhaut.
+fn anybodys(call: &Call) -> Option<&ClientEntry> {
+    let client = call.claimed.as_deref().filter(|_| call.dialect.fomalhaut().is_some())?;
+    let is_of_route = call.route.as_ref().is_some_and(|route| route.client.as_ref() == Some(&client.name));
+    (is_of_route && client.secrets.is_empty() && client.keys.is_empty()).then_some(client)
 }
 
 /// What backends of fomalhaut's dialect `api` are told besides.

@@ -17,6 +17,8 @@ mod shell;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 pub(crate) use page::{Block, blocks};
 
 use crate::support::gateway::command;
@@ -114,6 +116,45 @@ fn files_the_papers_show_are_good() {
         }
     }
     assert!(settings >= 2 && declarations >= 2, "{settings}, {declarations}");
+}
+
+#[test]
+fn examples_of_signatures_are_vectors() {
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/reference/signatures.md")).expect("a page");
+    let vectors = |file: &str| -> Value {
+        let text = std::fs::read_to_string(Path::new(ROOT).join("spec/vectors").join(file)).expect(file);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (fomalhaut, http) = (vectors("fomalhaut.json"), vectors("http-signatures.json"));
+    let find = |list: &Value, is_it: &dyn Fn(&Value) -> bool| {
+        list.as_array().and_then(|all| all.iter().find(|vector| is_it(vector))).expect("a vector").clone()
+    };
+    let named = |name: &'static str, dialect: &'static str| {
+        move |vector: &Value| vector["name"] == name && vector["dialect"] == dialect
+    };
+    let get = find(&fomalhaut["requests"], &named("get", "fo"));
+    let post = find(&fomalhaut["requests"], &named("post_json", "api"));
+    let answer = find(&fomalhaut["responses"], &named("raw_json", "fo"));
+    let hello = find(&fomalhaut["aes"], &|vector| vector["plaintext_b64"] == "aGVsbG8=");
+    let full = find(&http["signatures"], &|vector| vector["name"] == "full");
+    let base: Vec<_> = full["base"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+
+    let shown = |text: &str| format!("```text\n{}\n```", text.trim_end());
+    let told = |vector: &Value, name: &str| vector[name].as_str().expect(name).to_owned();
+    for expected in [
+        shown(&told(&get, "string_to_sign_preview")),
+        told(&get, "signature"),
+        shown(&told(&post, "string_to_sign_preview")),
+        told(&post, "sha1_hex_of_string"),
+        told(&post, "signature"),
+        shown(&told(&answer, "string_to_sign_preview")),
+        told(&answer, "signature"),
+        told(&hello, "iv_hex"),
+        told(&hello, "ciphertext_b64"),
+        shown(&base.join("\n")),
+    ] {
+        assert!(page.contains(&expected), "docs/reference/signatures.md does not have: {expected}");
+    }
 }
 
 #[test]

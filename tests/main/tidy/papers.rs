@@ -1,10 +1,14 @@
 //! Commands in the papers: none escapes being run.
 
 use super::Objections;
-use crate::docs::blocks;
+use crate::docs::{Block, blocks};
 
 /// What a block may be called. Commands are `sh`, and nothing else.
-const LANGUAGES: [&str; 9] = ["ini", "json", "nginx", "rust", "sh", "text", "toml", "yaml", "http"];
+const LANGUAGES: [&str; 11] =
+    ["http", "ini", "javascript", "json", "nginx", "python", "rust", "sh", "text", "toml", "yaml"];
+
+/// Programs: they are saved as files, so that commands run them.
+const PROGRAMS: [&str; 2] = ["javascript", "python"];
 
 /// A page whose commands all go through the shell of the tests, or say why not.
 pub(super) fn runs_its_commands(path: &str, text: &str) -> Objections {
@@ -29,6 +33,15 @@ pub(super) fn runs_its_commands(path: &str, text: &str) -> Objections {
         if block.language == "text" && has_command {
             objections.push(objection(block.line, "commands in a block of 'text' are run by nobody; make it 'sh'"));
         }
+        let is_program = |block: &Block| PROGRAMS.contains(&block.language.as_str());
+        let is_named = |name: &str| {
+            let mut others = blocks.iter().filter(|other| other.line != block.line);
+            others.any(|other| (other.is_run() || is_program(other)) && other.text.contains(name))
+        };
+        if is_program(block) && !block.file.as_deref().is_some_and(is_named) {
+            let words = "a program that nothing runs; save it with 'file:', and run it in a block of 'sh'";
+            objections.push(objection(block.line, words));
+        }
         let speaks_of_running = block.not_run.is_some() || block.exit != 0 || !block.shows.is_empty();
         if !block.is_commands() && (speaks_of_running || block.first.is_some()) {
             objections.push(objection(block.line, "a comment about running stands before what is not run"));
@@ -47,7 +60,14 @@ fn commands_that_escape_are_found() {
         found("```sh\nportcullis x\n```\n<!-- not run: it needs a moon -->\n```sh\ny\n```\n```json\n{}\n```\n"),
         0
     );
+    let program = "<!-- file: a.mjs -->\n```javascript\nx\n```\n";
+    let importing = "<!-- file: b.mjs -->\n```javascript\nimport \"./a.mjs\"\n```\n";
+    assert_eq!(found(&format!("{program}{importing}```sh\nnode b.mjs\n```\n")), 0);
     for bad in [
+        program,
+        "<!-- file: a.py -->\n```python\n# a.py\n```\n",
+        "```python\nx\n```\n```sh\npython3\n```\n",
+        "<!-- file: a.py -->\n```python\nx\n```\n<!-- not run: it needs a moon -->\n```sh\npython3 a.py\n```\n",
         "```bash\nportcullis x\n```\n",
         "```\nportcullis x\n```\n",
         "```text\n$ portcullis x\n```\n",

@@ -115,8 +115,8 @@ struct House {
     state: Arc<AdminState>,
     registry: Arc<MemoryRegistry>,
     directory: Arc<Directory>,
-    clock: Arc<ManualClock>,
     publisher: Publisher,
+    clock: Arc<ManualClock>,
     service: TowerToHyperService<axum::Router>,
     register: Pipeline,
     _log_directory: tempfile::TempDir,
@@ -152,14 +152,13 @@ impl House {
         let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
-        let published = publisher.clone();
         let workshop = ChangeContext {
             registry: registry.clone(),
             directory: directory.clone(),
             unseal: master.clone(),
             parts: parts.clone(),
             upstreams: upstreams.clone(),
-            publisher,
+            publisher: publisher.clone(),
             builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
             default_routes: Arc::default(),
         };
@@ -209,19 +208,9 @@ impl House {
         let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
-        (
-            Self {
-                state,
-                registry,
-                directory,
-                clock,
-                publisher: published,
-                service,
-                register,
-                _log_directory: log_directory,
-            },
-            starting,
-        )
+        let house =
+            Self { state, registry, directory, publisher, clock, service, register, _log_directory: log_directory };
+        (house, starting)
     }
 
     /// A user logs in through a client, and this node remembers it.

@@ -263,3 +263,44 @@ async fn a_registry_that_is_away_is_told_at_every_place_that_asks_it() {
     house.register(&token, said).await.fine(201);
     house.send("PUT", "/services/n/v1", at(9004)).await.fine(201);
 }
+
+/// What is wrong with a route of a client, or with what it leads to, is no reason to leave the client alone.
+#[tokio::test]
+async fn a_client_is_switched_off_whatever_is_wrong_with_its_routes() {
+    let house = House::with_objects().await;
+    let route = json!({"service": "base/v1", "match": {"path": {"prefix": "/own"}, "client": "c"}});
+    house.send("PUT", "/routes/own", route).await.fine(201);
+    let row = house.row(Kind::Route, "own").await;
+    let broken = row.body.replace("base/v1", "gone/v1");
+    assert_ne!(broken, row.body);
+    written(&house, put(Row { body: broken, ..later(&row, 1) }), false).await;
+    house.send("PUT", "/clients/c", json!({"services": [], "enabled": false})).await.fine(200);
+    // A client that somebody else has taken out from under its route comes back as it goes.
+    let client = house.row(Kind::Client, "c").await;
+    written(&house, delete(Kind::Client, "c"), false).await;
+    house.send("PUT", "/services/beside/v1", at(9003)).await.fine(201);
+    house.get("/clients/c").await.refused(404, "not_found");
+    let own = || {
+        let snapshot = house.publisher.latest().expect("published");
+        let headers = portcullis_core::message::FieldMap::new();
+        let host = portcullis_core::canonical::Host::parse(b"any").expect("a host");
+        let path = portcullis_core::canonical::Path::parse("/own").expect("a path");
+        let client = "c".parse().expect("a label");
+        let wanted = portcullis_routing::routes::RouteQuery {
+            client: Some(&client),
+            host: &host,
+            path: path.decision(),
+            method: &http::Method::GET,
+            headers: portcullis_core::message::HasFields::fields(&headers),
+            query: None,
+            announced: false,
+            in_any_case: false,
+        };
+        let found = snapshot.find(&wanted).expect("its place is taken");
+        (found.pipeline.route.name.to_string(), found.pipeline.steps().count() > 0)
+    };
+    assert_eq!(own(), ("own".to_owned(), false), "closed: nothing but a refusal stands there");
+    written(&house, [put(later(&client, 1)), put(later(&row, 2))].concat(), false).await;
+    house.send("PUT", "/services/beside/v1", at(9004)).await.fine(200);
+    assert_eq!(own(), ("own".to_owned(), true));
+}

@@ -183,15 +183,14 @@ impl Bearer {
     fn own<'c>(&'c self, call: &'c mut Call, id: SessionId, now: u64) -> Result<Verification<'c>, Refusal> {
         self.takes_users()?;
         if let Some(session) = self.parts.sessions.cached_at(id, now) {
-            speak_for(&self.parts, &session)?.to(call);
+            speak_for(&self.parts, &session)?.to(call)?;
             return Ok(Verification::Good);
         }
         Ok(Verification::Wait(Box::pin(async move {
             let sessions = Arc::clone(&self.parts.sessions);
             let fetched = jobs::run(&self.parts.jobs, async move { sessions.fetch(id).await }).await?;
             let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
-            speak_for(&self.parts, &session)?.to(call);
-            Ok(())
+            speak_for(&self.parts, &session)?.to(call)
         })))
     }
 
@@ -254,13 +253,17 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn to(self, call: &mut Call) {
+    fn to(self, call: &mut Call) -> Result<(), Refusal> {
         let Self { session, user, client } = self;
+        if call.dialect.fomalhaut().is_some() && call.claimed_client() != Some(&client.name) {
+            return Err(invalid("a token of another client than the one the call claims to be of"));
+        }
         call.caller.admitted_by.session = Some(session);
         call.caller.admitted_by.client = Some(client.name.clone());
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
         note(call);
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use super::http::{self, SignedByStandard};
 use super::report::StringToSign;
 use super::settings::Settings;
 use crate::Parts;
-use crate::signed::{Signed, field, is_endless, said, set_body, signing_key};
+use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
 
 /// Bytes of a nonce.
 const NONCE: usize = 16;
@@ -83,7 +83,7 @@ impl SignAnswers {
             Some(nonce) => _ = fields.set(field(names.request_nonce), nonce.clone()),
             None => _ = fields.remove(field(names.request_nonce)),
         }
-        let target = call.raw.target.to_string();
+        let target = target(call);
         let lines = response.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let canonical =
             Canonical::response(signed.dialect(), signed.method.as_str().as_bytes(), target.as_bytes(), lines);

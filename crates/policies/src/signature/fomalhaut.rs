@@ -12,7 +12,7 @@ use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
 
 use super::{Passed, Verify, accept, invalid};
-use crate::signed::{Signed, dialect, said, signing_key, times_said};
+use crate::signed::{Signed, dialect, said, signing_key, target, times_said};
 
 /// Digits of a time stamp at most.
 const STAMP_DIGITS: usize = 12;
@@ -55,8 +55,12 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     let method = call.request.method.clone();
     let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
     call.notes.set(signed);
-    // What comes back is signed as the client will read it.
-    call.request.fields_mut().set(ACCEPT_ENCODING, FieldValue::from_static("identity"));
+    let names = dialect(form);
+    let asks = names.asks_for_signature(said(call, names.sign_response()).map(FieldValue::as_bytes));
+    if asks || times_said(call, names.encrypt_type()) > 0 {
+        // What comes back is signed or sealed as the client will read it.
+        call.request.fields_mut().set(ACCEPT_ENCODING, FieldValue::from_static("identity"));
+    }
     note(call, &client)
 }
 
@@ -94,7 +98,7 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
 
 /// The string that is signed, but for the body.
 pub(super) fn canonical(form: Form, call: &Call) -> Result<Canonical, &'static str> {
-    let target = call.raw.target.to_string();
+    let target = target(call);
     canonical_of(form, call, target.as_bytes(), host(call), None)
 }
 

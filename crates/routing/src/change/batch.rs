@@ -36,7 +36,7 @@ impl Compiled {
 
     /// Compiles what edits touch that are on disk already, so that nothing about them can be refused any more.
     pub(super) fn follow(&mut self, workshop: &ChangeContext, view: &View, edits: &[Edit]) {
-        let touched = Touched::by(view, edits);
+        let touched = Touched::by(None, view, edits);
         touched.services.into_iter().for_each(|id| self.place_service(workshop, view, id));
         touched.routes.into_iter().for_each(|name| self.place_route(workshop, view, name));
         self.place_hosts(edits);
@@ -244,7 +244,7 @@ fn compile(
 ) -> Result<Compiled, Vec<Problem>> {
     let mut compiled = before.clone();
     let mut problems = Problems::default();
-    let touched = Touched::by(view, edits);
+    let touched = Touched::by(Some(former), view, edits);
     for id in touched.services {
         problems.of_service(id, compiled.compile_service(workshop, view, id));
         problems.of_place(misplaced(&workshop.upstreams, former, view, id));

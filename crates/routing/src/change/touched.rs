@@ -11,7 +11,8 @@ use super::{Edit, View};
 use crate::client_keys::check_keys;
 use crate::compile::{compile_route, compile_service};
 
-/// The services, routes and clients that edits change, the routes that lead to those services, and those for these clients.
+/// The services, routes and clients that edits change, the routes that lead to those services, and those for clients that come
+/// or go.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
@@ -19,8 +20,11 @@ pub(super) struct Touched<'a> {
 }
 
 impl<'a> Touched<'a> {
-    /// What the edits touch that led to this view.
-    pub(super) fn by(view: &'a View, edits: &'a [Edit]) -> Self {
+    /// What the edits touch that led from one view to another. Where the former is not known, clients may have come or gone.
+    pub(super) fn by(former: Option<&View>, view: &'a View, edits: &'a [Edit]) -> Self {
+        // One that stays can be changed, and switched off, whatever is wrong with its routes.
+        let stays =
+            |name: &Label| former.is_some_and(|former| former.client(name).is_some() == view.client(name).is_some());
         let mut touched = Self { services: HashSet::new(), routes: HashSet::new(), clients: HashSet::new() };
         for edit in edits {
             match edit {
@@ -33,7 +37,9 @@ impl<'a> Touched<'a> {
                 }
                 Edit::Client(name, _) => {
                     touched.clients.insert(name);
-                    touched.routes.extend(view.routes_of(name));
+                    if !stays(name) {
+                        touched.routes.extend(view.routes_of(name));
+                    }
                 }
                 _ => {}
             }
@@ -128,7 +134,7 @@ impl DryRun {
             }
         }
         let mut problems = Problems::default();
-        let touched = Touched::by(&next, edits);
+        let touched = Touched::by(Some(view), &next, edits);
         for id in touched.services {
             if let Some(stored) = next.service(id) {
                 problems.of_service(id, compile_service(id.path(), id, stored, &self.parts, &self.upstreams));

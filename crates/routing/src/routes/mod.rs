@@ -149,6 +149,11 @@ impl Routes {
         routes.is_none_or(|routes| routes.has_room(hosts, shape))
     }
 
+    /// Whether any route is one of a client.
+    pub fn has_routes_of_clients(&self) -> bool {
+        !self.of_clients.is_empty()
+    }
+
     /// The routes of a client.
     fn of_client(&self, client: &Label) -> Option<&HostRoutes> {
         self.of_clients.get(client).map(AsRef::as_ref)

@@ -296,8 +296,8 @@ fn write_authority(out: &mut String, request: &Request<'_>) -> Result<(), Reason
     }
     let default = if request.scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
     let host = match authority.rsplit_once(':') {
-        // The colon of an address in brackets is none of a port.
-        Some((host, port)) if !port.contains(']') && (port.is_empty() || port == default) => host,
+        // What follows the last colon of an address in brackets ends with a bracket, so it is never taken for a port.
+        Some((host, port)) if port.is_empty() || port == default => host,
         _ => authority,
     };
     push_in_lower_case(out, host);

@@ -37,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a component of this name; none for a derived component that is not known.
+    /// The kind of a component of this name; none if it is neither a known derived component nor the name of a field.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "@method" => Self::Method,
@@ -49,8 +49,8 @@ impl Kind {
             "@query" => Self::Query,
             "@query-param" => Self::QueryParam,
             "@status" => Self::Status,
-            _ if name.starts_with('@') => return None,
-            _ => Self::Field,
+            _ if is_field_name(name) => Self::Field,
+            _ => return None,
         })
     }
 }
@@ -163,7 +163,7 @@ impl<'de> ItemVisitor<'de> for Reading<'_> {
         let name = name.as_str();
         let start = self.text.len();
         write_string(self.text, name);
-        let kind = Kind::named(name).filter(|kind| *kind != Kind::Field || is_field_name(name));
+        let kind = Kind::named(name);
         let flaw = kind.is_none().then(|| Flaw::UnknownComponent { name: name.to_owned() });
         let covered = Covered {
             identifier: start..start,
@@ -212,7 +212,7 @@ impl<'de> ParameterVisitor<'de> for ReadingParameters<'_> {
         self.component.identifier.end = end;
         let identifier = &self.reading.text[self.component.identifier.clone()];
         let own = self.own.or_else(|| self.component.objection(identifier));
-        // With a flaw, it is not read on what else is covered.
+        // A signature with a flaw is never used, so what else it covers does not matter.
         match own {
             Some(flaw) => self.reading.flaws.note(flaw),
             None => self.reading.covered.push(self.component),
@@ -266,7 +266,8 @@ impl Covered {
     }
 }
 
-/// Whether this can be the name of a field in lower case: a token (RFC 9110, section 5.6.2) without capital letters.
+/// Whether this can be the name of a field in lower case: a token (RFC 9110, section 5.6.2) without capital letters. No
+/// derived component can, because `@` is none of the characters of a token.
 fn is_field_name(name: &str) -> bool {
     let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(|byte| is_of_token(byte) && !byte.is_ascii_uppercase())

@@ -151,6 +151,7 @@ mod tests {
         check("GET", "http://example.com", Some(""), None);
         check("OPTIONS", "*", None, None);
         check("CONNECT", "example.com:80", None, None);
+        check("CONNECT", "/a?b", None, None);
         check("GET", "", None, None);
     }
 

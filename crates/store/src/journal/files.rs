@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use portcullis_core::memory::{MemoryState, Nonce};
 
+use super::boot::Boot;
 use super::format::{self, Ending, HEAD, Head, MOST_FILES, MOST_HOLES, RECORD};
 
 /// Seconds of a period.
@@ -60,7 +61,7 @@ impl Files {
     pub(super) fn open(
         directory: &Path,
         is_new: bool,
-        boot: Option<[u8; 16]>,
+        boot: Boot,
         limit: u64,
         now: u64,
         memory: &mut MemoryState,
@@ -92,7 +93,12 @@ impl Files {
             }
             // A file without a place in the head was begun in a round that nobody was told of.
             let length = written.as_ref().map(|written| written.get(&period).copied().unwrap_or(0));
-            lengths.insert(period, read(&file_path(directory, period), period, length, memory, &mut found)?);
+            let path = file_path(directory, period);
+            let end = read(&path, period, length, memory, &mut found).unwrap_or_else(|error| {
+                found.damage = Some(format!("the file {} cannot be read: {error}", path.display()));
+                length.unwrap_or(0)
+            });
+            lengths.insert(period, end);
         }
         let horizon = known.as_ref().map_or(0, |head| head.horizon).max(now.saturating_sub(1));
         for period in written.iter().flat_map(BTreeMap::keys).filter(|period| end_of(**period) > horizon) {
@@ -108,7 +114,7 @@ impl Files {
             memory.raise_horizon(head.horizon);
             let unwritten = MemoryState::unwritten_stamps(head.written_at);
             (start, latest) = (start.max(*unwritten.end()), head.latest);
-            found.is_rebooted = head.ending == Ending::Open && boot != Some(head.boot);
+            found.is_rebooted = head.ending == Ending::Open && !boot.is(head.boot);
             if head.ending == Ending::Open {
                 holes.push(unwritten);
             }
@@ -125,7 +131,7 @@ impl Files {
             written_at: 0,
             horizon: memory.horizon(),
             latest,
-            boot: boot.unwrap_or_default(),
+            boot,
             ending: Ending::Open,
             files: Vec::new(),
             holes,

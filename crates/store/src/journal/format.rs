@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use portcullis_core::memory::Nonce;
 
+use super::boot::Boot;
+
 /// Bytes of a record, and of the header of a file of them.
 pub(super) const RECORD: usize = 56;
 /// Bytes of a copy of the head in its file.
@@ -108,7 +110,7 @@ pub(super) struct Head {
     /// The latest stamp that was noted.
     pub(super) latest: u64,
     /// Which start of the machine this was written in.
-    pub(super) boot: [u8; 16],
+    pub(super) boot: Boot,
     pub(super) ending: Ending,
     /// The periods that have a file, and the bytes of it that are written.
     pub(super) files: Vec<(u64, u64)>,
@@ -127,7 +129,7 @@ impl Head {
         put(&mut bytes, 16, self.round);
         put(&mut bytes, 24, self.written_at);
         put(&mut bytes, 32, self.horizon);
-        bytes[40..56].copy_from_slice(&self.boot);
+        bytes[40..56].copy_from_slice(&self.boot.0);
         put(&mut bytes, 56, u64::from(self.ending == Ending::Clean));
         put(&mut bytes, 64, self.latest);
         put(&mut bytes, 72, (files.len() as u64) << 32 | holes.len() as u64);
@@ -156,7 +158,7 @@ impl Head {
             written_at: get(bytes, 24),
             horizon: get(bytes, 32),
             latest: get(bytes, 64),
-            boot,
+            boot: Boot(boot),
             ending: if get(bytes, 56) == 1 { Ending::Clean } else { Ending::Open },
             files: pairs.take(files).collect(),
             holes,
@@ -174,7 +176,7 @@ mod tests {
             written_at: 1_700_000_000_123,
             horizon: 1_699_999_999,
             latest: 1_700_000_600,
-            boot: [9; 16],
+            boot: Boot([9; 16]),
             ending: Ending::Clean,
             files: (0..MOST_FILES as u64).map(|period| (period, period * 100)).collect(),
             holes: (0..MOST_HOLES as u64).map(|hole| hole * 10..=hole * 10 + 4).collect(),

@@ -9,9 +9,8 @@
 //! (docs/adr/0030-what-was-signed-once-passes-once.md).
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,9 +24,11 @@ use portcullis_core::vital;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use boot::Boot;
 use files::Files;
 use writer::{Progress, Unsynced, Writer};
 
+mod boot;
 mod files;
 mod format;
 mod writer;
@@ -36,6 +37,8 @@ mod writer;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How many times the memory for nonces their files may have together.
 const DISK: u64 = 4;
+/// What the memory counts as for that at least.
+const LEAST: u64 = 64 << 10;
 
 /// Where the journal is and how much it may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,14 +86,11 @@ impl Journal {
     /// Reads what is still to be remembered, and starts the threads that write. What is damaged is told and never a reason
     /// not to start. Blocks on the disk.
     pub fn open(settings: &JournalSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, JournalError> {
-        Self::open_in(settings, clock, boot())
+        let boot = Boot::this(clock.as_ref());
+        Self::open_in(settings, clock, boot)
     }
 
-    fn open_in(
-        settings: &JournalSettings,
-        clock: Arc<dyn Clock>,
-        boot: Option<[u8; 16]>,
-    ) -> Result<Arc<Self>, JournalError> {
+    fn open_in(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Boot) -> Result<Arc<Self>, JournalError> {
         let mut writer = prepare(settings, clock, boot)?;
         let (memory, progress) = (Arc::clone(&writer.memory), writer.progress.subscribe());
         let (is_stopping, unsynced) = (Arc::clone(&writer.is_stopping), Arc::clone(&writer.unsynced));
@@ -166,11 +166,11 @@ impl SharedState for Journal {
 }
 
 /// Reads what there is, without starting anything.
-fn prepare(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Option<[u8; 16]>) -> Result<Writer, JournalError> {
+fn prepare(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Boot) -> Result<Writer, JournalError> {
     let JournalSettings { directory, bytes, is_new } = settings;
     let memory_bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
     let mut memory = MemoryState::with_journal(memory_bytes, Arc::clone(&clock));
-    let (limit, now) = (bytes.saturating_mul(DISK), clock.unix_millis() / 1_000);
+    let (limit, now) = ((*bytes).max(LEAST).saturating_mul(DISK), clock.unix_millis() / 1_000);
     let opened = Files::open(directory, *is_new, boot, limit, now, &mut memory);
     let (files, found) = opened.map_err(|source| JournalError::Files { path: directory.clone(), source })?;
     if found.cut > 0 {
@@ -194,13 +194,6 @@ fn prepare(settings: &JournalSettings, clock: Arc<dyn Clock>, boot: Option<[u8; 
         is_marked: false,
         has_failed: false,
     })
-}
-
-/// What names this start of the machine; none if the system does not say.
-fn boot() -> Option<[u8; 16]> {
-    let text = fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
-    let digits: String = text.trim().chars().filter(|letter| *letter != '-').collect();
-    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use portcullis_signing::fomalhaut::{Algorithm, Canonical, Part, Signature};
 use super::{difference, masked, mistakes, no_idea, part, signed_body};
 use crate::signature::Verify;
 use crate::signature::fomalhaut::{canonical, canonical_of, host, proved, stamp};
-use crate::signed::{dialect, said, times_said};
+use crate::signed::{dialect, said, target, times_said};
 
 /// The string that is signed, without what a proxy in front has added and without credentials.
 pub(super) fn string_to_sign(form: Form, call: &Call) -> Option<String> {
@@ -177,7 +177,7 @@ impl Attempt<'_> {
 
     /// The first usual mistake that gives the signature.
     fn mistake(&self) -> Option<String> {
-        let target = self.call.raw.target.to_string();
+        let target = target(self.call);
         let sent = String::from_utf8_lossy(host(self.call)).into_owned();
         let is_signed = |target: &[u8], host: &[u8], without: Option<&str>| {
             let other = canonical_of(self.form, self.call, target, host, without);

@@ -28,6 +28,12 @@ fn with(json: &str, member: &str) -> String {
     format!("{},{member}}}", json.strip_suffix('}').expect("an object"))
 }
 
+/// A member of a JWK.
+fn base64url(json: &str, member: &str) -> Vec<u8> {
+    let value: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    URL_SAFE_NO_PAD.decode(value[member].as_str().expect("a text")).expect("base64url")
+}
+
 #[test]
 fn a_key_is_for_one_algorithm() {
     for (json, own) in [(ED25519, Algorithm::Ed25519), (P256, Algorithm::EcdsaP256Sha256)] {
@@ -90,6 +96,14 @@ fn malformed_keys_are_refused() {
     assert!(jwk(&beside, Algorithm::EcdsaP256Sha256).is_err());
     let short = r#"{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}"#;
     assert!(jwk(short, Algorithm::EcdsaP256Sha256).is_err());
+    // As long as both together should be, and parted in another place.
+    let point: Vec<u8> = [base64url(P256, "x"), base64url(P256, "y")].concat();
+    let parted = |at: usize| {
+        let [x, y] = [&point[..at], &point[at..]].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#)
+    };
+    assert_eq!(jwk(&parted(32), Algorithm::EcdsaP256Sha256), Ok(()));
+    assert!(jwk(&parted(31), Algorithm::EcdsaP256Sha256).is_err());
     // The two halves do not belong together.
     let mixed = ED25519_PRIVATE.replace("JrQLj5P", "JrQLj5Q");
     assert!(SigningKey::from_jwk(&mixed, Algorithm::Ed25519).is_err());
@@ -102,6 +116,7 @@ fn only_a_block_of_pem_is_read() {
     let good = format!("-----BEGIN PUBLIC KEY-----\n{SPKI}\n-----END PUBLIC KEY-----");
     assert!(read(&good));
     assert!(read(&format!("\r\n{}\r\n", good.replace('\n', "\r\n"))));
+    assert!(!read(&format!("{good}{}", "\n".repeat(40_000))), "too long");
     for odd in [
         SPKI.to_owned(),
         format!("{good}\n{good}"),
@@ -155,6 +170,22 @@ rAfUqmkgs7/PmQyqEwIDAQAB
     assert_eq!(verifying.verify(b"text", &signature), Ok(()));
     assert_eq!(verifying.verify(b"test", &signature), Err(Failure::Mismatch));
     assert!(VerifyingKey::from_pem(&public, Algorithm::EcdsaP256Sha256).is_err());
+}
+
+#[test]
+fn a_key_for_pss_alone_ends_where_it_says() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../../spec/vectors/http-signatures.json")).expect("JSON");
+    let text = vectors["keys"]["test-key-rsa-pss"]["private_pem"].as_str().expect("PEM");
+    let lines: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(lines).expect("base64");
+    let read = |der: &[u8]| SigningKey::from_pem(&pem("PRIVATE KEY", der), Algorithm::RsaPssSha512).map(|_| ());
+    assert_eq!(read(&der), Ok(()));
+    let unusable = Err(KeyRefused::Unusable(Algorithm::RsaPssSha512));
+    assert_eq!(read(&[&der[..], &[0]].concat()), unusable);
+    for length in 0..der.len() {
+        assert_eq!(read(&der[..length]), unusable, "{length} bytes");
+    }
 }
 
 #[test]

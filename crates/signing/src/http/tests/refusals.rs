@@ -1,8 +1,8 @@
 //! What must not be accepted: flaws of the fields (RFC 9421, sections 2.5 and 4), bounds, and wrong signatures.
 
 use crate::http::{
-    Algorithm, Choice, Failure, Flaw, KnownFields, Limits, NotChosen, Request, SignError, Signatures, Signer, Stamp,
-    VerifyingKey,
+    Algorithm, Choice, ContentDigest, DigestError, Failure, Flaw, KnownFields, Limits, NotChosen, Request, SignError,
+    Signatures, Signer, Stamp, VerifyingKey,
 };
 
 use super::{SECRET, secret_keys};
@@ -247,4 +247,34 @@ fn what_cannot_be_written_is_not_signed() {
     let lacking = Signer::new("s", &["b"]).expect("sound");
     let error = lacking.sign(&request, &Stamp::default(), &signing, &KnownFields::STANDARD).expect_err("absent");
     assert_eq!(error.to_string(), "the message has no \"b\"");
+}
+
+#[test]
+fn a_digest_field_is_bounded_and_unambiguous() {
+    const SHA: &str = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:";
+    let twice = Err(DigestError::Twice("sha-256".to_owned()));
+    assert_eq!(ContentDigest::parse([format!("{SHA}, {SHA}")]), twice);
+    assert_eq!(ContentDigest::parse([SHA, SHA]), twice);
+    assert_eq!(ContentDigest::parse([format!("a=:AA==:, {SHA}, a=:AA==:")]), Err(DigestError::Twice("a".to_owned())));
+    let members = |count: usize| (1..count).map(|number| format!(", a{number}=::")).collect::<String>();
+    assert!(ContentDigest::parse([format!("{SHA}{}", members(16))]).is_ok());
+    assert_eq!(ContentDigest::parse([format!("{SHA}{}", members(17))]), Err(DigestError::TooLarge));
+    let spaces = |count: usize| format!("{SHA}{}", " ".repeat(count - SHA.len()));
+    assert!(ContentDigest::parse([spaces(4_095)]).is_ok());
+    assert_eq!(ContentDigest::parse([spaces(4_096)]), Err(DigestError::TooLarge));
+    for odd in [
+        "sha-256",
+        "sha-256=1",
+        "sha-256=(:AA==:)",
+        "sha-256=:AA==:",
+        "sha-512=:AA==:",
+        "md5=x",
+        "sha-256=:*:",
+        "SHA-256=:AA==:",
+    ] {
+        assert!(matches!(ContentDigest::parse([odd]), Err(DigestError::Malformed(_))), "{odd}");
+    }
+    let none: [&str; 0] = [];
+    assert_eq!(ContentDigest::parse(none), Err(DigestError::NoneKnown));
+    assert_eq!(ContentDigest::parse([""]), Err(DigestError::NoneKnown));
 }
