@@ -231,7 +231,10 @@ fn explaining_leaves_no_trace() {
         asked["string_to_sign"] = STANDARD.encode(theirs).into();
         for _ in 0..2 {
             let told = explain(&scene, &asked);
-            assert_eq!((&told["signature"]["verdict"], &told["outcome"]["kind"]), (&json!("matches"), &json!("forwarded")));
+            assert_eq!(
+                (&told["signature"]["verdict"], &told["outcome"]["kind"]),
+                (&json!("matches"), &json!("forwarded"))
+            );
             assert_eq!(told["signature"].get("difference"), None);
         }
         let secrets = scene.gateway.admin_ok("GET", "/clients/signer/secrets", None, 200);

@@ -10,7 +10,7 @@ use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::signature_report::{PartDifference, SignatureReport, SignatureVerdict, SignedPart};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Part, Signature};
 
-use super::{difference, masked, mistakes, no_idea, part, signed_body};
+use super::{difference, masked, mistakes, no_idea, obstacles, part, signed_body};
 use crate::signature::Verify;
 use crate::signature::fomalhaut::{canonical, canonical_of, host, proved, stamp};
 use crate::signed::{dialect, said, target, times_said};
@@ -45,29 +45,23 @@ pub(super) fn report(policy: &Verify, form: Form, call: &Call, body: Option<&[u8
     let theirs = call.dry_run.as_ref().and_then(|dry_run| dry_run.string_to_sign.clone());
     let compared =
         canonical.as_ref().zip(theirs).map(|(ours, theirs)| compare(ours, body.unwrap_or_default(), &theirs));
-    let mut hints = Vec::new();
+    let mut hints = obstacles(client, !secrets.is_empty(), body);
     if let Some(Err(error)) = &signature {
         hints.push(format!("the field '{name}' cannot be read: {error}"));
     }
     if canonical.is_none() {
         hints.push("no string to sign can be made of the request: its fields cannot be signed".to_owned());
     }
-    if body.is_none() {
-        hints.push("the body was announced and is not here: send it along".to_owned());
-    }
     hints.extend(clock(policy, form, call, now));
     if let Some(Ok(signature)) = &signature {
         hints.extend(least_algorithm(client, signature));
-    }
-    if secrets.is_empty() {
-        hints.push("the client has no live secret with the use 'sign'".to_owned());
     }
     if let (SignatureVerdict::Differs, Some(attempt)) = (verdict, &attempt) {
         let found = other_secret(client, attempt, now).or_else(|| attempt.mistake());
         match (found, &compared) {
             (Some(found), _) => hints.push(found),
             (None, Some(Compared { difference: Some(_), .. })) => {}
-            (None, compared) => hints.push(no_idea(compared.is_some())),
+            (None, compared) => hints.push(no_idea(attempt.body, compared.is_some())),
         }
     }
     if compared.as_ref().is_some_and(|compared| compared.lacks_body) {
@@ -177,6 +171,9 @@ impl Attempt<'_> {
 
     /// The first usual mistake that gives the signature.
     fn mistake(&self) -> Option<String> {
+        if self.body.len() > mistakes::MOST_BYTES {
+            return None;
+        }
         let target = target(self.call);
         let sent = String::from_utf8_lossy(host(self.call)).into_owned();
         let is_signed = |target: &[u8], host: &[u8], without: Option<&str>| {

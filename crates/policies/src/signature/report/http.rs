@@ -8,7 +8,7 @@ use portcullis_core::message::{HasFields, Value};
 use portcullis_core::signature_report::{PartDifference, SignatureReport, SignatureVerdict, SignedPart};
 use portcullis_signing::http::{Base, ContentDigest, DigestAlgorithm, KnownFields, Line, Request};
 
-use super::{difference, masked, mistakes, no_idea, part, signed_body};
+use super::{difference, masked, mistakes, no_idea, obstacles, part, signed_body};
 use crate::signature::Verify;
 use crate::signature::http::{AsSent, Chosen, Origin, chosen};
 
@@ -42,16 +42,10 @@ pub(super) fn report(policy: &Verify, call: &Call, body: Option<&[u8]>) -> Optio
     };
     let theirs = call.dry_run.as_ref().and_then(|dry_run| dry_run.string_to_sign.clone());
     let compared = base.as_ref().zip(theirs).map(|(ours, theirs)| compare(ours, &String::from_utf8_lossy(&theirs)));
-    let mut hints = Vec::new();
+    let mut hints = obstacles(&chosen.client, !chosen.keys.is_empty(), body);
     if base.is_none() {
         hints
             .push("no signature base can be made: a component that is signed is missing, or cannot be read".to_owned());
-    }
-    if body.is_none() {
-        hints.push("the body was announced and is not here: send it along".to_owned());
-    }
-    if chosen.keys.is_empty() {
-        hints.push("the client has no live secret with the use 'sign'".to_owned());
     }
     let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
     hints.extend(
@@ -66,7 +60,7 @@ pub(super) fn report(policy: &Verify, call: &Call, body: Option<&[u8]>) -> Optio
         SignatureVerdict::Differs => match (attempt.mistake(), &compared) {
             (Some(found), _) => hints.push(found),
             (None, Some(Some(_))) => {}
-            (None, compared) => hints.push(no_idea(compared.is_some())),
+            (None, compared) => hints.push(no_idea(b"", compared.is_some())),
         },
         SignatureVerdict::BodyDiffers => {
             let others = body.map(mistakes::bodies).unwrap_or_default();

@@ -8,8 +8,8 @@ use portcullis_core::message::names::HOST;
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
-/// Bytes of a body of which other forms are tried.
-const MOST_BYTES: usize = 256 << 10;
+/// Bytes of a body with which mistakes are looked for.
+pub(super) const MOST_BYTES: usize = 256 << 10;
 
 /// Something else that may have been signed, and how that comes about.
 pub(super) struct Mistake<T> {

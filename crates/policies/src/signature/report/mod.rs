@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use portcullis_core::call::Call;
 use portcullis_core::digits::hex;
+use portcullis_core::directory::ClientEntry;
 use portcullis_core::fields::CREDENTIALS;
 use portcullis_core::message::HasFields;
 use portcullis_core::message::names::CONTENT_LENGTH;
@@ -48,6 +49,20 @@ impl StringToSign {
             _ => told(text),
         })
     }
+}
+
+/// What stands in the way of verifying: the client, its keys, or the body.
+fn obstacles(client: &ClientEntry, has_keys: bool, body: Option<&[u8]>) -> Vec<String> {
+    let mut hints = Vec::new();
+    if !client.client.enabled {
+        hints.push("the client is disabled".to_owned());
+    } else if !has_keys {
+        hints.push("the client has no live secret with the use 'sign'".to_owned());
+    }
+    if body.is_none() {
+        hints.push("the body was announced and is not here: send it along".to_owned());
+    }
+    hints
 }
 
 /// Notes what was verified, once that is done.
@@ -113,8 +128,11 @@ fn part(name: &str, value: &str) -> SignedPart {
 }
 
 /// What to say where nothing else can be.
-fn no_idea(has_own: bool) -> String {
+fn no_idea(body: &[u8], has_own: bool) -> String {
     let next =
         if has_own { "check the secret" } else { "compare the client's own string to sign, and check the secret" };
+    if body.len() > mistakes::MOST_BYTES {
+        return format!("the body is too long to look for usual mistakes: {next}");
+    }
     format!("none of the usual mistakes gives this signature: {next}")
 }
