@@ -164,6 +164,7 @@ impl Gateway {
             strangers: Arc::clone(&strangers),
             routes: Arc::new(LiveRoutes),
             holding: holding(&config),
+            windows: Arc::default(),
             clock: Arc::clone(&clock),
             token_memory: config.limits.remembered_token_bytes / config.workers.max(1) as u64,
             client_certificates: tls.is_some() && config.tls.client_certificates != ClientCertificates::Off,

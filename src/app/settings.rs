@@ -145,8 +145,8 @@ pub(super) fn upstream_settings(
 /// Bounds on messages that are held whole.
 pub(super) fn holding(config: &Config) -> Holding {
     let limits = &config.limits;
-    let budget = Budget::new(usize::try_from(limits.held_bytes).unwrap_or(usize::MAX));
-    Holding { budget, request: limits.held_body_bytes, answer: limits.held_answer_bytes }
+    let bytes = usize::try_from(limits.held_bytes).unwrap_or(usize::MAX);
+    Holding::new(bytes, limits.held_body_bytes, limits.held_answer_bytes)
 }
 
 /// What counts callers who do not prove whom they claim to be of.

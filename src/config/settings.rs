@@ -317,8 +317,8 @@ settings! {
         held_body_bytes: u64 = BYTES("1MiB"),
         /// Maximum size of a response body that the gateway must hold whole, because it is signed or sealed. A larger one becomes 502.
         held_answer_bytes: u64 = BYTES("8MiB"),
-        /// Memory for bodies that are held whole, over all workers. One client address gets at most a quarter. When this memory is
-        /// used up, calls that need it get 503.
+        /// Memory for bodies that are held whole, over all workers: half for requests, half for responses. One client address gets
+        /// at most a quarter of a half. When it is used up, calls that need it get 503.
         held_bytes: u64 = BYTES("256MiB"),
         /// Calls from one address that may fail to prove the client they claim, at once. Further failures get 429 until
         /// `failed_signatures_per_minute` allows more. 0: any number.

@@ -18,7 +18,11 @@ pub(super) fn page() -> String {
         if matches!(kind.build, Build::Require(_)) {
             text.push_str("\nA field of the service or route itself, not one of its `policies`.\n");
         }
-        section(&mut text, kind.name, &(kind.schema)());
+        if kind.settings == kind.name {
+            section(&mut text, kind.name, &(kind.schema)());
+        } else {
+            let _ = write!(text, "\nIts settings are those of [`{0}`](#{0}).\n", kind.settings);
+        }
     }
     text
 }

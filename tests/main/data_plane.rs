@@ -7,8 +7,6 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::support::backend::Received;
 use crate::support::client::{connect, read_answer, read_to_close};
 use crate::support::{Backend, Gateway, Scene};

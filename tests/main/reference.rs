@@ -50,9 +50,11 @@ fn the_pages_say_everything() {
         "## `acl`",
         "| `forward_credentials` | boolean | `false` |",
         "| `effect` | `\"allow\"` or `\"deny\"` |",
+        "Its settings are those of [`signature`](#signature).",
     ] {
         assert!(policies.contains(words), "{words}");
     }
+    assert_eq!(policies.matches("| `sign_answers` |").count(), 1, "the settings of one kind stand in one place");
 }
 
 /// What bash completes after these words, the last of them begun.

@@ -15,8 +15,6 @@ use portcullis_bench::{Part, once, warm};
 #[bench::address("address")]
 #[bench::route_of_10("route_of_10")]
 #[bench::route_of_10000("route_of_10000")]
-#[bench::route_of_a_client_of_10("route_of_a_client_of_10")]
-#[bench::route_of_a_client_of_10000("route_of_a_client_of_10000")]
 #[bench::token_met_before("token_met_before")]
 #[bench::log_line("log_line")]
 #[bench::log_line_escaped("log_line_escaped")]

@@ -23,7 +23,7 @@ pub type Part = Box<dyn FnMut()>;
 pub type Ready = fn() -> Part;
 
 /// Every part, by its name, with what makes it ready.
-pub const PARTS: [(&str, Ready); 13] = [
+pub const PARTS: [(&str, Ready); 11] = [
     ("host", host),
     ("path", path),
     ("request_id", request_id),
@@ -32,8 +32,6 @@ pub const PARTS: [(&str, Ready); 13] = [
     ("address", address),
     ("route_of_10", || routes::find(10)),
     ("route_of_10000", || routes::find(10_000)),
-    ("route_of_a_client_of_10", || routes::find_of_client(10)),
-    ("route_of_a_client_of_10000", || routes::find_of_client(10_000)),
     ("token_met_before", token::verify),
     ("log_line", log::line),
     ("log_line_escaped", log::escaped),

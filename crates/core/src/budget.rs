@@ -30,6 +30,11 @@ impl Budget {
         self.taken.load(Relaxed)
     }
 
+    /// Whether half of it is taken, so that there may be too little soon.
+    pub fn is_half_taken(&self) -> bool {
+        self.taken() >= self.limit / 2
+    }
+
     /// Takes bytes for a network; `false` if it has a quarter of all already.
     fn take_for(&self, network: IpAddr, bytes: usize) -> bool {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -175,6 +175,7 @@ pub struct Mark {
 /// The request that a call came with, where another has taken its place, and where it led.
 struct Outer {
     request: Request,
+    removed: Vec<(FieldName, FieldValue)>,
     matched: usize,
     matched_readings: Vec<usize>,
 }
@@ -215,8 +216,10 @@ pub struct Call {
     pub dry_run: Option<Box<DryRun>>,
     /// The URL under which callers know the host that the call is for, where one is declared.
     pub public_url: Option<Arc<str>>,
-    /// What policies note for themselves.
+    /// What policies note for themselves, forgotten with the caller ([`Call::restore`]).
     pub notes: Notes,
+    /// What they have found out for good, whoever turns out to call: a signature is verified once.
+    pub found: Notes,
     outer: Option<Box<Outer>>,
 }
 
@@ -256,6 +259,7 @@ impl Call {
             dry_run: None,
             public_url: None,
             notes: Notes::default(),
+            found: Notes::default(),
             outer: None,
         }
     }
@@ -274,24 +278,37 @@ impl Call {
     /// Forgets what was found out about the caller since a mark, and brings a request back that another has taken the place
     /// of. Whatever of its body has been read is there again.
     pub fn restore(&mut self, mark: &Mark) {
-        self.caller = Caller::default();
-        self.record.note(|record| (record.client, record.user) = (None, None));
+        self.forget_caller();
+        self.notes = Notes::default();
         if !mark.is_replaced
             && let Some(outer) = self.outer.take()
         {
-            let Outer { request, matched, matched_readings } = *outer;
+            let Outer { request, removed, matched, matched_readings } = *outer;
+            self.raw.removed = removed;
             self.take_place(request, matched, matched_readings);
         }
     }
 
+    /// Forgets who calls, of a call that is refused.
+    pub fn forget_caller(&mut self) {
+        self.caller = Caller::default();
+        self.record.note(|record| (record.client, record.user) = (None, None));
+    }
+
     /// Puts a request in the place of the one that the call came with: everything behind decides on it, forwards and records
-    /// it. The route stays the one that was chosen.
-    pub fn replace(&mut self, request: Request, matched: Matched) {
+    /// it. The route stays the one that was chosen. `said`: a field that is said to the gateway alone, in place of one that
+    /// the door has taken away.
+    pub fn replace(&mut self, request: Request, said: Option<(FieldName, FieldValue)>, matched: Matched) {
         let Matched { matched, matched_readings, .. } = matched;
+        let removed = self.raw.removed.clone();
+        if let Some(said) = said {
+            self.raw.removed.retain(|(name, _)| *name != said.0);
+            self.raw.removed.push(said);
+        }
         let before = (self.matched, std::mem::take(&mut self.matched_readings));
         let request = self.take_place(request, matched, matched_readings);
         let (matched, matched_readings) = before;
-        self.outer.get_or_insert_with(|| Box::new(Outer { request, matched, matched_readings }));
+        self.outer.get_or_insert_with(|| Box::new(Outer { request, removed, matched, matched_readings }));
     }
 
     fn take_place(&mut self, request: Request, matched: usize, matched_readings: Vec<usize>) -> Request {

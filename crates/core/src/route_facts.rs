@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{Label, PathOptions, ServiceId};
 
 /// What a compiled route tells about itself.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RouteFacts {
     /// The route's name.
     pub name: Arc<str>,
@@ -13,8 +13,8 @@ pub struct RouteFacts {
     pub service: Option<ServiceId>,
     /// The client whose calls alone it takes; none for a route that takes those of everybody.
     pub client: Option<Label>,
-    /// Whether it is one of the gateway's own.
-    pub is_builtin: bool,
+    /// Whether it is switched off: it refuses what it takes.
+    pub is_disabled: bool,
     /// Which paths it takes that are refused otherwise.
     pub paths: PathOptions,
 }

@@ -41,6 +41,10 @@ impl Claims {
     /// signature, where there are routes of clients to choose from. A bearer token claims nothing: it would have to be
     /// verified first.
     pub fn read(&self, call: &Call, has_choice: bool) -> Option<Arc<ClientEntry>> {
+        if call.request.announced_method().is_some() {
+            // Browsers say nothing of who calls when they ask whether they may.
+            return None;
+        }
         match call.dialect.fomalhaut() {
             Some(form) => {
                 let name = form.client_field();
@@ -70,11 +74,21 @@ impl Claims {
     }
 
     /// Whether a call may take the route that was found for it, or none: what fomalhaut tells before it verifies anything.
+    ///
+    /// Where a route takes the calls of everybody the claim has decided nothing, and nothing is told about it: known or not,
+    /// the call goes on, and its credentials say the rest.
     pub fn judge(&self, call: &Call, found: Result<&RouteFacts, &Refusal>) -> Result<(), Refusal> {
-        if call.dialect.fomalhaut().is_none() || found.is_ok_and(|route| route.is_builtin) {
-            return found.map(drop).map_err(Clone::clone);
+        let as_found = || found.map(drop).map_err(Clone::clone);
+        let is_free = found.is_ok_and(|route| route.client.is_none());
+        if is_free || found.is_err_and(|refusal| *refusal != Refusal::NoRoute) {
+            return as_found();
         }
         let judged = match &call.claimed {
+            _ if call.dialect.fomalhaut().is_none() => match found {
+                Err(_) if !call.request.fields().has(SIGNATURE_INPUT) => return as_found(),
+                Ok(route) if route.is_disabled => Err(Refusal::RouteDisabled),
+                found => found.map(drop).map_err(Clone::clone),
+            },
             None => Err(Refusal::UnknownClient),
             Some(client) if !client.client.enabled => Err(Refusal::DisabledClient),
             Some(_) if call.raw.target.path().bytes().filter(|byte| *byte == b'/').count() < 3 => {
@@ -82,8 +96,9 @@ impl Claims {
                 Err(Refusal::malformed("short_path", detail))
             }
             Some(_) => match found {
-                Err(Refusal::NoRoute) => Err(Refusal::NoEndpoint { endpoint: endpoint(call.raw.target.path()) }),
-                found => return found.map(drop).map_err(Clone::clone),
+                Err(_) => Err(Refusal::NoEndpoint { endpoint: endpoint(call.raw.target.path()) }),
+                Ok(route) if route.is_disabled => Err(Refusal::RouteDisabled),
+                Ok(_) => Ok(()),
             },
         };
         judged.map_err(|refusal| self.strangers.failed(call, refusal))

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::limiters::Limiters;
 use crate::signed::Holding;
 use crate::strangers::{StrangerLimits, Strangers};
+use crate::windows::Windows;
 
 /// What policies are built from. Shared by all of a node's policies.
 pub struct Parts {
@@ -43,6 +44,8 @@ pub struct Parts {
     pub routes: Arc<dyn Routes>,
     /// Bounds on messages that are held whole.
     pub holding: Holding,
+    /// For how long signed requests pass.
+    pub windows: Arc<Windows>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Bytes of verified tokens that each worker remembers; 0: none.
@@ -74,6 +77,7 @@ impl Parts {
             strangers: Arc::new(Strangers::new(Arc::default(), Arc::clone(&clock), StrangerLimits::default())),
             routes: Arc::new(NoRoutes),
             holding: Holding::default(),
+            windows: Arc::default(),
             clock,
             token_memory: 0,
             client_certificates: false,

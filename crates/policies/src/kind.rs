@@ -47,4 +47,4 @@ pub enum Build {
 }
 
 /// Builds the step that requires credentials out of the declared alternatives and the credentials there are.
-pub type RequireBuilder = fn(&[Vec<String>], &[(&'static str, Arc<dyn Verifier>)]) -> Built<Option<Step>>;
+pub type RequireBuilder = fn(&PolicyContext<'_>, &[(&'static str, Arc<dyn Verifier>)]) -> Built<Option<Step>>;

@@ -36,6 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use limiters::Limiters;
 pub use signature::check_key;
 pub use signed::Holding;
 pub use strangers::{StrangerLimits, Strangers};
+pub use windows::Windows;
 
 /// Every kind of policy in the order in which a call meets them.
 pub const KINDS: &[Kind] = &[
@@ -196,7 +198,7 @@ pub fn compile(
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
             Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
             Build::Require(build) => {
-                build(&service.require, &credentials).map(|step| steps.extend(step.map(|step| (kind.name, step))))
+                build(&site, &credentials).map(|step| steps.extend(step.map(|step| (kind.name, step))))
             }
         };
         if let Err(found) = built {

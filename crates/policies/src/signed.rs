@@ -2,10 +2,11 @@
 //! `signature` and `sealed` share.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
+use http_body::Body as _;
 use portcullis_core::body::{Body, BodyError, Whole};
 use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::fomalhaut::Form;
@@ -78,11 +79,21 @@ pub(crate) fn times_said(call: &Call, name: &str) -> usize {
     call.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name).count()
 }
 
-/// Bounds on what is held whole: bodies of requests that are signed over, and answers.
+/// Time that a body may take which is held for a caller who has proved nothing yet: this, and a second for so many bytes.
+const LEAST_TIME: Duration = Duration::from_secs(10);
+const BYTES_A_SECOND: u64 = 16 << 10;
+/// The same where half of the room is taken.
+const LEAST_TIME_IN_NEED: Duration = Duration::from_secs(2);
+const BYTES_A_SECOND_IN_NEED: u64 = 128 << 10;
+
+/// Bounds on what is held whole: bodies of requests that are signed over, and answers. They have budgets of their own, so
+/// that callers who have proved nothing take no room from the answers of those who have.
 #[derive(Debug, Clone)]
 pub struct Holding {
-    /// Room on the whole node.
-    pub budget: Arc<Budget>,
+    /// Room for bodies of requests, on the whole node.
+    pub requests: Arc<Budget>,
+    /// Room for answers, and for what was opened.
+    pub answers: Arc<Budget>,
     /// Bytes a request body may have that has to be held.
     pub request: u64,
     /// Bytes an answer may have that has to be held.
@@ -91,20 +102,36 @@ pub struct Holding {
 
 impl Default for Holding {
     fn default() -> Self {
-        Self { budget: Budget::new(256 << 20), request: 1 << 20, answer: 8 << 20 }
+        Self::new(256 << 20, 1 << 20, 8 << 20)
     }
 }
 
 impl Holding {
-    /// Room for what is held for a call.
-    fn share(&self, address: IpAddr) -> Share {
-        Share::of_caller(&self.budget, address)
+    /// So many bytes on the whole node, half of them for requests; the largest request and answer.
+    pub fn new(bytes: usize, request: u64, answer: u64) -> Self {
+        Self { requests: Budget::new(bytes / 2), answers: Budget::new(bytes / 2), request, answer }
     }
 
-    /// Holds the body of a request; the call has it as before.
+    /// Holds the body of a request whose caller has not been verified; the call has it as before. It has to come within a
+    /// time, which is shorter where room is short: who sends slowly makes room for who sends.
     pub(crate) async fn request(&self, call: &mut Call) -> Result<Whole, Refusal> {
-        let share = self.share(call.peer.client_ip);
-        let whole = call.take_body().whole(self.request, share).await.map_err(|error| Refusal::of_body(&error))?;
+        let body = call.take_body();
+        let share = Share::of_caller(&self.requests, call.peer.client_ip);
+        let expected = body.size_hint().upper().unwrap_or(self.request).min(self.request);
+        let is_short = self.requests.is_half_taken();
+        let is_stream = body.is_stream();
+        let whole = body.whole(self.request, share);
+        let whole = if is_stream {
+            let (least, rate) = match is_short {
+                false => (LEAST_TIME, BYTES_A_SECOND),
+                true => (LEAST_TIME_IN_NEED, BYTES_A_SECOND_IN_NEED),
+            };
+            let time = least + Duration::from_secs(expected.div_ceil(rate));
+            tokio::time::timeout(time, whole).await.unwrap_or(Err(BodyError::Slow))
+        } else {
+            whole.await
+        };
+        let whole = whole.map_err(|error| Refusal::of_body(&error))?;
         call.request.body = whole.clone().into_body();
         Ok(whole)
     }
@@ -115,7 +142,8 @@ impl Holding {
         if has_no_body(call, response.status()) {
             return Ok(Whole::default());
         }
-        body.whole(self.answer, self.share(call.peer.client_ip)).await.map_err(|error| match error {
+        body.whole(self.answer, Share::of_caller(&self.answers, call.peer.client_ip)).await.map_err(|error| match error
+        {
             BodyError::TooLarge { limit } => Refusal::AnswerTooLarge { limit },
             BodyError::NoRoom => Refusal::no_room(),
             BodyError::Silent(limit) | BodyError::TimedOut(limit) => Refusal::UpstreamTimeout { private: limit.into() },

@@ -49,8 +49,12 @@ impl Strangers {
         Self { limiters, clock, limits, pace: Pace::new(limits.per_minute, 60, limits.at_once) }
     }
 
-    /// Counts a failure, and says how it is told to the caller: as itself, or as too many.
+    /// Counts a failure, and says how it is told to the caller: as itself, or as too many. What is the gateway's own doing, or
+    /// is said to a caller who has proved the claim, is no failure.
     pub fn failed(&self, call: &Call, refusal: Refusal) -> Refusal {
+        if !is_failure(&refusal) {
+            return refusal;
+        }
         let (Some(pace), Some(effects)) = (self.pace, call.effects()) else { return refusal };
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let mut text = self.limiters.text();
@@ -75,4 +79,20 @@ impl Strangers {
             fields: Box::new(fields),
         }
     }
+}
+
+/// Whether a refusal tells somebody who has proved nothing something about a client.
+fn is_failure(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::InvalidCredential { .. }
+            | Refusal::MissingCredential(_)
+            | Refusal::SignatureExpired { .. }
+            | Refusal::UnknownClient
+            | Refusal::DisabledClient
+            | Refusal::RouteDisabled
+            | Refusal::NoEndpoint { .. }
+            | Refusal::NoRoute
+            | Refusal::Malformed { .. }
+    )
 }

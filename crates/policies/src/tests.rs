@@ -246,7 +246,7 @@ impl Bench {
             jobs: self.jobs.0.load(Relaxed),
             tokens: bearer::remembered_tokens(),
             passed: self.state.0.load(Relaxed),
-            held_bytes: self.parts.holding.budget.taken(),
+            held_bytes: self.parts.holding.requests.taken(),
             secret_used: self.client.secrets[0].last_used(),
         }
     }

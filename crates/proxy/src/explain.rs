@@ -172,7 +172,7 @@ fn tell(
         weighed,
         steps,
         not_reached,
-        signature: call.notes.take(),
+        signature: call.found.take(),
         end,
         status,
     }

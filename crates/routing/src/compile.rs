@@ -75,7 +75,10 @@ pub fn compile_route<'a>(
         (Some(hosts), Some(conditions), Some(path), Some(pipeline)) if problems.is_empty() => {
             let pipeline = match route.enabled {
                 true => pipeline,
-                false => refusing(Arc::clone(&pipeline.route), Refusal::RouteDisabled),
+                false => {
+                    let facts = RouteFacts { is_disabled: true, ..RouteFacts::clone(&pipeline.route) };
+                    refusing(Arc::new(facts), Refusal::RouteDisabled)
+                }
             };
             let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
             Ok(CompiledRoute { client, hosts, path, candidate })
@@ -102,7 +105,7 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
         service: route.service.clone(),
         client: client.clone(),
         paths,
-        ..RouteFacts::default()
+        is_disabled: !route.enabled,
     };
     let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
     let pipeline = refusing(Arc::new(facts), refusal);

@@ -64,7 +64,7 @@ impl Snapshot {
         let mut routes = Routes::new(builtin_hosts);
         for route in builtin {
             let name: Arc<str> = route.path.into();
-            let facts = RouteFacts { name: Arc::clone(&name), is_builtin: true, ..RouteFacts::default() };
+            let facts = RouteFacts { name: Arc::clone(&name), ..RouteFacts::default() };
             let pipeline = Arc::new(Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint));
             let candidate = Candidate { name, meets: route.meets, conditions: Conditions::default(), pipeline };
             routes.set_builtin(&DeclaredPath::plain(route.path, route.meets), candidate);

@@ -126,20 +126,20 @@ fn cases() -> Vec<Case> {
 
 impl Case {
     /// Calls with the message, whose own fields are these.
-    fn with<T>(&self, fields: &Vec<(&'static str, String)>, call: impl FnOnce(Message<'_>) -> T) -> T {
+    fn with<T>(&self, fields: &[(&'static str, String)], call: impl FnOnce(Message<'_>) -> T) -> T {
         let asked = vec![("Host", self.authority.to_owned()), ("Signature", SIGNED_BEFORE.to_owned())];
-        let own = if self.status.is_some() { &asked } else { fields };
-        let request = Request::new(self.method, "https", self.authority, self.target, own);
+        let own = if self.status.is_some() { asked.as_slice() } else { fields };
+        let request = Request::new(self.method, "https", self.authority, self.target, &own);
         match self.status {
             None => call(Message::Request(&request)),
-            Some(status) => call(Message::Response(&Response { status, fields, request: Some(&request) })),
+            Some(status) => call(Message::Response(&Response { status, fields: &fields, request: Some(&request) })),
         }
     }
 
     /// The message as the peers want it.
-    fn described(&self, fields: &Vec<(&'static str, String)>) -> Value {
+    fn described(&self, fields: &[(&'static str, String)]) -> Value {
         let url = format!("https://{}{}", self.authority, self.target);
-        let request = |fields: &Vec<(&'static str, String)>| json!({"method": self.method, "url": url, "target": self.target, "fields": fields});
+        let request = |fields: &[(&'static str, String)]| json!({"method": self.method, "url": url, "target": self.target, "fields": fields});
         match self.status {
             None => request(fields),
             Some(status) => {
@@ -149,7 +149,7 @@ impl Case {
         }
     }
 
-    fn job(&self, what: &str, pair: &Pair, fields: &Vec<(&'static str, String)>) -> Value {
+    fn job(&self, what: &str, pair: &Pair, fields: &[(&'static str, String)]) -> Value {
         let identifiers = Identifiers::new(self.components).expect("components");
         let spelled: Vec<_> = identifiers.components().map(|component| component.identifier().to_owned()).collect();
         let named = identifiers.components().map(|component| {

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::message::HasFields;
+use portcullis_core::message::names::SIGNATURE_INPUT;
 use portcullis_core::model::Problem;
 use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
+use crate::PolicyContext;
 use crate::credential::{Part, Verification, Verifier};
+use crate::strangers::Strangers;
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -25,7 +29,8 @@ pub fn schema() -> Value {
 }
 
 /// Builds the step; an empty list of alternatives is an open route, which only keeps credentials from travelling.
-pub fn build(declared: &[Vec<String>], credentials: &[Named]) -> Result<Option<Step>, Vec<Problem>> {
+pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<Step>, Vec<Problem>> {
+    let declared = &site.service.require;
     let mut problems = Vec::new();
     if declared.len() > MOST {
         problems.push(Problem::new("require", format!("at most {MOST} alternatives")));
@@ -77,7 +82,7 @@ pub fn build(declared: &[Vec<String>], credentials: &[Named]) -> Result<Option<S
             let withheld = credentials.iter().map(|(_, kind)| (Arc::clone(kind), Part::Unasked)).collect();
             Step::Check(Arc::new(Open { withheld }))
         }
-        false => Step::Policy(Arc::new(Require { alternatives })),
+        false => Step::Policy(Arc::new(Require { alternatives, strangers: Arc::clone(&site.parts.strangers) })),
     }))
 }
 
@@ -100,6 +105,7 @@ impl Check for Open {
 
 struct Require {
     alternatives: Vec<Alternative>,
+    strangers: Arc<Strangers>,
 }
 
 struct Alternative {
@@ -133,9 +139,17 @@ impl Policy for Require {
                 Err(refusal) => _ = first_refusal.get_or_insert(refusal),
             }
         }
-        call.restore(&mark);
-        Err(first_refusal.unwrap_or_else(|| self.incomplete(call)))
+        // What was noted stays: what is told is signed and sealed as far as the last alternative has come.
+        call.forget_caller();
+        let refusal = first_refusal.unwrap_or_else(|| self.incomplete(call));
+        Err(if claims_client(call) { self.strangers.failed(call, refusal) } else { refusal })
     }
+}
+
+/// Whether a call claims to be of a client, so that its refusal would tell something about that client.
+fn claims_client(call: &Call) -> bool {
+    let is_chosen = || call.route.as_ref().is_some_and(|route| route.client.is_some());
+    call.dialect.fomalhaut().is_some() || call.request.fields().has(SIGNATURE_INPUT) || is_chosen()
 }
 
 impl Require {

@@ -27,7 +27,7 @@ impl SealAnswers {
 impl Policy for SealAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut response = next.run(call).await;
-        let Some(dialect) = call.notes.get::<Signed>().map(Signed::dialect) else { return Ok(response) };
+        let Some(dialect) = call.notes.get::<Arc<Signed>>().map(|signed| signed.dialect()) else { return Ok(response) };
         let encrypt_type = field(dialect.encrypt_type());
         // Only the gateway says this.
         response.fields_mut().remove(&encrypt_type);

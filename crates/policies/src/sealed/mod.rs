@@ -98,7 +98,7 @@ fn is_sealed(call: &Call) -> bool {
 /// Opens a request and puts it in the place of the one it came in.
 async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
     let wrong = |private| Refusal::NotOpened { private };
-    let signed = call.notes.get::<Signed>().ok_or_else(|| wrong("without a verified signature"))?;
+    let signed = call.notes.get::<Arc<Signed>>().ok_or_else(|| wrong("without a verified signature"))?;
     let now = parts.clock.unix_millis();
     let own = Some(&signed.secret).filter(|secret| secret.is_good_for(SecretUse::Seal, now));
     let secret = own.or_else(|| signed.client.secrets_for(SecretUse::Seal, now).last());
@@ -123,11 +123,7 @@ async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
     if !is_same {
         return Err(wrong("the inner request takes another route"));
     }
-    if let Some(token) = inner.token {
-        call.raw.removed.retain(|(name, _)| *name != token.0);
-        call.raw.removed.push(token);
-    }
-    call.replace(inner.request, matched);
+    call.replace(inner.request, inner.token, matched);
     call.notes.set(Opened { secret });
     Ok(())
 }

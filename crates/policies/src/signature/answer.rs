@@ -38,16 +38,14 @@ impl SignAnswers {
 impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut response = next.run(call).await;
-        if let Some(shown) = call.notes.get::<StringToSign>().and_then(|string| string.for_refusal(&mut call.record)) {
+        if let Some(shown) = call.found.get::<StringToSign>().and_then(|string| string.for_refusal(&mut call.record)) {
             response.fields_mut().set(field(STRING_TO_SIGN), text(shown));
         }
         // An answer to a call that was not verified is not signed: there is nobody to sign it for.
-        if let Some(signed) = call.notes.take::<Signed>() {
-            let answered = self.fomalhaut(call, &signed, response).await;
-            call.notes.set(signed);
-            return answered;
+        if let Some(signed) = call.notes.get::<Arc<Signed>>().cloned() {
+            return self.fomalhaut(call, &signed, response).await;
         }
-        if let Some(signed) = call.notes.take::<SignedByStandard>() {
+        if let Some(signed) = call.notes.get::<Arc<SignedByStandard>>().cloned() {
             if self.settings.sign_answers && !is_endless(&response) {
                 return http::sign_answer(&self.parts, call, &signed, response).await;
             }

@@ -11,8 +11,9 @@ use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
 
-use super::{Passed, Verify, accept, invalid};
+use super::verifying::{Passed, Verify, accept, invalid};
 use crate::signed::{Signed, dialect, said, signing_key, target, times_said};
+use crate::windows::Scheme;
 
 /// Digits of a time stamp at most.
 const STAMP_DIGITS: usize = 12;
@@ -24,9 +25,9 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     if !client.client.enabled {
         return Err(Refusal::DisabledClient);
     }
-    if call.notes.get::<Signed>().is_some_and(|signed| signed.client.name == client.name) {
+    if let Some(signed) = call.found.get::<Arc<Signed>>().cloned() {
         // Another alternative of the route has verified it already.
-        return note(call, &client);
+        return note(call, signed);
     }
     let now = policy.parts.clock.unix_millis();
     let stamp = stamp(form, call)?;
@@ -42,11 +43,13 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     let secret = proved(secrets, &canonical, whole.bytes(), &signature).cloned();
     let secret = secret.ok_or_else(|| invalid(unproved(&client, now)))?;
     let passed = Passed {
-        scheme: b"fo_1",
+        scheme: match form {
+            Form::Fo => Scheme::Fo,
+            Form::Api => Scheme::Api,
+        },
         client: client.name.as_str(),
         proof: signature.mac(),
         stamp,
-        until: stamp.saturating_add(window),
     };
     policy.once(call.effects(), &passed).await?;
     if call.effects().is_some() {
@@ -54,20 +57,23 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     }
     let method = call.request.method.clone();
     let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
-    call.notes.set(signed);
+    let signed = Arc::new(signed);
+    call.found.set(Arc::clone(&signed));
     let names = dialect(form);
     let asks = names.asks_for_signature(said(call, names.sign_response()).map(FieldValue::as_bytes));
     if asks || times_said(call, names.encrypt_type()) > 0 {
         // What comes back is signed or sealed as the client will read it.
         call.request.fields_mut().set(ACCEPT_ENCODING, FieldValue::from_static("identity"));
     }
-    note(call, &client)
+    note(call, signed)
 }
 
-fn note(call: &mut Call, client: &Arc<ClientEntry>) -> Result<(), Refusal> {
-    let key = call.notes.get::<Signed>().map(|signed| Arc::clone(&signed.secret.id));
-    call.caller.admitted_by.signed = key.map(|key| SignedBy { client: client.name.clone(), key });
-    accept(call, Arc::clone(client))
+fn note(call: &mut Call, signed: Arc<Signed>) -> Result<(), Refusal> {
+    let client = Arc::clone(&signed.client);
+    let by = SignedBy { client: client.name.clone(), key: Arc::clone(&signed.secret.id) };
+    call.caller.admitted_by.signed = Some(by);
+    call.notes.set(signed);
+    accept(call, client)
 }
 
 /// When the request says it was signed, in Unix seconds.

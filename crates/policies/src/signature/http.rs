@@ -21,9 +21,11 @@ use portcullis_signing::http::{
     Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::{Passed, Verify, accept, answer, invalid};
+use super::answer;
+use super::verifying::{Passed, Verify, accept, invalid};
 use crate::Parts;
 use crate::signed::set_body;
+use crate::windows::Scheme;
 
 /// That a call has been verified by RFC 9421, and what its answer is bound to.
 pub(super) struct SignedByStandard {
@@ -111,6 +113,11 @@ impl standard::Fields for AsSent<'_> {
     }
 }
 
+/// The request target, in origin form.
+pub(super) fn target(call: &Call) -> &str {
+    call.raw.target.path_and_query().map_or("/", |target| target.as_str())
+}
+
 /// A signature that names a key of a client of this gateway.
 pub(super) struct Chosen {
     pub(super) signature: Signature,
@@ -131,11 +138,9 @@ struct Shown {
 /// time.
 pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refusal> {
     let now = policy.parts.clock.unix_millis();
-    if let Some(signed) = call.notes.take::<SignedByStandard>() {
+    if let Some(signed) = call.found.get::<Arc<SignedByStandard>>().cloned() {
         // Another alternative of the route has verified it already.
-        let noted = note(call, &signed);
-        call.notes.set(signed);
-        return noted;
+        return note(call, signed);
     }
     let shown = shown(policy, call, now)?;
     let parameters = shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
@@ -155,11 +160,9 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
             digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
         }
     }
-    let window = policy.settings.times();
-    let until = created + u64::from(window.max_age.unwrap_or_default()) + u64::from(window.skew);
     let base = hash_all([shown.base.as_str().as_bytes()]).0;
     let client = shown.client.name.as_str();
-    let passed = Passed { scheme: b"http", client, proof: &base, stamp: created, until };
+    let passed = Passed { scheme: Scheme::Http, client, proof: &base, stamp: created };
     policy.once(call.effects(), &passed).await?;
     if let (Key::Secret(secret), Some(_)) = (&by, call.effects()) {
         secret.touch(now);
@@ -169,20 +172,21 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         by,
         method: call.request.method.as_str().to_owned(),
         origin: shown.origin,
-        target: call.raw.target.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        target: target(call).to_owned(),
         label: shown.signature.label().to_owned(),
         signatures: signatures.collect(),
         client: shown.client,
     };
-    let noted = note(call, &signed);
-    call.notes.set(signed);
-    noted
+    let signed = Arc::new(signed);
+    call.found.set(Arc::clone(&signed));
+    note(call, signed)
 }
 
-fn note(call: &mut Call, signed: &SignedByStandard) -> Result<(), Refusal> {
-    let client = &signed.client;
+fn note(call: &mut Call, signed: Arc<SignedByStandard>) -> Result<(), Refusal> {
+    let client = Arc::clone(&signed.client);
     call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: signed.by.id() });
-    accept(call, Arc::clone(client))
+    call.notes.set(signed);
+    accept(call, client)
 }
 
 /// The one signature that names a key of a client of this gateway.
@@ -212,8 +216,7 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
     }
     let parameters = signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
     let origin = Origin::of(call, &policy.parts);
-    let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
-    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, target, &fields);
+    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, target(call), &fields);
     let has_content = !call.request.body.is_empty();
     let covered = policy.settings.coverage().check(parameters, &request, has_content);
     covered.map_err(|missing| invalid(missing.to_string()))?;
@@ -270,18 +273,21 @@ fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusa
     ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
-/// A body whose last piece comes when all of it has had its digest; without that it breaks off.
+/// A body whose last bytes come when all of it has had its digest; without that it breaks off. What comes behind them without
+/// bytes of its own is no reason to let them go.
 struct Withheld {
     body: Body,
     digest: ContentDigest,
     digester: Option<Digester>,
-    held: Option<Frame<Bytes>>,
+    /// The last bytes that have come.
+    held: Option<Bytes>,
+    trailers: Option<Frame<Bytes>>,
 }
 
 impl Withheld {
     fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
         let digester = Some(digest.digester());
-        Body::stream(Self { body, digest, digester, held: None })
+        Body::stream(Self { body, digest, digester, held: None, trailers: None })
     }
 }
 
@@ -294,19 +300,30 @@ impl HttpBody for Withheld {
         loop {
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let (Some(data), Some(digester)) = (frame.data_ref(), &mut this.digester) {
-                        digester.update(data);
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(trailers) => {
+                            this.trailers = Some(trailers);
+                            continue;
+                        }
+                    };
+                    if data.is_empty() {
+                        continue;
                     }
-                    if let Some(former) = this.held.replace(frame) {
-                        return Poll::Ready(Some(Ok(former)));
+                    if let Some(digester) = &mut this.digester {
+                        digester.update(&data);
+                    }
+                    if let Some(former) = this.held.replace(data) {
+                        return Poll::Ready(Some(Ok(Frame::data(former))));
                     }
                 }
                 Poll::Ready(None) => {
                     let actual = this.digester.take().map(Digester::finish);
                     if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
-                        return Poll::Ready(this.held.take().map(Ok));
+                        let last = this.held.take().map(Frame::data).or_else(|| this.trailers.take());
+                        return Poll::Ready(last.map(Ok));
                     }
-                    this.held = None;
+                    (this.held, this.trailers) = (None, None);
                     let wrong = "the content is not what its signed digest says";
                     return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
                 }
@@ -317,11 +334,11 @@ impl HttpBody for Withheld {
 
     fn is_end_stream(&self) -> bool {
         // Before the digest was compared nobody may take it for complete.
-        self.digester.is_none() && self.held.is_none()
+        self.digester.is_none() && self.held.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let held = self.held.as_ref().map_or(0, |data| data.len() as u64);
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);

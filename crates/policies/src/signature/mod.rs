@@ -6,30 +6,27 @@ mod fomalhaut;
 mod http;
 mod report;
 mod settings;
+mod verifying;
 
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
+use portcullis_core::call::{Call, ClientEntry};
 use portcullis_core::directory::Directory;
 use portcullis_core::message::names::{SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::{ClientKey, Problem};
 use portcullis_core::policy::Step;
-use portcullis_core::ports::{Once, Spent};
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_identity::hash_all;
 use serde_json::Value;
 
-use self::settings::Settings;
+use self::settings::{KIND, Settings};
+use self::verifying::{Verify, accept};
+use crate::PolicyContext;
 use crate::credential::{Part, Verification, Verifier};
 use crate::signed::{dialect, times_said};
-use crate::{Parts, PolicyContext};
 
 /// Where a signature by RFC 9421 stands.
 static SIGNATURE_FIELDS: [FieldName; 2] = [SIGNATURE_INPUT, SIGNATURE];
-
-/// What the kind is called.
-const KIND: &str = "signature";
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -39,6 +36,7 @@ pub fn schema() -> Value {
 /// Builds the credential.
 pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn Verifier>, Vec<Problem>> {
     let settings = Settings::read(value)?;
+    settings.widen(&site.parts.windows, site.parts.clock.unix_millis() / 1_000);
     Ok(Arc::new(Verify { settings, parts: Arc::clone(site.parts) }))
 }
 
@@ -60,11 +58,6 @@ pub fn check_key(declared: &ClientKey) -> Result<(), String> {
     http::public_key(declared).map(drop)
 }
 
-struct Verify {
-    settings: Settings,
-    parts: Arc<Parts>,
-}
-
 impl Verifier for Verify {
     fn is_shown(&self, call: &Call) -> bool {
         call.dialect.fomalhaut().is_some() || call.request.fields().has(SIGNATURE_INPUT) || believed(call).is_some()
@@ -78,18 +71,16 @@ impl Verifier for Verify {
         if let Some(client) = believed(call) {
             return accept(call, client).map(|()| Verification::Good);
         }
-        Ok(Verification::Wait(match call.dialect.fomalhaut() {
-            Some(form) => Box::pin(async move {
-                let verified = fomalhaut::verify(self, form, call).await;
-                report::note(self, call, &verified);
-                verified.map_err(|refusal| self.failed(call, refusal))
-            }),
-            None => Box::pin(async move {
-                let verified = http::verify(self, call).await;
-                report::note(self, call, &verified);
-                verified.map_err(|refusal| self.failed(call, refusal))
-            }),
-        }))
+        Ok(Verification::Wait(Box::pin(async move {
+            // A body of a call that is only tried is here, or never comes.
+            let is_here = !call.request.body.is_stream();
+            let verified = match call.dialect.fomalhaut() {
+                Some(form) => fomalhaut::verify(self, form, call).await,
+                None => http::verify(self, call).await,
+            };
+            report::note(self, call, is_here, &verified);
+            verified
+        })))
     }
 
     fn withhold(&self, call: &mut Call, part: Part) -> Result<(), Refusal> {
@@ -105,61 +96,6 @@ impl Verifier for Verify {
     }
 }
 
-impl Verify {
-    /// Counts a caller that does not prove what it claims. What is the gateway's own doing, or has come from a caller that is
-    /// known, is none of this.
-    fn failed(&self, call: &Call, refusal: Refusal) -> Refusal {
-        match refusal {
-            Refusal::InvalidCredential { .. }
-            | Refusal::MissingCredential(_)
-            | Refusal::SignatureExpired { .. }
-            | Refusal::UnknownClient
-            | Refusal::Malformed { .. } => self.parts.strangers.failed(call, refusal),
-            other => other,
-        }
-    }
-
-    /// Notes that a request has passed; one that has passed before is refused. Times are Unix seconds.
-    async fn once(&self, effects: Option<Effects>, what: &Passed<'_>) -> Result<(), Refusal> {
-        // A call that is only tried passes nothing.
-        let Some(effects) = effects else { return Ok(()) };
-        let Passed { scheme, client, proof, stamp, until } = *what;
-        let length = u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let key = hash_all([scheme, &length, client.as_bytes(), proof]).0;
-        match self.parts.state.once(&effects, Once { owner: client, key, stamp, until }).await {
-            Ok(Spent::First) => Ok(()),
-            Ok(Spent::Again) => Err(Refusal::Replayed),
-            Err(unavailable) => {
-                let retry_after = std::time::Duration::from_secs(1);
-                Err(Refusal::Overloaded { private: unavailable.0, retry_after })
-            }
-        }
-    }
-}
-
-/// A request that passes once.
-struct Passed<'a> {
-    /// Four bytes for the kind of proof.
-    scheme: &'static [u8; 4],
-    /// The client's name.
-    client: &'a str,
-    /// What is the same for the same request, however it is spelled.
-    proof: &'a [u8],
-    /// When it says it was signed.
-    stamp: u64,
-    /// Until when it would pass.
-    until: u64,
-}
-
-/// Takes a client for the caller.
-fn accept(call: &mut Call, client: Arc<ClientEntry>) -> Result<(), Refusal> {
-    call.record.note(|record| record.client = Some(client.name.shared()));
-    if call.caller.speaks_for(KeyHolder::Client(client)) {
-        return Ok(());
-    }
-    Err(invalid("a signature of a client other than the one another credential speaks for"))
-}
-
 /// The client that a call which is only tried is believed to come from, unless it shows a signature.
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
     let client = call.dry_run.as_ref()?.client.as_ref()?;
@@ -168,8 +104,4 @@ fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
         None => call.request.fields().has(SIGNATURE_INPUT),
     };
     (!is_signed).then(|| Arc::clone(client))
-}
-
-fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::invalid(Credential::Signature, private)
 }

@@ -7,6 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::windows::{Scheme, Windows};
+
+/// What the kind is called.
+pub(super) const KIND: &str = "signature";
+
 /// The settings. Which calls have to be signed is said by `require`; with which keys, by the clients.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -46,7 +51,7 @@ const LONGEST_TAG: usize = 256;
 impl Settings {
     /// Reads them, or says everything that is wrong with them.
     pub(super) fn read(value: Option<&Value>) -> Result<Self, Vec<Problem>> {
-        let settings: Self = crate::settings::read(super::KIND, value)?;
+        let settings: Self = crate::settings::read(KIND, value)?;
         let identifiers = settings.http_components.iter().enumerate();
         let problems: Vec<_> = identifiers
             .filter_map(|(at, identifier)| {
@@ -64,6 +69,14 @@ impl Settings {
             Form::Api => (self.api_window, 3_600),
         };
         said.map_or(usual, |Timeout(window)| window.as_secs().max(1))
+    }
+
+    /// Notes how long requests pass where these settings count.
+    pub(super) fn widen(&self, windows: &Windows, now: u64) {
+        windows.widen(Scheme::Fo, self.window(Form::Fo), now);
+        windows.widen(Scheme::Api, self.window(Form::Api), now);
+        let times = self.times();
+        windows.widen(Scheme::Http, u64::from(times.max_age.unwrap_or_default()) + u64::from(times.skew), now);
     }
 
     /// When a signature by RFC 9421 may have been made.

@@ -104,6 +104,12 @@ impl HostRoutes {
         self.any.find(0, asked)
     }
 
+    /// How often a request is looked up at most that asks for none of the declared hosts.
+    #[cfg(test)]
+    pub(super) fn shapes(&self) -> usize {
+        self.any.shapes.iter().map(Vec::len).sum()
+    }
+
     /// The tables a host name is looked up in before that of all: its own, and those of its wildcards, the nearest first.
     ///
     /// Wildcards are looked for from the right, as far as some are declared: a name with more labels than any of them is

@@ -11,8 +11,8 @@ use portcullis_core::signature_report::{PartDifference, SignatureReport, Signatu
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Part, Signature};
 
 use super::{difference, masked, mistakes, no_idea, obstacles, part, signed_body};
-use crate::signature::Verify;
 use crate::signature::fomalhaut::{canonical, canonical_of, host, proved, stamp};
+use crate::signature::verifying::Verify;
 use crate::signed::{dialect, said, target, times_said};
 
 /// The string that is signed, without what a proxy in front has added and without credentials.

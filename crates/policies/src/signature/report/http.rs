@@ -9,14 +9,14 @@ use portcullis_core::signature_report::{PartDifference, SignatureReport, Signatu
 use portcullis_signing::http::{Base, ContentDigest, DigestAlgorithm, KnownFields, Line, Request};
 
 use super::{difference, masked, mistakes, no_idea, obstacles, part, signed_body};
-use crate::signature::Verify;
-use crate::signature::http::{AsSent, Chosen, Origin, chosen};
+use crate::signature::http::{AsSent, Chosen, Origin, chosen, target};
+use crate::signature::verifying::Verify;
 
 /// The signature base, without credentials.
 pub(super) fn string_to_sign(policy: &Verify, call: &Call) -> Option<String> {
     let chosen = chosen(policy, call, policy.parts.clock.unix_millis()).ok()?;
     let attempt = Attempt { call, chosen: &chosen, origin: Origin::of(call, &policy.parts) };
-    let base = chosen.client.client.enabled.then(|| attempt.base(&attempt.origin, attempt.target()))??;
+    let base = chosen.client.client.enabled.then(|| attempt.base(&attempt.origin, target(call)))??;
     Some(told(&base))
 }
 
@@ -25,7 +25,7 @@ pub(super) fn report(policy: &Verify, call: &Call, body: Option<&[u8]>) -> Optio
     let now = policy.parts.clock.unix_millis();
     let chosen = chosen(policy, call, now).ok()?;
     let attempt = Attempt { call, chosen: &chosen, origin: Origin::of(call, &policy.parts) };
-    let base = attempt.base(&attempt.origin, attempt.target());
+    let base = attempt.base(&attempt.origin, target(call));
     let parameters = chosen.signature.parameters().ok();
     let is_covered = parameters.is_some_and(|parameters| parameters.covers("content-digest"));
     let lines = call.request.fields().all(CONTENT_DIGEST).map(Value::as_bytes);
@@ -52,7 +52,7 @@ pub(super) fn report(policy: &Verify, call: &Call, body: Option<&[u8]>) -> Optio
         parameters.and_then(|own| policy.settings.times().check(own, seconds).err()).map(|why| why.to_string()),
     );
     let fields = AsSent(call);
-    let request = attempt.request(&attempt.origin, attempt.target(), &fields);
+    let request = attempt.request(&attempt.origin, target(call), &fields);
     let has_content = body.is_none_or(|body| !body.is_empty());
     let uncovered = parameters.and_then(|own| policy.settings.coverage().check(own, &request, has_content).err());
     hints.extend(uncovered.map(|missing| missing.to_string()));
@@ -131,10 +131,6 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn target(&self) -> &str {
-        self.call.raw.target.path_and_query().map_or("/", |target| target.as_str())
-    }
-
     fn request<'r>(&'r self, origin: &'r Origin, target: &'r str, fields: &'r AsSent<'r>) -> Request<'r> {
         Request::new(self.call.request.method.as_str(), &origin.scheme, &origin.authority, target, fields)
     }
@@ -159,13 +155,13 @@ impl Attempt<'_> {
             let hosts = mistakes::hosts(self.call, authority).into_iter();
             let hosts = hosts.map(|other| (other.signed, other.text)).chain([(authority.clone(), String::new())]);
             for (authority, text) in hosts {
-                if is_signed(&Origin { scheme: scheme.to_owned(), authority }, self.target()) {
+                if is_signed(&Origin { scheme: scheme.to_owned(), authority }, target(self.call)) {
                     let other = format!("the scheme differs: the signature is over '{scheme}'");
                     return Some(if text.is_empty() { other } else { text });
                 }
             }
         }
-        let mut targets = mistakes::targets(self.call, self.target()).into_iter();
+        let mut targets = mistakes::targets(self.call, target(self.call)).into_iter();
         targets.find(|other| is_signed(&self.origin, &other.signed)).map(|other| other.text)
     }
 }

@@ -11,18 +11,15 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use portcullis_core::call::Call;
 use portcullis_core::digits::hex;
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::fields::CREDENTIALS;
-use portcullis_core::message::HasFields;
-use portcullis_core::message::names::CONTENT_LENGTH;
 use portcullis_core::record::OpenRecord;
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_core::signature_report::{PartDifference, SignedBody, SignedPart};
+use portcullis_core::signature_report::{PartDifference, SignatureReport, SignedBody, SignedPart};
 
-use super::Verify;
+use crate::signature::verifying::Verify;
 
 /// Bytes of a string that a refused caller is told: 8 KiB as base64.
 const MOST_TOLD: usize = 6 << 10;
@@ -66,15 +63,18 @@ fn obstacles(client: &ClientEntry, has_keys: bool, body: Option<&[u8]>) -> Vec<S
 }
 
 /// Notes what was verified, once that is done.
-pub(super) fn note(policy: &Verify, call: &mut Call, verified: &Result<(), Refusal>) {
+/// `is_here`: whether the body is, and was not only announced.
+pub(super) fn note(policy: &Verify, call: &mut Call, is_here: bool, verified: &Result<(), Refusal>) {
     let form = call.dialect.fomalhaut();
     if call.dry_run.is_some() {
-        let body = body(call);
+        // An alternative before this one has found out that the body never comes.
+        let is_here = is_here && call.found.get::<SignatureReport>().is_none_or(|former| former.body.is_some());
+        let body = is_here.then(|| call.request.body.piece().cloned().unwrap_or_default());
         let report = match form {
             Some(form) => fomalhaut::report(policy, form, call, body.as_deref()),
             None => http::report(policy, call, body.as_deref()),
         };
-        report.map(|report| call.notes.set(report));
+        report.map(|report| call.found.set(report));
         return;
     }
     let Err(
@@ -89,16 +89,8 @@ pub(super) fn note(policy: &Verify, call: &mut Call, verified: &Result<(), Refus
             Some(form) => fomalhaut::string_to_sign(form, call),
             None => http::string_to_sign(policy, call),
         };
-        text.map(|text| call.notes.set(StringToSign { text, refusal: refusal.clone() }));
+        text.map(|text| call.found.set(StringToSign { text, refusal: refusal.clone() }));
     }
-}
-
-/// The body, if it is here: one that is only announced is not.
-fn body(call: &Call) -> Option<Bytes> {
-    let body = &call.request.body;
-    let bytes = body.piece().cloned().unwrap_or_default();
-    let announced = call.request.fields().get(CONTENT_LENGTH).and_then(|value| value.text()?.parse::<usize>().ok());
-    (!body.is_stream() && announced.is_none_or(|announced| announced == bytes.len())).then_some(bytes)
 }
 
 fn signed_body(body: &[u8]) -> SignedBody {

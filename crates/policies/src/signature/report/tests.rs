@@ -1,3 +1,5 @@
+//! Reports: every single change is named, mistakes are found, and nothing is shown that must not be.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,8 +24,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::credential::{Verification, Verifier as _};
-use crate::signature::Verify;
 use crate::signature::settings::Settings;
+use crate::signature::verifying::Verify;
 use crate::signed::dialect;
 use crate::{Parts, compile, testing};
 
@@ -153,7 +155,7 @@ fn report(parts: &Arc<Parts>, mut call: Call, theirs: Option<&[u8]>) -> Option<S
     if let Ok(Verification::Wait(verified)) = verify.verify(&mut call) {
         let _ = verified.now_or_never().expect("nothing waits");
     }
-    call.notes.take()
+    call.found.take()
 }
 
 /// What may differ of a message, and the name of the part.

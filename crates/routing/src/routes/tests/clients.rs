@@ -216,3 +216,21 @@ fn a_preflight_takes_the_clients_route_where_that_answers_preflights() {
     assert_eq!(chosen(&routes, Some("shop"), &preflight).as_deref(), Ok("shop:orders"));
     assert_eq!(chosen(&routes, None, &preflight).as_deref(), Ok("orders"));
 }
+
+/// What is looked at of a table does not grow with the clients: a call asks the table of its own client, and no other.
+#[test]
+fn a_call_asks_the_table_of_its_own_client_alone() {
+    let mut routes = Routes::default();
+    for number in 0..1_000 {
+        // Every client has paths of another depth and shape beside the one that all have.
+        let odd = format!("/{}{{x}}", "a/".repeat(number % 9));
+        declare(&mut routes, &format!("c{number}:odd"), &[], &pattern(&odd), &[]);
+        declare(&mut routes, &format!("c{number}:own"), &[], &prefix("/orders"), &[]);
+    }
+    let shapes = |client: &str| {
+        let own = routes.of_client(&client.parse().expect("a label")).expect("has routes");
+        own.shapes()
+    };
+    assert!((0..1_000).all(|number| shapes(&format!("c{number}")) == 2));
+    assert_eq!(routes.declared.shapes(), 0);
+}
