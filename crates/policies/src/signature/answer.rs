@@ -13,11 +13,9 @@ use portcullis_signing::fomalhaut::{Canonical, Dialect};
 use super::http::{self, SignedByStandard};
 use super::report::StringToSign;
 use super::settings::Settings;
+use super::verifying::{random, text};
 use crate::Parts;
 use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
-
-/// Bytes of a nonce.
-const NONCE: usize = 16;
 
 /// Where a refused caller is told the string that was verified.
 const STRING_TO_SIGN: &str = "x-portcullis-string-to-sign";
@@ -114,16 +112,4 @@ impl Names {
         let (timestamp, nonce, signature) = (dialect.timestamp(), dialect.nonce(), dialect.signature());
         Self { timestamp, nonce, signature, request_nonce, status }
     }
-}
-
-pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
-    let mut bytes = [0; NONCE];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Refusal::internal("no random bytes")),
-    }
-}
-
-pub(super) fn text(value: String) -> FieldValue {
-    FieldValue::try_from(value).unwrap_or(FieldValue::from_static(""))
 }

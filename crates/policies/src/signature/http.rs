@@ -21,8 +21,7 @@ use portcullis_signing::http::{
     Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::answer;
-use super::verifying::{Passed, Verify, accept, invalid};
+use super::verifying::{Passed, Verify, accept, invalid, random, text};
 use crate::Parts;
 use crate::signed::set_body;
 use crate::windows::Scheme;
@@ -358,7 +357,7 @@ pub(super) async fn sign_answer(
 ) -> Result<Response, Refusal> {
     let whole = parts.holding.answer(call, &mut response).await?;
     let digest = ContentDigest::of(whole.bytes(), DigestAlgorithm::Sha256).to_string();
-    response.fields_mut().set(CONTENT_DIGEST, answer::text(digest));
+    response.fields_mut().set(CONTENT_DIGEST, text(digest));
     let mut components = vec!["@status", "content-digest"];
     if response.fields().has(CONTENT_TYPE) {
         components.push("content-type");
@@ -378,7 +377,7 @@ pub(super) async fn sign_answer(
     };
     let failed = |error: String| Refusal::Internal { private: error.into() };
     let key = key.map_err(|refused| failed(refused.to_string()))?;
-    let nonce = portcullis_core::digits::hex(&answer::random()?);
+    let nonce = portcullis_core::digits::hex(&random()?);
     let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
     let lines: Vec<_> =
         response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
@@ -390,8 +389,8 @@ pub(super) async fn sign_answer(
     let made = signer.sign(Message::Response(&message), &stamp, &key, &KnownFields::STANDARD);
     let made = made.map_err(|error| failed(error.to_string()))?;
     let mut fields = response.fields_mut();
-    fields.set(SIGNATURE_INPUT, answer::text(made.signature_input));
-    fields.set(SIGNATURE, answer::text(made.signature));
+    fields.set(SIGNATURE_INPUT, text(made.signature_input));
+    fields.set(SIGNATURE, text(made.signature));
     if !whole.bytes().is_empty() {
         set_body(&mut response, whole.into_body());
     }

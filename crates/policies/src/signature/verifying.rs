@@ -1,8 +1,9 @@
-//! What both ways of verifying share: the settings, that a request passes once, and who calls by it.
+//! What both ways of verifying share: the settings, that a request passes once, who calls by it, and what answers are signed with.
 
 use std::sync::Arc;
 
 use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
+use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{Once, Spent};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::hash_all;
@@ -10,6 +11,9 @@ use portcullis_identity::hash_all;
 use super::settings::Settings;
 use crate::Parts;
 use crate::windows::Scheme;
+
+/// Bytes of a nonce.
+const NONCE: usize = 16;
 
 /// The credential.
 pub(super) struct Verify {
@@ -62,4 +66,18 @@ pub(super) fn accept(call: &mut Call, client: Arc<ClientEntry>) -> Result<(), Re
 /// A signature that is not good, and why, for the operator.
 pub(super) fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::invalid(Credential::Signature, private)
+}
+
+/// A nonce.
+pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
+    let mut bytes = [0; NONCE];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(Refusal::internal("no random bytes")),
+    }
+}
+
+/// The value of a field that the gateway writes.
+pub(super) fn text(value: String) -> FieldValue {
+    FieldValue::try_from(value).unwrap_or(FieldValue::from_static(""))
 }
