@@ -195,8 +195,8 @@ impl Attempt<'_> {
             others.find(|other| self.matches(self.canonical, &other.signed)).map(|other| other.text)
         };
         let fields = || {
-            let names = self.canonical.lines().map(|line| field(line).0).filter(|name| *name != "host");
-            names.filter(|name| is_signed(target.as_bytes(), sent.as_bytes(), Some(name))).next().map(|name| {
+            let mut names = self.canonical.lines().map(|line| field(line).0).filter(|name| *name != "host");
+            names.find(|name| is_signed(target.as_bytes(), sent.as_bytes(), Some(name))).map(|name| {
                 format!("the field '{name}' is sent and not signed: its line is missing in what the client signs")
             })
         };

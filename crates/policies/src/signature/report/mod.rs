@@ -74,7 +74,9 @@ pub(super) fn note(policy: &Verify, call: &mut Call, is_here: bool, verified: &R
             Some(form) => fomalhaut::report(policy, form, call, body.as_deref()),
             None => http::report(policy, call, body.as_deref()),
         };
-        report.map(|report| call.found.set(report));
+        if let Some(report) = report {
+            call.found.set(report);
+        }
         return;
     }
     let Err(
@@ -89,7 +91,9 @@ pub(super) fn note(policy: &Verify, call: &mut Call, is_here: bool, verified: &R
             Some(form) => fomalhaut::string_to_sign(form, call),
             None => http::string_to_sign(policy, call),
         };
-        text.map(|text| call.found.set(StringToSign { text, refusal: refusal.clone() }));
+        if let Some(text) = text {
+            call.found.set(StringToSign { text, refusal: refusal.clone() });
+        }
     }
 }
 
