@@ -11,12 +11,14 @@ use portcullis_core::refusal::Refusal;
 use portcullis_signing::fomalhaut::{Canonical, Dialect};
 
 use super::http::{self, SignedByStandard};
+use super::report::StringToSign;
 use super::settings::Settings;
+use super::verifying::{random, text};
 use crate::Parts;
 use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
 
-/// Bytes of a nonce.
-const NONCE: usize = 16;
+/// Where a refused caller is told the string that was verified.
+const STRING_TO_SIGN: &str = "x-portcullis-string-to-sign";
 
 /// The step.
 pub(super) struct SignAnswers {
@@ -33,7 +35,10 @@ impl SignAnswers {
 #[async_trait]
 impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        let response = next.run(call).await;
+        let mut response = next.run(call).await;
+        if let Some(shown) = call.found.get::<StringToSign>().and_then(|string| string.for_refusal(&mut call.record)) {
+            response.fields_mut().set(field(STRING_TO_SIGN), text(shown));
+        }
         // An answer to a call that was not verified is not signed: there is nobody to sign it for.
         if let Some(signed) = call.notes.get::<Arc<Signed>>().cloned() {
             return self.fomalhaut(call, &signed, response).await;
@@ -121,16 +126,4 @@ fn only_last(fields: &mut FieldsMut<'_>, prefix: &str) {
             fields.set(&name, last);
         }
     }
-}
-
-pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
-    let mut bytes = [0; NONCE];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Refusal::internal("no random bytes")),
-    }
-}
-
-pub(super) fn text(value: String) -> FieldValue {
-    FieldValue::try_from(value).unwrap_or(FieldValue::from_static(""))
 }

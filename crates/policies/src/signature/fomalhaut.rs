@@ -11,7 +11,7 @@ use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
 
-use super::{Passed, Verify, accept, invalid};
+use super::verifying::{Passed, Verify, accept, invalid};
 use crate::signed::{Signed, dialect, said, signing_key, target, times_said};
 use crate::windows::Scheme;
 
@@ -87,7 +87,7 @@ fn timely(stamp: u64, window: u64, now: u64) -> Result<(), Refusal> {
 }
 
 /// When the request says it was signed, in Unix seconds.
-fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
+pub(super) fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
     let name = dialect(form).timestamp();
     if times_said(call, name) == 0 {
         return Err(Refusal::malformed("missing_timestamp", format!("a signed request says its time in '{name}'")));
@@ -115,14 +115,26 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
 /// The string that is signed, but for the body.
 pub(super) fn canonical(form: Form, call: &Call) -> Result<Canonical, &'static str> {
     let target = target(call);
-    let head = Head { method: call.request.method.as_str().as_bytes(), target: target.as_bytes(), host: host(call) };
+    canonical_of(form, call, target.as_bytes(), host(call), None)
+}
+
+/// The same with another target and host, or without one of the fields.
+pub(super) fn canonical_of(
+    form: Form,
+    call: &Call,
+    target: &[u8],
+    host: &[u8],
+    without: Option<&str>,
+) -> Result<Canonical, &'static str> {
+    let head = Head { method: call.request.method.as_str().as_bytes(), target, host };
     let kept = call.request.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let removed = call.raw.removed.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    Canonical::request(dialect(form), head, kept.chain(removed)).map_err(|_| "fields that cannot be signed")
+    let fields = kept.chain(removed).filter(|(name, _)| Some(*name) != without.map(str::as_bytes));
+    Canonical::request(dialect(form), head, fields).map_err(|_| "fields that cannot be signed")
 }
 
 /// The host as the client has written it. Where a proxy whose word counts says which that was, it is what the proxy says.
-fn host(call: &Call) -> &[u8] {
+pub(super) fn host(call: &Call) -> &[u8] {
     let removed = |wanted| {
         let mut found = call.raw.removed.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value);
         found.next().map(FieldValue::as_bytes)
@@ -137,7 +149,7 @@ fn host(call: &Call) -> &[u8] {
 
 /// The first of some secrets that has made a signature: over all fields of the dialect, or, where a proxy in front has added
 /// `X-Forwarded-*`, over those that clients write.
-fn proved<'a>(
+pub(super) fn proved<'a>(
     secrets: impl Iterator<Item = &'a Arc<LiveSecret>>,
     canonical: &Canonical,
     body: &[u8],

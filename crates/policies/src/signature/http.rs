@@ -1,12 +1,7 @@
 //! HTTP message signatures (RFC 9421), with digests of the content (RFC 9530).
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Call, ClientEntry, Response, SignedBy};
 use portcullis_core::directory::Directory;
 use portcullis_core::fields::known;
@@ -19,11 +14,12 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::spellings::is_same;
 use portcullis_identity::hash_all;
 use portcullis_signing::http::{
-    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message,
-    Parameters, Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
+    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, KnownFields, Limits, Message, Parameters,
+    Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::{Passed, Verify, accept, answer, invalid};
+use super::verifying::{Passed, Verify, accept, invalid, random, text};
+use super::withheld::Withheld;
 use crate::Parts;
 use crate::signed::set_body;
 use crate::windows::Scheme;
@@ -42,13 +38,13 @@ pub(super) struct SignedByStandard {
 
 /// What has verified a signature.
 #[derive(Clone)]
-enum Key {
+pub(super) enum Key {
     Secret(Arc<LiveSecret>),
     Public(Arc<LiveKey>),
 }
 
 impl Key {
-    fn id(&self) -> Arc<str> {
+    pub(super) fn id(&self) -> Arc<str> {
         match self {
             Self::Secret(secret) => Arc::clone(&secret.id),
             Self::Public(key) => key.declared.id.shared(),
@@ -66,7 +62,7 @@ impl Key {
         })
     }
 
-    fn verifies(&self) -> Option<&VerifyingKey> {
+    pub(super) fn verifies(&self) -> Option<&VerifyingKey> {
         let (prepared, make): (_, &dyn Fn() -> Option<VerifyingKey>) = match self {
             Self::Secret(secret) => (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok()),
             Self::Public(key) => (&key.prepared, &|| public_key(&key.declared).ok()),
@@ -93,16 +89,16 @@ pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result
 /// Scheme and authority, as clients know this gateway.
 #[derive(Clone)]
 pub(super) struct Origin {
-    scheme: String,
-    authority: String,
+    pub(super) scheme: String,
+    pub(super) authority: String,
     /// The path before that of the target, which a proxy in front takes away.
-    base: String,
+    pub(super) base: String,
 }
 
 impl Origin {
     /// The origin of the URL that the host of a call is known by from outside; of a host that has none, its own. What is
     /// signed for one host is never taken for another.
-    fn of(call: &Call, parts: &Parts) -> Self {
+    pub(super) fn of(call: &Call, parts: &Parts) -> Self {
         let public = call.public_url.as_ref().unwrap_or(&parts.issuer);
         if let Some((scheme, rest)) = public.split_once("://") {
             let (authority, base) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
@@ -117,14 +113,14 @@ impl Origin {
     }
 
     /// The target of a call, as its client has asked for it.
-    fn target(&self, call: &Call) -> String {
+    pub(super) fn target(&self, call: &Call) -> String {
         let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
         [self.base.as_str(), target].concat()
     }
 }
 
 /// The fields of a request as they came, also those that were taken away at the door.
-struct AsSent<'a>(&'a Call);
+pub(super) struct AsSent<'a>(pub(super) &'a Call);
 
 impl standard::Fields for AsSent<'_> {
     fn each<'a>(&'a self, name: &str, see: &mut dyn FnMut(&'a [u8])) {
@@ -135,6 +131,13 @@ impl standard::Fields for AsSent<'_> {
             self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name && known(name).is_some());
         removed.map(|(_, value)| value.as_bytes()).for_each(see);
     }
+}
+
+/// A signature that names a key of a client of this gateway.
+pub(super) struct Chosen {
+    pub(super) signature: Signature,
+    pub(super) client: Arc<ClientEntry>,
+    pub(super) keys: Vec<Key>,
 }
 
 /// The string to verify, and what its signature says of itself.
@@ -207,10 +210,9 @@ fn note(call: &mut Call, signed: Arc<SignedByStandard>) -> Result<(), Refusal> {
     accept(call, client)
 }
 
-/// The one signature that a client of this gateway has made, with all that can be told of it without the body.
-fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
-    let fields = AsSent(call);
-    let signatures = Signatures::parse(&fields, &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
+/// The one signature that names a key of a client of this gateway.
+pub(super) fn chosen(policy: &Verify, call: &Call, now: u64) -> Result<Chosen, Refusal> {
+    let signatures = Signatures::parse(&AsSent(call), &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
     let mut found = None;
     for signature in signatures.iter() {
         let Ok(parameters) = signature.parameters() else { continue };
@@ -219,11 +221,17 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         }
         let Some(id) = parameters.keyid.as_deref() else { continue };
         let Some((client, keys)) = keys(&policy.parts.directory, id, now) else { continue };
-        if found.replace((signature.clone(), client, keys)).is_some() {
+        if found.replace(Chosen { signature: signature.clone(), client, keys }).is_some() {
             return Err(invalid("more than one signature of clients of this gateway"));
         }
     }
-    let (signature, client, keys) = found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))?;
+    found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))
+}
+
+/// The signature, with all that can be told of it without the body.
+fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
+    let fields = AsSent(call);
+    let Chosen { signature, client, keys } = chosen(policy, call, now)?;
     if !client.client.enabled {
         return Err(invalid("the client of the signature is disabled"));
     }
@@ -307,82 +315,6 @@ fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusa
     ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
-/// A body whose last bytes come when all of it has had its digest; without that it breaks off. What comes behind them without
-/// bytes of its own is no reason to let them go.
-struct Withheld {
-    body: Body,
-    digest: ContentDigest,
-    digester: Option<Digester>,
-    /// The last bytes that have come.
-    held: Option<Bytes>,
-    trailers: Option<Frame<Bytes>>,
-}
-
-impl Withheld {
-    fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
-        let digester = Some(digest.digester());
-        Body::stream(Self { body, digest, digester, held: None, trailers: None })
-    }
-}
-
-impl HttpBody for Withheld {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
-        let this = &mut *self;
-        loop {
-            match Pin::new(&mut this.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let data = match frame.into_data() {
-                        Ok(data) => data,
-                        Err(trailers) => {
-                            this.trailers = Some(trailers);
-                            continue;
-                        }
-                    };
-                    if data.is_empty() {
-                        continue;
-                    }
-                    if let Some(digester) = &mut this.digester {
-                        digester.update(&data);
-                    }
-                    if let Some(former) = this.held.replace(data) {
-                        return Poll::Ready(Some(Ok(Frame::data(former))));
-                    }
-                }
-                Poll::Ready(None) => {
-                    let actual = this.digester.take().map(Digester::finish);
-                    if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
-                        let last = this.held.take().map(Frame::data).or_else(|| this.trailers.take());
-                        return Poll::Ready(last.map(Ok));
-                    }
-                    (this.held, this.trailers) = (None, None);
-                    let wrong = "the content is not what its signed digest says";
-                    return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // Before the digest was compared nobody may take it for complete.
-        self.digester.is_none() && self.held.is_none() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().map_or(0, |data| data.len() as u64);
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + held);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + held);
-        }
-        hint
-    }
-}
-
 /// Signs an answer: its status, its content and what kind that is, bound to the request and its signature.
 pub(super) async fn sign_answer(
     parts: &Parts,
@@ -392,7 +324,7 @@ pub(super) async fn sign_answer(
 ) -> Result<Response, Refusal> {
     let whole = parts.holding.answer(call, &mut response).await?;
     let digest = ContentDigest::of(whole.bytes(), DigestAlgorithm::Sha256).to_string();
-    response.fields_mut().set(CONTENT_DIGEST, answer::text(digest));
+    response.fields_mut().set(CONTENT_DIGEST, text(digest));
     let mut components = vec!["@status", "content-digest"];
     if response.fields().has(CONTENT_TYPE) {
         components.push("content-type");
@@ -412,7 +344,7 @@ pub(super) async fn sign_answer(
     };
     let failed = |error: String| Refusal::Internal { private: error.into() };
     let key = key.map_err(|refused| failed(refused.to_string()))?;
-    let nonce = portcullis_core::digits::hex(&answer::random()?);
+    let nonce = portcullis_core::digits::hex(&random()?);
     let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
     let lines: Vec<_> =
         response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
@@ -424,8 +356,8 @@ pub(super) async fn sign_answer(
     let made = signer.sign(Message::Response(&message), &stamp, &key, &KnownFields::STANDARD);
     let made = made.map_err(|error| failed(error.to_string()))?;
     let mut fields = response.fields_mut();
-    fields.set(SIGNATURE_INPUT, answer::text(made.signature_input));
-    fields.set(SIGNATURE, answer::text(made.signature));
+    fields.set(SIGNATURE_INPUT, text(made.signature_input));
+    fields.set(SIGNATURE, text(made.signature));
     if !whole.bytes().is_empty() {
         set_body(&mut response, whole.into_body());
     }

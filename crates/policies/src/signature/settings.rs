@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::windows::{Scheme, Windows};
 
+/// What the kind is called.
+pub(super) const KIND: &str = "signature";
+
 /// The settings. Which calls have to be signed is said by `require`; with which keys, by the clients.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -52,7 +55,7 @@ const LONGEST_TAG: usize = 256;
 impl Settings {
     /// Reads them, or says everything that is wrong with them.
     pub(super) fn read(value: Option<&Value>) -> Result<Self, Vec<Problem>> {
-        let settings: Self = crate::settings::read(super::KIND, value)?;
+        let settings: Self = crate::settings::read(KIND, value)?;
         let identifiers = settings.http_components.iter().enumerate();
         let windows = [
             ("fo_window", settings.fo_window),
