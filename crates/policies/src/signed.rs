@@ -170,8 +170,12 @@ pub(crate) fn field(name: &'static str) -> FieldName {
     FieldName::from_static(name)
 }
 
+/// The type of a stream of events.
+const EVENTS: &str = "text/event-stream";
+
 /// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held.
 pub(crate) fn is_endless(response: &Response) -> bool {
-    let is_events = response.fields().text(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let begins = |kind: &str| kind.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
+    let is_events = response.fields().text(CONTENT_TYPE).is_some_and(begins);
     response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::message::names::CONTENT_LENGTH;
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Next, Policy};
 use portcullis_core::refusal::Refusal;
@@ -43,6 +44,8 @@ impl Policy for SealAnswers {
         }
         let whole = self.parts.holding.answer(call, &mut response).await?;
         if whole.bytes().is_empty() {
+            // The length of what would have been sealed is nobody's business.
+            response.fields_mut().remove(CONTENT_LENGTH);
             response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
             return Ok(response);
         }

@@ -8,7 +8,7 @@ use portcullis_core::call::{Call, Request};
 use portcullis_core::canonical::Path;
 use portcullis_core::fields::known;
 use portcullis_core::live_secret::LiveSecret;
-use portcullis_core::message::names::{AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
+use portcullis_core::message::names::{ACCEPT_ENCODING, AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, FieldValue};
 use portcullis_signing::fomalhaut::Dialect;
 
@@ -17,6 +17,8 @@ use crate::signed::{said, signing_key, times_said};
 /// Fields that a sealed request may have, and bytes of all of them.
 const MOST_FIELDS: usize = 128;
 const MOST_BYTES: usize = 64 << 10;
+/// Bytes of the URI.
+const LONGEST_URI: usize = 16 << 10;
 
 /// A request that was opened, and the user's token that was in it.
 pub(super) struct Inner {
@@ -77,12 +79,16 @@ pub(super) fn request(form: Form, call: &Call, opened: Opened, whole: Whole) -> 
 /// What a sealed request says in vain: what the gateway says itself, who calls, the host, the framing, credentials for the
 /// gateway, and fields of the dialects.
 fn is_withheld(name: &FieldName) -> bool {
-    let credentials = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT];
-    known(name.as_str()).is_some() || credentials.contains(name)
+    // How the answer may be encoded is decided where it is sealed.
+    let ours = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT, ACCEPT_ENCODING];
+    known(name.as_str()).is_some() || ours.contains(name)
 }
 
 fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
     let wrong = "an inner URI that is none";
+    if uri.len() > LONGEST_URI {
+        return Err(wrong);
+    }
     let text = std::str::from_utf8(uri).map_err(|_| wrong)?;
     let uri = text.parse::<Uri>().map_err(|_| wrong)?;
     // What the parser leaves out, like a fragment, or takes for something else would be read differently behind.

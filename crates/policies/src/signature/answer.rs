@@ -57,6 +57,8 @@ impl SignAnswers {
         // Only the gateway says these.
         fields.remove(field(names.signature));
         fields.remove(field(names.nonce));
+        fields.remove(field(names.request_nonce));
+        fields.remove(field(names.status));
         if asks || signed.dialect() == Dialect::Fo {
             fields.set(field(names.timestamp), FieldValue::from(seconds));
         }
@@ -70,9 +72,8 @@ impl SignAnswers {
         fields.set(field(names.nonce), nonce);
         // Beside what fomalhaut has: which request is answered, and with which status. Its clients verify these with the rest.
         fields.set(field(names.status), FieldValue::from(u64::from(status)));
-        match said(call, signed.dialect().nonce()) {
-            Some(nonce) => _ = fields.set(field(names.request_nonce), nonce.clone()),
-            None => _ = fields.remove(field(names.request_nonce)),
+        if let Some(nonce) = said(call, signed.dialect().nonce()) {
+            fields.set(field(names.request_nonce), nonce.clone());
         }
         let target = target(call);
         let lines = response.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));

@@ -120,10 +120,9 @@ fn host(call: &Call) -> &[u8] {
     let sent = removed(HOST).or_else(|| call.raw.target.authority().map(|authority| authority.as_str().as_bytes()));
     let is_meant =
         |host: &[u8]| portcullis_core::canonical::Host::parse(host).is_ok_and(|host| host == call.request.host);
-    match sent {
-        Some(host) if is_meant(host) => host,
-        sent => removed(X_FORWARDED_HOST).filter(|host| is_meant(host)).or(sent).unwrap_or_default(),
-    }
+    // Whatever else is said, what is verified is the host that is decided on.
+    let said = sent.filter(|host| is_meant(host)).or_else(|| removed(X_FORWARDED_HOST).filter(|host| is_meant(host)));
+    said.unwrap_or(call.request.host.as_str().as_bytes())
 }
 
 /// The first of some secrets that has made a signature: over all fields of the dialect, or, where a proxy in front has added
@@ -134,7 +133,7 @@ fn proved<'a>(
     body: &[u8],
     signature: &Signature,
 ) -> Option<&'a Arc<LiveSecret>> {
-    let dashed = canonical.dashed_only();
+    let dashed = canonical.without_forwarded();
     secrets.into_iter().find(|secret| {
         let Some(key) = signing_key(secret) else { return false };
         key.verify(canonical, body, signature).is_ok()

@@ -82,6 +82,8 @@ pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result
 pub(super) struct Origin {
     scheme: String,
     authority: String,
+    /// The path before that of the target, which a proxy in front takes away.
+    base: String,
 }
 
 impl Origin {
@@ -90,13 +92,21 @@ impl Origin {
     fn of(call: &Call, parts: &Parts) -> Self {
         let public = call.public_url.as_ref().unwrap_or(&parts.issuer);
         if let Some((scheme, rest)) = public.split_once("://") {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let (authority, base) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
             let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
             if call.public_url.is_some() || name.eq_ignore_ascii_case(call.request.host.name()) {
-                return Self { scheme: scheme.to_owned(), authority: authority.to_owned() };
+                let base = base.trim_end_matches('/').to_owned();
+                return Self { scheme: scheme.to_owned(), authority: authority.to_owned(), base };
             }
         }
-        Self { scheme: call.peer.scheme.to_owned(), authority: call.request.host.as_str().to_owned() }
+        let authority = call.request.host.as_str().to_owned();
+        Self { scheme: call.peer.scheme.to_owned(), authority, base: String::new() }
+    }
+
+    /// The target of a call, as its client has asked for it.
+    fn target(&self, call: &Call) -> String {
+        let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
+        [self.base.as_str(), target].concat()
     }
 }
 
@@ -158,8 +168,8 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
     let signed = SignedByStandard {
         by,
         method: call.request.method.as_str().to_owned(),
+        target: shown.origin.target(call),
         origin: shown.origin,
-        target: call.raw.target.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         label: shown.signature.label().to_owned(),
         signatures: signatures.collect(),
         client: shown.client,
@@ -198,8 +208,8 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
     }
     let parameters = signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
     let origin = Origin::of(call, &policy.parts);
-    let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
-    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, target, &fields);
+    let target = origin.target(call);
+    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, &target, &fields);
     let has_content = !call.request.body.is_empty();
     let covered = policy.settings.coverage().check(parameters, &request, has_content);
     covered.map_err(|missing| invalid(missing.to_string()))?;
@@ -223,14 +233,19 @@ pub(super) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEn
 /// that key.
 fn keys(directory: &Directory, id: &str, now: u64) -> Option<(Arc<ClientEntry>, Vec<Key>)> {
     directory.read(|entries| {
+        let named = id.rsplit_once('/').and_then(|(access_key, key)| {
+            let client = entries.by_access_key(access_key)?;
+            Some((Arc::clone(client), vec![Key::Public(Arc::clone(client.key(key)?))]))
+        });
         if let Some(client) = entries.by_access_key(id) {
+            if named.is_some() {
+                // An access key with a slash, and the key of another client: nobody can say which is meant.
+                return None;
+            }
             let secrets = client.secrets_for(SecretUse::Sign, now).map(|secret| Key::Secret(Arc::clone(secret)));
             return Some((Arc::clone(client), secrets.collect()));
         }
-        let (access_key, id) = id.rsplit_once('/')?;
-        let client = entries.by_access_key(access_key)?;
-        let key = client.key(id)?;
-        Some((Arc::clone(client), vec![Key::Public(Arc::clone(key))]))
+        named
     })
 }
 
@@ -365,7 +380,7 @@ pub(super) async fn sign_answer(
     let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
     let lines: Vec<_> =
         response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    let Origin { scheme, authority } = &signed.origin;
+    let Origin { scheme, authority, .. } = &signed.origin;
     let request = Request::new(&signed.method, scheme, authority, &signed.target, &signed.signatures);
     let message = standard::Response { status: response.status().as_u16(), fields: &lines, request: Some(&request) };
     let signer = Signer::new("portcullis", &components).map_err(|flaw| failed(flaw.to_string()))?.keyid(&keyid);
