@@ -15,6 +15,7 @@ mod deployment;
 mod docs;
 mod early_hints;
 mod explain;
+mod fomalhaut;
 mod foreign_clients;
 mod forwarded_credentials;
 mod grpc;

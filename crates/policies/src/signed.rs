@@ -13,7 +13,7 @@ use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, Response};
 use portcullis_core::dialect::removed_value;
 use portcullis_core::live_secret::LiveSecret;
-use portcullis_core::message::names::{CONTENT_LENGTH, CONTENT_TYPE};
+use portcullis_core::message::names::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
 use portcullis_core::message::{FieldName, FieldValue, HasFields};
 use portcullis_core::refusal::Refusal;
 use portcullis_signing::fomalhaut::{Algorithm, Dialect, SigningKey};
@@ -136,14 +136,18 @@ impl Holding {
         Ok(whole)
     }
 
+    /// Room for what is made of an answer.
+    pub(crate) fn room(&self, call: &Call) -> Share {
+        Share::of_caller(&self.answers, call.peer.client_ip)
+    }
+
     /// Takes the body out of an answer and holds it: nothing, where no body will be sent.
     pub(crate) async fn answer(&self, call: &mut Call, response: &mut Response) -> Result<Whole, Refusal> {
         let body = std::mem::replace(response.body_mut(), Body::empty());
         if has_no_body(call, response.status()) {
             return Ok(Whole::default());
         }
-        body.whole(self.answer, Share::of_caller(&self.answers, call.peer.client_ip)).await.map_err(|error| match error
-        {
+        body.whole(self.answer, self.room(call)).await.map_err(|error| match error {
             BodyError::TooLarge { limit } => Refusal::AnswerTooLarge { limit },
             BodyError::NoRoom => Refusal::no_room(),
             BodyError::Silent(limit) | BodyError::TimedOut(limit) => Refusal::UpstreamTimeout { private: limit.into() },
@@ -162,6 +166,8 @@ fn has_no_body(call: &Call, status: StatusCode) -> bool {
 /// Gives an answer another body, and what its fields say of its length.
 pub(crate) fn set_body(response: &mut Response, body: Body) {
     response.fields_mut().remove(CONTENT_LENGTH);
+    // A body that was held has none.
+    response.fields_mut().remove(TRAILER);
     *response.body_mut() = body;
 }
 

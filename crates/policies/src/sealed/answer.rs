@@ -50,9 +50,15 @@ impl Policy for SealAnswers {
             return Ok(response);
         }
         let key = signing_key(&secret).ok_or_else(|| Refusal::internal("a secret that cannot seal"))?;
+        // Beside the answer there are a padded copy and its text.
+        let mut room = self.parts.holding.room(call);
+        if !room.take(whole.bytes().len().saturating_mul(3)) {
+            return Err(Refusal::no_room());
+        }
         let text = key.seal(dialect, whole.bytes());
         response.fields_mut().set(encrypt_type, FieldValue::from_static("aes"));
-        set_body(&mut response, whole.holding(text.into_bytes()).into_body());
+        let body = whole.holding(text.into_bytes()).into_body();
+        set_body(&mut response, body.on_end(move |_| drop(room)));
         Ok(response)
     }
 }

@@ -1,5 +1,7 @@
 //! The request inside of a sealed one.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::Uri;
 use portcullis_core::body::{Body, Whole};
@@ -10,6 +12,7 @@ use portcullis_core::fields::known;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{ACCEPT_ENCODING, AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, FieldValue};
+use portcullis_core::spellings::is_same;
 use portcullis_signing::fomalhaut::Dialect;
 
 use crate::signed::{said, signing_key, times_said};
@@ -81,7 +84,7 @@ pub(super) fn request(form: Form, call: &Call, opened: Opened, whole: Whole) -> 
 fn is_withheld(name: &FieldName) -> bool {
     // How the answer may be encoded is decided where it is sealed.
     let ours = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT, ACCEPT_ENCODING];
-    known(name.as_str()).is_some() || ours.contains(name)
+    known(name.as_str()).is_some() || ours.iter().any(|ours| is_same(ours.as_str(), name.as_str()))
 }
 
 fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
@@ -108,14 +111,16 @@ fn read_headers(json: &[u8]) -> Result<Vec<(FieldName, FieldValue)>, &'static st
     if fields.0.len() > MOST_FIELDS {
         return Err(wrong);
     }
-    let mut read = Vec::with_capacity(fields.0.len());
-    for (name, value) in fields.0 {
-        let name = FieldName::from_bytes(name.as_bytes()).map_err(|_| wrong)?;
+    let mut read: Vec<(FieldName, FieldValue)> = Vec::with_capacity(fields.0.len());
+    let mut spellings = HashSet::with_capacity(fields.0.len());
+    for (spelling, value) in fields.0 {
+        let name = FieldName::from_bytes(spelling.as_bytes()).map_err(|_| wrong)?;
         let value = FieldValue::from_bytes(value.trim().as_bytes()).map_err(|_| wrong)?;
-        // Names that differ in case alone are one field with two values.
-        if read.iter().any(|(other, _)| *other == name) {
+        if !spellings.insert(spelling) {
             return Err(wrong);
         }
+        // Clients put their own `Accept` beside the `accept` of whoever uses them: the last one counts, as in fomalhaut.
+        read.retain(|(other, _)| *other != name);
         read.push((name, value));
     }
     Ok(read)

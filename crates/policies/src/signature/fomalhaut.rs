@@ -29,15 +29,15 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
         // Another alternative of the route has verified it already.
         return note(call, signed);
     }
-    let now = policy.parts.clock.unix_millis();
-    let stamp = stamp(form, call)?;
-    let window = policy.settings.window(form);
-    if stamp.abs_diff(now / 1_000) > window {
-        let private = format!("signed at {stamp}, and it is {} here: {window} s are allowed", now / 1_000);
-        return Err(Refusal::SignatureExpired { private: private.into() });
-    }
+    let (stamp, window) = (stamp(form, call)?, policy.settings.window(form));
+    timely(stamp, window, policy.parts.clock.unix_millis())?;
     let signature = signature(form, call, &client)?;
     let whole = policy.parts.holding.request(call).await?;
+    // The body may have been long on its way: what counts is what is known now.
+    let now = policy.parts.clock.unix_millis();
+    timely(stamp, window, now)?;
+    let client = policy.parts.directory.read(|entries| entries.client(&client.name).cloned());
+    let client = client.ok_or(Refusal::DisabledClient)?;
     let canonical = canonical(form, call).map_err(invalid)?;
     let secrets = client.secrets_for(SecretUse::Sign, now);
     let secret = proved(secrets, &canonical, whole.bytes(), &signature).cloned();
@@ -76,6 +76,16 @@ fn note(call: &mut Call, signed: Arc<Signed>) -> Result<(), Refusal> {
     accept(call, client)
 }
 
+/// Whether a stamp in seconds is within its window at a time in milliseconds.
+fn timely(stamp: u64, window: u64, now: u64) -> Result<(), Refusal> {
+    let now = now / 1_000;
+    if stamp.abs_diff(now) <= window {
+        return Ok(());
+    }
+    let private = format!("signed at {stamp}, and it is {now} here: {window} s are allowed");
+    Err(Refusal::SignatureExpired { private: private.into() })
+}
+
 /// When the request says it was signed, in Unix seconds.
 fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
     let name = dialect(form).timestamp();
@@ -96,8 +106,8 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
     }
     let text = said(call, name).map(FieldValue::as_bytes).unwrap_or_default();
     let signature = Signature::read(dialect(form), text).map_err(|error| invalid(error.to_string()))?;
-    if signature.algorithm() == Algorithm::HmacSha1 && client.client.least_algorithm > LeastHmac::Sha1 {
-        return Err(invalid("HMAC-SHA1, and 'least_algorithm' of the client is sha256"));
+    if signature.algorithm() != Algorithm::HmacSha256 && client.client.least_algorithm > LeastHmac::Sha1 {
+        return Err(invalid("a signature that rests on SHA-1, and 'least_algorithm' of the client is sha256"));
     }
     Ok(signature)
 }

@@ -9,16 +9,18 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Call, ClientEntry, Response, SignedBy};
 use portcullis_core::directory::Directory;
+use portcullis_core::fields::known;
 use portcullis_core::live_key::LiveKey;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{HasFields, Value};
-use portcullis_core::model::{KeyAlgorithm, SecretUse};
+use portcullis_core::model::{KeyAlgorithm, Label, SecretUse};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::spellings::is_same;
 use portcullis_identity::hash_all;
 use portcullis_signing::http::{
-    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message, Request,
-    Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
+    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message,
+    Parameters, Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
 use super::{Passed, Verify, accept, answer, invalid};
@@ -51,6 +53,17 @@ impl Key {
             Self::Secret(secret) => Arc::clone(&secret.id),
             Self::Public(key) => key.declared.id.shared(),
         }
+    }
+
+    /// Whether the client can still sign with it.
+    fn is_still_of(&self, directory: &Directory, client: &Label, now: u64) -> bool {
+        directory.read(|entries| {
+            let Some(client) = entries.client(client) else { return false };
+            match self {
+                Self::Secret(secret) => client.secrets_for(SecretUse::Sign, now).any(|live| live.id == secret.id),
+                Self::Public(key) => client.key(key.declared.id.as_str()).is_some(),
+            }
+        })
     }
 
     fn verifies(&self) -> Option<&VerifyingKey> {
@@ -117,7 +130,9 @@ impl standard::Fields for AsSent<'_> {
     fn each<'a>(&'a self, name: &str, see: &mut dyn FnMut(&'a [u8])) {
         let kept = self.0.request.fields().iter().filter(|(kept, _)| kept.as_str() == name);
         kept.map(|(_, value)| value.as_bytes()).for_each(&mut *see);
-        let removed = self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name);
+        // What the connection alone has taken away, the service will not get: it is not there.
+        let removed =
+            self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name && known(name).is_some());
         removed.map(|(_, value)| value.as_bytes()).for_each(see);
     }
 }
@@ -155,6 +170,12 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         (Some(digest), false) => {
             let whole = policy.parts.holding.request(call).await?;
             digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
+            // The body may have been long on its way: what counts is what is known now.
+            let now = policy.parts.clock.unix_millis();
+            timely(policy, shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?, now)?;
+            if !by.is_still_of(&policy.parts.directory, &shown.client.name, now) {
+                return Err(invalid("the client is disabled by now, or its key is gone"));
+            }
         }
     }
     let base = hash_all([shown.base.as_str().as_bytes()]).0;
@@ -213,11 +234,26 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
     let has_content = !call.request.body.is_empty();
     let covered = policy.settings.coverage().check(parameters, &request, has_content);
     covered.map_err(|missing| invalid(missing.to_string()))?;
-    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-    let timely = policy.settings.times().check(parameters, seconds);
-    timely.map_err(|untimely| Refusal::SignatureExpired { private: untimely.to_string().into() })?;
+    timely(policy, parameters, now)?;
+    if let Some(name) =
+        parameters.components().map(|component| component.name()).find(|name| is_said_otherwise(call, name))
+    {
+        return Err(invalid(format!("the covered field '{name}' is there in another spelling too")));
+    }
     let base = signature.base(&request, &KnownFields::STANDARD).map_err(|error| invalid(error.to_string()))?;
     Ok(Shown { signature, base, client, keys, origin })
+}
+
+/// Whether a signature is within its time, at this one in milliseconds.
+fn timely(policy: &Verify, parameters: &Parameters, now: u64) -> Result<(), Refusal> {
+    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+    let timely = policy.settings.times().check(parameters, seconds);
+    timely.map_err(|untimely| Refusal::SignatureExpired { private: untimely.to_string().into() })
+}
+
+/// Whether a field stands in a request in a spelling that a service may read as the same.
+fn is_said_otherwise(call: &Call, name: &str) -> bool {
+    call.request.fields().names().any(|other| other.as_str() != name && is_same(other.as_str(), name))
 }
 
 /// The client whose key one of the signatures names; none where they name several.

@@ -106,8 +106,8 @@ impl Verify {
         let Passed { scheme, client, proof, stamp } = *what;
         let until = self.parts.windows.until(scheme, stamp).ok_or(Refusal::Replayed)?;
         let scheme: &[u8; 4] = if scheme == Scheme::Http { b"http" } else { b"fo_1" };
-        let length = u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let key = hash_all([scheme, &length, client.as_bytes(), proof]).0;
+        // What is signed names the client, however it is called here.
+        let key = hash_all([scheme, proof]).0;
         match self.parts.state.once(&effects, Once { owner: client, key, stamp, until }).await {
             Ok(Spent::First) => Ok(()),
             Ok(Spent::Again) => Err(Refusal::Replayed),
