@@ -41,6 +41,7 @@ mod resting;
 mod security;
 mod sessions;
 mod shares;
+mod signed_http;
 mod socket_activation;
 mod streams;
 mod support;

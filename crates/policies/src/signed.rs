@@ -13,6 +13,7 @@ use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, Response};
 use portcullis_core::dialect::removed_value;
+use portcullis_core::grpc;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
 use portcullis_core::message::{FieldName, FieldValue, HasFields};
@@ -208,9 +209,12 @@ pub(crate) fn field(name: &'static str) -> FieldName {
 /// The type of a stream of events.
 const EVENTS: &str = "text/event-stream";
 
-/// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held.
+/// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held. Answers
+/// of gRPC are streams, and end in trailers.
 pub(crate) fn is_endless(response: &Response) -> bool {
+    let fields = response.fields();
     let begins = |kind: &str| kind.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
-    let is_events = response.fields().text(CONTENT_TYPE).is_some_and(begins);
-    response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events
+    let is_events = fields.text(CONTENT_TYPE).is_some_and(begins);
+    let is_grpc = fields.get(CONTENT_TYPE).and_then(grpc::dialect).is_some();
+    response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events || is_grpc
 }

@@ -202,7 +202,7 @@ fn pairs() -> Vec<Pair> {
 }
 
 /// Gives all jobs to a peer at once.
-fn ask(mut peer: Command, jobs: &[Value]) -> Vec<Value> {
+pub(crate) fn ask(mut peer: Command, jobs: &[Value]) -> Vec<Value> {
     let mut child = peer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
     let mut input = child.stdin.take().expect("piped");
     let text = serde_json::to_string(jobs).expect("JSON");
@@ -215,13 +215,15 @@ fn ask(mut peer: Command, jobs: &[Value]) -> Vec<Value> {
     results
 }
 
-fn in_python() -> Command {
+/// The package in Python.
+pub(crate) fn in_python() -> Command {
     let mut command = Command::new(python());
     command.args(["-c", include_str!("peer.py")]);
     command
 }
 
-fn in_javascript() -> Command {
+/// The package in JavaScript.
+pub(crate) fn in_javascript() -> Command {
     let mut command = Command::new("node");
     // What is imported is looked for from the working directory.
     command.current_dir(node()).args(["--input-type=module", "--eval", include_str!("peer.mjs")]);

@@ -47,7 +47,8 @@ async function work(job) {
     const verified = await verifySignature(message, { policy, resolveVerifier: () => verifier });
     return { labels: [verified.label] };
   }
-  const parameters = { created: job.created, keyid: "k", tag: "tests", nonce: 'a "nonce"', alg: job.algorithm };
+  const { created, keyid = "k", nonce = 'a "nonce"', algorithm: alg } = job;
+  const parameters = { created, keyid, tag: "tests", nonce, alg };
   const signed = await createSignature(message, { label: job.label, components, parameters, signer });
   return { "signature-input": signed.signatureInput, signature: signed.signature };
 }

@@ -52,23 +52,24 @@ class Response:
 
 
 def work(job):
-    key = job["key"]
+    key, name = job["key"], job.get("keyid", "k")
     if "secret" in key:
         private = public = base64.b64decode(key["secret"])
     else:
-        private, public = key["private"].encode(), key["public"].encode()
-    keys = MappingKeyResolver(public_keys={"k": public}, private_keys={"k": private})
+        private, public = key.get("private", "").encode(), key["public"].encode()
+    keys = MappingKeyResolver(public_keys={name: public}, private_keys={name: private})
     algorithm = ALGORITHMS[job["algorithm"]]
     told = job["message"]
     message = Response(told) if "status" in told else Request(told)
     if job["do"] == "verify":
         verifier = HTTPMessageVerifier(signature_algorithm=algorithm, key_resolver=keys)
-        results = verifier.verify(message, max_age=None, require_components=job["components"])
+        body = base64.b64decode(job["body"]) if "body" in job else None
+        results = verifier.verify(message, max_age=None, require_components=job["components"], body=body)
         return {"labels": [result.label for result in results]}
     signer = HTTPMessageSigner(signature_algorithm=algorithm, key_resolver=keys)
     created = datetime.datetime.fromtimestamp(job["created"], datetime.timezone.utc)
     signer.sign(
-        message, key_id="k", created=created, label=job["label"], tag="tests", nonce='a "nonce"',
+        message, key_id=name, created=created, label=job["label"], tag="tests", nonce=job.get("nonce", 'a "nonce"'),
         covered_component_ids=job["components"], use_existing_digest="Content-Digest" in message.headers,
     )
     return {"signature-input": message.headers["Signature-Input"], "signature": message.headers["Signature"]}

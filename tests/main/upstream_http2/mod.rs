@@ -20,7 +20,7 @@ use super::support::{Answer, Gateway, python};
 const ONE: &str = "workers = 1\n";
 
 /// A service in Python that speaks HTTP/2, and what has happened to it. It ends with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
     events: Arc<Mutex<Vec<Value>>>,
@@ -28,7 +28,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(options: &Value) -> Self {
+    pub(crate) fn start(options: &Value) -> Self {
         Self::running(include_str!("server.py"), &options.to_string())
     }
 
@@ -48,7 +48,7 @@ impl Server {
         Self { child, port, events, marks: AtomicUsize::new(0) }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// What has happened of one kind until now.
-    fn events(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         let mark = self.marks.fetch_add(1, SeqCst).to_string();
         writeln!(self.child.stdin.as_ref().expect("a pipe"), "{mark}").expect("it listens");
         self.wait_for("mark", |event| event["mark"] == mark.as_str());
