@@ -15,11 +15,13 @@ import http.client
 import os
 import pathlib
 import re
+import socket
 import stat
 import subprocess
 import tempfile
 from contextlib import contextmanager
 
+import signing
 from gateway import Gateway, backend
 from peers.proxy import free_port
 
@@ -51,6 +53,30 @@ def guarded(gateway, url):
     answer = connection.getresponse().read().decode()
     token = re.search(r'"access_token":"([^"]+)"', answer)[1]
     return {"Authorization": f"Bearer {token}", "X-API-Key": key}
+
+
+def posted(gateway, url, require, template):
+    """A POST of 1 KiB that has to show something; `template` makes the call of a path and an API key."""
+    client = signing.client_name(0)
+    gateway.admin("PUT", "/services/orders/v1", {"targets": [{"url": url}], "require": [[require]]})
+    gateway.admin("POST", "/clients", {"name": client, "access_key": client, "services": ["*"],
+                                       "secret_key": signing.secret_of(client)})
+    return template("/orders/v1/items/7?page=2", gateway.admin("POST", f"/clients/{client}/api-keys")["api_key"])
+
+
+def post_with_key(gateway, url):
+    """A POST with an API key alone."""
+    return posted(gateway, url, "api_key", signing.with_key)
+
+
+def post_signed(gateway, url):
+    """The same signed in fomalhaut's dialect `fo`, and its answer too."""
+    return posted(gateway, url, "signature", lambda path, _: signing.signed(path))
+
+
+def post_sealed(gateway, url):
+    """The same sealed, and its answer too."""
+    return posted(gateway, url, "signature", lambda path, _: signing.sealed("openssl", path))
 
 
 @contextmanager
@@ -95,6 +121,15 @@ def over_http2(gateway, headers, calls):
     assert f"{calls} succeeded, 0 failed" in said and f"status codes: {calls} 2xx" in said, said
 
 
+def over_http1_by_template(gateway, template, calls):
+    """Calls one after the other, each signed anew."""
+    host, port = gateway.calls.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        for _ in range(calls):
+            status, _, body = signing.exchanged(connection, template.filled())
+            assert status == 200, (status, body)
+
+
 PATH = "/orders/v1/items/7?page=2"
 # What is declared, who makes the calls, and who answers them.
 WORKS = {
@@ -102,6 +137,9 @@ WORKS = {
     "guarded": (guarded, over_http1, http1_service),
     "h2": (open_route, over_http2, http1_service),
     "h2_upstream": (open_route_over_http2, over_http1, http2_service),
+    "post_with_key": (post_with_key, over_http1_by_template, http1_service),
+    "post_signed": (post_signed, over_http1_by_template, http1_service),
+    "post_sealed": (post_sealed, over_http1_by_template, http1_service),
 }
 
 
@@ -166,12 +204,12 @@ def main():
         for work in given.works or WORKS:
             do(work, Gateway("--workers", "1"), given.calls)
         return
-    print(f"{'work':12} {'instructions':>13} {'allocations':>12}   per call")
+    print(f"{'work':13} {'instructions':>13} {'allocations':>12}   per call")
     for work in given.works or WORKS:
         once = run(work, given.calls, None)
         twice = run(work, 2 * given.calls, given.keep)
         instructions, allocations = ((more - less) / given.calls for less, more in zip(once, twice))
-        print(f"{work:12} {instructions:13,.0f} {allocations:12.1f}", flush=True)
+        print(f"{work:13} {instructions:13,.0f} {allocations:12.1f}", flush=True)
 
 
 if __name__ == "__main__":

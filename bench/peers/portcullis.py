@@ -6,10 +6,11 @@ import pathlib
 import time
 
 from gateway import Gateway
-
-USER, PASSWORD = "bench", "a password for the bench alone"
+from signing import client_name, secret_of
 
 from .proxy import Proxy
+
+USER, PASSWORD = "bench", "a password for the bench alone"
 
 
 class _Pinned(Gateway):
@@ -24,7 +25,7 @@ class Portcullis(Proxy):
     """The gateway. It writes its access log, with a line for each call, in every measurement; the others only where asked."""
 
     name = "portcullis"
-    gate = True
+    gate = verifies = True
 
     @classmethod
     def program(cls, tools):
@@ -39,6 +40,9 @@ class Portcullis(Proxy):
         plan = self.plan
         flags = ["--workers", str(plan.workers), "--limits-connections-per-peer", str(plan.connections + 10_000),
                  "--timeouts-keep-alive", "600s", "--log-access-log-max-bytes", "64GiB"]
+        if plan.clients:
+            # One client alone sends more calls in ten minutes than are meant to be remembered of it.
+            flags += ["--limits-nonce-bytes", "8GiB", "--limits-body-bytes", "0"]
         if plan.tls:
             certificate, key = plan.tls
             flags += ["--tls-listen", "127.0.0.1:0", "--tls-certificates", f"{certificate}:{key}"]
@@ -84,15 +88,33 @@ class Portcullis(Proxy):
             limit = {"rate": plan.gate.per_second, "per": "1s"}
             service = {"require": [["bearer", "api_key"]], "audiences": [plan.gate.audience],
                        "policies": {"bearer": {"keys": [key]}, "rate_limit": limit}}
+        if plan.clients:
+            service = {"require": [[plan.clients.require]], "policies": {"signature": {"stream": True}},
+                       "default_route": not plan.clients.scoped}
         services = {}
         for number, prefix in enumerate(plan.prefixes):
             # The service's own path is taken off, so the targets have it in theirs: the call arrives as it came.
             targets = [{"url": f"http://{host}:{port}{prefix}"} for host, port in plan.targets]
             services[f"s{number}/v1"] = {**service, "targets": targets}
-        clients = {"bench": {"services": ["*"]}}
-        self.gateway.admin("PUT", "/declarations", {"version": 1, "services": services, "clients": clients})
+        clients, routes = {"bench": {"services": ["*"]}}, {}
+        if plan.clients:
+            clients = self._clients()
+        if plan.clients and plan.clients.scoped:
+            path = {"prefix": f"{plan.prefix}/"}
+            routes = {name: {"match": {"path": path, "client": name}, "service": "s0/v1", "strip": True} for name in clients}
+        said = {"version": 1, "services": services, "clients": clients, "routes": routes}
+        self.gateway.admin("PUT", "/declarations", said)
+        for name in clients if plan.clients else ():
+            self.gateway.admin("POST", f"/clients/{name}/secrets", {"secret": secret_of(name)})
+        if plan.clients:
+            self.gateway.admin("POST", f"/clients/{client_name(0)}/api-keys", {"api_key": plan.clients.api_key})
         if plan.gate:
             self.gateway.admin("POST", "/clients/bench/api-keys", {"api_key": plan.gate.api_key})
+
+
+    def _clients(self):
+        names = [client_name(number) for number in range(self.plan.clients.count)]
+        return {name: {"services": ["*"], "access_key": name} for name in names}
 
 
 class PortcullisProfiled(Portcullis):
@@ -109,7 +131,7 @@ class PortcullisIssuing(Portcullis):
     """The gateway with tokens of its own (ES256), which belong to a session that can be ended at any time."""
 
     name = "portcullis own tokens"
-    plain = False
+    plain = verifies = False
     issues = True
 
     def own_tokens(self, count):

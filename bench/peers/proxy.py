@@ -27,6 +27,18 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Clients:
+    """Who calls: so many clients, each with a secret of its own. The first has an API key as well."""
+
+    # What a call has to show.
+    require: str = "signature"
+    count: int = 1
+    # Whether each client has a route of its own, and nobody else has one.
+    scoped: bool = False
+    api_key: str = "bench-key-0123456789abcdef0123456789"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a proxy shall do. Routes are `/s0/v1/` to `/sN/v1/`, and all lead to the targets with their path kept."""
 
@@ -38,6 +50,7 @@ class Plan:
     routes: int = 1
     connections: int = 1_000
     gate: Gate | None = field(default=None, repr=False)
+    clients: Clients | None = field(default=None, repr=False)
 
     @property
     def prefix(self):
@@ -69,6 +82,8 @@ class Proxy:
     # What it can do, and whether it is compared where nothing but forwarding is asked.
     plain = tls = many = True
     gate = False
+    # Whether it verifies signed calls.
+    verifies = False
     # Whether it is called with tokens it has issued itself, of which nobody has as many as of others.
     issues = False
     # Whether it only passes bytes on, and so can be no more than a lower bound.
@@ -108,13 +123,13 @@ class Proxy:
 
     def _answers(self):
         """Waits for the first call that is answered as it should be: by the target, or by a gate that wants credentials."""
-        wanted = 401 if self.plan.gate else 200
+        wanted = (401, 404) if self.plan.gate or self.plan.clients else (200,)
         until = time.monotonic() + 60
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 break
             try:
-                if self.call("/small")[0] == wanted:
+                if self.call("/small")[0] in wanted:
                     return
                 time.sleep(0.001)
             except (OSError, http.client.HTTPException):

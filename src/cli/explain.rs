@@ -1,9 +1,16 @@
 //! `portcullis explain`: what would become of a call, for people.
 
+mod signature;
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::admin::Admin;
 use super::args::Explain;
+use super::declarations::read_file;
 use super::failure::Failure;
 use super::json::text;
 use super::output::{Colour, Output, printable};
@@ -17,6 +24,12 @@ pub(super) async fn run(asked: &Explain, admin: &Admin, output: &mut Output) -> 
         let parts = line.split_once(':').map(|(name, value)| json!([name.trim(), value.trim()]));
         parts.ok_or_else(|| Failure::Usage("-H: expected 'NAME: VALUE'".to_owned()))
     });
+    let files = [&asked.body_file, &asked.string_to_sign_file];
+    if files.iter().all(|file| file.as_deref() == Some(Path::new("-"))) {
+        return Err(Failure::Usage("--body-file and --string-to-sign-file: only one of them can be stdin".to_owned()));
+    }
+    let read = |file: &Option<PathBuf>| file.as_deref().map(|file| read_file(file).map(|bytes| STANDARD.encode(bytes)));
+    let [body, string_to_sign] = files.map(|file| read(file).transpose());
     let question = json!({
         "method": asked.method,
         "url": asked.url,
@@ -24,18 +37,21 @@ pub(super) async fn run(asked: &Explain, admin: &Admin, output: &mut Output) -> 
         "client": asked.client,
         "user": asked.user,
         "from": asked.from,
+        "body": body?,
+        "string_to_sign": string_to_sign?,
     });
     let explanation = admin.post("/explain", &question).await?.body;
     if output.is_json() {
         return output.json(&explanation);
     }
-    for line in lines(&asked.method, &explanation, output) {
+    for line in lines(&asked.method, &explanation, asked.string_to_sign_file.is_some(), output) {
         output.line(&line)?;
     }
     Ok(())
 }
 
-fn lines(method: &str, explanation: &Value, output: &Output) -> Vec<String> {
+/// The explanation in lines; `is_compared` where the client's own string was sent along.
+fn lines(method: &str, explanation: &Value, is_compared: bool, output: &Output) -> Vec<String> {
     let shown = |object: &Value, field: &str| printable(&text(object, field));
     let of = |field: &str| explanation.get(field).unwrap_or(&Value::Null);
     let list = |field: &str| of(field).as_array().map(Vec::as_slice).unwrap_or_default();
@@ -79,6 +95,9 @@ fn lines(method: &str, explanation: &Value, output: &Output) -> Vec<String> {
         let name = shown(step, "policy");
         let title = if position == 0 { "policies" } else { "" };
         lines.push(format!("{title:<8} {name:<15} {}", output.paint(colour, line.trim_end())));
+    }
+    if let Some(report) = explanation.get("signature") {
+        lines.extend(signature::lines(report, is_compared, output));
     }
     lines.push(end(of("outcome"), output));
     lines
@@ -127,7 +146,7 @@ mod tests {
             "outcome": {"kind": "refused", "status": 401, "code": "invalid_credential", "detail": "no", "retry_after": 3},
         });
         assert_eq!(
-            lines("GET", &explanation, &out),
+            lines("GET", &explanation, false, &out),
             [
                 "request  GET http://gate/a/v1 from 10.0.0.1",
                 "route    /a/v1 to a/v1 for the client shop",

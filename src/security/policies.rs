@@ -103,6 +103,14 @@ pub(super) fn forwarded_credentials(subject: &Subject<'_>) -> Vec<Location> {
     })
 }
 
+pub(super) fn told_signatures(subject: &Subject<'_>) -> Vec<Location> {
+    each(subject, "signature", |path, signature, found| {
+        if is_true(signature, "debug_signatures") {
+            found.push(Location::new(format!("{path}.debug_signatures"), "true"));
+        }
+    })
+}
+
 fn each_key(subject: &Subject<'_>, look: impl Fn(&str, &Value) -> Option<Location>) -> Vec<Location> {
     each(subject, "bearer", |path, bearer, found| {
         let keys = bearer.get("keys").and_then(Value::as_array).into_iter().flatten().enumerate();

@@ -78,6 +78,9 @@ rules! {
     Low Declarations "forwarded-credentials" policies::forwarded_credentials:
         "the service gets the caller's token, and can call others with it" =>
         "take `forward_credentials` out of `bearer`, and let the service read `X-User-Json`";
+    Medium Declarations "debug-signatures" policies::told_signatures:
+        "whoever names a client learns from a refusal that there is one, and the string its signature was verified by" =>
+        "take `debug_signatures` out of `signature` once the client is set up, and use `portcullis explain`";
     Low Declarations "foreign-key-without-audience" policies::key_without_audience:
         "tokens of another issuer count for whatever audience the service has" =>
         "give the key the `audience` that its issuer writes for this service";

@@ -15,6 +15,8 @@ mod deployment;
 mod docs;
 mod early_hints;
 mod explain;
+mod explain_signed;
+mod fomalhaut;
 mod foreign_clients;
 mod forwarded_credentials;
 mod grpc;

@@ -15,7 +15,13 @@ use portcullis_bench::{Part, once, warm};
 #[bench::address("address")]
 #[bench::route_of_10("route_of_10")]
 #[bench::route_of_10000("route_of_10000")]
+#[bench::route_of_a_client_of_10("route_of_a_client_of_10")]
+#[bench::route_of_a_client_of_10000("route_of_a_client_of_10000")]
 #[bench::token_met_before("token_met_before")]
+#[bench::signature_verify("signature_verify")]
+#[bench::signature_of_answer("signature_of_answer")]
+#[bench::seal("seal")]
+#[bench::open_sealed("open_sealed")]
 #[bench::log_line("log_line")]
 #[bench::log_line_escaped("log_line_escaped")]
 fn part(part: Part) -> Part {

@@ -3,6 +3,7 @@
 
 mod log;
 mod routes;
+mod signed;
 mod token;
 
 use std::hint::black_box;
@@ -23,7 +24,7 @@ pub type Part = Box<dyn FnMut()>;
 pub type Ready = fn() -> Part;
 
 /// Every part, by its name, with what makes it ready.
-pub const PARTS: [(&str, Ready); 11] = [
+pub const PARTS: [(&str, Ready); 17] = [
     ("host", host),
     ("path", path),
     ("request_id", request_id),
@@ -32,7 +33,13 @@ pub const PARTS: [(&str, Ready); 11] = [
     ("address", address),
     ("route_of_10", || routes::find(10)),
     ("route_of_10000", || routes::find(10_000)),
+    ("route_of_a_client_of_10", || routes::find_of_client(10)),
+    ("route_of_a_client_of_10000", || routes::find_of_client(10_000)),
     ("token_met_before", token::verify),
+    ("signature_verify", signed::verify),
+    ("signature_of_answer", signed::sign_answer),
+    ("seal", signed::seal),
+    ("open_sealed", signed::open),
     ("log_line", log::line),
     ("log_line_escaped", log::escaped),
 ];

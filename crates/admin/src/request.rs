@@ -25,14 +25,14 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Fields whose values are repeated in no message.
 const SECRET_FIELDS: [&str; 4] = ["password", "secret_key", "secret", "api_key"];
 
-/// A JSON body.
-pub(crate) struct Json<T>(pub(crate) T);
+/// A JSON body of at most so many bytes.
+pub(crate) struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub(crate) T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        read_json(&collect(request).await?).map(Self)
+        read_json(&collect(request, LIMIT).await?).map(Self)
     }
 }
 
@@ -43,7 +43,7 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJson<T> 
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let bytes = collect(request).await?;
+        let bytes = collect(request, BODY_LIMIT).await?;
         if bytes.is_empty() { Ok(Self(T::default())) } else { read_json(&bytes).map(Self) }
     }
 }
@@ -128,9 +128,9 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError
     Ok(value)
 }
 
-async fn collect(request: Request) -> Result<Bytes, ApiError> {
+async fn collect(request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = collect_within(body, BODY_LIMIT).await?;
+    let bytes = collect_within(body, limit).await?;
     if !bytes.is_empty() && !is_json(parts.fields()) {
         let detail = "expected 'Content-Type: application/json'";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));

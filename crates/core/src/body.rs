@@ -59,6 +59,11 @@ pub struct Whole {
 }
 
 impl Whole {
+    /// Bytes, and the room that was taken for them.
+    pub fn held(bytes: impl Into<Bytes>, share: Share) -> Self {
+        Self { bytes: bytes.into(), share: Some(Arc::new(share)) }
+    }
+
     /// What it says.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -153,6 +153,11 @@ impl Notes {
         self.0.iter().find_map(|note| note.downcast_ref())
     }
 
+    /// Whether there are none.
+    pub fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the note of this type away.
     pub fn take<T: Any>(&mut self) -> Option<T> {
         let at = self.0.iter().position(|note| note.is::<T>())?;

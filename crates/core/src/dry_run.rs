@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::body::Response;
 use crate::caller::UserFacts;
 use crate::directory::ClientEntry;
@@ -21,6 +23,8 @@ pub struct DryRun {
     pub token_client: Option<Arc<ClientEntry>>,
     /// The routes it is tried on, where they are not those of the thread it is tried on.
     pub routes: Option<TriedRoutes>,
+    /// What the client has signed, by its own account.
+    pub string_to_sign: Option<Bytes>,
     /// What each step has said, in the order they were reached.
     pub steps: Vec<Tried>,
     /// The first refusal, and so the only one a caller would hear of.

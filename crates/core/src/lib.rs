@@ -45,6 +45,7 @@ pub mod route_facts;
 pub mod secret;
 pub mod session_id;
 pub mod settings;
+pub mod signature_report;
 pub mod spellings;
 pub mod table;
 pub mod vital;

@@ -2,6 +2,7 @@
 //! `signature` and `sealed` share.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use portcullis_core::call::{Call, ClientEntry, Response};
 use portcullis_core::dialect::removed_value;
 use portcullis_core::grpc;
 use portcullis_core::live_secret::LiveSecret;
-use portcullis_core::message::names::{CONTENT_LENGTH, CONTENT_TYPE};
+use portcullis_core::message::names::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
 use portcullis_core::message::{FieldName, FieldValue, HasFields};
 use portcullis_core::refusal::Refusal;
 use portcullis_signing::fomalhaut::{Algorithm, Dialect, SigningKey};
@@ -137,20 +138,52 @@ impl Holding {
         Ok(whole)
     }
 
+    /// Room for what is made of an answer.
+    pub(crate) fn room(&self, call: &Call) -> Share {
+        Share::of_caller(&self.answers, call.peer.client_ip)
+    }
+
     /// Takes the body out of an answer and holds it: nothing, where no body will be sent.
     pub(crate) async fn answer(&self, call: &mut Call, response: &mut Response) -> Result<Whole, Refusal> {
         let body = std::mem::replace(response.body_mut(), Body::empty());
         if has_no_body(call, response.status()) {
             return Ok(Whole::default());
         }
-        body.whole(self.answer, Share::of_caller(&self.answers, call.peer.client_ip)).await.map_err(|error| match error
-        {
+        let whole = body.whole(self.answer, self.room(call)).await.map_err(|error| match error {
             BodyError::TooLarge { limit } => Refusal::AnswerTooLarge { limit },
             BodyError::NoRoom => Refusal::no_room(),
             BodyError::Silent(limit) | BodyError::TimedOut(limit) => Refusal::UpstreamTimeout { private: limit.into() },
             BodyError::Revoked => Refusal::Revoked,
             error => Refusal::UpstreamBroken { private: error.to_string().into() },
-        })
+        })?;
+        self.decoded(call, response, whole)
+    }
+
+    /// The same without a content coding. Clients take it off before they look at what was signed or sealed, so it must not be
+    /// there; services are asked not to use any, and some do nevertheless.
+    fn decoded(&self, call: &Call, response: &mut Response, whole: Whole) -> Result<Whole, Refusal> {
+        let Ok(coding) = response.fields().only(CONTENT_ENCODING) else {
+            return Err(Refusal::UpstreamBroken { private: "an answer with several content codings".into() });
+        };
+        let coding = coding.and_then(|coding| coding.text()).unwrap_or("identity").to_ascii_lowercase();
+        let decoder: Box<dyn Read> = match coding.as_str() {
+            "identity" => return Ok(whole),
+            "gzip" | "x-gzip" => Box::new(flate2::read::MultiGzDecoder::new(&whole.bytes()[..])),
+            "deflate" => Box::new(flate2::read::ZlibDecoder::new(&whole.bytes()[..])),
+            _ => return Err(Refusal::UpstreamBroken { private: "an answer in an unknown content coding".into() }),
+        };
+        let (mut plain, mut room) = (Vec::new(), self.room(call));
+        let read = decoder.take(self.answer + 1).read_to_end(&mut plain);
+        read.map_err(|_| Refusal::UpstreamBroken { private: "an answer that is not in its content coding".into() })?;
+        if plain.len() as u64 > self.answer {
+            return Err(Refusal::AnswerTooLarge { limit: self.answer });
+        }
+        if !room.take(plain.len()) {
+            return Err(Refusal::no_room());
+        }
+        response.fields_mut().remove(CONTENT_ENCODING);
+        response.fields_mut().remove(CONTENT_LENGTH);
+        Ok(Whole::held(plain, room))
     }
 }
 
@@ -163,6 +196,8 @@ fn has_no_body(call: &Call, status: StatusCode) -> bool {
 /// Gives an answer another body, and what its fields say of its length.
 pub(crate) fn set_body(response: &mut Response, body: Body) {
     response.fields_mut().remove(CONTENT_LENGTH);
+    // A body that was held has none.
+    response.fields_mut().remove(TRAILER);
     *response.body_mut() = body;
 }
 
@@ -171,11 +206,15 @@ pub(crate) fn field(name: &'static str) -> FieldName {
     FieldName::from_static(name)
 }
 
+/// The type of a stream of events.
+const EVENTS: &str = "text/event-stream";
+
 /// Whether an answer is a stream that ends when its service likes, or no message at all: such an answer is never held. Answers
 /// of gRPC are streams, and end in trailers.
 pub(crate) fn is_endless(response: &Response) -> bool {
     let fields = response.fields();
-    let is_events = fields.text(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let begins = |kind: &str| kind.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
+    let is_events = fields.text(CONTENT_TYPE).is_some_and(begins);
     let is_grpc = fields.get(CONTENT_TYPE).and_then(grpc::dialect).is_some();
     response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events || is_grpc
 }

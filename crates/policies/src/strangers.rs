@@ -93,6 +93,8 @@ fn is_failure(refusal: &Refusal) -> bool {
             | Refusal::RouteDisabled
             | Refusal::NoEndpoint { .. }
             | Refusal::NoRoute
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::RequestTimeout
             | Refusal::Malformed { .. }
     )
 }

@@ -11,7 +11,9 @@ use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request, RequestId}
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::dialect::Head;
 use portcullis_core::fresh;
-use portcullis_core::message::names::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, VIA, X_REQUEST_ID};
+use portcullis_core::message::names::{
+    CONTENT_LENGTH, COOKIE, EXPECT, HOST, SIGNATURE_INPUT, TRANSFER_ENCODING, VIA, X_REQUEST_ID,
+};
 use portcullis_core::message::{FieldName, FieldValue, Fields, FieldsMut, HasFields, Value};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_core::refusal::{Credential, Refusal};
@@ -128,7 +130,9 @@ pub(crate) fn enter(
     let path = path.unwrap_or_else(Path::root);
     let declared = host.as_ref().and_then(|host| known.host(host));
     let of_host = declared.as_ref().and_then(|host| host.dialect.form());
-    let dialect = Dialect::of(&Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: of_host });
+    let is_signed = of_host.is_some() && headers.fields().has(SIGNATURE_INPUT);
+    let head = Head { grpc: of_grpc, removed: &removed, path: path.decision(), host: of_host, is_signed };
+    let dialect = Dialect::of(&head);
     let peer = Peer { socket, client_ip, shared, scheme: if https { "https" } else { "http" }, certificate };
     let query = uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()));
     let host = host.unwrap_or_else(Host::unnamed);

@@ -21,6 +21,7 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::AccessLog;
 use portcullis_core::record::Record;
 use portcullis_core::refusal::Refusal;
+use portcullis_core::signature_report::SignatureReport;
 use portcullis_routing::choose;
 use portcullis_routing::live::RoutesOf;
 use portcullis_routing::routes::{Leads, MatchReport, RouteQuery};
@@ -43,6 +44,10 @@ pub struct Question {
     pub url: String,
     /// Header fields, in order.
     pub headers: Vec<(String, String)>,
+    /// The body; if absent, one is announced where the fields say so.
+    pub body: Option<Bytes>,
+    /// What the client has signed, by its own account: the string to sign or the signature base.
+    pub string_to_sign: Option<Bytes>,
     /// The address it comes from.
     pub from: IpAddr,
     /// Who is believed to call, as if an API key of it had been shown.
@@ -74,6 +79,8 @@ pub struct Explanation {
     pub steps: Vec<Tried>,
     /// The steps behind it.
     pub not_reached: Vec<&'static str>,
+    /// What was verified of its signature, if it shows one.
+    pub signature: Option<SignatureReport>,
     /// How it ends.
     pub end: End,
     /// The status the caller would get from the gateway; none where somebody else decides on it.
@@ -116,6 +123,7 @@ impl Explainer {
         let routes = snapshot.clone().map(|snapshot| TriedRoutes(Arc::new(RoutesOf(snapshot))));
         let mut dry_run = DryRun::of(question.client, question.user, question.token_client);
         dry_run.routes = routes;
+        dry_run.string_to_sign = question.string_to_sign;
         call.dry_run = Some(Box::new(dry_run));
 
         let was_read = refusal.is_none();
@@ -164,6 +172,7 @@ fn tell(
         weighed,
         steps,
         not_reached,
+        signature: call.found.take(),
         end,
         status,
     }
@@ -194,11 +203,15 @@ fn request(question: &Question) -> Result<(Request<Body>, bool), Vec<Problem>> {
         let host = FieldValue::of(host).map_err(|_| vec![Problem::new("url", "expected a host that is text")])?;
         headers.set(HOST, host);
     }
+    let body = match &question.body {
+        Some(bytes) => sent(bytes, &mut headers).map_err(|problem| vec![problem])?,
+        None => announced(headers.fields()),
+    };
     let tls = uri.scheme() == Some(&Scheme::HTTPS);
     // A client that is given a URL sends its path; the authority goes into Host. Where that is given too, the URL
     // stands as a target in absolute form (RFC 9112 section 3.2.2).
     let uri = if names_host { uri } else { uri.path_and_query().cloned().map(Uri::from).unwrap_or_default() };
-    let mut request = Request::new(body(headers.fields()));
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
@@ -206,8 +219,26 @@ fn request(question: &Question) -> Result<(Request<Body>, bool), Vec<Problem>> {
     Ok((request, tls))
 }
 
-/// A body as long as the fields say. Nobody reads it.
-fn body(headers: Fields<'_>) -> Body {
+/// A body that is here. Its length is said, as by any client.
+fn sent(bytes: &Bytes, headers: &mut FieldMap) -> Result<Body, Problem> {
+    let length = headers.fields().get(CONTENT_LENGTH).map(|value| value.text().and_then(|text| text.parse().ok()));
+    match length {
+        Some(length) if length != Some(bytes.len()) => {
+            return Err(Problem::new(
+                "body",
+                format!("has {} bytes, and 'Content-Length' says otherwise", bytes.len()),
+            ));
+        }
+        None if !bytes.is_empty() && !headers.fields().has(TRANSFER_ENCODING) => {
+            headers.set(CONTENT_LENGTH, FieldValue::from(bytes.len() as u64));
+        }
+        _ => {}
+    }
+    Ok(Body::full(bytes.clone()))
+}
+
+/// A body as long as the fields say. Nobody can read it.
+fn announced(headers: Fields<'_>) -> Body {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.text()?.parse::<u64>().ok());
     match (headers.has(TRANSFER_ENCODING), length) {
         (true, _) => Body::stream(Announced(None)),

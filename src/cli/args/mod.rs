@@ -169,6 +169,12 @@ pub(crate) struct Explain {
     /// The address the connection comes from [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<IpAddr>,
+    /// The body, which signatures are verified over; '-' is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body_file: Option<PathBuf>,
+    /// What the client has signed, to compare: its string to sign or signature base; '-' is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) string_to_sign_file: Option<PathBuf>,
 }
 
 /// `portcullis route`.

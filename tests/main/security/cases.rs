@@ -230,6 +230,12 @@ fn policies() -> Vec<Case> {
             &[("forwarded-credentials", "services.a/v1.policies.bearer.forward_credentials")],
         ),
         policy(
+            "signature",
+            json!({"debug_signatures": true}),
+            &[("debug-signatures", "services.a/v1.policies.signature.debug_signatures")],
+        ),
+        policy("signature", json!({"debug_signatures": false, "stream": true}), &[]),
+        policy(
             "headers",
             header("set", "Authorization"),
             &[("credential-in-declarations", "services.a/v1.policies.headers.request.set.Authorization")],

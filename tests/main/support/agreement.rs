@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::client::{Answer, call};
@@ -13,12 +15,14 @@ use super::client::{Answer, call};
 static GATEWAYS: Mutex<Option<HashMap<SocketAddr, (SocketAddr, String)>>> = Mutex::new(None);
 
 /// What is decided behind the pipeline, or by what is in a body: there `explain` says that the call gets so far.
-const DECIDED_LATER: [&str; 12] = [
+const DECIDED_LATER: [&str; 13] = [
     "broken_body",
     "body_too_large",
     "conflict",
     "internal",
     "overloaded",
+    // A call that is only tried is noted nowhere.
+    "replayed",
     "request_timeout",
     // By what a name resolves to.
     "upstream_address_refused",
@@ -28,6 +32,9 @@ const DECIDED_LATER: [&str; 12] = [
     "upstream_tls",
     "upstream_unreachable",
 ];
+
+/// Bytes of a body that are sent with the question.
+const LONGEST_BODY: usize = 64 << 10;
 
 /// Calls to this data plane are asked about from now on.
 pub(super) fn begin(data: SocketAddr, admin: SocketAddr, token: &str) {
@@ -89,13 +96,21 @@ fn took_the_last(answer: &Answer) -> bool {
 fn question(request: &[u8]) -> Option<Value> {
     let mut fields = [httparse::EMPTY_HEADER; 256];
     let mut head = httparse::Request::new(&mut fields);
-    if !head.parse(request).ok()?.is_complete() || head.version != Some(1) {
+    let httparse::Status::Complete(length) = head.parse(request).ok()? else { return None };
+    if head.version != Some(1) {
         return None;
     }
+    // Signatures are verified over the body.
+    let body = &request[length..];
+    let is_whole = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|value| value.parse() == Ok(body.len()));
+    let mut lengths = head.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("content-length"));
+    let is_short = body.len() <= LONGEST_BODY && lengths.next().is_some_and(|field| is_whole(field.value));
+    let body = is_short.then(|| STANDARD.encode(body));
     let named = |name: &str| head.headers.iter().any(|field| field.name.eq_ignore_ascii_case(name));
     let text = |field: &httparse::Header<'_>| Some(json!([field.name, std::str::from_utf8(field.value).ok()?]));
     let headers = head.headers.iter().map(text).collect::<Option<Vec<_>>>()?;
     // A question without a host is given one, and `*` and `host:port` are no URLs.
     let is_url = head.path.is_some_and(|target| target.starts_with('/') || target.contains("://"));
-    (named("host") && is_url).then(|| json!({"method": head.method, "url": head.path, "headers": headers}))
+    (named("host") && is_url)
+        .then(|| json!({"method": head.method, "url": head.path, "headers": headers, "body": body}))
 }

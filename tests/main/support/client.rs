@@ -89,7 +89,7 @@ pub(crate) fn call(address: SocketAddr, method: &str, target: &str, headers: &[(
     let mut stream = connect(address);
     stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
     let answer = read_answer(&mut stream, method == "HEAD");
-    agreement::hold(address, head.as_bytes(), &answer);
+    agreement::hold(address, &[head.as_bytes(), body].concat(), &answer);
     answer
 }
 

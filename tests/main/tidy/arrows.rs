@@ -47,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     // Measures parts of the others, and nobody uses it.
-    ("bench", &["core", "identity", "telemetry", "policies", "upstream", "routing"]),
+    ("bench", &["core", "identity", "telemetry", "policies", "upstream", "routing", "signing"]),
 ];
 
 /// Crates that speak to a database. Only `store` names them, in its tests as in its code.

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use portcullis_core::call::UserFacts;
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::dry_run::{Destination, StepOutcome, Tried};
 use portcullis_core::model::{Label, Problem};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::signature_report::{PartDifference, SignatureReport, SignedBody, SignedPart};
 use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_identity::sessions::user_json_header;
 use portcullis_proxy::explain::{End, Explanation as Explained, Question as Asked};
@@ -21,6 +25,8 @@ use crate::problem::ApiError;
 use crate::request::Json;
 use crate::state::AdminState;
 
+/// Bytes of a question: room for a body and a string to sign of 1 MiB each, as base64.
+const MOST_BYTES: usize = 4 << 20;
 /// Header fields of a question at most.
 const MOST_HEADERS: usize = 256;
 
@@ -38,6 +44,11 @@ pub(crate) struct Question {
     #[serde(default)]
     #[schema(required = false)]
     headers: Vec<(String, String)>,
+    /// The body in base64, which signatures are verified over. Without it, `Content-Length` announces one that never comes.
+    body: Option<String>,
+    /// What the client has signed, in base64: its string to sign, with the body behind it or without, or its signature base.
+    /// It is compared with what the gateway verifies.
+    string_to_sign: Option<String>,
     /// The name of a client: as if the call showed an API key or a certificate of it.
     client: Option<String>,
     /// The name of a user: as if the call showed a token of theirs.
@@ -60,6 +71,9 @@ pub(crate) struct Explanation {
     others_left_out: usize,
     /// What each policy says, in the order in which the call meets them.
     steps: Vec<PolicyVerdict>,
+    /// What was verified of the signature; absent where the call has none, or its client is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<SignatureVerified>,
     /// How it ends.
     outcome: Outcome,
 }
@@ -114,6 +128,64 @@ pub(crate) struct PolicyVerdict {
     reason: Option<String>,
 }
 
+/// What was verified of a signature. It contains no secret and no expected signature, and in place of credentials among the
+/// signed fields it has their length.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignatureVerified {
+    /// `fo`, `api` or `rfc9421`.
+    scheme: &'static str,
+    /// `matches`, `differs`, `body_differs` from its `Content-Digest`, `no_signature`, or `not_verified` for want of a key, a
+    /// body or a string. Whether it is refused for its time, or for what it does not cover, makes no difference here.
+    verdict: &'static str,
+    /// The client whose signature it says it is.
+    client: String,
+    /// The ids of the secrets and public keys it was verified with.
+    keys: Vec<String>,
+    /// The string to sign without the body, or the signature base.
+    string_to_sign: String,
+    /// The same, line by line.
+    parts: Vec<SignedLine>,
+    /// The body; absent if it was only announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<SignedContent>,
+    /// The first difference of the client's own string, or of the body from its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<SignedDifference>,
+    /// What is probably wrong, in sentences.
+    hints: Vec<String>,
+}
+
+/// A line of what is signed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignedLine {
+    /// `method`, `target`, the name of a field, or the identifier of a component.
+    name: String,
+    value: String,
+}
+
+/// The body that is signed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignedContent {
+    /// Its length.
+    bytes: u64,
+    /// Its SHA-256 in hexadecimal digits.
+    sha256: String,
+}
+
+/// Where two strings to sign differ first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignedDifference {
+    /// The name of the line, `body`, or `end`.
+    part: String,
+    /// What the gateway has there; none if it has no such line.
+    gateway: Option<String>,
+    /// What the client has there; none if it has no such line there.
+    client: Option<String>,
+    /// The byte of the body from which on they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
 /// How a call ends.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Outcome {
@@ -148,7 +220,7 @@ pub(crate) struct Outcome {
         (status = 422, description = "The question is no HTTP request, or names nobody that is known.")))]
 pub(crate) async fn explain(
     State(state): State<Arc<AdminState>>,
-    Json(question): Json<Question>,
+    Json(question): Json<Question, MOST_BYTES>,
 ) -> Result<Body<Explanation>, ApiError> {
     let mut problems = Vec::new();
     if question.headers.len() > MOST_HEADERS {
@@ -165,6 +237,8 @@ pub(crate) async fn explain(
         (Some(_), None) => by_name(&state, "user", DEFAULT_CLIENT).map_err(|found| problems.push(found)).ok(),
         (_, client) => client.clone(),
     };
+    let body = decoded("body", question.body, &mut problems);
+    let string_to_sign = decoded("string_to_sign", question.string_to_sign, &mut problems);
     if !problems.is_empty() {
         return Err(ApiError::invalid(problems));
     }
@@ -172,12 +246,20 @@ pub(crate) async fn explain(
         method: question.method,
         url: question.url,
         headers: question.headers,
+        body,
+        string_to_sign,
         from: question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         client,
         user,
         token_client,
     };
     Ok(Body(state.explainer.explain(asked).await.map_err(ApiError::invalid)?.into()))
+}
+
+/// Bytes that stand in a question as base64.
+fn decoded(field: &str, text: Option<String>, problems: &mut Vec<Problem>) -> Option<Bytes> {
+    let bytes = STANDARD.decode(text?);
+    bytes.map(Bytes::from).map_err(|_| problems.push(Problem::new(field, "expected base64"))).ok()
 }
 
 fn by_name(state: &AdminState, field: &str, name: &str) -> Result<Arc<ClientEntry>, Problem> {
@@ -238,7 +320,27 @@ impl From<Explained> for Explanation {
             others: others.collect(),
             others_left_out: told.weighed.left_out,
             steps: reached.chain(not_reached).collect(),
+            signature: told.signature.map(SignatureVerified::from),
             outcome: Outcome { status: told.status, ..told.end.into() },
+        }
+    }
+}
+
+impl From<SignatureReport> for SignatureVerified {
+    fn from(report: SignatureReport) -> Self {
+        let line = |SignedPart { name, value }| SignedLine { name, value };
+        let difference =
+            |PartDifference { part, gateway, client, offset }| SignedDifference { part, gateway, client, offset };
+        Self {
+            scheme: report.scheme,
+            verdict: report.verdict.word(),
+            client: report.client.to_string(),
+            keys: report.keys.iter().map(ToString::to_string).collect(),
+            string_to_sign: report.string_to_sign,
+            parts: report.parts.into_iter().map(line).collect(),
+            body: report.body.map(|SignedBody { bytes, sha256 }| SignedContent { bytes, sha256 }),
+            difference: report.difference.map(difference),
+            hints: report.hints,
         }
     }
 }

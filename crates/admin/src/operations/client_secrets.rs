@@ -100,7 +100,8 @@ pub async fn change(
             return Err(ChangeError::Conflict(format!("secret '{id}' has ended; make another")));
         }
         let uses = change.uses.unwrap_or(stored.value.uses);
-        let secret = ClientSecret { uses, not_after: change.not_after, ..stored.value.clone() };
+        let secret =
+            ClientSecret { uses, not_after: change.not_after.or(stored.value.not_after), ..stored.value.clone() };
         let edit = Edit::ClientSecret(client.clone(), id.clone(), Some(secret.clone()));
         Ok((Transaction::one(edit), (secret, stored.owner)))
     };

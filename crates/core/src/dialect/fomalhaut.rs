@@ -148,6 +148,9 @@ pub fn result(refusal: &Refusal) -> u16 {
 
 /// What stands behind the result code.
 fn text(refusal: &Refusal, result: u16) -> &'static str {
+    if matches!(refusal, Refusal::Overloaded { .. } | Refusal::RegistryAway { .. } | Refusal::NotServed) {
+        return refusal.facts().title;
+    }
     match result {
         400 => "Bad Request",
         401 => "Bad Access Token",

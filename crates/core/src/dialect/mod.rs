@@ -47,6 +47,8 @@ pub struct Head<'a> {
     pub path: DecisionPath<'a>,
     /// What is declared for the host: a request that shows no dialect itself is taken for this one.
     pub host: Option<fomalhaut::Form>,
+    /// Whether it is signed by RFC 9421, which no dialect of fomalhaut knows.
+    pub is_signed: bool,
 }
 
 /// A refusal as it is written: status, fields and body.
@@ -84,7 +86,7 @@ impl Dialect {
         } else if path.starts_with("/oauth/") || path == "/verify_token" {
             Self::OAuth
         } else {
-            head.host.map_or(Self::Http, Self::Fomalhaut)
+            head.host.filter(|_| !head.is_signed).map_or(Self::Http, Self::Fomalhaut)
         }
     }
 

@@ -1,3 +1,5 @@
+//! Which dialect a request is in, and how refusals read in those of fomalhaut.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ fn removed(names: &[&'static str]) -> Vec<(FieldName, FieldValue)> {
 
 fn of(fields: &[&'static str], path: &str, host: Option<Form>) -> Dialect {
     let (removed, path) = (removed(fields), Path::parse(path).expect("a path"));
-    Dialect::of(&Head { grpc: None, removed: &removed, path: path.decision(), host })
+    Dialect::of(&Head { grpc: None, removed: &removed, path: path.decision(), host, is_signed: false })
 }
 
 #[test]
@@ -88,5 +90,11 @@ fn an_unavailable_gateway_says_when_to_come_again() {
     let refused = Refused { id: &id, time: UNIX_EPOCH };
     let response = Dialect::Fomalhaut(Form::Fo).write(&Refusal::no_room(), refused);
     assert_eq!(response.fields().text(RETRY_AFTER), Some("1"));
-    assert_eq!(response.body().piece().map(|body| body.starts_with(b"{\"code\":503,")), Some(true));
+    assert_eq!(
+        response
+            .body()
+            .piece()
+            .map(|body| body.starts_with(b"{\"code\":503,\"value\":null,\"message\":\"503 Overloaded")),
+        Some(true)
+    );
 }

@@ -123,7 +123,8 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_CLIENT_KEYS))]
     pub keys: Vec<ClientKey>,
-    /// The weakest HMAC with which it may sign calls in the dialect `fo`.
+    /// The weakest hash that signatures of its calls in fomalhaut's dialects may rest on. With `sha256` the dialect `api` is
+    /// refused: its strings are hashed with SHA-1 first.
     #[serde(default, skip_serializing_if = "LeastHmac::is_sha1")]
     pub least_algorithm: LeastHmac,
 }

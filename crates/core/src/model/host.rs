@@ -130,6 +130,13 @@ impl HostDialect {
 #[serde(try_from = "String", into = "String")]
 pub struct PublicUrl(TargetUrl);
 
+impl PublicUrl {
+    /// Host and port, as they stand in it.
+    pub fn authority(&self) -> &str {
+        self.0.authority()
+    }
+}
+
 impl FromStr for PublicUrl {
     type Err = &'static str;
 

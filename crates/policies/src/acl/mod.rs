@@ -10,7 +10,7 @@ use portcullis_core::call::{Call, Caller, KeyHolder};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::model::{Label, Problem, ServiceId};
 use portcullis_core::policy::{Check, Step};
-use portcullis_core::refusal::Refusal;
+use portcullis_core::refusal::{Credential, Refusal};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -72,6 +72,12 @@ impl Granted {
             Self::To { client, is_open } => is_of(client, *is_open, caller),
         }
     }
+
+    /// Whether the route is for another client than the one that the user's token was issued through.
+    fn is_token_of_another(&self, caller: &Caller) -> bool {
+        let Self::To { client, .. } = self else { return false };
+        caller.token_client.as_ref().is_some_and(|entry| entry.name != *client)
+    }
 }
 
 /// Whether everybody who has shown a credential may call the service.
@@ -113,6 +119,10 @@ fn is_of(client: &Label, is_open: bool, caller: &Caller) -> Result<(), Refusal> 
 
 impl Check for Acl {
     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
+        if call.dialect.fomalhaut().is_some() && self.granted.is_token_of_another(&call.caller) {
+            // fomalhaut tells such a token from an unknown one as little as its clients do: they log in again.
+            return Err(Refusal::invalid(Credential::Bearer, "a token of another client than the route's"));
+        }
         self.granted.check(&call.caller)?;
         self.rules.as_ref().map_or(Ok(()), |rules| rules.check(call))
     }

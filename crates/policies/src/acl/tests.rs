@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_core::call::RouteFacts;
+use portcullis_core::dialect::Dialect;
+use portcullis_core::dialect::fomalhaut::Form;
 use portcullis_core::directory::KeyOwner;
 use portcullis_core::memory::ManualClock;
 use portcullis_core::model::{Client, Service};
@@ -62,6 +64,23 @@ fn every_credential_on_a_clients_route_is_of_that_client() {
     for subject in [None, Some("idp#ada".into())] {
         let nobody = Caller { token_subject: subject, ..Caller::default() };
         assert!(granted(true).check(&nobody).is_ok() && granted(false).check(&nobody).is_err());
+    }
+}
+
+#[test]
+fn fomalhauts_clients_are_told_that_a_token_of_another_is_a_bad_one() {
+    let acl = Acl { granted: granted(false), rules: None };
+    for (dialect, token, code) in [
+        (Dialect::Fomalhaut(Form::Fo), "shop", None),
+        (Dialect::Fomalhaut(Form::Fo), "till", Some("invalid_credential")),
+        (Dialect::Fomalhaut(Form::Api), "till", Some("invalid_credential")),
+        (Dialect::Http, "till", Some("forbidden")),
+    ] {
+        let mut call = testing::call("GET", "/orders/v1/7", &[]);
+        call.dialect = dialect;
+        call.caller = Caller { key: key("shop"), token_client: Some(testing::client(token)), ..Caller::default() };
+        let refusal = acl.check(&mut call).err();
+        assert_eq!(refusal.map(|refusal| refusal.code()), code, "{dialect:?} {token}");
     }
 }
 

@@ -87,7 +87,10 @@ impl Verifier for Bearer {
         let first = shown.next();
         let stays = match part {
             // A token that was verified stood alone; one from the query has verified nothing that stands here.
-            Part::LetIn => self.forward_credentials && shown.next().is_none() && first.and_then(token_of).is_some(),
+            Part::LetIn => {
+                let was_read = call.dialect.fomalhaut().is_none();
+                self.forward_credentials && was_read && shown.next().is_none() && first.and_then(token_of).is_some()
+            }
             Part::Passed => false,
             Part::Unasked => {
                 // In whatever way it is written: a service that reads it more loosely would have it.
@@ -128,7 +131,9 @@ impl Bearer {
 
     fn is_sent(&self, call: &Call) -> bool {
         let in_header = call.request.fields().get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
-        in_header || in_dialect(call).next().is_some() || (self.query && query::token(call).is_some())
+        in_header && call.dialect.fomalhaut().is_none()
+            || in_dialect(call).next().is_some()
+            || (self.query && query::token(call).is_some())
     }
 
     fn takes_users(&self) -> Result<(), Refusal> {
@@ -142,7 +147,9 @@ impl Bearer {
 
     /// The one token that is shown.
     fn shown(&self, call: &Call) -> Result<PresentedToken, Refusal> {
-        let mut shown = call.request.fields().all(AUTHORIZATION);
+        // In fomalhaut's dialects a token stands in a field that is signed.
+        let is_read = call.dialect.fomalhaut().is_none();
+        let mut shown = call.request.fields().all(AUTHORIZATION).filter(|_| is_read);
         let in_header = shown.next().filter(|value| token_of(*value).is_some()).map(message::Value::to_owned);
         let doubled = shown.next().is_some();
         let in_query = if self.query { query::token(call) } else { None };

@@ -140,7 +140,9 @@ impl Policy for Require {
             }
         }
         // What was noted stays: what is told is signed and sealed as far as the last alternative has come.
-        call.forget_caller();
+        if call.found.are_none() {
+            call.forget_caller();
+        }
         let refusal = first_refusal.unwrap_or_else(|| self.incomplete(call));
         Err(if claims_client(call) { self.strangers.failed(call, refusal) } else { refusal })
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
+use portcullis_core::message::names::CONTENT_LENGTH;
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::policy::{Next, Policy};
 use portcullis_core::refusal::Refusal;
@@ -43,13 +44,21 @@ impl Policy for SealAnswers {
         }
         let whole = self.parts.holding.answer(call, &mut response).await?;
         if whole.bytes().is_empty() {
+            // The length of what would have been sealed is nobody's business.
+            response.fields_mut().remove(CONTENT_LENGTH);
             response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
             return Ok(response);
         }
         let key = signing_key(&secret).ok_or_else(|| Refusal::internal("a secret that cannot seal"))?;
+        // Beside the answer there are a padded copy and its text.
+        let mut room = self.parts.holding.room(call);
+        if !room.take(whole.bytes().len().saturating_mul(3)) {
+            return Err(Refusal::no_room());
+        }
         let text = key.seal(dialect, whole.bytes());
         response.fields_mut().set(encrypt_type, FieldValue::from_static("aes"));
-        set_body(&mut response, whole.holding(text.into_bytes()).into_body());
+        let body = whole.holding(text.into_bytes()).into_body();
+        set_body(&mut response, body.on_end(move |_| drop(room)));
         Ok(response)
     }
 }

@@ -1,5 +1,7 @@
 //! The request inside of a sealed one.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::Uri;
 use portcullis_core::body::{Body, Whole};
@@ -8,8 +10,9 @@ use portcullis_core::call::{Call, Request};
 use portcullis_core::canonical::Path;
 use portcullis_core::fields::known;
 use portcullis_core::live_secret::LiveSecret;
-use portcullis_core::message::names::{AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
+use portcullis_core::message::names::{ACCEPT_ENCODING, AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, FieldValue};
+use portcullis_core::spellings::is_same;
 use portcullis_signing::fomalhaut::Dialect;
 
 use crate::signed::{said, signing_key, times_said};
@@ -17,6 +20,8 @@ use crate::signed::{said, signing_key, times_said};
 /// Fields that a sealed request may have, and bytes of all of them.
 const MOST_FIELDS: usize = 128;
 const MOST_BYTES: usize = 64 << 10;
+/// Bytes of the URI.
+const LONGEST_URI: usize = 16 << 10;
 
 /// A request that was opened, and the user's token that was in it.
 pub(super) struct Inner {
@@ -77,17 +82,24 @@ pub(super) fn request(form: Form, call: &Call, opened: Opened, whole: Whole) -> 
 /// What a sealed request says in vain: what the gateway says itself, who calls, the host, the framing, credentials for the
 /// gateway, and fields of the dialects.
 fn is_withheld(name: &FieldName) -> bool {
-    let credentials = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT];
-    known(name.as_str()).is_some() || credentials.contains(name)
+    // How the answer may be encoded is decided where it is sealed.
+    let ours = [AUTHORIZATION, SIGNATURE, SIGNATURE_INPUT, ACCEPT_ENCODING];
+    known(name.as_str()).is_some() || ours.iter().any(|ours| is_same(ours.as_str(), name.as_str()))
 }
 
 fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
     let wrong = "an inner URI that is none";
+    if uri.len() > LONGEST_URI {
+        return Err(wrong);
+    }
     let text = std::str::from_utf8(uri).map_err(|_| wrong)?;
     let uri = text.parse::<Uri>().map_err(|_| wrong)?;
     // What the parser leaves out, like a fragment, or takes for something else would be read differently behind.
     if !text.starts_with('/') || uri.authority().is_some() || uri.to_string() != text {
         return Err(wrong);
+    }
+    if uri.path().bytes().filter(|byte| *byte == b'/').count() < 3 {
+        return Err("an inner URI without endpoint and version");
     }
     let path = Path::parse(uri.path()).map_err(|_| wrong)?;
     Ok((path, uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes()))))
@@ -102,14 +114,16 @@ fn read_headers(json: &[u8]) -> Result<Vec<(FieldName, FieldValue)>, &'static st
     if fields.0.len() > MOST_FIELDS {
         return Err(wrong);
     }
-    let mut read = Vec::with_capacity(fields.0.len());
-    for (name, value) in fields.0 {
-        let name = FieldName::from_bytes(name.as_bytes()).map_err(|_| wrong)?;
+    let mut read: Vec<(FieldName, FieldValue)> = Vec::with_capacity(fields.0.len());
+    let mut spellings = HashSet::with_capacity(fields.0.len());
+    for (spelling, value) in fields.0 {
+        let name = FieldName::from_bytes(spelling.as_bytes()).map_err(|_| wrong)?;
         let value = FieldValue::from_bytes(value.trim().as_bytes()).map_err(|_| wrong)?;
-        // Names that differ in case alone are one field with two values.
-        if read.iter().any(|(other, _)| *other == name) {
+        if !spellings.insert(spelling) {
             return Err(wrong);
         }
+        // Clients put their own `Accept` beside the `accept` of whoever uses them: the last one counts, as in fomalhaut.
+        read.retain(|(other, _)| *other != name);
         read.push((name, value));
     }
     Ok(read)

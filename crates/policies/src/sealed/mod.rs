@@ -124,6 +124,8 @@ async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
         return Err(wrong("the inner request takes another route"));
     }
     call.replace(inner.request, inner.token, matched);
+    // What a service hints at before its answer would pass in clear.
+    call.hints = None;
     call.notes.set(Opened { secret });
     Ok(())
 }

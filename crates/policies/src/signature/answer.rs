@@ -5,18 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::digits::hex;
-use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::message::{FieldValue, FieldsMut, HasFields, Name, Value};
 use portcullis_core::policy::{Next, Policy};
 use portcullis_core::refusal::Refusal;
 use portcullis_signing::fomalhaut::{Canonical, Dialect};
 
 use super::http::{self, SignedByStandard};
+use super::report::StringToSign;
 use super::settings::Settings;
+use super::verifying::{random, text};
 use crate::Parts;
 use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
 
-/// Bytes of a nonce.
-const NONCE: usize = 16;
+/// Where a refused caller is told the string that was verified.
+const STRING_TO_SIGN: &str = "x-portcullis-string-to-sign";
 
 /// The step.
 pub(super) struct SignAnswers {
@@ -33,7 +35,10 @@ impl SignAnswers {
 #[async_trait]
 impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
-        let response = next.run(call).await;
+        let mut response = next.run(call).await;
+        if let Some(shown) = call.found.get::<StringToSign>().and_then(|string| string.for_refusal(&mut call.record)) {
+            response.fields_mut().set(field(STRING_TO_SIGN), text(shown));
+        }
         // An answer to a call that was not verified is not signed: there is nobody to sign it for.
         if let Some(signed) = call.notes.get::<Arc<Signed>>().cloned() {
             return self.fomalhaut(call, &signed, response).await;
@@ -57,6 +62,8 @@ impl SignAnswers {
         // Only the gateway says these.
         fields.remove(field(names.signature));
         fields.remove(field(names.nonce));
+        fields.remove(field(names.request_nonce));
+        fields.remove(field(names.status));
         if asks || signed.dialect() == Dialect::Fo {
             fields.set(field(names.timestamp), FieldValue::from(seconds));
         }
@@ -67,12 +74,12 @@ impl SignAnswers {
         let nonce = text(hex(&random()?));
         let status = response.status().as_u16();
         let mut fields = response.fields_mut();
+        only_last(&mut fields, signed.dialect().prefix());
         fields.set(field(names.nonce), nonce);
         // Beside what fomalhaut has: which request is answered, and with which status. Its clients verify these with the rest.
         fields.set(field(names.status), FieldValue::from(u64::from(status)));
-        match said(call, signed.dialect().nonce()) {
-            Some(nonce) => _ = fields.set(field(names.request_nonce), nonce.clone()),
-            None => _ = fields.remove(field(names.request_nonce)),
+        if let Some(nonce) = said(call, signed.dialect().nonce()) {
+            fields.set(field(names.request_nonce), nonce.clone());
         }
         let target = target(call);
         let lines = response.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
@@ -109,14 +116,14 @@ impl Names {
     }
 }
 
-pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
-    let mut bytes = [0; NONCE];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Refusal::internal("no random bytes")),
+/// Keeps the last value of each field of a dialect that a service has sent several times: clients sign over one.
+fn only_last(fields: &mut FieldsMut<'_>, prefix: &str) {
+    let names: Vec<_> =
+        fields.view().names().filter(|name| name.as_str().starts_with(prefix)).map(Name::to_owned).collect();
+    for name in names {
+        let last = fields.view().all(&name).last().map(Value::to_owned);
+        if let Some(last) = last {
+            fields.set(&name, last);
+        }
     }
-}
-
-pub(super) fn text(value: String) -> FieldValue {
-    FieldValue::try_from(value).unwrap_or(FieldValue::from_static(""))
 }

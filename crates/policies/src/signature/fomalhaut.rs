@@ -11,7 +11,7 @@ use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
 
-use super::{Passed, Verify, accept, invalid};
+use super::verifying::{Passed, Verify, accept, invalid};
 use crate::signed::{Signed, dialect, said, signing_key, target, times_said};
 use crate::windows::Scheme;
 
@@ -29,15 +29,15 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
         // Another alternative of the route has verified it already.
         return note(call, signed);
     }
-    let now = policy.parts.clock.unix_millis();
-    let stamp = stamp(form, call)?;
-    let window = policy.settings.window(form);
-    if stamp.abs_diff(now / 1_000) > window {
-        let private = format!("signed at {stamp}, and it is {} here: {window} s are allowed", now / 1_000);
-        return Err(Refusal::SignatureExpired { private: private.into() });
-    }
+    let (stamp, window) = (stamp(form, call)?, policy.settings.window(form));
+    timely(stamp, window, policy.parts.clock.unix_millis())?;
     let signature = signature(form, call, &client)?;
     let whole = policy.parts.holding.request(call).await?;
+    // The body may have been long on its way: what counts is what is known now.
+    let now = policy.parts.clock.unix_millis();
+    timely(stamp, window, now)?;
+    let client = policy.parts.directory.read(|entries| entries.client(&client.name).cloned());
+    let client = client.ok_or(Refusal::DisabledClient)?;
     let canonical = canonical(form, call).map_err(invalid)?;
     let secrets = client.secrets_for(SecretUse::Sign, now);
     let secret = proved(secrets, &canonical, whole.bytes(), &signature).cloned();
@@ -76,8 +76,18 @@ fn note(call: &mut Call, signed: Arc<Signed>) -> Result<(), Refusal> {
     accept(call, client)
 }
 
+/// Whether a stamp in seconds is within its window at a time in milliseconds.
+fn timely(stamp: u64, window: u64, now: u64) -> Result<(), Refusal> {
+    let now = now / 1_000;
+    if stamp.abs_diff(now) <= window {
+        return Ok(());
+    }
+    let private = format!("signed at {stamp}, and it is {now} here: {window} s are allowed");
+    Err(Refusal::SignatureExpired { private: private.into() })
+}
+
 /// When the request says it was signed, in Unix seconds.
-fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
+pub(super) fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
     let name = dialect(form).timestamp();
     if times_said(call, name) == 0 {
         return Err(Refusal::malformed("missing_timestamp", format!("a signed request says its time in '{name}'")));
@@ -96,8 +106,8 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
     }
     let text = said(call, name).map(FieldValue::as_bytes).unwrap_or_default();
     let signature = Signature::read(dialect(form), text).map_err(|error| invalid(error.to_string()))?;
-    if signature.algorithm() == Algorithm::HmacSha1 && client.client.least_algorithm > LeastHmac::Sha1 {
-        return Err(invalid("HMAC-SHA1, and 'least_algorithm' of the client is sha256"));
+    if signature.algorithm() != Algorithm::HmacSha256 && client.client.least_algorithm > LeastHmac::Sha1 {
+        return Err(invalid("a signature that rests on SHA-1, and 'least_algorithm' of the client is sha256"));
     }
     Ok(signature)
 }
@@ -105,14 +115,26 @@ fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature,
 /// The string that is signed, but for the body.
 pub(super) fn canonical(form: Form, call: &Call) -> Result<Canonical, &'static str> {
     let target = target(call);
-    let head = Head { method: call.request.method.as_str().as_bytes(), target: target.as_bytes(), host: host(call) };
+    canonical_of(form, call, target.as_bytes(), host(call), None)
+}
+
+/// The same with another target and host, or without one of the fields.
+pub(super) fn canonical_of(
+    form: Form,
+    call: &Call,
+    target: &[u8],
+    host: &[u8],
+    without: Option<&str>,
+) -> Result<Canonical, &'static str> {
+    let head = Head { method: call.request.method.as_str().as_bytes(), target, host };
     let kept = call.request.fields().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let removed = call.raw.removed.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    Canonical::request(dialect(form), head, kept.chain(removed)).map_err(|_| "fields that cannot be signed")
+    let fields = kept.chain(removed).filter(|(name, _)| Some(*name) != without.map(str::as_bytes));
+    Canonical::request(dialect(form), head, fields).map_err(|_| "fields that cannot be signed")
 }
 
 /// The host as the client has written it. Where a proxy whose word counts says which that was, it is what the proxy says.
-fn host(call: &Call) -> &[u8] {
+pub(super) fn host(call: &Call) -> &[u8] {
     let removed = |wanted| {
         let mut found = call.raw.removed.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value);
         found.next().map(FieldValue::as_bytes)
@@ -120,21 +142,20 @@ fn host(call: &Call) -> &[u8] {
     let sent = removed(HOST).or_else(|| call.raw.target.authority().map(|authority| authority.as_str().as_bytes()));
     let is_meant =
         |host: &[u8]| portcullis_core::canonical::Host::parse(host).is_ok_and(|host| host == call.request.host);
-    match sent {
-        Some(host) if is_meant(host) => host,
-        sent => removed(X_FORWARDED_HOST).filter(|host| is_meant(host)).or(sent).unwrap_or_default(),
-    }
+    // Whatever else is said, what is verified is the host that is decided on.
+    let said = sent.filter(|host| is_meant(host)).or_else(|| removed(X_FORWARDED_HOST).filter(|host| is_meant(host)));
+    said.unwrap_or(call.request.host.as_str().as_bytes())
 }
 
 /// The first of some secrets that has made a signature: over all fields of the dialect, or, where a proxy in front has added
 /// `X-Forwarded-*`, over those that clients write.
-fn proved<'a>(
+pub(super) fn proved<'a>(
     secrets: impl Iterator<Item = &'a Arc<LiveSecret>>,
     canonical: &Canonical,
     body: &[u8],
     signature: &Signature,
 ) -> Option<&'a Arc<LiveSecret>> {
-    let dashed = canonical.dashed_only();
+    let dashed = canonical.without_forwarded();
     secrets.into_iter().find(|secret| {
         let Some(key) = signing_key(secret) else { return false };
         key.verify(canonical, body, signature).is_ok()

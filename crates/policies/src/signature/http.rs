@@ -1,27 +1,25 @@
 //! HTTP message signatures (RFC 9421), with digests of the content (RFC 9530).
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::body::{Body, BodyError, Polled};
 use portcullis_core::call::{Call, ClientEntry, Response, SignedBy};
 use portcullis_core::directory::Directory;
+use portcullis_core::fields::known;
 use portcullis_core::live_key::LiveKey;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONNECTION, CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{HasFields, Value};
-use portcullis_core::model::{KeyAlgorithm, SecretUse};
+use portcullis_core::model::{KeyAlgorithm, Label, SecretUse};
 use portcullis_core::refusal::Refusal;
+use portcullis_core::spellings::is_same;
 use portcullis_identity::hash_all;
 use portcullis_signing::http::{
-    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, Digester, KnownFields, Limits, Message, Request,
-    Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
+    self as standard, Algorithm, Base, ContentDigest, DigestAlgorithm, KnownFields, Limits, Message, Parameters,
+    Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::{Passed, Verify, accept, answer, invalid};
+use super::verifying::{Passed, Verify, accept, invalid, random, text};
+use super::withheld::Withheld;
 use crate::Parts;
 use crate::signed::set_body;
 use crate::windows::Scheme;
@@ -40,20 +38,31 @@ pub(super) struct SignedByStandard {
 
 /// What has verified a signature.
 #[derive(Clone)]
-enum Key {
+pub(super) enum Key {
     Secret(Arc<LiveSecret>),
     Public(Arc<LiveKey>),
 }
 
 impl Key {
-    fn id(&self) -> Arc<str> {
+    pub(super) fn id(&self) -> Arc<str> {
         match self {
             Self::Secret(secret) => Arc::clone(&secret.id),
             Self::Public(key) => key.declared.id.shared(),
         }
     }
 
-    fn verifies(&self) -> Option<&VerifyingKey> {
+    /// Whether the client can still sign with it.
+    fn is_still_of(&self, directory: &Directory, client: &Label, now: u64) -> bool {
+        directory.read(|entries| {
+            let Some(client) = entries.client(client) else { return false };
+            match self {
+                Self::Secret(secret) => client.secrets_for(SecretUse::Sign, now).any(|live| live.id == secret.id),
+                Self::Public(key) => client.key(key.declared.id.as_str()).is_some(),
+            }
+        })
+    }
+
+    pub(super) fn verifies(&self) -> Option<&VerifyingKey> {
         let (prepared, make): (_, &dyn Fn() -> Option<VerifyingKey>) = match self {
             Self::Secret(secret) => (&secret.prepared, &|| VerifyingKey::hmac(secret.text.expose().as_bytes()).ok()),
             Self::Public(key) => (&key.prepared, &|| public_key(&key.declared).ok()),
@@ -80,36 +89,55 @@ pub(super) fn public_key(declared: &portcullis_core::model::ClientKey) -> Result
 /// Scheme and authority, as clients know this gateway.
 #[derive(Clone)]
 pub(super) struct Origin {
-    scheme: String,
-    authority: String,
+    pub(super) scheme: String,
+    pub(super) authority: String,
+    /// The path before that of the target, which a proxy in front takes away.
+    pub(super) base: String,
 }
 
 impl Origin {
     /// The origin of the URL that the host of a call is known by from outside; of a host that has none, its own. What is
     /// signed for one host is never taken for another.
-    fn of(call: &Call, parts: &Parts) -> Self {
+    pub(super) fn of(call: &Call, parts: &Parts) -> Self {
         let public = call.public_url.as_ref().unwrap_or(&parts.issuer);
         if let Some((scheme, rest)) = public.split_once("://") {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let (authority, base) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
             let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
             if call.public_url.is_some() || name.eq_ignore_ascii_case(call.request.host.name()) {
-                return Self { scheme: scheme.to_owned(), authority: authority.to_owned() };
+                let base = base.trim_end_matches('/').to_owned();
+                return Self { scheme: scheme.to_owned(), authority: authority.to_owned(), base };
             }
         }
-        Self { scheme: call.peer.scheme.to_owned(), authority: call.request.host.as_str().to_owned() }
+        let authority = call.request.host.as_str().to_owned();
+        Self { scheme: call.peer.scheme.to_owned(), authority, base: String::new() }
+    }
+
+    /// The target of a call, as its client has asked for it.
+    pub(super) fn target(&self, call: &Call) -> String {
+        let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
+        [self.base.as_str(), target].concat()
     }
 }
 
 /// The fields of a request as they came, also those that were taken away at the door.
-struct AsSent<'a>(&'a Call);
+pub(super) struct AsSent<'a>(pub(super) &'a Call);
 
 impl standard::Fields for AsSent<'_> {
     fn each<'a>(&'a self, name: &str, see: &mut dyn FnMut(&'a [u8])) {
         let kept = self.0.request.fields().iter().filter(|(kept, _)| kept.as_str() == name);
         kept.map(|(_, value)| value.as_bytes()).for_each(&mut *see);
-        let removed = self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name);
+        // What the connection alone has taken away, the service will not get: it is not there.
+        let removed =
+            self.0.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name && known(name).is_some());
         removed.map(|(_, value)| value.as_bytes()).for_each(see);
     }
+}
+
+/// A signature that names a key of a client of this gateway.
+pub(super) struct Chosen {
+    pub(super) signature: Signature,
+    pub(super) client: Arc<ClientEntry>,
+    pub(super) keys: Vec<Key>,
 }
 
 /// The string to verify, and what its signature says of itself.
@@ -145,6 +173,12 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         (Some(digest), false) => {
             let whole = policy.parts.holding.request(call).await?;
             digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
+            // The body may have been long on its way: what counts is what is known now.
+            let now = policy.parts.clock.unix_millis();
+            timely(policy, shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?, now)?;
+            if !by.is_still_of(&policy.parts.directory, &shown.client.name, now) {
+                return Err(invalid("the client is disabled by now, or its key is gone"));
+            }
         }
     }
     let base = hash_all([shown.base.as_str().as_bytes()]).0;
@@ -158,8 +192,8 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
     let signed = SignedByStandard {
         by,
         method: call.request.method.as_str().to_owned(),
+        target: shown.origin.target(call),
         origin: shown.origin,
-        target: call.raw.target.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         label: shown.signature.label().to_owned(),
         signatures: signatures.collect(),
         client: shown.client,
@@ -176,10 +210,9 @@ fn note(call: &mut Call, signed: Arc<SignedByStandard>) -> Result<(), Refusal> {
     accept(call, client)
 }
 
-/// The one signature that a client of this gateway has made, with all that can be told of it without the body.
-fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
-    let fields = AsSent(call);
-    let signatures = Signatures::parse(&fields, &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
+/// The one signature that names a key of a client of this gateway.
+pub(super) fn chosen(policy: &Verify, call: &Call, now: u64) -> Result<Chosen, Refusal> {
+    let signatures = Signatures::parse(&AsSent(call), &Limits::default()).map_err(|flaw| invalid(flaw.to_string()))?;
     let mut found = None;
     for signature in signatures.iter() {
         let Ok(parameters) = signature.parameters() else { continue };
@@ -188,11 +221,17 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         }
         let Some(id) = parameters.keyid.as_deref() else { continue };
         let Some((client, keys)) = keys(&policy.parts.directory, id, now) else { continue };
-        if found.replace((signature.clone(), client, keys)).is_some() {
+        if found.replace(Chosen { signature: signature.clone(), client, keys }).is_some() {
             return Err(invalid("more than one signature of clients of this gateway"));
         }
     }
-    let (signature, client, keys) = found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))?;
+    found.ok_or_else(|| invalid("no signature whose 'keyid' is known here"))
+}
+
+/// The signature, with all that can be told of it without the body.
+fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
+    let fields = AsSent(call);
+    let Chosen { signature, client, keys } = chosen(policy, call, now)?;
     if !client.client.enabled {
         return Err(invalid("the client of the signature is disabled"));
     }
@@ -202,16 +241,31 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         return Err(invalid(format!("the covered field '{}' is named in 'Connection'", field.name())));
     }
     let origin = Origin::of(call, &policy.parts);
-    let target = call.raw.target.path_and_query().map_or("/", |target| target.as_str());
-    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, target, &fields);
+    let target = origin.target(call);
+    let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, &target, &fields);
     let has_content = !call.request.body.is_empty();
     let covered = policy.settings.coverage().check(parameters, &request, has_content);
     covered.map_err(|missing| invalid(missing.to_string()))?;
-    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-    let timely = policy.settings.times().check(parameters, seconds);
-    timely.map_err(|untimely| Refusal::SignatureExpired { private: untimely.to_string().into() })?;
+    timely(policy, parameters, now)?;
+    if let Some(name) =
+        parameters.components().map(|component| component.name()).find(|name| is_said_otherwise(call, name))
+    {
+        return Err(invalid(format!("the covered field '{name}' is there in another spelling too")));
+    }
     let base = signature.base(&request, &KnownFields::STANDARD).map_err(|error| invalid(error.to_string()))?;
     Ok(Shown { signature, base, client, keys, origin })
+}
+
+/// Whether a signature is within its time, at this one in milliseconds.
+fn timely(policy: &Verify, parameters: &Parameters, now: u64) -> Result<(), Refusal> {
+    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+    let timely = policy.settings.times().check(parameters, seconds);
+    timely.map_err(|untimely| Refusal::SignatureExpired { private: untimely.to_string().into() })
+}
+
+/// Whether a field stands in a request in a spelling that a service may read as the same.
+fn is_said_otherwise(call: &Call, name: &str) -> bool {
+    call.request.fields().names().any(|other| other.as_str() != name && is_same(other.as_str(), name))
 }
 
 /// Whether `Connection`, which everybody on the way may write, names a field as one for this connection alone (RFC 9110 section
@@ -236,14 +290,19 @@ pub(super) fn claimed(directory: &Directory, call: &Call) -> Option<Arc<ClientEn
 /// that key.
 fn keys(directory: &Directory, id: &str, now: u64) -> Option<(Arc<ClientEntry>, Vec<Key>)> {
     directory.read(|entries| {
+        let named = id.rsplit_once('/').and_then(|(access_key, key)| {
+            let client = entries.by_access_key(access_key)?;
+            Some((Arc::clone(client), vec![Key::Public(Arc::clone(client.key(key)?))]))
+        });
         if let Some(client) = entries.by_access_key(id) {
+            if named.is_some() {
+                // An access key with a slash, and the key of another client: nobody can say which is meant.
+                return None;
+            }
             let secrets = client.secrets_for(SecretUse::Sign, now).map(|secret| Key::Secret(Arc::clone(secret)));
             return Some((Arc::clone(client), secrets.collect()));
         }
-        let (access_key, id) = id.rsplit_once('/')?;
-        let client = entries.by_access_key(access_key)?;
-        let key = client.key(id)?;
-        Some((Arc::clone(client), vec![Key::Public(Arc::clone(key))]))
+        named
     })
 }
 
@@ -269,82 +328,6 @@ fn digest(call: &Call, is_covered: bool) -> Result<Option<ContentDigest>, Refusa
     ContentDigest::parse(lines).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
-/// A body whose last bytes come when all of it has had its digest; without that it breaks off. What comes behind them without
-/// bytes of its own is no reason to let them go.
-struct Withheld {
-    body: Body,
-    digest: ContentDigest,
-    digester: Option<Digester>,
-    /// The last bytes that have come.
-    held: Option<Bytes>,
-    trailers: Option<Frame<Bytes>>,
-}
-
-impl Withheld {
-    fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
-        let digester = Some(digest.digester());
-        Body::stream(Self { body, digest, digester, held: None, trailers: None })
-    }
-}
-
-impl HttpBody for Withheld {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
-        let this = &mut *self;
-        loop {
-            match Pin::new(&mut this.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let data = match frame.into_data() {
-                        Ok(data) => data,
-                        Err(trailers) => {
-                            this.trailers = Some(trailers);
-                            continue;
-                        }
-                    };
-                    if data.is_empty() {
-                        continue;
-                    }
-                    if let Some(digester) = &mut this.digester {
-                        digester.update(&data);
-                    }
-                    if let Some(former) = this.held.replace(data) {
-                        return Poll::Ready(Some(Ok(Frame::data(former))));
-                    }
-                }
-                Poll::Ready(None) => {
-                    let actual = this.digester.take().map(Digester::finish);
-                    if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
-                        let last = this.held.take().map(Frame::data).or_else(|| this.trailers.take());
-                        return Poll::Ready(last.map(Ok));
-                    }
-                    (this.held, this.trailers) = (None, None);
-                    let wrong = "the content is not what its signed digest says";
-                    return Poll::Ready(Some(Err(BodyError::Broken(wrong.into()))));
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // Before the digest was compared nobody may take it for complete.
-        self.digester.is_none() && self.held.is_none() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().map_or(0, |data| data.len() as u64);
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + held);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + held);
-        }
-        hint
-    }
-}
-
 /// Signs an answer: its status, its content and what kind that is, bound to the request and its signature.
 pub(super) async fn sign_answer(
     parts: &Parts,
@@ -354,7 +337,7 @@ pub(super) async fn sign_answer(
 ) -> Result<Response, Refusal> {
     let whole = parts.holding.answer(call, &mut response).await?;
     let digest = ContentDigest::of(whole.bytes(), DigestAlgorithm::Sha256).to_string();
-    response.fields_mut().set(CONTENT_DIGEST, answer::text(digest));
+    response.fields_mut().set(CONTENT_DIGEST, text(digest));
     let mut components = vec!["@status", "content-digest"];
     if response.fields().has(CONTENT_TYPE) {
         components.push("content-type");
@@ -374,11 +357,11 @@ pub(super) async fn sign_answer(
     };
     let failed = |error: String| Refusal::Internal { private: error.into() };
     let key = key.map_err(|refused| failed(refused.to_string()))?;
-    let nonce = portcullis_core::digits::hex(&answer::random()?);
+    let nonce = portcullis_core::digits::hex(&random()?);
     let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
     let lines: Vec<_> =
         response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    let Origin { scheme, authority } = &signed.origin;
+    let Origin { scheme, authority, .. } = &signed.origin;
     let request = Request::new(&signed.method, scheme, authority, &signed.target, &signed.signatures);
     let message = standard::Response { status: response.status().as_u16(), fields: &lines, request: Some(&request) };
     let signer = Signer::new("portcullis", &components).map_err(|flaw| failed(flaw.to_string()))?.keyid(&keyid);
@@ -386,8 +369,8 @@ pub(super) async fn sign_answer(
     let made = signer.sign(Message::Response(&message), &stamp, &key, &KnownFields::STANDARD);
     let made = made.map_err(|error| failed(error.to_string()))?;
     let mut fields = response.fields_mut();
-    fields.set(SIGNATURE_INPUT, answer::text(made.signature_input));
-    fields.set(SIGNATURE, answer::text(made.signature));
+    fields.set(SIGNATURE_INPUT, text(made.signature_input));
+    fields.set(SIGNATURE, text(made.signature));
     if !whole.bytes().is_empty() {
         set_body(&mut response, whole.into_body());
     }

@@ -4,32 +4,30 @@
 mod answer;
 mod fomalhaut;
 mod http;
+mod report;
 mod settings;
+mod verifying;
+mod withheld;
 
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
+use portcullis_core::call::{Call, ClientEntry};
 use portcullis_core::directory::Directory;
 use portcullis_core::message::names::{SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{FieldName, HasFields};
 use portcullis_core::model::{ClientKey, Problem};
 use portcullis_core::policy::Step;
-use portcullis_core::ports::{Once, Spent};
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_identity::hash_all;
 use serde_json::Value;
 
-use self::settings::Settings;
+use self::settings::{KIND, Settings};
+use self::verifying::{Verify, accept};
+use crate::PolicyContext;
 use crate::credential::{Part, Verification, Verifier};
 use crate::signed::{dialect, times_said};
-use crate::windows::Scheme;
-use crate::{Parts, PolicyContext};
 
 /// Where a signature by RFC 9421 stands.
 static SIGNATURE_FIELDS: [FieldName; 2] = [SIGNATURE_INPUT, SIGNATURE];
-
-/// What the kind is called.
-const KIND: &str = "signature";
 
 /// The JSON schema of its settings.
 pub fn schema() -> Value {
@@ -61,11 +59,6 @@ pub fn check_key(declared: &ClientKey) -> Result<(), String> {
     http::public_key(declared).map(drop)
 }
 
-struct Verify {
-    settings: Settings,
-    parts: Arc<Parts>,
-}
-
 impl Verifier for Verify {
     fn is_shown(&self, call: &Call) -> bool {
         call.dialect.fomalhaut().is_some() || call.request.fields().has(SIGNATURE_INPUT) || believed(call).is_some()
@@ -79,10 +72,16 @@ impl Verifier for Verify {
         if let Some(client) = believed(call) {
             return accept(call, client).map(|()| Verification::Good);
         }
-        Ok(Verification::Wait(match call.dialect.fomalhaut() {
-            Some(form) => Box::pin(fomalhaut::verify(self, form, call)),
-            None => Box::pin(http::verify(self, call)),
-        }))
+        Ok(Verification::Wait(Box::pin(async move {
+            // A body of a call that is only tried is here, or never comes.
+            let is_here = !call.request.body.is_stream();
+            let verified = match call.dialect.fomalhaut() {
+                Some(form) => fomalhaut::verify(self, form, call).await,
+                None => http::verify(self, call).await,
+            };
+            report::note(self, call, is_here, &verified);
+            verified
+        })))
     }
 
     fn withhold(&self, call: &mut Call, part: Part) -> Result<(), Refusal> {
@@ -98,48 +97,6 @@ impl Verifier for Verify {
     }
 }
 
-impl Verify {
-    /// Notes that a request has passed; one that has passed before is refused. Times are Unix seconds.
-    async fn once(&self, effects: Option<Effects>, what: &Passed<'_>) -> Result<(), Refusal> {
-        // A call that is only tried passes nothing.
-        let Some(effects) = effects else { return Ok(()) };
-        let Passed { scheme, client, proof, stamp } = *what;
-        let until = self.parts.windows.until(scheme, stamp).ok_or(Refusal::Replayed)?;
-        let scheme: &[u8; 4] = if scheme == Scheme::Http { b"http" } else { b"fo_1" };
-        let length = u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let key = hash_all([scheme, &length, client.as_bytes(), proof]).0;
-        match self.parts.state.once(&effects, Once { owner: client, key, stamp, until }).await {
-            Ok(Spent::First) => Ok(()),
-            Ok(Spent::Again) => Err(Refusal::Replayed),
-            Err(unavailable) => {
-                let retry_after = std::time::Duration::from_secs(1);
-                Err(Refusal::Overloaded { private: unavailable.0, retry_after })
-            }
-        }
-    }
-}
-
-/// A request that passes once.
-struct Passed<'a> {
-    /// How it is signed.
-    scheme: Scheme,
-    /// The client's name.
-    client: &'a str,
-    /// What is the same for the same request, however it is spelled.
-    proof: &'a [u8],
-    /// When it says it was signed.
-    stamp: u64,
-}
-
-/// Takes a client for the caller.
-fn accept(call: &mut Call, client: Arc<ClientEntry>) -> Result<(), Refusal> {
-    call.record.note(|record| record.client = Some(client.name.shared()));
-    if call.caller.speaks_for(KeyHolder::Client(client)) {
-        return Ok(());
-    }
-    Err(invalid("a signature of a client other than the one another credential speaks for"))
-}
-
 /// The client that a call which is only tried is believed to come from, unless it shows a signature.
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
     let client = call.dry_run.as_ref()?.client.as_ref()?;
@@ -148,8 +105,4 @@ fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
         None => call.request.fields().has(SIGNATURE_INPUT),
     };
     (!is_signed).then(|| Arc::clone(client))
-}
-
-fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::invalid(Credential::Signature, private)
 }

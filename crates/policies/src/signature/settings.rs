@@ -1,5 +1,7 @@
 //! The settings of `signature`.
 
+use std::time::Duration;
+
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::model::{Problem, Timeout};
 use portcullis_signing::http::{Coverage, Identifiers, Window};
@@ -8,6 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::windows::{Scheme, Windows};
+
+/// What the kind is called.
+pub(super) const KIND: &str = "signature";
 
 /// The settings. Which calls have to be signed is said by `require`; with which keys, by the clients.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -42,19 +47,33 @@ pub(super) struct Settings {
 
 /// Components that can be demanded.
 const MOST_COMPONENTS: usize = 32;
+/// The widest window: a stamp may be ahead by one, and is remembered for another.
+const WIDEST: Duration = Duration::from_secs(6 * 3_600);
 /// Bytes of a tag.
 const LONGEST_TAG: usize = 256;
 
 impl Settings {
     /// Reads them, or says everything that is wrong with them.
     pub(super) fn read(value: Option<&Value>) -> Result<Self, Vec<Problem>> {
-        let settings: Self = crate::settings::read(super::KIND, value)?;
+        let settings: Self = crate::settings::read(KIND, value)?;
         let identifiers = settings.http_components.iter().enumerate();
+        let windows = [
+            ("fo_window", settings.fo_window),
+            ("api_window", settings.api_window),
+            ("http_max_age", settings.http_max_age),
+            ("http_skew", settings.http_skew),
+        ];
+        let too_wide = windows.into_iter().filter(|(_, said)| said.is_some_and(|Timeout(time)| time > WIDEST));
+        let too_wide = too_wide.map(|(field, _)| {
+            let message = "expected at most 6h: requests have to be remembered for as long as they would pass";
+            Problem::new(format!("policies.signature.{field}"), message)
+        });
         let problems: Vec<_> = identifiers
             .filter_map(|(at, identifier)| {
                 let error = Identifiers::new(&[identifier.as_str()]).err()?;
                 Some(Problem::new(format!("policies.signature.http_components[{at}]"), error.to_string()))
             })
+            .chain(too_wide)
             .collect();
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }

@@ -250,6 +250,7 @@ fn compile(
         problems.of_place(misplaced(&workshop.upstreams, former, view, id));
     }
     touched.clients.into_iter().for_each(|name| problems.of_client(view, name));
+    touched.hosts.into_iter().for_each(|name| problems.of_host(view, name));
     for name in touched.routes {
         problems.of_route(view, name, compiled.compile_route(workshop, view, name));
     }

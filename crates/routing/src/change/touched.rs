@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use portcullis_core::model::{Label, Name, Owner, Problem, ServiceId};
+use portcullis_core::model::{Host, HostName, Label, Name, Owner, Problem, PublicUrl, ServiceId};
 use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
 
@@ -11,12 +11,13 @@ use super::{Edit, View};
 use crate::client_keys::check_keys;
 use crate::compile::{compile_route, compile_service};
 
-/// The services, routes and clients that edits change, the routes that lead to those services, and those for clients that come
+/// The services, routes, clients and hosts that edits change, the routes that lead to those services, and those for clients that come
 /// or go.
 pub(super) struct Touched<'a> {
     pub(super) services: HashSet<&'a ServiceId>,
     pub(super) routes: HashSet<&'a Name>,
     pub(super) clients: HashSet<&'a Label>,
+    pub(super) hosts: HashSet<&'a HostName>,
 }
 
 impl<'a> Touched<'a> {
@@ -25,7 +26,8 @@ impl<'a> Touched<'a> {
         // One that stays can be changed, and switched off, whatever is wrong with its routes.
         let stays =
             |name: &Label| former.is_some_and(|former| former.client(name).is_some() == view.client(name).is_some());
-        let mut touched = Self { services: HashSet::new(), routes: HashSet::new(), clients: HashSet::new() };
+        let mut touched =
+            Self { services: HashSet::new(), routes: HashSet::new(), clients: HashSet::new(), hosts: HashSet::new() };
         for edit in edits {
             match edit {
                 Edit::Service(id, _) => {
@@ -34,6 +36,9 @@ impl<'a> Touched<'a> {
                 }
                 Edit::Route(name, _) => {
                     touched.routes.insert(name);
+                }
+                Edit::Host(name, _) => {
+                    touched.hosts.insert(name);
                 }
                 Edit::Client(name, _) => {
                     touched.clients.insert(name);
@@ -83,6 +88,22 @@ impl<'a> Problems<'a> {
         let Some(stored) = view.client(name) else { return };
         let place = format!("clients.{name}");
         self.all.extend(check_keys(&stored.value).into_iter().map(|problem| problem.under(&place)));
+    }
+
+    /// Keeps what is wrong with a host beside the others of the view: two that callers know by one URL could not be told
+    /// apart by what is signed for them.
+    pub(super) fn of_host(&mut self, view: &View, name: &HostName) {
+        let url = view.host(name).and_then(|stored| stored.value.public_url.as_ref());
+        let Some(url) = url else { return };
+        let is_theirs = |other: &HostName, host: &Host| {
+            let authority = host.public_url.as_ref().map_or(other.as_str(), PublicUrl::authority);
+            other != name && authority.eq_ignore_ascii_case(url.authority())
+        };
+        if let Some((other, _)) = view.hosts().find(|(other, stored)| is_theirs(other, &stored.value)) {
+            let message =
+                format!("the host '{other}' has the same public URL: signed requests for one would pass on the other");
+            self.all.push(Problem::new(format!("hosts.{name}.public_url"), message));
+        }
     }
 
     /// Keeps what is wrong with where a service is.
@@ -142,6 +163,7 @@ impl DryRun {
             }
         }
         touched.clients.into_iter().for_each(|name| problems.of_client(&next, name));
+        touched.hosts.into_iter().for_each(|name| problems.of_host(&next, name));
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);

@@ -203,10 +203,10 @@ impl Canonical {
         self.text.split('\n').skip(2).filter(|line| !line.is_empty())
     }
 
-    /// The same string without the fields that begin with `x-fo` but not with `x-fo-`; none where it has no such field.
+    /// The same string without the fields that begin with `x-forwarded-`; none where it has no such field.
     ///
-    /// In the `fo` dialect, the `X-Forwarded-…` fields that a proxy adds after the client has signed belong to what is
-    /// signed. Where the signature of the whole string does not match, verify this one.
+    /// In the `fo` dialect they belong to what is signed, and proxies add them after the client has signed. Where the
+    /// signature of the whole string does not match, verify this one.
     ///
     /// ```
     /// use portcullis_signing::fomalhaut::{Canonical, Dialect, Head};
@@ -214,14 +214,14 @@ impl Canonical {
     /// let head = Head { method: b"GET", target: b"/", host: b"a" };
     /// let fields = [("X-Forwarded-For", "192.0.2.1"), ("X-Fo-Nonce", "0.5")];
     /// let canonical = Canonical::request(Dialect::Fo, head, fields)?;
-    /// let dashed = canonical.dashed_only().expect("there is an X-Forwarded-For");
+    /// let dashed = canonical.without_forwarded().expect("there is an X-Forwarded-For");
     /// assert_eq!(dashed.as_str(), "GET\n/\nhost: a\nx-fo-nonce: 0.5\n");
-    /// assert!(dashed.dashed_only().is_none());
+    /// assert!(dashed.without_forwarded().is_none());
     /// # Ok::<(), portcullis_signing::fomalhaut::NotCanonical>(())
     /// ```
-    pub fn dashed_only(&self) -> Option<Self> {
-        let undashed = |line: &str| line.starts_with("x-fo") && !line.starts_with("x-fo-");
-        if !self.lines().any(undashed) {
+    pub fn without_forwarded(&self) -> Option<Self> {
+        let is_forwarded = |line: &str| line.starts_with("x-forwarded-");
+        if !self.lines().any(is_forwarded) {
             return None;
         }
         let mut text = String::with_capacity(self.text.len());
@@ -229,7 +229,7 @@ impl Canonical {
         text.push('\n');
         text.push_str(self.target());
         let head = text.len();
-        for line in self.lines().filter(|line| !undashed(line)) {
+        for line in self.lines().filter(|line| !is_forwarded(line)) {
             text.push('\n');
             text.push_str(line);
         }

@@ -70,6 +70,15 @@ pub struct Line<'a> {
     pub value: &'a str,
 }
 
+impl<'a> Line<'a> {
+    /// Parts the text of a line. One without a colon is all identifier.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let (identifier, value) = text.split_at(identifier_end(text));
+        Self { identifier, value: value.strip_prefix(": ").unwrap_or(value) }
+    }
+}
+
 /// Where two signature bases part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
@@ -117,10 +126,7 @@ impl Base {
 
     /// The lines, in order.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.text.split('\n').map(|line| {
-            let (identifier, value) = line.split_at(identifier_end(line));
-            Line { identifier, value: value.strip_prefix(": ").unwrap_or(value) }
-        })
+        self.text.split('\n').map(Line::of)
     }
 
     /// Where the base that somebody else made for the same message first differs from this one; none if they are the same.

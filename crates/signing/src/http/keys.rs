@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicEncryptingKey;
@@ -124,10 +125,15 @@ impl VerifyingKey {
         };
         let unusable = KeyRefused::Unusable(algorithm);
         let key = ParsedPublicKey::new(verification, bytes).map_err(|_| unusable)?;
+        if algorithm == Algorithm::Ed25519 {
+            let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| unusable)?;
+            if der.as_ref().last_chunk().is_none_or(is_weak) {
+                return Err(unusable);
+            }
+        }
         if algorithm == Algorithm::RsaPssSha512 {
-            use aws_lc_rs::encoding::AsDer;
             // The size is compared when a signature is verified; here it is refused before.
-            let der = key.as_der().map_err(|_| unusable)?;
+            let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| unusable)?;
             PublicEncryptingKey::from_der(der.as_ref()).map_err(|_| unusable)?;
         }
         Ok(Self { algorithm, material: Verifying::Public(key) })
@@ -150,6 +156,29 @@ impl VerifyingKey {
         }
         .map_err(|_| Failure::Mismatch)
     }
+}
+
+/// Whether a point of Ed25519 is of small order, so that anybody can sign with it, or is not written in the one way it
+/// should be (RFC 8032 section 5.1.3).
+fn is_weak(point: &[u8; 32]) -> bool {
+    /// The `y` of the points of order 8, little-endian.
+    const OF_ORDER_8: [[u8; 32]; 2] = [
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let mut y = *point;
+    y[31] &= 0x7f;
+    // 2^255 - 19 - 1 and above: of order 2, or no number of the field.
+    let is_last = y[0] >= 0xec && y[1..31].iter().all(|byte| *byte == 0xff) && y[31] == 0x7f;
+    // 0 and 1: of order 4, and the neutral element.
+    let is_first = y[0] <= 1 && y[1..].iter().all(|byte| *byte == 0);
+    is_first || is_last || OF_ORDER_8.contains(&y)
 }
 
 /// A key that makes signatures of one algorithm. What it holds is wiped when it is dropped.

@@ -36,7 +36,7 @@ const DROPPED_AT_ONCE: usize = 32;
 const WAITING: usize = 1_024;
 /// Milliseconds that a stamp may be away from now, and that the last round of the journal may be ago, for a call that does
 /// not wait until its nonce is written.
-const FRESH: u64 = 2_000;
+const FRESH: u64 = 1_000;
 
 /// What has become of something that may happen once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

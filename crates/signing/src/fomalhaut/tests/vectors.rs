@@ -65,7 +65,7 @@ fn requests() {
         for _ in 0..2 {
             let canonical = Canonical::request(dialect(&vector), head, fields.iter().copied()).expect("canonical");
             holds(&vector, &canonical);
-            assert_eq!(canonical.dashed_only(), None);
+            assert_eq!(canonical.without_forwarded(), None);
             fields.reverse();
         }
         let dialect = dialect(&vector);
