@@ -467,3 +467,23 @@ async fn an_answer_has_the_string_only_where_the_route_says_so() {
     let text = STANDARD.decode(told(&response).expect("the string")).expect("base64");
     assert_eq!(String::from_utf8(text).expect("text"), base.replace("POST", "PUT"));
 }
+
+#[test]
+fn lines_of_a_base_that_differ_are_told_from_missing_ones() {
+    let message = Message::without_fields();
+    let (fields, base) = message.standard(i64::try_from(NOW).expect("a time"));
+    let difference = |theirs: &str| {
+        let report = report(&usual(), message.call(None, &fields), Some(theirs.as_bytes())).expect("a report");
+        let found = report.difference.expect("a difference");
+        (found.part, found.gateway, found.client)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let told = |part: &str, gateway, client| (part.to_owned(), gateway, client);
+    let other = base.replace("\"x-tenant\": acme", "\"x-tenant\": other");
+    assert_eq!(difference(&other), told("\"x-tenant\"", text("acme"), text("other")));
+    let missing = base.replace("\"x-tenant\": acme\n", "");
+    assert_eq!(difference(&missing), told("\"x-tenant\"", text("acme"), None));
+    let more = base.replace("\"x-tenant\": acme", "\"x-more\": 1\n\"x-tenant\": acme");
+    assert_eq!(difference(&more), told("\"x-more\"", None, text("1")));
+    assert_eq!(difference(&format!("{base}\n")), told("end", None, text("\\n")));
+}
