@@ -7,7 +7,7 @@ use portcullis_core::directory::Directory;
 use portcullis_core::fields::known;
 use portcullis_core::live_key::LiveKey;
 use portcullis_core::live_secret::LiveSecret;
-use portcullis_core::message::names::{CONNECTION, CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
+use portcullis_core::message::names::{CONTENT_DIGEST, CONTENT_TYPE, SIGNATURE, SIGNATURE_INPUT};
 use portcullis_core::message::{HasFields, Value};
 use portcullis_core::model::{KeyAlgorithm, Label, SecretUse};
 use portcullis_core::refusal::Refusal;
@@ -236,10 +236,6 @@ fn shown(policy: &Verify, call: &Call, now: u64) -> Result<Shown, Refusal> {
         return Err(invalid("the client of the signature is disabled"));
     }
     let parameters = signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?;
-    if let Some(field) = parameters.components().find(|component| is_for_one_hop(call, component.name())) {
-        // It would be verified here, and taken away on the way to the service.
-        return Err(invalid(format!("the covered field '{}' is named in 'Connection'", field.name())));
-    }
     let origin = Origin::of(call, &policy.parts);
     let target = origin.target(call);
     let request = Request::new(call.request.method.as_str(), &origin.scheme, &origin.authority, &target, &fields);
@@ -266,15 +262,6 @@ fn timely(policy: &Verify, parameters: &Parameters, now: u64) -> Result<(), Refu
 /// Whether a field stands in a request in a spelling that a service may read as the same.
 fn is_said_otherwise(call: &Call, name: &str) -> bool {
     call.request.fields().names().any(|other| other.as_str() != name && is_same(other.as_str(), name))
-}
-
-/// Whether `Connection`, which everybody on the way may write, names a field as one for this connection alone (RFC 9110 section
-/// 7.6.1).
-fn is_for_one_hop(call: &Call, name: &str) -> bool {
-    let values =
-        call.raw.removed.iter().filter(|(removed, _)| *removed == CONNECTION).map(|(_, value)| value.as_bytes());
-    let mut options = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    options.any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// The client whose key one of the signatures names; none where they name several.
