@@ -24,7 +24,7 @@ const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 /// Follows a service's answer, whose caller's tie is watched.
 pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Revocation>>, mut response: Response) -> Response {
     grpc.note(response.fields());
-    let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
+    let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::form) == Some(grpc::Form::Native);
     // Another status of HTTP tells clients how the call has ended.
     let owes_status = has_trailers && response.status() == StatusCode::OK && !response.fields().has(GRPC_STATUS);
     // What has ended in its head has no more to say.
