@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
-use portcullis_core::call::{Dialect, Response};
+use portcullis_core::call::Response;
 use portcullis_core::grpc::code::trailers;
 use portcullis_core::grpc::{self, Code, GrpcCall};
 use portcullis_core::message::names::{CONTENT_TYPE, GRPC_STATUS};
