@@ -33,7 +33,7 @@ fn through(request: Signed, host: &str, fields: &[(&str, &str)]) -> Signed {
 fn a_declared_host_is_known_by_its_public_url() {
     let house = House::new(&json!({}));
     house.declare_host("gate.internal", "https://api.example.com");
-    house.declare_host("a.example", "https://a.example:8443/base");
+    house.declare_host("a.example", "https://a.example:8443");
     house.declare_host("b.example", "https://b.example");
     for covered in COVERED {
         let call = |scheme: &str, signed: &str, sent: &str| {
@@ -145,5 +145,27 @@ fn a_target_that_names_a_host_of_its_own_names_the_same() {
         house.accepted("another 'Host'", &named("a.example", "b.example"));
         house.refused("another host", &named("b.example", "a.example"), 401, INVALID);
         house.refused("another host, twice", &named("b.example", "b.example"), 401, INVALID);
+    }
+}
+
+#[test]
+fn a_path_in_front_of_the_gateway_is_part_of_what_is_signed() {
+    let house = House::new(&json!({}));
+    house.declare_host("gate.internal", "https://a.example/base/");
+    for covered in [COVERED[0], COVERED[1], &["@method", "@authority", "@path", "@query"]] {
+        let call = |target: &str| {
+            let draft =
+                house.signed_for("https", "a.example", covered).changed(|draft| target.clone_into(&mut draft.target));
+            // The proxy in front takes it away.
+            through(draft.signed(), "gate.internal", &[]).changed(|request| {
+                "/orders/v1/x?a=1".clone_into(&mut request.target);
+            })
+        };
+        house.accepted("with the path", &call("/base/orders/v1/x?a=1"));
+        for target in
+            ["/orders/v1/x?a=1", "/base//orders/v1/x?a=1", "/Base/orders/v1/x?a=1", "/base/base/orders/v1/x?a=1"]
+        {
+            house.refused(target, &call(target), 401, INVALID);
+        }
     }
 }

@@ -88,7 +88,7 @@ fn may_call(service: &ServiceId, caller: &Caller) -> Result<(), Refusal> {
         Some(KeyHolder::Client(client)) => client.may_call(service),
     };
     if !key_fine {
-        return Err(Refusal::Forbidden { detail: "this API key is not granted the service".into() });
+        return Err(Refusal::Forbidden { detail: "this credential is not granted the service".into() });
     }
     let token_fine = caller.token_client.as_ref().is_none_or(|client| client.may_call(service));
     if !token_fine {
