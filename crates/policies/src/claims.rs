@@ -91,18 +91,23 @@ impl Claims {
             },
             None => Err(Refusal::UnknownClient),
             Some(client) if !client.client.enabled => Err(Refusal::DisabledClient),
-            Some(_) if call.raw.target.path().bytes().filter(|byte| *byte == b'/').count() < 3 => {
+            Some(_) if path(call).bytes().filter(|byte| *byte == b'/').count() < 3 => {
                 let detail = "the path has an endpoint, a version and a slash behind it, like '/orders/v1/'";
                 Err(Refusal::malformed("short_path", detail))
             }
             Some(_) => match found {
-                Err(_) => Err(Refusal::NoEndpoint { endpoint: endpoint(call.raw.target.path()) }),
+                Err(_) => Err(Refusal::NoEndpoint { endpoint: endpoint(path(call)) }),
                 Ok(route) if route.is_disabled => Err(Refusal::RouteDisabled),
                 Ok(_) => Ok(()),
             },
         };
         judged.map_err(|refusal| self.strangers.failed(call, refusal))
     }
+}
+
+/// The path that is decided on.
+fn path(call: &Call) -> &str {
+    call.request.path.decision().as_str()
 }
 
 /// Endpoint and version of a path, as far as they look like names.

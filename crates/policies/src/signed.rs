@@ -215,6 +215,6 @@ pub(crate) fn is_endless(response: &Response) -> bool {
     let fields = response.fields();
     let begins = |kind: &str| kind.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
     let is_events = fields.text(CONTENT_TYPE).is_some_and(begins);
-    let is_grpc = fields.get(CONTENT_TYPE).and_then(grpc::dialect).is_some();
+    let is_grpc = fields.get(CONTENT_TYPE).and_then(grpc::form).is_some();
     response.status() == StatusCode::SWITCHING_PROTOCOLS || is_events || is_grpc
 }

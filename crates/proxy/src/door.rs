@@ -117,7 +117,7 @@ pub(crate) fn enter(
     };
     let (of_grpc, grpc) = match grpc {
         None => (None, Ok(None)),
-        Some((dialect, grpc)) => (Some(dialect), grpc.map(Some)),
+        Some((form, grpc)) => (Some(form), grpc.map(Some)),
     };
     let (grpc, refusal) = match grpc {
         Ok(grpc) => (grpc, refusal),

@@ -8,7 +8,12 @@ use super::files::without_tests;
 const POLICIES: &str = "crates/policies/src/";
 
 /// The only files that may turn a refusal into an answer: the walk, and the writing it calls.
-const WRITERS: [&str; 3] = ["crates/core/src/policy.rs", "crates/core/src/call.rs", "crates/core/src/dialect.rs"];
+const WRITERS: [&str; 4] = [
+    "crates/core/src/policy.rs",
+    "crates/core/src/call.rs",
+    "crates/core/src/dialect/mod.rs",
+    "crates/core/src/dialect/tests.rs",
+];
 
 /// The names of the policies: the folders of their crate.
 pub(super) fn policies<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
@@ -92,12 +97,16 @@ pub(super) fn writes_no_refusal(path: &str, text: &str) -> Objections {
         .collect()
 }
 
-/// Where a path is read as its caller has spelled it: to be declared, forwarded, shown and recorded, never to decide.
-const SPELLING: [&str; 8] = [
+/// Where a path is read as its caller has spelled it: to be declared, forwarded, shown, recorded and signed, never to decide.
+const SPELLING: [&str; 11] = [
     "crates/core/src/canonical/",
     "crates/core/src/call.rs",
     "crates/policies/src/capture/",
     "crates/policies/src/acl/rules.rs",
+    // A signature is over what stood on the wire.
+    "crates/policies/src/signature/",
+    "crates/policies/src/signed.rs",
+    "crates/policies/src/testing.rs",
     "crates/proxy/src/redirect.rs",
     "crates/routing/src/compile.rs",
     "crates/routing/src/routes/shape.rs",

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Written;
+use super::written::Written;
 use crate::message::names::X_FO_TIMESTAMP;
 use crate::message::{FieldName, FieldValue, HasFields};
 use crate::refusal::{Credential, Refusal};

@@ -4,25 +4,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
-use super::Written;
-use crate::grpc;
+use super::written::Written;
+use crate::grpc::{self, Form};
 use crate::message::HasFields;
 use crate::refusal::Facts;
 
-pub(super) fn write(facts: &Facts<'_>) -> Written {
+pub(super) fn write(form: Form, facts: &Facts<'_>) -> Written {
     let fields = grpc::code::refused(facts);
-    Written { fields, ..Written::new(StatusCode::OK, "application/grpc", Ok(Vec::new())) }
-}
-
-pub(super) fn write_web(facts: &Facts<'_>) -> Written {
-    Written::new(StatusCode::OK, "application/grpc-web+proto", Ok(frame(facts)))
-}
-
-pub(super) fn write_web_text(facts: &Facts<'_>) -> Written {
-    let text = STANDARD.encode(frame(facts)).into_bytes();
-    Written::new(StatusCode::OK, "application/grpc-web-text+proto", Ok(text))
-}
-
-fn frame(facts: &Facts<'_>) -> Vec<u8> {
-    grpc::web_trailers(grpc::code::refused(facts).fields()).into()
+    let (content_type, body) = match form {
+        Form::Native => {
+            return Written { fields, ..Written::new(StatusCode::OK, "application/grpc", Ok(Vec::new())) };
+        }
+        Form::Web => ("application/grpc-web+proto", grpc::web_trailers(fields.fields()).into()),
+        Form::WebText => {
+            ("application/grpc-web-text+proto", STANDARD.encode(grpc::web_trailers(fields.fields())).into_bytes())
+        }
+    };
+    Written::new(StatusCode::OK, content_type, Ok(body))
 }

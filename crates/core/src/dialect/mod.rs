@@ -5,17 +5,18 @@ pub mod fomalhaut;
 mod grpc;
 mod oauth;
 mod problem;
+mod written;
 
 use std::time::SystemTime;
 
-use http::StatusCode;
-
+use self::written::Written;
 use crate::body::{Body, Response};
 use crate::canonical::DecisionPath;
+use crate::grpc::Form;
 use crate::message::names::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, RATELIMIT, RATELIMIT_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use crate::message::{FieldMap, FieldName, FieldValue, HasFields};
+use crate::message::{FieldName, FieldValue, HasFields};
 use crate::refusal::{Facts, Refusal};
 use crate::request_id::RequestId;
 
@@ -26,12 +27,8 @@ pub enum Dialect {
     Http,
     /// RFC 6749 section 5.2 error JSON.
     OAuth,
-    /// gRPC over HTTP/2: 200 with the status in fields of the head.
-    Grpc,
-    /// gRPC-Web: 200 with the status in a frame of the body.
-    GrpcWeb,
-    /// The same in Base64.
-    GrpcWebText,
+    /// gRPC: 200 with the status in fields of the head, or in a frame of the body.
+    Grpc(Form),
     /// One of fomalhaut's: a status of its own, and JSON with a result code.
     Fomalhaut(fomalhaut::Form),
 }
@@ -40,7 +37,7 @@ pub enum Dialect {
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// What its content type says, if it is gRPC.
-    pub grpc: Option<Dialect>,
+    pub grpc: Option<Form>,
     /// The fields that were taken away at the door: those of fomalhaut's dialects are among them.
     pub removed: &'a [(FieldName, FieldValue)],
     /// The path that is decided on.
@@ -49,20 +46,6 @@ pub struct Head<'a> {
     pub host: Option<fomalhaut::Form>,
     /// Whether it is signed by RFC 9421, which no dialect of fomalhaut knows.
     pub is_signed: bool,
-}
-
-/// A refusal as it is written: status, fields and body.
-struct Written {
-    status: StatusCode,
-    content_type: &'static str,
-    fields: FieldMap,
-    body: Vec<u8>,
-}
-
-impl Written {
-    fn new(status: StatusCode, content_type: &'static str, body: Result<Vec<u8>, serde_json::Error>) -> Self {
-        Self { status, content_type, fields: FieldMap::new(), body: body.unwrap_or_default() }
-    }
 }
 
 /// Which call is refused, and when.
@@ -79,8 +62,8 @@ impl Dialect {
     /// path, else that of the host.
     pub fn of(head: &Head<'_>) -> Self {
         let path = head.path.as_str();
-        if let Some(grpc) = head.grpc {
-            grpc
+        if let Some(form) = head.grpc {
+            Self::Grpc(form)
         } else if let Some(form) = fomalhaut::Form::shown(head.removed) {
             Self::Fomalhaut(form)
         } else if path.starts_with("/oauth/") || path == "/verify_token" {
@@ -92,7 +75,7 @@ impl Dialect {
 
     /// Whether it is one of gRPC's.
     pub fn is_grpc(self) -> bool {
-        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
+        matches!(self, Self::Grpc(_))
     }
 
     /// Which of fomalhaut's it is.
@@ -109,9 +92,7 @@ impl Dialect {
         let written = match self {
             Self::Http => problem::write(&facts, call.id),
             Self::OAuth => oauth::write(&facts, call.id),
-            Self::Grpc => grpc::write(&facts),
-            Self::GrpcWeb => grpc::write_web(&facts),
-            Self::GrpcWebText => grpc::write_web_text(&facts),
+            Self::Grpc(form) => grpc::write(form, &facts),
             Self::Fomalhaut(form) => fomalhaut::write(form, refusal, call.time),
         };
         let Written { status, content_type, fields, body } = written;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Written;
+use super::written::Written;
 use crate::refusal::Facts;
 use crate::request_id::RequestId;
 

@@ -14,7 +14,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::body::BodyError;
-use crate::dialect::Dialect;
 use crate::message::names::{CONTENT_TYPE, GRPC_STATUS};
 use crate::message::{Fields, Value};
 use crate::record::Record;
@@ -24,8 +23,19 @@ pub use code::Code;
 /// What every content type here begins with.
 const PREFIX: &[u8] = b"application/grpc";
 
-/// The dialect of a content type: none if it is not gRPC's. What comes behind the first `+` or `;` does not matter.
-pub fn dialect(content_type: Value<'_>) -> Option<Dialect> {
+/// How messages of gRPC are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// gRPC over HTTP/2: its status stands in trailers.
+    Native,
+    /// gRPC-Web: its status stands in a frame of the body.
+    Web,
+    /// The same in Base64.
+    WebText,
+}
+
+/// The form of a content type: none if it is not gRPC's. What comes behind the first `+` or `;` does not matter.
+pub fn form(content_type: Value<'_>) -> Option<Form> {
     let bytes = content_type.as_bytes();
     if bytes.len() < PREFIX.len() || !bytes[..PREFIX.len()].eq_ignore_ascii_case(PREFIX) {
         return None;
@@ -33,17 +43,16 @@ pub fn dialect(content_type: Value<'_>) -> Option<Dialect> {
     let rest = &bytes[PREFIX.len()..];
     let end = rest.iter().position(|byte| matches!(byte, b'+' | b';' | b' ' | b'\t')).unwrap_or(rest.len());
     match &rest[..end].to_ascii_lowercase()[..] {
-        b"" => Some(Dialect::Grpc),
-        b"-web" => Some(Dialect::GrpcWeb),
-        b"-web-text" => Some(Dialect::GrpcWebText),
+        b"" => Some(Form::Native),
+        b"-web" => Some(Form::Web),
+        b"-web-text" => Some(Form::WebText),
         _ => None,
     }
 }
 
 /// Whether a message's body is gRPC's messages with their lengths, as they stand: not in Base64, nor anything else.
 pub fn is_framed(headers: Fields<'_>) -> bool {
-    let dialect = headers.get(CONTENT_TYPE).and_then(dialect);
-    matches!(dialect, Some(Dialect::Grpc | Dialect::GrpcWeb))
+    matches!(headers.get(CONTENT_TYPE).and_then(form), Some(Form::Native | Form::Web))
 }
 
 /// The last frame of an answer in gRPC-Web: trailers, in the body.
@@ -121,21 +130,21 @@ mod tests {
     #[test]
     fn content_types_are_told_apart() {
         for (text, expected) in [
-            ("application/grpc", Some(Dialect::Grpc)),
-            ("application/grpc+proto", Some(Dialect::Grpc)),
-            ("Application/gRPC+json", Some(Dialect::Grpc)),
-            ("application/grpc;charset=utf-8", Some(Dialect::Grpc)),
-            ("application/grpc-web", Some(Dialect::GrpcWeb)),
-            ("application/grpc-web+proto", Some(Dialect::GrpcWeb)),
-            ("application/grpc-web-text", Some(Dialect::GrpcWebText)),
-            ("application/grpc-Web-Text+proto; x=y", Some(Dialect::GrpcWebText)),
+            ("application/grpc", Some(Form::Native)),
+            ("application/grpc+proto", Some(Form::Native)),
+            ("Application/gRPC+json", Some(Form::Native)),
+            ("application/grpc;charset=utf-8", Some(Form::Native)),
+            ("application/grpc-web", Some(Form::Web)),
+            ("application/grpc-web+proto", Some(Form::Web)),
+            ("application/grpc-web-text", Some(Form::WebText)),
+            ("application/grpc-Web-Text+proto; x=y", Some(Form::WebText)),
             ("application/grpcx", None),
             ("application/grpc-web-texts", None),
             ("application/grp", None),
             ("application/json", None),
             ("text/grpc", None),
         ] {
-            assert_eq!(dialect(FieldValue::from_static(text).value()), expected, "{text}");
+            assert_eq!(form(FieldValue::from_static(text).value()), expected, "{text}");
         }
     }
 

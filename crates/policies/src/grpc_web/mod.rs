@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use portcullis_core::body::Body;
 use portcullis_core::call::{Call, Dialect, Response};
-use portcullis_core::grpc;
+use portcullis_core::grpc::{self, Form};
 use portcullis_core::message::names::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, GRPC_STATUS, X_GRPC_WEB};
 use portcullis_core::message::{self, FieldMap, FieldValue, FieldsMut, HasFields, Name};
 use portcullis_core::model::Problem;
@@ -51,8 +51,8 @@ struct GrpcWeb;
 impl Policy for GrpcWeb {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let is_text = match call.dialect {
-            Dialect::GrpcWeb => false,
-            Dialect::GrpcWebText => true,
+            Dialect::Grpc(Form::Web) => false,
+            Dialect::Grpc(Form::WebText) => true,
             _ => return Ok(next.run(call).await),
         };
         let sent = to_grpc(call, is_text);
@@ -78,7 +78,7 @@ fn to_grpc(call: &mut Call, is_text: bool) -> Option<FieldValue> {
 /// left alone. A service that does not name its codec has the page's.
 fn from_grpc(mut response: Response, is_text: bool, sent: Option<message::Value<'_>>) -> Response {
     let spoken = response.fields().get(CONTENT_TYPE);
-    if spoken.and_then(grpc::dialect) != Some(Dialect::Grpc) {
+    if spoken.and_then(grpc::form) != Some(Form::Native) {
         return response;
     }
     let named = codec(spoken);

@@ -59,7 +59,7 @@ async fn a_call_becomes_grpc_and_its_answer_is_turned_back() {
     let answers =
         Service { trailers, ..service(vec![b"\0\0\0\0\x01x"], &[("content-type", "application/grpc+proto")]) };
     let body = Body::full(&b"\0\0\0\0\0"[..]);
-    let (answer, service) = walk(answers, Dialect::GrpcWeb, "application/grpc-web+proto", body).await;
+    let (answer, service) = walk(answers, Dialect::Grpc(Form::Web), "application/grpc-web+proto", body).await;
     assert_eq!(answer.fields().text(CONTENT_TYPE), Some("application/grpc-web+proto"));
     let read = answer.into_body().collect().await.expect("whole");
     assert!(read.trailers().is_none());
@@ -75,7 +75,7 @@ async fn text_is_decoded_and_encoded() {
     let trailers = Some(fields(&[("grpc-status", "5")]));
     let answers = Service { trailers, ..service(vec![b"\0\0\0\0\x01", b"x"], &[("content-type", "application/grpc")]) };
     let body = Body::full("AAAAAAA=");
-    let (answer, service) = walk(answers, Dialect::GrpcWebText, "application/grpc-web-text+json", body).await;
+    let (answer, service) = walk(answers, Dialect::Grpc(Form::WebText), "application/grpc-web-text+json", body).await;
     assert_eq!(answer.fields().text(CONTENT_TYPE), Some("application/grpc-web-text+json"));
     let read = answer.into_body().collect().await.expect("whole").to_bytes();
     assert_eq!(&read[..], b"AAAAAAE=eA==gAAAABBncnBjLXN0YXR1czogNQ0K");
@@ -87,7 +87,7 @@ async fn text_is_decoded_and_encoded() {
 async fn text_that_is_none_breaks_the_body_off() {
     for text in ["AAAAAAA", "AAAA!AAA"] {
         let (_, service) =
-            walk(service(vec![], &[]), Dialect::GrpcWebText, "application/grpc-web-text", Body::full(text)).await;
+            walk(service(vec![], &[]), Dialect::Grpc(Form::WebText), "application/grpc-web-text", Body::full(text)).await;
         assert_eq!(service.seen.lock().expect("not poisoned").1, None, "{text}");
     }
 }
@@ -95,7 +95,7 @@ async fn text_that_is_none_breaks_the_body_off() {
 #[tokio::test]
 async fn an_end_in_the_head_is_a_frame_of_the_body() {
     let head = [("content-type", "application/grpc"), ("grpc-status", "12"), ("grpc-message", "no"), ("x-a", "b")];
-    let (answer, _) = walk(service(vec![], &head), Dialect::GrpcWeb, "application/grpc-web", Body::empty()).await;
+    let (answer, _) = walk(service(vec![], &head), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
     let text = |name| answer.fields().text(FieldName::from_static(name));
     assert_eq!((text("grpc-status"), text("x-a")), (None, Some("b")));
     let read = answer.into_body().collect().await.expect("whole").to_bytes();
@@ -107,10 +107,10 @@ async fn an_end_in_the_head_is_a_frame_of_the_body() {
 #[tokio::test]
 async fn what_is_not_grpc_passes() {
     let html = [("content-type", "text/html"), ("content-length", "2")];
-    let (answer, _) = walk(service(vec![b"hi"], &html), Dialect::GrpcWeb, "application/grpc-web", Body::empty()).await;
+    let (answer, _) = walk(service(vec![b"hi"], &html), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
     assert_eq!(answer.fields().text(CONTENT_TYPE), Some("text/html"));
     assert_eq!(&answer.into_body().collect().await.expect("whole").to_bytes()[..], b"hi");
     // A call that is none of gRPC-Web's keeps all it has.
-    let (_, service) = walk(service(vec![], &[]), Dialect::Grpc, "application/grpc", Body::empty()).await;
+    let (_, service) = walk(service(vec![], &[]), Dialect::Grpc(Form::Native), "application/grpc", Body::empty()).await;
     assert!(service.seen.lock().expect("not poisoned").0.fields().has(ACCEPT));
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::body::{Body, BodyError, Polled};
-use portcullis_core::call::{Dialect, Response};
+use portcullis_core::call::Response;
 use portcullis_core::grpc::code::trailers;
 use portcullis_core::grpc::{self, Code, GrpcCall};
 use portcullis_core::message::names::{CONTENT_TYPE, GRPC_STATUS};
@@ -24,7 +24,7 @@ const WHY_REVOKED: &str = "what the caller was let in by was taken back";
 /// Follows a service's answer, whose caller's tie is watched.
 pub(super) fn follow(grpc: Arc<GrpcCall>, tie: Option<Arc<Revocation>>, mut response: Response) -> Response {
     grpc.note(response.fields());
-    let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::dialect) == Some(Dialect::Grpc);
+    let has_trailers = response.fields().get(CONTENT_TYPE).and_then(grpc::form) == Some(grpc::Form::Native);
     // Another status of HTTP tells clients how the call has ended.
     let owes_status = has_trailers && response.status() == StatusCode::OK && !response.fields().has(GRPC_STATUS);
     // What has ended in its head has no more to say.
