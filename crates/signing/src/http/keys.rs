@@ -192,8 +192,11 @@ enum Signing {
     Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
-    Elsewhere(Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>),
+    Elsewhere(Box<SignsText>),
 }
+
+/// Makes a signature over a text, or none if that failed.
+type SignsText = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
 
 /// The signature could not be made: the source of randomness failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
