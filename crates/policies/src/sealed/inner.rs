@@ -95,7 +95,10 @@ fn read_uri(uri: &[u8]) -> Result<(Path, Option<Bytes>), &'static str> {
     let text = std::str::from_utf8(uri).map_err(|_| wrong)?;
     let uri = text.parse::<Uri>().map_err(|_| wrong)?;
     // What the parser leaves out, like a fragment, or takes for something else would be read differently behind.
-    if !text.starts_with('/') || uri.authority().is_some() || uri.to_string() != text {
+    if !text.starts_with('/')
+        || uri.authority().is_some()
+        || uri.path_and_query().is_none_or(|whole| whole.as_str() != text)
+    {
         return Err(wrong);
     }
     if uri.path().bytes().filter(|byte| *byte == b'/').count() < 3 {

@@ -43,10 +43,11 @@ impl Policy for SignAnswers {
         if let Some(signed) = call.notes.get::<Arc<Signed>>().cloned() {
             return self.fomalhaut(call, &signed, response).await;
         }
-        if let Some(signed) = call.notes.get::<Arc<SignedByStandard>>().cloned() {
-            if self.settings.sign_answers && !is_endless(&response) {
-                return http::sign_answer(&self.parts, call, &signed, response).await;
-            }
+        if let Some(signed) = call.notes.get::<Arc<SignedByStandard>>().cloned()
+            && self.settings.sign_answers
+            && !is_endless(&response)
+        {
+            return http::sign_answer(&self.parts, call, &signed, response).await;
         }
         Ok(response)
     }
@@ -121,7 +122,7 @@ fn only_last(fields: &mut FieldsMut<'_>, prefix: &str) {
     let names: Vec<_> =
         fields.view().names().filter(|name| name.as_str().starts_with(prefix)).map(Name::to_owned).collect();
     for name in names {
-        let last = fields.view().all(&name).last().map(Value::to_owned);
+        let last = fields.view().all(&name).next_back().map(Value::to_owned);
         if let Some(last) = last {
             fields.set(&name, last);
         }
