@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::support::client::{Answer, connect, connect_as, read_answer};
 use super::super::support::scene::until;
 use super::super::upstream_http2::Server;
-use super::{Backend, Draft, Gateway, House, SETTINGS, STANDARD, Signed, answered, content_digest};
+use super::{Backend, Change, Draft, Gateway, House, SETTINGS, STANDARD, Signed, answered, content_digest};
 use base64::Engine;
 
 const MEBIBYTE: usize = 1 << 20;
@@ -174,7 +174,7 @@ fn when_all_that_may_be_held_is_held_calls_are_to_come_again() {
 fn nothing_is_held_for_who_has_not_signed() {
     for stream in [true, false] {
         let house = House::new(&json!({"stream": stream}));
-        let wrong: [(&str, &dyn Fn(&mut Draft)); 3] = [
+        let wrong: [Change<'_, Draft>; 3] = [
             ("another secret", &|draft| draft.secret[0] ^= 1),
             ("too old", &|draft| draft.created = Some(super::seconds() - 1_000)),
             ("no digest", &|draft| draft.fields.clear()),

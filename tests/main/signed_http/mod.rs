@@ -226,6 +226,9 @@ impl Draft {
     }
 }
 
+/// A change of a draft or of a request, by its name.
+type Change<'a, T> = (&'a str, &'a dyn Fn(&mut T));
+
 /// A request with its signature, as it is sent.
 #[derive(Clone)]
 struct Signed {
