@@ -13,7 +13,11 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn new(status: StatusCode, content_type: &'static str, body: Result<Vec<u8>, serde_json::Error>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        body: Result<Vec<u8>, serde_json::Error>,
+    ) -> Self {
         Self { status, content_type, fields: FieldMap::new(), body: body.unwrap_or_default() }
     }
 }

@@ -87,7 +87,8 @@ async fn text_is_decoded_and_encoded() {
 async fn text_that_is_none_breaks_the_body_off() {
     for text in ["AAAAAAA", "AAAA!AAA"] {
         let (_, service) =
-            walk(service(vec![], &[]), Dialect::Grpc(Form::WebText), "application/grpc-web-text", Body::full(text)).await;
+            walk(service(vec![], &[]), Dialect::Grpc(Form::WebText), "application/grpc-web-text", Body::full(text))
+                .await;
         assert_eq!(service.seen.lock().expect("not poisoned").1, None, "{text}");
     }
 }
@@ -95,7 +96,8 @@ async fn text_that_is_none_breaks_the_body_off() {
 #[tokio::test]
 async fn an_end_in_the_head_is_a_frame_of_the_body() {
     let head = [("content-type", "application/grpc"), ("grpc-status", "12"), ("grpc-message", "no"), ("x-a", "b")];
-    let (answer, _) = walk(service(vec![], &head), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
+    let (answer, _) =
+        walk(service(vec![], &head), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
     let text = |name| answer.fields().text(FieldName::from_static(name));
     assert_eq!((text("grpc-status"), text("x-a")), (None, Some("b")));
     let read = answer.into_body().collect().await.expect("whole").to_bytes();
@@ -107,7 +109,8 @@ async fn an_end_in_the_head_is_a_frame_of_the_body() {
 #[tokio::test]
 async fn what_is_not_grpc_passes() {
     let html = [("content-type", "text/html"), ("content-length", "2")];
-    let (answer, _) = walk(service(vec![b"hi"], &html), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
+    let (answer, _) =
+        walk(service(vec![b"hi"], &html), Dialect::Grpc(Form::Web), "application/grpc-web", Body::empty()).await;
     assert_eq!(answer.fields().text(CONTENT_TYPE), Some("text/html"));
     assert_eq!(&answer.into_body().collect().await.expect("whole").to_bytes()[..], b"hi");
     // A call that is none of gRPC-Web's keeps all it has.
