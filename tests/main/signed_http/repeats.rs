@@ -71,6 +71,24 @@ fn what_was_refused_for_its_content_is_not_spent() {
 }
 
 #[test]
+fn alternatives_and_questions_spend_nothing() {
+    let house = House::new(&json!({}));
+    let alternatives = json!([["signature", "bearer"], ["signature", "api_key"], ["signature"]]);
+    house.declare(&alternatives, &json!({"signature": {"sign_answers": true}}));
+    for draft in [house.draft("GET", "/orders/v1/x"), house.draft("GET", "/orders/v1/x").with("X-API-Key", "nobody's")]
+    {
+        let request = draft.signed();
+        let question = json!({"method": "GET", "url": request.target, "headers": request.headers()});
+        for _ in 0..2 {
+            let told = house.gateway.admin_ok("POST", "/explain", Some(&question), 200);
+            assert_eq!(told["outcome"]["kind"], "forwarded", "{told}");
+        }
+        assert_eq!(outcome(&house.gateway, &request), passed());
+        assert_eq!(outcome(&house.gateway, &request), replayed());
+    }
+}
+
+#[test]
 fn of_many_at_once_one_passes() {
     let house = House::new(&json!({}));
     for round in 0..10 {
