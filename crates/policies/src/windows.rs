@@ -2,12 +2,13 @@
 //!
 //! Routes have windows of their own, and what chooses a route is not always signed. So a request is noted until it would
 //! pass nowhere on this node. Where a window becomes wider than any before, what was noted under the narrower ones may be
-//! forgotten already: signatures from before that time pass no more.
+//! forgotten already: signatures from before that time pass no more. What was wider in a former life of the process is not
+//! known, so after a start the windows by default are taken for those of before.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// The widest windows, in seconds, and from when on signatures count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Windows {
     fo: Widest,
     api: Widest,
@@ -25,11 +26,24 @@ pub(crate) enum Scheme {
     Http,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Widest {
     seconds: AtomicU64,
     /// Unix seconds.
     since: AtomicU64,
+}
+
+impl Widest {
+    fn new(seconds: u64) -> Self {
+        Self { seconds: AtomicU64::new(seconds), since: AtomicU64::new(0) }
+    }
+}
+
+/// The windows by default: no route remembers for less.
+impl Default for Windows {
+    fn default() -> Self {
+        Self { fo: Widest::new(600), api: Widest::new(3_600), http: Widest::new(360) }
+    }
 }
 
 impl Windows {
@@ -45,7 +59,7 @@ impl Windows {
     pub(crate) fn widen(&self, scheme: Scheme, seconds: u64, now: u64) {
         let widest = self.of(scheme);
         let before = widest.seconds.fetch_max(seconds, SeqCst);
-        if before > 0 && before < seconds {
+        if before < seconds {
             widest.since.fetch_max(now.saturating_sub(before), SeqCst);
         }
     }
@@ -68,7 +82,7 @@ mod tests {
         windows.widen(Scheme::Fo, 600, 10_000);
         windows.widen(Scheme::Fo, 1, 10_000);
         assert_eq!(windows.until(Scheme::Fo, 9_500), Some(10_100), "the widest counts, whichever route it is");
-        assert_eq!(windows.until(Scheme::Api, 9_500), Some(9_500), "each way to sign by itself");
+        assert_eq!(windows.until(Scheme::Api, 9_500), Some(13_100), "each way to sign by itself");
         windows.widen(Scheme::Fo, 3_600, 20_000);
         assert_eq!(windows.until(Scheme::Fo, 19_399), None, "what was noted then is forgotten");
         assert_eq!(windows.until(Scheme::Fo, 19_400), Some(23_000));
