@@ -138,10 +138,11 @@ pub(super) fn first(master: &MasterKey, now: u64, client: &Label, secret: &Secre
 /// A secret an operator brings along is taken as it is. Other issuers have other forms, so none is asked for.
 pub(super) fn check_brought(path: &str, secret: &Secret) -> Result<(), ChangeError> {
     let text = secret.expose();
-    if (1..=MAX_SECRET_BYTES).contains(&text.len()) && !text.chars().any(char::is_control) {
+    let is_plain = !text.chars().any(char::is_control) && text.trim() == text;
+    if (1..=MAX_SECRET_BYTES).contains(&text.len()) && is_plain {
         return Ok(());
     }
-    let message = format!("expected 1 to {MAX_SECRET_BYTES} bytes without control characters");
+    let message = format!("expected 1 to {MAX_SECRET_BYTES} bytes without control characters, and without a space at either end");
     Err(ChangeError::Invalid(vec![Problem::new(path, message)]))
 }
 
