@@ -142,7 +142,8 @@ pub(super) fn check_brought(path: &str, secret: &Secret) -> Result<(), ChangeErr
     if (1..=MAX_SECRET_BYTES).contains(&text.len()) && is_plain {
         return Ok(());
     }
-    let message = format!("expected 1 to {MAX_SECRET_BYTES} bytes without control characters, and without a space at either end");
+    let message =
+        format!("expected 1 to {MAX_SECRET_BYTES} bytes without control characters, and without a space at either end");
     Err(ChangeError::Invalid(vec![Problem::new(path, message)]))
 }
 
