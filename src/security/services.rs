@@ -91,8 +91,18 @@ pub(super) fn optional_credentials(subject: &Subject<'_>) -> Vec<Location> {
 }
 
 /// What decides who may call a service, from where, what and how often, but for `require`.
-const FENCES: [&str; 8] =
-    ["ip_filter", "throttle", "request_limits", "bearer", "api_key", "client_certificate", "acl", "rate_limit"];
+const FENCES: [&str; 10] = [
+    "ip_filter",
+    "throttle",
+    "request_limits",
+    "signature",
+    "sealed",
+    "bearer",
+    "api_key",
+    "client_certificate",
+    "acl",
+    "rate_limit",
+];
 
 /// Ways to one service that do not hold calls to the same, and that one caller may choose between: a route of a client is a
 /// way for that client alone, and the others are ways for it too where its grants say so.
@@ -230,7 +240,7 @@ mod tests {
     #[test]
     fn every_kind_of_policy_is_a_fence_or_known_to_be_none() {
         // They decide nothing about who may call what; `require` is looked at beside the fences.
-        let none = ["capture", "cors", "grpc_web", "headers", "require"];
+        let none = ["capture", "cors", "grpc_web", "headers", "require", "sign_response", "seal_response"];
         for kind in KINDS.iter().map(|kind| kind.name) {
             assert!(FENCES.contains(&kind) != none.contains(&kind), "'{kind}' is new: is it a fence?");
         }
