@@ -47,6 +47,7 @@ pub(crate) fn verify() -> Part {
     Box::new(move || {
         let signature = Signature::read(Dialect::Fo, black_box(text.as_bytes())).expect("a signature");
         let canonical = call();
+        assert!(canonical.without_forwarded().is_none(), "no proxy has added anything");
         key.verify(&canonical, black_box(&BODY), &signature).expect("its own");
     })
 }
