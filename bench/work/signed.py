@@ -38,13 +38,19 @@ class _Caller:
         sent, signed = proxy.directory / "sent", proxy.directory / "signed"
         sent.write_bytes(template.sent)
         signed.write_bytes(template.signed)
-        self.arguments, self.runs = (str(sent), str(signed), str(clients)), 0
+        self.arguments, self.runs, self.clients = (str(sent), str(signed), str(clients)), 0, clients
 
     def run(self, seconds):
         """Calls for so long."""
         self.runs += 1
         arguments = (*self.arguments, f"{os.urandom(6).hex()}-{self.runs}-")
         return load.wrk(self.setting.generator, self.proxy.url("/post"), seconds, script=SCRIPT, arguments=arguments)
+
+    def warm(self):
+        """Calls for a second, and on until every client has called twice: what only the first call costs is not measured."""
+        done = self.run(1).calls
+        while done < 2 * self.clients:
+            done += self.run(1).calls
 
     def turn(self):
         """Calls once more while it is measured."""
@@ -60,8 +66,8 @@ class _Caller:
 
 def _in_turn(one, other):
     """What two kinds of calls cost, measured by turns so that a noisy machine is noisy for both."""
-    one.run(1)
-    other.run(1)
+    one.warm()
+    other.warm()
     for _ in range(TURNS):
         one.turn()
         other.turn()
