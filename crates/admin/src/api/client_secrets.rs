@@ -27,8 +27,8 @@ use crate::time::{Moment, Span, rfc3339};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateClientSecret {
-    /// The secret itself, where it exists already: 1 to 1024 bytes without control characters, of any form. A minted one
-    /// if absent.
+    /// The secret itself, where it exists already: 1 to 1024 bytes without control characters, and without a space at
+    /// either end, of any form. A minted one if absent.
     #[schema(value_type = Option<String>, max_length = 1024)]
     secret: Option<Secret>,
     /// What it may be used for: `oauth` (to get tokens), `sign` (to sign calls), `seal` (to encrypt calls). All if absent.
@@ -49,7 +49,7 @@ pub(crate) struct ChangeClientSecret {
     /// What it may be used for from now on; stays as it is if absent.
     #[schema(value_type = Option<Vec<String>>, example = json!(["sign"]))]
     uses: Option<SecretUses>,
-    /// From when on it is refused (RFC 3339); never if absent.
+    /// From when on it is refused (RFC 3339); stays as it is if absent.
     #[schema(value_type = Option<String>, example = "2030-01-31T12:00:00Z")]
     not_after: Option<Moment>,
     /// The same as a span from now; only one of both.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portcullis_core::call::{Call, Response};
-use portcullis_core::digits::hex;
 use portcullis_core::message::{FieldValue, FieldsMut, HasFields, Name, Value};
 use portcullis_core::policy::{Next, Policy};
 use portcullis_core::refusal::Refusal;
@@ -13,7 +12,7 @@ use portcullis_signing::fomalhaut::{Canonical, Dialect};
 use super::http::{self, SignedByStandard};
 use super::report::StringToSign;
 use super::settings::Settings;
-use super::verifying::{random, text};
+use super::verifying::{nonce, text};
 use crate::Parts;
 use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
 
@@ -72,7 +71,7 @@ impl SignAnswers {
             return Ok(response);
         }
         let whole = self.parts.holding.answer(call, &mut response).await?;
-        let nonce = text(hex(&random()?));
+        let nonce = text(nonce());
         let status = response.status().as_u16();
         let mut fields = response.fields_mut();
         only_last(&mut fields, signed.dialect().prefix());

@@ -18,7 +18,7 @@ use portcullis_signing::http::{
     Request, Signature, Signatures, Signer, SigningKey, Stamp, VerifyingKey,
 };
 
-use super::verifying::{Passed, Verify, accept, invalid, random, text};
+use super::verifying::{Passed, Verify, accept, invalid, nonce, text};
 use super::withheld::Withheld;
 use crate::Parts;
 use crate::signed::set_body;
@@ -344,7 +344,7 @@ pub(super) async fn sign_answer(
     };
     let failed = |error: String| Refusal::Internal { private: error.into() };
     let key = key.map_err(|refused| failed(refused.to_string()))?;
-    let nonce = portcullis_core::digits::hex(&random()?);
+    let nonce = nonce();
     let created = i64::try_from(parts.clock.unix_millis() / 1_000).ok();
     let lines: Vec<_> =
         response.fields().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();

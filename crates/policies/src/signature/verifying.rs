@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_core::call::{Call, ClientEntry, Effects, KeyHolder};
+use portcullis_core::digits::hex;
+use portcullis_core::fresh;
 use portcullis_core::message::FieldValue;
 use portcullis_core::ports::{Once, Spent};
 use portcullis_core::refusal::{Credential, Refusal};
@@ -11,9 +13,6 @@ use portcullis_identity::hash_all;
 use super::settings::Settings;
 use crate::Parts;
 use crate::windows::Scheme;
-
-/// Bytes of a nonce.
-const NONCE: usize = 16;
 
 /// The credential.
 pub(super) struct Verify {
@@ -68,13 +67,9 @@ pub(super) fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Ref
     Refusal::invalid(Credential::Signature, private)
 }
 
-/// A nonce.
-pub(super) fn random() -> Result<[u8; NONCE], Refusal> {
-    let mut bytes = [0; NONCE];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Refusal::internal("no random bytes")),
-    }
+/// A nonce of an answer: no other has it. It is no secret.
+pub(super) fn nonce() -> String {
+    hex(&fresh::bytes())
 }
 
 /// The value of a field that the gateway writes.

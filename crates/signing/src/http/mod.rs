@@ -110,9 +110,6 @@ mod base;
 mod component;
 mod digest;
 mod flaw;
-#[cfg(test)]
-#[path = "../../../../fuzz/engine.rs"]
-mod fuzzing;
 mod jwk;
 mod keys;
 mod message;

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn fuzz_query_parameter() {
-        crate::http::fuzzing::run("query_parameter", &[QUERY, "a=1&b=2&a=3", "%zz=+&=&x"], |input| {
+        crate::fuzzing::run("query_parameter", &[QUERY, "a=1&b=2&a=3", "%zz=+&=&x"], |input| {
             let text = String::from_utf8_lossy(input);
             let decoded = decode(&text);
             let mut encoded = String::new();

@@ -1,6 +1,6 @@
 //! Mutated input for each parser: it never panics, stays within bounds, and what it accepts is canonical.
 
-use crate::http::fuzzing;
+use crate::fuzzing;
 use crate::http::{
     Algorithm, ContentDigest, FieldKind, KnownFields, Limits, Request, Signatures, SigningKey, VerifyingKey,
 };
