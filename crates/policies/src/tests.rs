@@ -293,6 +293,34 @@ async fn every_credential_says_what_takes_it_back() {
     }
 }
 
+/// The result code of an answer in the dialect `fo`.
+fn result(response: &Response) -> Option<u64> {
+    let body: Value = serde_json::from_slice(response.body().piece()?).ok()?;
+    body["code"].as_u64()
+}
+
+#[tokio::test]
+async fn who_proves_a_claim_is_not_counted_among_those_who_do_not() {
+    let bench = Bench::of(KINDS.iter().find(|kind| kind.name == "signature").expect("a kind")).await;
+    let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
+    service.require = vec![vec!["signature".to_owned(), "bearer".to_owned()]];
+    let id: ServiceId = "orders/v1".parse().expect("a service");
+    let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &bench.parts).expect("good settings");
+    let pipeline = Pipeline::new(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
+    let mut walked = Vec::new();
+    for number in 0..140 {
+        // The first half is signed, and shows no token; the other has nothing to show.
+        let mut call = bench.call();
+        if number >= 70 {
+            call.raw.removed.retain(|(name, _)| name.as_str() != "x-fo-signature");
+        }
+        walked.push(result(&pipeline.run(&mut call).await));
+    }
+    assert_eq!(walked[..70], [Some(401); 70]);
+    assert_eq!(walked[70..130], [Some(400); 60]);
+    assert_eq!(walked[130..], [Some(429); 10]);
+}
+
 /// The kinds in the first column of the table that gives their order.
 fn in_the_table() -> Vec<&'static str> {
     let rows = REFERENCE.lines().skip_while(|line| !line.starts_with("| in order |")).skip(2);

@@ -139,12 +139,13 @@ impl Policy for Require {
                 Err(refusal) => _ = first_refusal.get_or_insert(refusal),
             }
         }
+        let is_proved = call.caller.client().is_some();
         // What was noted stays: what is told is signed and sealed as far as the last alternative has come.
         if call.found.are_none() {
             call.forget_caller();
         }
         let refusal = first_refusal.unwrap_or_else(|| self.incomplete(call));
-        Err(if claims_client(call) { self.strangers.failed(call, refusal) } else { refusal })
+        Err(if claims_client(call) && !is_proved { self.strangers.failed(call, refusal) } else { refusal })
     }
 }
 
