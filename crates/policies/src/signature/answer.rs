@@ -13,6 +13,7 @@ use super::http::{self, SignedByStandard};
 use super::report::StringToSign;
 use super::settings::Settings;
 use super::verifying::{nonce, text};
+use super::withheld::Matched;
 use crate::Parts;
 use crate::signed::{Signed, field, is_endless, said, set_body, signing_key, target};
 
@@ -35,6 +36,12 @@ impl SignAnswers {
 impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut response = next.run(call).await;
+        // A service that says yes before it has all of a body may have believed what was not signed.
+        let is_too_early = call.notes.get::<Matched>().is_some_and(|matched| !matched.by_now());
+        if is_too_early && (response.status().is_success() || response.status().is_redirection()) {
+            let private = "answered before the body of the request had been verified".into();
+            return Err(Refusal::UpstreamBroken { private });
+        }
         if let Some(shown) = call.found.get::<StringToSign>().and_then(|string| string.for_refusal(&mut call.record)) {
             response.fields_mut().set(field(STRING_TO_SIGN), text(shown));
         }

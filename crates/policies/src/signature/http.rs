@@ -168,7 +168,9 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         (None, _) => {}
         (Some(digest), true) => {
             let body = call.take_body();
-            call.request.body = Withheld::until_it_matches(body, digest);
+            let (body, matched) = Withheld::until_it_matches(body, digest);
+            call.request.body = body;
+            call.notes.set(matched);
         }
         (Some(digest), false) => {
             let whole = policy.parts.holding.request(call).await?;

@@ -1,6 +1,8 @@
 //! A body that is passed on while its digest is still being computed.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,12 +19,24 @@ pub(super) struct Withheld {
     /// The last bytes that have come.
     held: Option<Bytes>,
     trailers: Option<Frame<Bytes>>,
+    matched: Arc<AtomicBool>,
+}
+
+/// Whether all of a body has come and had its digest.
+pub(super) struct Matched(Arc<AtomicBool>);
+
+impl Matched {
+    /// Whether it has by now.
+    pub(super) fn by_now(&self) -> bool {
+        self.0.load(SeqCst)
+    }
 }
 
 impl Withheld {
-    pub(super) fn until_it_matches(body: Body, digest: ContentDigest) -> Body {
-        let digester = Some(digest.digester());
-        Body::stream(Self { body, digest, digester, held: None, trailers: None })
+    pub(super) fn until_it_matches(body: Body, digest: ContentDigest) -> (Body, Matched) {
+        let (digester, matched) = (Some(digest.digester()), Arc::<AtomicBool>::default());
+        let told = Matched(Arc::clone(&matched));
+        (Body::stream(Self { body, digest, digester, held: None, trailers: None, matched }), told)
     }
 }
 
@@ -55,6 +69,7 @@ impl HttpBody for Withheld {
                 Poll::Ready(None) => {
                     let actual = this.digester.take().map(Digester::finish);
                     if actual.is_none_or(|actual| this.digest.check(&actual).is_ok()) {
+                        this.matched.store(true, SeqCst);
                         let last = this.held.take().map(Frame::data).or_else(|| this.trailers.take());
                         return Poll::Ready(last.map(Ok));
                     }
@@ -136,12 +151,14 @@ mod tests {
             let frames = &frames[..end];
             let content: Vec<u8> = frames.iter().flatten().flatten().copied().collect();
             let digest = ContentDigest::of(&content, DigestAlgorithm::Sha256);
-            let (bytes, trailers, error) = read(Withheld::until_it_matches(body(frames), digest));
-            prop_assert_eq!((&bytes, error), (&content, None));
+            let (withheld, matched) = Withheld::until_it_matches(body(frames), digest);
+            let (bytes, trailers, error) = read(withheld);
+            prop_assert_eq!((&bytes, error, matched.by_now()), (&content, None, true));
             prop_assert_eq!(trailers, usize::from(frames.iter().any(Option::is_none)));
             let other = ContentDigest::of(b"something else, and longer", DigestAlgorithm::Sha256);
-            let (bytes, trailers, error) = read(Withheld::until_it_matches(body(frames), other));
-            prop_assert!(error.is_some() && trailers == 0);
+            let (withheld, matched) = Withheld::until_it_matches(body(frames), other);
+            let (bytes, trailers, error) = read(withheld);
+            prop_assert!(error.is_some() && trailers == 0 && !matched.by_now());
             prop_assert!(content.is_empty() || bytes.len() < content.len(), "{bytes:?} of {content:?}");
         }
     }
