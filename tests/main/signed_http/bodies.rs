@@ -115,6 +115,32 @@ fn a_large_body_streams_and_its_last_bytes_wait_for_its_digest() {
 }
 
 #[test]
+fn a_service_says_yes_to_nothing_that_has_not_been_verified() {
+    for (status, expected) in [("200 OK", 502), ("302 Found", 502), ("403 Forbidden", 403)] {
+        let backend = Backend::connected(move |stream| {
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if reader.read_until(b'\n', &mut head).unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok").as_bytes());
+            // The rest is read, so that nothing is reset.
+            let _ = reader.read_to_end(&mut head);
+        });
+        let house = House::before(backend, SETTINGS, &json!({"stream": true}));
+        let body = vec![b'x'; 1 << 20];
+        let request = house.post(&body).signed();
+        let mut stream = connect(house.gateway.data);
+        stream.write_all(request.head(&format!("Content-Length: {}\r\n", body.len())).as_bytes()).expect("sent");
+        stream.write_all(&body[..200_000]).expect("sent");
+        let answer = read_answer(&mut stream, false);
+        assert_eq!(answer.status, expected, "{status}: {}", answer.text());
+    }
+}
+
+#[test]
 fn what_is_held_has_a_bound() {
     for (stream, over) in [(false, 413), (true, 200)] {
         let settings = format!("{SETTINGS}limits.held_body_bytes = \"1KiB\"\n");
