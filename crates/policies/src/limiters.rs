@@ -8,10 +8,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::call::Effects;
+use portcullis_core::network;
 
 use crate::gcra::{Admittance, Pace};
 
@@ -262,6 +264,14 @@ impl KeyText {
         match u8::try_from(part.len()) {
             Ok(length) if part.len() <= Self::LONGEST => self.write(mark, length, part),
             _ => self.write(mark | Self::HASHED, 32, digest(&SHA256, part).as_ref()),
+        }
+    }
+
+    /// Adds an address, as the network of one caller.
+    pub(crate) fn push_address(&mut self, address: IpAddr) {
+        match network::of(address) {
+            IpAddr::V4(address) => self.push(1, &address.octets()),
+            IpAddr::V6(address) => self.push(1, &address.octets()),
         }
     }
 

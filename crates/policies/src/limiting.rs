@@ -1,6 +1,5 @@
 //! The step that holds calls against limits, and tells callers what is left of them.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use portcullis_core::canonical::DecisionPath;
 use portcullis_core::message::names::{RATELIMIT, RATELIMIT_POLICY};
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::model::Problem;
-use portcullis_core::network;
 use portcullis_core::policy::{Next, Policy, Step};
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{LimitFields, Refusal};
@@ -115,7 +113,7 @@ fn key(limiters: &Limiters, limit: &Limit, call: &Call) -> Key {
     for part in &limit.key {
         if !push(&mut text, part, call) {
             // Nobody escapes a limit by not saying who they are.
-            push_address(&mut text, call);
+            text.push_address(call.peer.client_ip);
         }
     }
     text.key()
@@ -125,7 +123,7 @@ fn key(limiters: &Limiters, limit: &Limit, call: &Call) -> Key {
 fn push(text: &mut KeyText, part: &Part, call: &Call) -> bool {
     let caller = &call.caller;
     match part {
-        Part::Address => push_address(text, call),
+        Part::Address => text.push_address(call.peer.client_ip),
         Part::Path => push_path(text, call),
         Part::Header(name) => {
             // In every spelling: services read them as the same.
@@ -165,13 +163,6 @@ fn push_path(text: &mut KeyText, call: &Call) {
         push(text, plainest.folded().decision());
     } else {
         push(text, plainest);
-    }
-}
-
-fn push_address(text: &mut KeyText, call: &Call) {
-    match network::of(call.peer.client_ip) {
-        IpAddr::V4(address) => text.push(1, &address.octets()),
-        IpAddr::V6(address) => text.push(1, &address.octets()),
     }
 }
 

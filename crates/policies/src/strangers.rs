@@ -4,13 +4,11 @@
 //! when they are used up, every further failure gets the same answer, whatever failed. Calls that prove what they claim are
 //! not held up.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::call::Call;
 use portcullis_core::message::FieldValue;
-use portcullis_core::network;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{LimitFields, Refusal};
 
@@ -59,10 +57,7 @@ impl Strangers {
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let mut text = self.limiters.text();
         text.push(0, NAME.as_bytes());
-        match network::of(call.peer.client_ip) {
-            IpAddr::V4(address) => text.push(1, &address.octets()),
-            IpAddr::V6(address) => text.push(1, &address.octets()),
-        }
+        text.push_address(call.peer.client_ip);
         let taken = self.limiters.take(&effects, text.key(), pace, 1, now);
         if taken.admitted {
             return refusal;

@@ -37,7 +37,7 @@ impl Policy for SignAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut response = next.run(call).await;
         // A service that says yes before it has all of a body may have believed what was not signed.
-        let is_too_early = call.notes.get::<Matched>().is_some_and(|matched| !matched.by_now());
+        let is_too_early = call.found.get::<Matched>().is_some_and(|matched| !matched.by_now());
         if is_too_early && (response.status().is_success() || response.status().is_redirection()) {
             let private = "answered before the body of the request had been verified".into();
             return Err(Refusal::UpstreamBroken { private });

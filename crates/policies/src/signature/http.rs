@@ -170,14 +170,14 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
             let body = call.take_body();
             let (body, matched) = Withheld::until_it_matches(body, digest);
             call.request.body = body;
-            call.notes.set(matched);
+            call.found.set(matched);
         }
         (Some(digest), false) => {
             let whole = policy.parts.holding.request(call).await?;
             digest.check_content(whole.bytes()).map_err(|error| invalid(error.to_string()))?;
             // The body may have been long on its way: what counts is what is known now.
             let now = policy.parts.clock.unix_millis();
-            timely(policy, shown.signature.parameters().map_err(|flaw| invalid(flaw.to_string()))?, now)?;
+            timely(policy, parameters, now)?;
             if !by.is_still_of(&policy.parts.directory, &shown.client.name, now) {
                 return Err(invalid("the client is disabled by now, or its key is gone"));
             }
