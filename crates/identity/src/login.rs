@@ -24,7 +24,7 @@ use crate::refresh_tokens::RefreshToken;
 use crate::sessions::LiveSession;
 
 pub use parts::LoginParts;
-pub(crate) use parts::{Proven, TRIES, Unproven, changing, last_end, millis, refused, unless_changed};
+pub(crate) use parts::{Proven, TRIES, Unproven, changing, last_end, may_be_done, millis, refused, unless_changed};
 
 /// The client a login belongs to that names none.
 pub const DEFAULT_CLIENT: &str = "default";
@@ -144,7 +144,7 @@ impl Login {
         let (row, stored) =
             parts.unchanged(proven).await?.ok_or_else(|| refused("the user was changed during the login"))?;
         let client = parts.client(&through.client).await?.ok_or_else(|| unknown_client(&through.client))?;
-        let beside = Beside { limit: settings.sessions_per_user, alone: false };
+        let beside = Beside { limit: settings.sessions_per_user, alone: client.client.single_login };
         let mut stands_on = vec![row, client.row];
         if let Some(key) = &through.key {
             let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(Refusal::from)?;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::audit::Actor;
+use portcullis_core::directory::KeyHash;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Beside, ChangeError, Replace, Replaced, Row, Session, SessionId};
 use portcullis_core::refusal::Refusal;
@@ -21,7 +22,9 @@ use portcullis_core::secret::Secret;
 use serde_json::Value;
 
 use crate::lockout::LoginOrigin;
-use crate::login::{LoginParts, LoginSettings, TRIES, Unproven, changing, last_end, millis, unless_changed};
+use crate::login::{
+    LoginParts, LoginSettings, TRIES, Unproven, changing, last_end, may_be_done, millis, unless_changed,
+};
 use crate::opaque::{self, Use};
 use crate::sessions::{AccessToken, LiveSession};
 use crate::users::{UserChange, UserError};
@@ -228,8 +231,8 @@ impl TokenPairs {
         let live = Arc::new(LiveSession::from(&successor));
         let epoch = parts.sessions.epoch(successor.id);
         let replaced = parts.registry.replace_session(Replace { id: old.id, shown, now, successor, stands_on }).await;
-        if !matches!(&replaced, Err(portcullis_core::ports::RegistryError::Conflict { .. })) {
-            // Done or gone; and where it failed, it may be on disk all the same.
+        if replaced.as_ref().map_or_else(may_be_done, |_| true) {
+            // Gone either way.
             parts.sessions.forget(old.id);
         }
         Ok(match unless_changed(replaced)? {
@@ -313,7 +316,7 @@ impl TokenPairs {
         &self,
         client: &Label,
         whose: Whose,
-        [access, refresh]: [portcullis_core::directory::KeyHash; 2],
+        [access, refresh]: [KeyHash; 2],
         [access_ttl, refresh_ttl]: [Duration; 2],
         created_at: u64,
         now: u64,

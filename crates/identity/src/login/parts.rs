@@ -125,13 +125,10 @@ impl LoginParts {
     pub(crate) async fn open(&self, session: &Session, beside: Beside, on: Vec<Row>) -> Result<bool, Refusal> {
         let epoch = self.sessions.epoch(session.id);
         let opened = self.registry.open_session(session.clone(), beside, on).await;
-        let Some(ended) = unless_changed(opened).inspect_err(|_| {
-            // It may be on disk all the same.
+        if opened.as_ref().is_err_and(may_be_done) {
             self.sessions.forget_all_of(&SessionsOf::User(session.user.clone()));
-        })?
-        else {
-            return Ok(false);
-        };
+        }
+        let Some(ended) = unless_changed(opened)? else { return Ok(false) };
         ended.into_iter().for_each(|ended| self.sessions.forget(ended));
         self.sessions.remember(&Arc::new(LiveSession::from(session)), epoch);
         Ok(true)
@@ -140,7 +137,9 @@ impl LoginParts {
     /// Ends a session, also where this node remembers it.
     pub(crate) async fn end(&self, session: SessionId) -> Result<(), Refusal> {
         let ended = self.registry.end_session(session).await;
-        self.sessions.forget(session);
+        if ended.as_ref().map_or_else(may_be_done, |_| true) {
+            self.sessions.forget(session);
+        }
         ended.map(drop).map_err(Refusal::from)
     }
 }
@@ -152,6 +151,11 @@ pub(crate) fn refused(reason: impl Into<Cow<'static, str>>) -> Refusal {
 
 pub(crate) fn changing() -> Refusal {
     Refusal::Overloaded { private: "a user or client changes all the time", retry_after: Duration::from_secs(1) }
+}
+
+/// Whether a change that has failed may be on disk all the same.
+pub(crate) fn may_be_done(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Storage(_))
 }
 
 /// What the registry did; none if something it would stand on was changed meanwhile.
