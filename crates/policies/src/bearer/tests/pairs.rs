@@ -10,7 +10,7 @@ use portcullis_core::body::Body;
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Dialect, Response, RouteFacts};
 use portcullis_core::grpc;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::message::FieldValue;
 use portcullis_core::model::Client;
@@ -35,7 +35,8 @@ const NOBODYS: &str = "eeeeeeeeeeeeeeeeeeeeeeeeee-";
 struct Control(AtomicUsize);
 
 impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, class: Class, job: Job) -> Result<(), QueueFull> {
+        assert_eq!(class, Class::Sessions);
         self.0.fetch_add(1, Relaxed);
         tokio::spawn(job);
         Ok(())
@@ -141,7 +142,8 @@ impl Scene {
         let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
         service.require = serde_json::from_value(require.clone()).expect("kinds");
         let id: ServiceId = "orders/v1".parse().expect("a service");
-        let steps = crate::compile("orders", None, &BTreeMap::new(), &id, &service, &self.parts).expect("settings");
+        let steps = crate::compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, &self.parts);
+        let steps = steps.expect("good settings");
         let facts = Arc::new(RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() });
         call.route = Some(Arc::clone(&facts));
         Pipeline::new(facts, steps, Arc::clone(&self.seen) as _).run(call).await
