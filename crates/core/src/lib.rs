@@ -26,6 +26,7 @@ pub mod fresh;
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
 pub mod grpc;
+pub mod handler;
 pub mod jobs;
 pub mod live_key;
 pub mod live_secret;
