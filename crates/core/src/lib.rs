@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod admitted_by;
+pub mod ascii_json;
 pub mod audit;
 pub mod body;
 pub mod budget;
