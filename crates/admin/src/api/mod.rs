@@ -10,6 +10,7 @@ pub(crate) mod declarations;
 pub(crate) mod enrolments;
 pub(crate) mod explain;
 pub(crate) mod hosts;
+pub(crate) mod import;
 mod local;
 pub(crate) mod logs;
 pub(crate) mod metrics;
