@@ -66,6 +66,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
         client: client.clone(),
         created_at: 0,
         expires_at: u64::MAX,
+        access_until: None,
         user_json: FieldValue::from_static("e30="),
     };
     parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod lockout;
 pub mod login;
 pub mod master;
+pub mod opaque;
 pub mod passwords;
 mod random;
 mod refresh_tokens;
@@ -23,6 +24,7 @@ pub mod sessions;
 pub mod signing_keys;
 #[cfg(test)]
 mod testing;
+pub mod token_pairs;
 pub mod users;
 
 pub use access_tokens::{AccessClaims, AccessTokens};
@@ -35,6 +37,7 @@ pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};
 pub use master::{MasterKey, SealError};
 pub use passwords::{Cost, PasswordLimits, Passwords};
 pub use revocation::Revocations;
-pub use sessions::{LiveSession, Sessions};
+pub use sessions::{AccessToken, LiveSession, Sessions};
 pub use signing_keys::SigningKeys;
+pub use token_pairs::{Changed, Imported, ImportedPair, Lifetimes, Pair, TokenPairs};
 pub use users::{User, UserChange, UserError, Users};

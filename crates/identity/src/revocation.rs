@@ -72,7 +72,7 @@ impl Welcome for Revocations {
 mod tests {
     use portcullis_core::jobs::{Job, QueueFull};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::{Session, SessionId};
+    use portcullis_core::ports::{Beside, Session, SessionId};
     use std::time::Duration;
 
     use super::*;
@@ -120,7 +120,9 @@ mod tests {
             let registry = Arc::new(MemoryRegistry::default());
             let opened = Session { expires_at, ..session(SessionId([1; 16]), "ada", "{}") };
             let (id, live) = (opened.id, Arc::new(LiveSession::from(&opened)));
-            portcullis_core::ports::Sessions::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
+            portcullis_core::ports::Sessions::open_session(registry.as_ref(), opened, Beside::at_most(9), Vec::new())
+                .await
+                .expect("in");
             let (clock, lasts) = (Arc::new(ManualClock::at(99)), Duration::from_secs(ttl));
             let sessions = Arc::new(Sessions::new(registry, clock.clone(), lasts, 1 << 20));
             if remembered {

@@ -36,7 +36,7 @@ use portcullis_core::memory::{ManualClock, MemoryRegistry, MemoryState};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
-use portcullis_core::ports::{AccessLog, Clock, Session, SessionId, Sessions as _};
+use portcullis_core::ports::{AccessLog, Beside, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
     Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Revocations, Sessions, Users,
@@ -225,9 +225,10 @@ impl House {
             refresh: KeyHash([number; 32]),
             predecessor: None,
             rotated_at: 0,
+            access_until: None,
         };
         let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-        self.registry.open_session(session, 100, Vec::new()).await.expect("opened");
+        self.registry.open_session(session, Beside::at_most(100), Vec::new()).await.expect("opened");
         assert!(self.state.sessions.remember(&live, self.state.sessions.epoch(id)));
         id
     }
