@@ -1,5 +1,7 @@
 //! `portcullis import`: what another gateway has is read, converted, planned, told and taken over.
 
+mod tokens;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
@@ -34,8 +36,13 @@ const ENV_REDIS_PASSWORD: &str = "PORTCULLIS_REDIS_PASSWORD";
 
 /// `portcullis import fomalhaut`.
 pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
-    let source = match place(command)? {
-        Some(place) => configurations(&mut place.connect().await?).await?,
+    let mut redis = match place(command)? {
+        Some(place) => Some(place.connect().await?),
+        None if command.tokens => return Err(Failure::Usage("--tokens is for redis:// alone".to_owned())),
+        None => None,
+    };
+    let source = match &mut redis {
+        Some(redis) => configurations(redis).await?,
         None => export(Path::new(&command.source))?,
     };
     let mut conversion = convert(&source, &existing(admin).await?, &command.hosts);
@@ -43,13 +50,26 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
     let planned = settle(&mut conversion, command, admin).await?;
     let stops = !conversion.losses.is_empty() && !command.accept_losses;
     if command.dry_run || stops {
-        tell(&conversion, &planned.body, false, output)?;
+        tell(&conversion, &planned.body, false, None, output)?;
+        if let (true, Some(redis)) = (command.tokens, &mut redis) {
+            output.note(&format!("{} pairs of tokens are there", tokens::count(redis).await?))?;
+        }
         return if stops { Err(Failure::Found) } else { Ok(()) };
     }
     // What was planned is what is done: if somebody has changed the declarations since, nothing is.
     let path = format!("/import?adopt={}", command.adopt);
     let done = admin.send(Method::POST, &path, body(&conversion)?, planned.etag).await?;
-    tell(&conversion, &done.body, true, output)
+    let taken =
+        match &mut redis {
+            Some(redis) if command.tokens => {
+                let taking = tokens::take(redis, &conversion.clients, admin).await;
+                Some(taking.map_err(|failure| {
+                    Failure::failed(format!("declarations and secrets are taken over; {failure}"))
+                })?)
+            }
+            _ => None,
+        };
+    tell(&conversion, &done.body, true, taken.as_ref(), output)
 }
 
 /// Where Redis is, if that is where to read from.
@@ -157,7 +177,13 @@ fn body(conversion: &Conversion) -> Result<(&'static str, Bytes), Failure> {
 }
 
 /// Tells what was taken over, or would be.
-fn tell(conversion: &Conversion, done: &Value, is_done: bool, output: &mut Output) -> Result<(), Failure> {
+fn tell(
+    conversion: &Conversion,
+    done: &Value,
+    is_done: bool,
+    taken: Option<&tokens::Told>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let (plan, secrets) = (&done["plan"], &done["secrets"]);
     let mut findings: BTreeSet<_> = conversion.findings.clone();
     for client in secrets["other"].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -168,7 +194,7 @@ fn tell(conversion: &Conversion, done: &Value, is_done: bool, output: &mut Outpu
     if output.is_json() {
         return output.json(&json!({
             "applied": is_done, "plan": plan, "secrets": secrets, "declarations": conversion.declared, "findings": findings,
-            "losses": conversion.losses,
+            "losses": conversion.losses, "tokens": taken.map(tokens::Told::json),
         }));
     }
     for finding in &findings {
@@ -181,6 +207,9 @@ fn tell(conversion: &Conversion, done: &Value, is_done: bool, output: &mut Outpu
     declarations::show(plan, output)?;
     let count = |list: &str| secrets[list].as_array().map_or(0, Vec::len);
     output.line(&format!("{} secrets to add, {} known", count("added"), count("known")))?;
+    if let Some(taken) = taken {
+        output.line(&taken.line())?;
+    }
     let steps = declarations::steps(plan).len();
     match (is_done, conversion.losses.len()) {
         (true, _) if steps == 0 => output.note("nothing to do"),

@@ -27,6 +27,9 @@ pub(crate) struct ImportFomalhaut {
     /// Take over objects that other owners made and that differ
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Take over the tokens of users who are logged in, too; with redis:// alone. Do it once the other gateway has stopped
+    #[arg(long)]
+    pub(crate) tokens: bool,
     /// A host on which every call is in the clients' dialect; once for each
     #[arg(long = "host", value_name = "HOST")]
     pub(crate) hosts: Vec<String>,

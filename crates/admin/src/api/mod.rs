@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod captures;
 pub(crate) mod certificates;
 pub(crate) mod client_secrets;
+pub(crate) mod client_tokens;
 pub(crate) mod clients;
 pub(crate) mod declarations;
 pub(crate) mod enrolments;
