@@ -16,7 +16,7 @@ use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::LiveSession;
 use portcullis_policies::credential::Verification;
-use portcullis_policies::{Parts, PolicyContext, bearer};
+use portcullis_policies::{Parts, PolicyContext, RouteEnd, bearer};
 
 use crate::{Part, log};
 
@@ -41,7 +41,7 @@ pub(crate) fn verify() -> Part {
         route: "orders",
         client: None,
         own: &std::collections::BTreeMap::new(),
-        id: &id,
+        end: RouteEnd::Service(&id),
         service: &service,
         parts: &parts,
     };

@@ -1,11 +1,10 @@
-//! Passwords, tokens, signing keys, sessions, and the login and token endpoints.
+//! Passwords, tokens, signing keys, sessions, and the use cases of logging in. Over HTTP they are met in `portcullis-issuer`.
 //!
 //! Everything here that waits for the registry or computes for long runs on the control runtime; what a call
 //! needs on its way ([`access_tokens`], [`foreign`], [`sessions::Sessions::cached`]) is synchronous.
 
 pub mod access_tokens;
 pub mod claims;
-pub mod endpoints;
 pub mod error;
 pub mod foreign;
 #[cfg(test)]

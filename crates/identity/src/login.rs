@@ -1,4 +1,4 @@
-//! Logging in, refreshing and logging out: the use cases behind the token endpoints.
+//! Logging in, refreshing and logging out: the use cases behind the issuer's endpoints.
 //!
 //! A login opens a session: a family of refresh tokens of which only the newest is good. One that was already
 //! used ends the session, because somebody has a copy; except that the immediate predecessor is answered with

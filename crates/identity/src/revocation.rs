@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portcullis_core::call::{AdmittedBy, SignedBy};
 use portcullis_core::directory::{Directory, Entries};
-use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::jobs::{self, Class, Jobs};
 use portcullis_core::model::SecretUse;
 use portcullis_core::ports::{Clock, Welcome};
 
@@ -60,7 +60,7 @@ impl Welcome for Revocations {
             return true;
         }
         let sessions = Arc::clone(&self.sessions);
-        match jobs::run(&self.jobs, async move { sessions.fetch(session).await }).await {
+        match jobs::run(&self.jobs, Class::Sessions, async move { sessions.fetch(session).await }).await {
             Ok(Ok(found)) => found.is_some(),
             // A registry that is busy has taken nothing back, but a time that is over is over.
             _ => !self.sessions.has_run_out(session),
@@ -83,7 +83,7 @@ mod tests {
     struct Busy;
 
     impl Jobs for Busy {
-        fn submit(&self, _: Job) -> Result<(), QueueFull> {
+        fn submit(&self, _: Class, _: Job) -> Result<(), QueueFull> {
             Err(QueueFull)
         }
     }

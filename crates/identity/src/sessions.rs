@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_core::ascii_json::escaped;
 use portcullis_core::message::FieldValue;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Clock, Commit, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
@@ -94,18 +95,7 @@ impl LiveSession {
 /// Compact JSON as `X-User-Json` carries it: standard base64 with padding over JSON whose every character beyond
 /// ASCII is written `\uXXXX`, so that a backend decodes it right whatever it takes for the encoding.
 pub fn user_json_header(compact: &str) -> FieldValue {
-    let mut ascii = String::with_capacity(compact.len());
-    // Beyond ASCII there are only characters inside of strings, where the escape means the same.
-    for character in compact.chars() {
-        if character.is_ascii() {
-            ascii.push(character);
-            continue;
-        }
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            ascii.push_str(&format!("\\u{unit:04x}"));
-        }
-    }
-    FieldValue::try_from(STANDARD.encode(ascii)).expect("base64 is made of header characters")
+    FieldValue::try_from(STANDARD.encode(escaped(compact))).expect("base64 is made of header characters")
 }
 
 /// A session as it was when it was read.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, TrailVerdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryChanges, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
@@ -90,7 +90,7 @@ pub(crate) fn at(revision: u64) -> impl Fn(Option<u64>) -> Result<(), ChangeErro
 pub(crate) struct Control;
 
 impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
         tokio::spawn(job);
         Ok(())
     }
@@ -102,7 +102,6 @@ pub(crate) struct House {
     pub(crate) gate: Gate,
     pub(crate) memory: Arc<MemoryRegistry>,
     pub(crate) parts: LoginParts,
-    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) login: Arc<Login>,
 }
 
@@ -125,14 +124,14 @@ impl House {
             users: Arc::new(users),
             passwords,
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
-            tokens: Arc::new(AccessTokens::new(keys.clone(), "http://gate", clock.clone())),
+            tokens: Arc::new(AccessTokens::new(keys, "http://gate", clock.clone())),
             sessions,
             master,
             directory: Arc::new(Directory::default()),
             clock: clock.clone(),
         };
         let login = Arc::new(Login::new(parts.clone(), settings));
-        let house = Self { clock, gate, memory, parts, keys, login };
+        let house = Self { clock, gate, memory, parts, login };
         house.enable(DEFAULT_CLIENT, true).await;
         house.enable("shop", true).await;
         house.enable("disabled", false).await;

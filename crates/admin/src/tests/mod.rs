@@ -32,7 +32,8 @@ use portcullis_core::budget::Budget;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::{Directory, KeyHash};
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::handler::OnControl;
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry, MemoryState};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
@@ -48,6 +49,7 @@ use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
+use portcullis_routing::builtins::Builtins;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun};
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
@@ -56,7 +58,7 @@ use portcullis_upstream::{self as upstream, Upstreams};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{AdminState, MetricsAccess, RegisterEndpoint, Registrar, RegistrationBounds, router};
+use crate::{AdminState, MetricsAccess, Registering, Registrar, RegistrationBounds, router};
 
 /// How many connections the API keeps in these tests.
 const CONNECTIONS: usize = 256;
@@ -70,7 +72,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Control;
 
 impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
         tokio::spawn(job);
         Ok(())
     }
@@ -177,7 +179,7 @@ impl House {
             parts: parts.clone(),
             upstreams: upstreams.clone(),
             publisher: publisher.clone(),
-            builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
+            builtin: Snapshot::of_builtin(Vec::new(), &Builtins::default(), &parts).expect("compiled"),
             default_routes: Arc::default(),
         };
         let starting = async { pending.start(workshop).await.expect("started") };
@@ -224,7 +226,7 @@ impl House {
             stage: watch::channel(Stage::Serving).1,
         });
         let service = TowerToHyperService::new(router(state.clone()));
-        let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
+        let endpoint = Arc::new(OnControl::new(Registering::new(registrar, changes, clock.clone()), Arc::new(Control)));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
         let house =

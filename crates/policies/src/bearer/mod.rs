@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use portcullis_core::call::{Call, Effects, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyHash};
-use portcullis_core::jobs;
+use portcullis_core::jobs::{self, Class};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{self, FieldName, HasFields};
-use portcullis_core::model::{Problem, ServiceId};
+use portcullis_core::model::Problem;
 use portcullis_core::ports::SessionId;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::claims::MAX_TOKEN_BYTES;
@@ -25,7 +25,7 @@ use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
 use self::shown::{PresentedToken, token_of};
 use crate::credential::{Part, Verification, Verifier};
-use crate::{Parts, PolicyContext};
+use crate::{Parts, PolicyContext, RouteEnd};
 
 /// Where a token is shown.
 static FIELD: FieldName = AUTHORIZATION;
@@ -41,9 +41,12 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn 
 }
 
 /// Whom a token may be meant for: everybody here, any version of the service, this one, or what is declared.
-fn audiences(id: &ServiceId, declared: &[String], issuer: &str) -> Vec<String> {
-    let own = [issuer.to_owned(), id.name.to_string(), id.to_string()];
-    own.into_iter().chain(declared.iter().cloned()).collect()
+fn audiences(end: RouteEnd<'_>, declared: &[String], issuer: &str) -> Vec<String> {
+    let of_service = match end {
+        RouteEnd::Service(id) => vec![id.name.to_string(), id.to_string()],
+        RouteEnd::Builtin { .. } => Vec::new(),
+    };
+    std::iter::once(issuer.to_owned()).chain(of_service).chain(declared.iter().cloned()).collect()
 }
 
 struct Bearer {
@@ -128,7 +131,7 @@ impl Bearer {
         let declared = value.and_then(|value| value.get("keys")).map(Value::to_string).unwrap_or_default();
         Ok(Self {
             parts: Arc::clone(site.parts),
-            audiences: audiences(site.id, &site.service.audiences, &site.parts.issuer),
+            audiences: audiences(site.end, &site.service.audiences, &site.parts.issuer),
             keys: static_keys(settings.keys)?,
             trusted: hash_all([&site.parts.tokens.fingerprint().0, declared.as_bytes()]),
             subject: settings.subject,
@@ -189,7 +192,7 @@ impl Bearer {
         }
         Ok(Verification::Wait(Box::pin(async move {
             let sessions = Arc::clone(&self.parts.sessions);
-            let fetched = jobs::run(&self.parts.jobs, async move { sessions.fetch(id).await }).await?;
+            let fetched = jobs::run(&self.parts.jobs, Class::Sessions, async move { sessions.fetch(id).await }).await?;
             let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
             speak_for(&self.parts, &session, token, self.parts.clock.unix_millis())?.to(call)
         })))
