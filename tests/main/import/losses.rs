@@ -30,12 +30,19 @@ fn what_is_lost_is_told_and_nothing_is_changed_unless_it_is_accepted() {
     let file = Export::of(&lossy(&scene.backend.url()));
     let before = declarations(&scene.gateway);
     let told = import(&scene.gateway, &[file.path(), "--json"], &[]).json(1);
-    let of: Vec<_> = told["losses"].as_array().expect("a list").iter().map(|loss| loss["of"].as_str().expect("a text")).collect();
-    assert_eq!(of, ["endpoint 'ahead/v1'", "endpoint 'files/v1'", "endpoint 'login/v1'", "service 'cloud/v1'"], "{told}");
+    let of: Vec<_> =
+        told["losses"].as_array().expect("a list").iter().map(|loss| loss["of"].as_str().expect("a text")).collect();
+    assert_eq!(
+        of,
+        ["endpoint 'ahead/v1'", "endpoint 'files/v1'", "endpoint 'login/v1'", "service 'cloud/v1'"],
+        "{told}"
+    );
     assert_eq!(told["applied"], false);
     let told = import(&scene.gateway, &[file.path()], &[]);
     assert_eq!(told.code, Some(1));
-    for words in ["loss: endpoint 'ahead/v1': rule 1 ('^/(?!open)'): look-around", "a cloud tells machines their secrets there"] {
+    for words in
+        ["loss: endpoint 'ahead/v1': rule 1 ('^/(?!open)'): look-around", "a cloud tells machines their secrets there"]
+    {
         assert!(told.out.contains(words), "{words}: {told:?}");
     }
     assert!(told.err.contains("--accept-losses"), "{told:?}");
@@ -62,7 +69,8 @@ fn what_others_have_made_is_not_taken_from_them_unless_it_is_adopted() {
     scene.gateway.admin_ok("POST", "/clients", Some(&client), 201);
     let before = declarations(&scene.gateway);
     let told = import(&scene.gateway, &[file.path(), "--json"], &[]).json(1);
-    let why: Vec<_> = told["losses"].as_array().expect("a list").iter().map(|loss| loss["why"].as_str().expect("a text")).collect();
+    let why: Vec<_> =
+        told["losses"].as_array().expect("a list").iter().map(|loss| loss["why"].as_str().expect("a text")).collect();
     assert!(why.iter().all(|why| why.contains("is owned by 'api'")) && why.len() == 2, "{told}");
     assert_eq!(declarations(&scene.gateway), before);
 

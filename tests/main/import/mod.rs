@@ -158,14 +158,23 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     let of_redis = import(&gateway, &[&redis.url(), "--dry-run", "--json"], &password).json(0);
     assert_eq!(of_file["declarations"], of_redis["declarations"]);
     assert_eq!(of_file["declarations"]["routes"].as_object().map(serde_json::Map::len), Some(5));
-    assert_eq!(of_file["secrets"], json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": []}));
+    assert_eq!(
+        of_file["secrets"],
+        json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": []})
+    );
     assert_eq!(declarations(&gateway), before, "a dry run changed something");
 
     let done = import(&gateway, &[file.path()], &[]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), "taken over\n"), "{done:?}");
-    assert!(done.out.contains("+ client test_client\n") && done.out.contains("3 secrets to add, 0 known\n"), "{done:?}");
+    assert!(
+        done.out.contains("+ client test_client\n") && done.out.contains("3 secrets to add, 0 known\n"),
+        "{done:?}"
+    );
     let after = declarations(&gateway);
-    assert_eq!(gateway.admin_ok("GET", "/declarations?owner=import", None, 200)["clients"].as_object().map(|all| all.len()), Some(3));
+    assert_eq!(
+        gateway.admin_ok("GET", "/declarations?owner=import", None, 200)["clients"].as_object().map(|all| all.len()),
+        Some(3)
+    );
     for (source, variables) in [(file.path(), &[][..]), (redis.url().as_str(), &password[..])] {
         let again = import(&gateway, &[source, "--json"], variables).json(0);
         assert_eq!((&again["plan"]["steps"], &again["applied"]), (&json!([]), &json!(true)));
@@ -178,7 +187,12 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     renamed["clients"][0]["name"] = "renamed".into();
     renamed["clients"].as_array_mut().expect("a list").remove(1);
     let changed = import(&gateway, &[Export::of(&renamed).path(), "--json"], &[]).json(0);
-    let steps: Vec<_> = changed["plan"]["steps"].as_array().expect("a list").iter().map(|step| format!("{} {}", step["action"], step["name"])).collect();
+    let steps: Vec<_> = changed["plan"]["steps"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|step| format!("{} {}", step["action"], step["name"]))
+        .collect();
     assert_eq!(steps, [r#""remove" "old_client-test_api-v1""#, r#""remove" "old_client""#]);
     assert!(declarations(&gateway).1["clients"]["mine"].is_object());
 }
