@@ -6,8 +6,10 @@ use std::sync::Arc;
 use portcullis_admin::{Registering, Registrar};
 use portcullis_core::handler::{Handler, OnControl};
 use portcullis_core::jobs::Jobs;
+use portcullis_core::model::{NameError, ServiceId};
 use portcullis_core::policy::Endpoint;
-use portcullis_core::ports::Clock;
+use portcullis_core::ports::{Clock, Outbound};
+use portcullis_issuer::fomalhaut::{self, AuthApi, Part};
 use portcullis_issuer::keys::{KeySet, OneKey};
 use portcullis_issuer::token::{LogIn, LogOut, Refresh};
 use portcullis_proxy::probes::{Health, Ready};
@@ -29,22 +31,46 @@ pub(super) fn routes(
     jobs: &Arc<dyn Jobs>,
     clock: &Arc<dyn Clock>,
     (changes, registrar): (&Changes, &Arc<Registrar>),
+    outbound: Arc<dyn Outbound>,
     stage: watch::Receiver<Stage>,
-) -> Builtins {
+) -> Result<Builtins, NameError> {
     let (login, keys, directory) = (&identity.login, &identity.keys, &identity.directory);
     let log_in = LogIn::new(Arc::clone(login), Arc::clone(directory));
     let refresh = Refresh::new(Arc::clone(login), Arc::clone(directory));
     let registering = Registering::new(Arc::clone(registrar), changes.clone(), Arc::clone(clock));
-    Builtins::new(vec![
+    let auth_api = AuthApi::over(outbound);
+    let endpoint = |part| {
+        let endpoint = fomalhaut::Endpoint::new(part, Arc::clone(&identity.pairs), auth_api.clone());
+        on_control(endpoint, jobs)
+    };
+    let below = |path, endpoint| Builtin { meets: Meets::Below, ..whole(path, endpoint) };
+    let signed = |credentials: &[&str]| vec![credentials.iter().map(|name| (*name).to_owned()).collect()];
+    Ok(Builtins::new(vec![
         whole("/-/token", on_control(log_in, jobs)),
         whole("/-/token/refresh", on_control(refresh, jobs)),
         whole("/-/token/revoke", on_control(LogOut::new(Arc::clone(login)), jobs)),
         whole("/.well-known/jwks.json", Arc::new(KeySet::new(keys))),
-        Builtin { meets: Meets::Below, ..whole("/.well-known/keys", Arc::new(OneKey::new(Arc::clone(keys)))) },
+        below("/.well-known/keys", Arc::new(OneKey::new(Arc::clone(keys)))),
+        Builtin {
+            grant: Some(granted("auth")?),
+            require: signed(&["signature"]),
+            ..below("/auth/v1", endpoint(Part::Auth))
+        },
+        Builtin {
+            grant: Some(granted("account")?),
+            require: signed(&["signature", "bearer"]),
+            ..below("/account/v1", endpoint(Part::Account))
+        },
         whole("/-/register", on_control(registering, jobs)),
         whole("/-/health", Arc::new(Health)),
         whole("/-/ready", Arc::new(Ready(stage))),
-    ])
+    ]))
+}
+
+/// What a client is granted for such an endpoint, in its one version.
+fn granted(name: &str) -> Result<ServiceId, NameError> {
+    // Kept for the gateway itself, so no service is called so.
+    Ok(ServiceId { name: name.parse()?, version: "v1".parse()? })
 }
 
 fn on_control<H: Handler>(handler: H, jobs: &Arc<dyn Jobs>) -> Arc<dyn Endpoint> {

@@ -48,6 +48,7 @@ use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::{Journal, JournalSettings, SqliteRegistry};
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use portcullis_upstream::Upstreams;
+use portcullis_upstream::outbound::HttpOutbound;
 use tokio::sync::watch;
 
 use crate::acme;
@@ -217,7 +218,9 @@ impl Gateway {
 
         let explainer = Explainer::new(&node, publisher.clone());
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
-        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
+        let outbound = HttpOutbound::over(&upstreams, None).map_err(|problems| ConfigError { problems })?;
+        let outbound = Arc::new(outbound);
+        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), outbound, stage_seen)?;
         let builtin = Snapshot::of_builtin(config.builtin_hosts.clone(), &builtins, &parts)
             .map_err(|problems| ConfigError { problems })?;
         let workshop = ChangeContext {

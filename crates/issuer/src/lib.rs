@@ -4,6 +4,7 @@
 //! Whatever needs the registry or Argon2 is a [`Handler`](portcullis_core::handler::Handler), and runs on the control
 //! runtime; the keys are in memory, and are told where the call is.
 
+pub mod fomalhaut;
 pub mod json;
 pub mod keys;
 mod tags;
