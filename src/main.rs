@@ -7,6 +7,7 @@ mod config;
 #[cfg(test)]
 #[path = "../fuzz/engine.rs"]
 mod fuzzing;
+mod import;
 mod process;
 mod reference;
 mod security;

@@ -29,7 +29,7 @@ pub(super) async fn run(command: SecretCommand, admin: &Admin, output: &mut Outp
         }
         SecretCommand::Import { name, file, terms } => {
             let secret = match &file {
-                Some(file) => of_file(file)?,
+                Some(file) => of_file("--file", file)?,
                 None => secret_line("secret")?,
             };
             let reply = admin.post(&path(&name), &body(Some(&secret), &terms)?).await?.body;
@@ -55,8 +55,8 @@ pub(super) async fn run(command: SecretCommand, admin: &Admin, output: &mut Outp
 }
 
 /// The secret in a file: all of it but the end of its last line.
-fn of_file(file: &Path) -> Result<Secret, Failure> {
-    let failed = |reason: &dyn std::fmt::Display| Failure::Usage(format!("--file {}: {reason}", file.display()));
+pub(super) fn of_file(flag: &str, file: &Path) -> Result<Secret, Failure> {
+    let failed = |reason: &dyn std::fmt::Display| Failure::Usage(format!("{flag} {}: {reason}", file.display()));
     let mut content = String::new();
     let opened = File::open(file).map_err(|error| failed(&error))?;
     opened.take(LIMIT + 1).read_to_string(&mut content).map_err(|error| failed(&error))?;
@@ -139,8 +139,8 @@ mod tests {
             (&"x".repeat(4_097), None),
         ] {
             std::fs::write(&file, content).expect("written");
-            assert_eq!(of_file(&file).ok().as_ref().map(Secret::expose), want, "{content:?}");
+            assert_eq!(of_file("--file", &file).ok().as_ref().map(Secret::expose), want, "{content:?}");
         }
-        assert!(matches!(of_file(&directory.path().join("none")), Err(Failure::Usage(_))));
+        assert!(matches!(of_file("--file", &directory.path().join("none")), Err(Failure::Usage(_))));
     }
 }

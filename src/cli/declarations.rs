@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use portcullis_admin::declaration::{LARGEST, Syntax, read, with_lines};
-use portcullis_admin::operations::declarations::planned;
+use portcullis_admin::operations::declarations::{Terms, planned};
 use portcullis_core::model::{Client, Declarations, Label, Problem, Service, TargetUrl};
 use portcullis_identity::DEFAULT_CLIENT;
 use portcullis_routing::change::View;
@@ -117,7 +117,8 @@ pub(super) async fn examine(
         declared.clients.insert(name.clone(), client);
     }
     let dry_run = app::dry_run(config).await?;
-    let problems = planned(&View::with(Arc::new(app::default_routes(config))), &reading, false, &dry_run).problems;
+    let problems =
+        planned(&View::with(Arc::new(app::default_routes(config))), &reading, Terms::file(false), &dry_run).problems;
     if !problems.is_empty() {
         return Err(bad(file, with_lines(problems, &bytes), output)?);
     }
@@ -190,12 +191,12 @@ fn query(adopt: bool) -> &'static str {
     if adopt { "?adopt=true" } else { "" }
 }
 
-fn steps(plan: &Value) -> &[Value] {
+pub(super) fn steps(plan: &Value) -> &[Value] {
     plan.get("steps").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// A plan for people, or as it is.
-fn show(plan: &Value, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn show(plan: &Value, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(plan);
     }

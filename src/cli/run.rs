@@ -12,12 +12,12 @@ use portcullis_telemetry::Target;
 use tracing_subscriber::EnvFilter;
 
 use super::admin::Admin;
-use super::args::{AuditCommand, Cli, Command, Global, VerifyCommand};
+use super::args::{AuditCommand, Cli, Command, Global, ImportCommand, VerifyCommand};
 use super::failure::Failure;
 use super::output::Output;
 use super::{
-    audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, host, logs, route,
-    security, service, status, token, user,
+    audit, captures, certificates, client, completions, declarations, demo, enrolment, explain, host, import, logs,
+    route, security, service, status, token, user,
 };
 use crate::app::{Gateway, verify_audit};
 use crate::config::{Config, ENV_ADMIN_CA, ENV_ADMIN_TOKEN, ENV_ADMIN_URL, ENV_LOG, Flags, reference};
@@ -160,6 +160,7 @@ async fn ask(command: Command, admin: &Admin, output: &mut Output) -> Result<(),
         Command::Host(command) => host::run(command, admin, output).await,
         Command::Apply(apply) => declarations::apply(&apply, admin, output).await,
         Command::Diff { file, adopt } => declarations::diff(&file.file, adopt, admin, output).await,
+        Command::Import(ImportCommand::Fomalhaut(command)) => import::run(&command, admin, output).await,
         Command::Export(export) => declarations::export(&export, admin, output).await,
         Command::Client(command) => client::run(command, admin, output).await,
         Command::User(command) => user::run(command, admin, output).await,

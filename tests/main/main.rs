@@ -25,6 +25,7 @@ mod http2;
 #[cfg(feature = "http3")]
 mod http3;
 mod http_signatures;
+mod import;
 mod lockout;
 mod login;
 mod metrics;

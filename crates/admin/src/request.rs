@@ -23,7 +23,7 @@ const BODY_LIMIT: usize = 1 << 20;
 /// How long a request body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Fields whose values are repeated in no message.
-const SECRET_FIELDS: [&str; 4] = ["password", "secret_key", "secret", "api_key"];
+const SECRET_FIELDS: [&str; 5] = ["password", "secret_key", "secret", "secrets", "api_key"];
 
 /// A JSON body of at most so many bytes.
 pub(crate) struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub(crate) T);

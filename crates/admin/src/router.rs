@@ -8,8 +8,8 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, client_secrets, clients, declarations, enrolments, explain, hosts, logs,
-    metrics, registrations, routes, services, status, user_sessions, users,
+    api_keys, audit, captures, certificates, client_secrets, client_tokens, clients, declarations, enrolments, explain,
+    hosts, import, logs, metrics, registrations, routes, services, status, user_sessions, users,
 };
 use crate::auth::{DOCUMENT, HEALTH, METRICS, authorize};
 use crate::openapi;
@@ -42,6 +42,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/v1/hosts/{name}", get(hosts::show).put(hosts::put).delete(hosts::delete))
         .route("/api/v1/declarations", get(declarations::show).put(declarations::apply))
         .route("/api/v1/declarations/plan", post(declarations::plan))
+        .route("/api/v1/import", post(import::import))
         .route("/api/v1/clients", get(clients::list).post(clients::create))
         .route("/api/v1/clients/{name}", get(clients::show).put(clients::change).delete(clients::delete))
         .route("/api/v1/clients/{name}/api-keys", get(api_keys::list_of_client).post(api_keys::create_for_client))
@@ -51,6 +52,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
             "/api/v1/clients/{name}/secrets/{id}",
             get(client_secrets::show).put(client_secrets::change).delete(client_secrets::delete),
         )
+        .route("/api/v1/clients/{name}/tokens", post(client_tokens::import))
         .route("/api/v1/enrolment-tokens", get(enrolments::list).post(enrolments::create))
         .route("/api/v1/enrolment-tokens/{name}", get(enrolments::show).delete(enrolments::delete))
         .route("/api/v1/users", get(users::list).post(users::create))

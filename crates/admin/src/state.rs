@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::memory::MemoryState;
 use portcullis_core::ports::{Clock, Registry};
-use portcullis_identity::{Lockout, MasterKey, Sessions, Users};
+use portcullis_identity::{Lockout, MasterKey, Sessions, TokenPairs, Users};
 use portcullis_policies::Limiters;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::stage::Stage;
@@ -31,6 +31,8 @@ pub struct AdminState {
     pub explainer: Explainer,
     /// The people.
     pub users: Arc<Users>,
+    /// Pairs of opaque tokens.
+    pub token_pairs: Arc<TokenPairs>,
     /// The durable store, for the sessions of clients.
     pub registry: Arc<dyn Registry>,
     /// The sessions this node remembers.

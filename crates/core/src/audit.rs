@@ -46,6 +46,11 @@ impl Actor {
         Self { name: "file apply".into(), address }
     }
 
+    /// Whoever takes over the declarations of another gateway.
+    pub fn import(address: Option<IpAddr>) -> Self {
+        Self { name: "import".into(), address }
+    }
+
     /// A service that registers itself with an enrolment token.
     pub fn enrolment(token: &Label, address: Option<IpAddr>) -> Self {
         Self { name: format!("enrolment token {token}").into(), address }

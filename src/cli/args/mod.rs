@@ -2,6 +2,7 @@
 
 mod client;
 mod host;
+mod import;
 mod service;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{ClientCommand, ClientLogins, CreateClient, SecretCommand, SecretTerms};
 pub(crate) use host::{HostCommand, PutHost};
+pub(crate) use import::{ImportCommand, ImportFomalhaut};
 pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 
 use super::setting_flags::SettingFlags;
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     },
     /// Print the gateway's declarations
     Export(Export),
+    /// Take over what another gateway has
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Check a file of declarations without a gateway, or audit a configuration with --security: exit code 0 if it is
     /// good, 1 if not, 2 if it cannot be read
     Check(Check),
@@ -247,7 +252,7 @@ pub(crate) struct Export {
     #[arg(short, long, value_name = "FORM", value_parser = ["yaml", "json"])]
     pub(crate) output: Option<String>,
     /// Only those of this owner [default: of all]
-    #[arg(long, value_name = "OWNER", value_parser = ["file", "api", "registration"])]
+    #[arg(long, value_name = "OWNER", value_parser = ["file", "api", "registration", "import"])]
     pub(crate) owner: Option<String>,
 }
 

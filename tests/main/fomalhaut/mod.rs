@@ -38,13 +38,13 @@ fn binary() -> Vec<u8> {
 }
 
 /// The client in Python. It ends with the test.
-struct Driver {
+pub(crate) struct Driver {
     child: Child,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 impl Driver {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let script =
             concat!(include_str!("fomalhaut_driver.py"), include_str!("over_http2.py"), include_str!("commands.py"));
         let mut command = Command::new(python());
@@ -56,7 +56,7 @@ impl Driver {
     }
 
     /// Has it do something.
-    fn ask(&self, what: &str, with: &Value) -> Value {
+    pub(crate) fn ask(&self, what: &str, with: &Value) -> Value {
         let said = self.try_to(what, with);
         assert!(said["failed"].is_null(), "{what} {with}\n{}", said["failed"].as_str().unwrap_or_default());
         said
@@ -156,7 +156,7 @@ fn unpacked(value: &Value) -> Vec<u8> {
 }
 
 /// One value over another: members of the second go before those of the first.
-fn over(under: &Value, more: &Value) -> Value {
+pub(crate) fn over(under: &Value, more: &Value) -> Value {
     let mut both = under.clone();
     for (member, value) in more.as_object().expect("an object") {
         both[member] = value.clone();
@@ -282,7 +282,7 @@ fn refused(dialect: &str, told: &Told, code: u64, text: &str) {
 }
 
 /// A backend that answers by the end of the path: `/echo` gives the body back, and others do what their names say.
-fn answering() -> Backend {
+pub(crate) fn answering() -> Backend {
     Backend::serving(|stream, request| {
         let path = request.target.split('?').next().unwrap_or_default();
         let kind = request.header("content-type").unwrap_or("text/plain").to_owned();

@@ -24,7 +24,7 @@ use crate::answer;
 use crate::conditions::{Conditions, etag};
 use crate::declaration::schemas::{ClientDeclaration, RouteDeclaration, ServiceDeclaration};
 use crate::declaration::{self, LARGEST, Reading, Syntax, with_lines};
-use crate::operations::declarations;
+use crate::operations::declarations::{self, Terms};
 use crate::problem::ApiError;
 use crate::request::{Params, collect_within};
 use crate::state::AdminState;
@@ -123,7 +123,7 @@ pub(crate) struct PlanPolicies {
 pub(crate) struct ShowQuery {
     /// `yaml` or `json`; what `Accept` prefers if absent, JSON if it prefers nothing.
     format: Option<String>,
-    /// Only those of this owner: `file`, `api` or `registration`.
+    /// Only those of this owner: `file`, `api`, `registration` or `import`.
     #[param(value_type = Option<String>)]
     owner: Option<Owner>,
 }
@@ -179,9 +179,9 @@ pub(crate) async fn apply(
     body: RawBody,
 ) -> Result<Response, ApiError> {
     let (reading, text) = read(&headers, body).await?;
-    let (adopt, dry_run) = (query.adopt.unwrap_or(false), state.dry_run.clone());
+    let (terms, dry_run) = (Terms::file(query.adopt.unwrap_or(false)), state.dry_run.clone());
     let changes = state.changes.by(Actor::file_apply(actor.address));
-    let plan = declarations::apply(&changes, reading, adopt, conditions, dry_run).await;
+    let plan = declarations::apply(&changes, reading, terms, conditions, dry_run).await;
     let plan = plan.map_err(|error| match error {
         ChangeError::Invalid(problems) => ApiError::invalid(with_lines(problems, &text)),
         ChangeError::Stale(_) => {
@@ -209,7 +209,8 @@ pub(crate) async fn plan(
 ) -> Result<Response, ApiError> {
     let (reading, text) = read(&headers, body).await?;
     let view = state.changes.view();
-    let mut plan: Plan = declarations::planned(&view, &reading, query.adopt.unwrap_or(false), &state.dry_run);
+    let terms = Terms::file(query.adopt.unwrap_or(false));
+    let mut plan: Plan = declarations::planned(&view, &reading, terms, &state.dry_run);
     let problems: Vec<Problem> = std::mem::take(&mut plan.problems);
     if !problems.is_empty() {
         return Err(ApiError::invalid(with_lines(problems, &text)));

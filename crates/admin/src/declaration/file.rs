@@ -77,7 +77,8 @@ struct Sections {
     hosts: Option<Map<String, Value>>,
 }
 
-fn read_value(body: &Value) -> Reading {
+/// Reads declarations that stand in a value.
+pub(crate) fn read_value(body: &Value) -> Reading {
     let Object { value, mut problems } = settings::read::<Sections>(body, |fields, _| {
         fields.entry("version").or_insert_with(|| DECLARATIONS_VERSION.into());
     });

@@ -12,8 +12,8 @@ use portcullis_core::model::{Client, Host, Problem, Route, Service};
 use portcullis_core::settings::{self, Reading as Object};
 use serde_json::{Map, Value, json};
 
-pub(crate) use file::unshadowed;
 pub use file::{LARGEST, Reading, read, to_yaml, with_lines};
+pub(crate) use file::{read_value, unshadowed};
 pub use syntax::Syntax;
 
 /// What says what a route leads to.

@@ -13,8 +13,8 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa::{Modify, OpenApi};
 
 use crate::api::{
-    api_keys, audit, captures, certificates, client_secrets, clients, declarations, enrolments, explain, hosts, logs,
-    metrics, registrations, routes, services, status, user_sessions, users,
+    api_keys, audit, captures, certificates, client_secrets, client_tokens, clients, declarations, enrolments, explain,
+    hosts, import, logs, metrics, registrations, routes, services, status, user_sessions, users,
 };
 use crate::problem::ProblemDetails;
 
@@ -28,11 +28,12 @@ const DATA: &str = "http://127.0.0.1:6500";
         registrations::show, registrations::revoke, registrations::rotate,
         routes::list, routes::show, routes::put, routes::delete,
         hosts::list, hosts::show, hosts::put, hosts::delete,
-        declarations::show, declarations::apply, declarations::plan,
+        declarations::show, declarations::apply, declarations::plan, import::import,
         api_keys::create_for_service, api_keys::list_of_service, api_keys::delete_of_service,
         clients::create, clients::list, clients::show, clients::change, clients::delete,
         api_keys::create_for_client, api_keys::list_of_client, api_keys::delete_of_client,
         client_secrets::create, client_secrets::list, client_secrets::show, client_secrets::change, client_secrets::delete,
+        client_tokens::import,
         enrolments::create, enrolments::list, enrolments::show, enrolments::delete,
         users::create, users::list, users::show, users::change, users::delete,
         user_sessions::list, user_sessions::end_all, user_sessions::end,

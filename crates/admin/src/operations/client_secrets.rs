@@ -3,7 +3,7 @@
 use portcullis_core::model::{
     ClientSecret, Label, MAX_SECRETS, Owner, Problem, SECRET_PURPOSE, SecretUse, SecretUses, Stored,
 };
-use portcullis_core::ports::RegistryError;
+use portcullis_core::ports::{RegistryError, Unseal as _};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -133,6 +133,12 @@ pub fn check_client(view: &View, client: &Label) -> Result<(), ChangeError> {
 pub(super) fn first(master: &MasterKey, now: u64, client: &Label, secret: &Secret) -> Result<Edit, ChangeError> {
     let kept = seal(master, now, secret, SecretUses::all(), None)?;
     Ok(Edit::ClientSecret(client.clone(), handle(HANDLE_DIGITS), Some(kept)))
+}
+
+/// Whether one of the secrets of a client that are good is this one.
+pub(super) fn has(view: &View, master: &MasterKey, now: u64, client: &Label, secret: &Secret) -> bool {
+    let mut live = view.secrets(client).filter(|(_, stored)| stored.value.is_live(now));
+    live.any(|(_, stored)| master.unseal(SECRET_PURPOSE, &stored.value.sealed).is_some_and(|held| held == *secret))
 }
 
 /// A secret an operator brings along is taken as it is. Other issuers have other forms, so none is asked for.

@@ -69,9 +69,30 @@ pub fn fingerprint(view: &View) -> u64 {
     hash.finish().as_ref().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-/// What a file would change. Everything that is wrong with it is in the plan's problems.
-pub fn planned(view: &View, reading: &Reading, adopt: bool, dry_run: &DryRun) -> Plan {
-    let mut plan = decide(view, &reading.declarations, adopt);
+/// Whose declarations they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Whose objects are declared: what it owns and no longer declares is removed.
+    pub owner: Owner,
+    /// Whether it takes over objects of other owners that it declares otherwise.
+    pub adopt: bool,
+}
+
+impl Terms {
+    /// Those of a file.
+    pub fn file(adopt: bool) -> Self {
+        Self { owner: Owner::File, adopt }
+    }
+
+    /// Those that are taken over from another gateway.
+    pub fn import(adopt: bool) -> Self {
+        Self { owner: Owner::Import, adopt }
+    }
+}
+
+/// What declarations would change. Everything that is wrong with them is in the plan's problems.
+pub fn planned(view: &View, reading: &Reading, terms: Terms, dry_run: &DryRun) -> Plan {
+    let mut plan = decide(view, &reading.declarations, terms);
     let compiled = dry_run.problems(view, &plan.edits);
     let mut problems = reading.problems.clone();
     problems.append(&mut plan.problems);
@@ -86,35 +107,35 @@ pub fn planned(view: &View, reading: &Reading, adopt: bool, dry_run: &DryRun) ->
 pub async fn apply(
     changes: &Changes,
     reading: Reading,
-    adopt: bool,
+    terms: Terms,
     conditions: Conditions,
     dry_run: DryRun,
 ) -> Result<Plan, ChangeError> {
     if !reading.problems.is_empty() {
         // What cannot be read does not keep other changes waiting.
-        return Err(ChangeError::Invalid(planned(&changes.view(), &reading, adopt, &dry_run).problems));
+        return Err(ChangeError::Invalid(planned(&changes.view(), &reading, terms, &dry_run).problems));
     }
     let (_, plan) = changes
         .submit(move |view| {
             if !conditions.is_empty() {
                 conditions.check(Some(fingerprint(view)))?;
             }
-            let mut plan = decide(view, &reading.declarations, adopt);
+            let mut plan = decide(view, &reading.declarations, terms);
             if !plan.problems.is_empty() {
-                return Err(ChangeError::Invalid(planned(view, &reading, adopt, &dry_run).problems));
+                return Err(ChangeError::Invalid(planned(view, &reading, terms, &dry_run).problems));
             }
             let edits = std::mem::take(&mut plan.edits);
-            Ok((Transaction { owner: Owner::File, edits }, plan))
+            Ok((Transaction { owner: terms.owner, edits }, plan))
         })
         .await?;
     Ok(plan)
 }
 
-fn decide(view: &View, declared: &Declarations, adopt: bool) -> Plan {
+pub(super) fn decide(view: &View, declared: &Declarations, Terms { owner, adopt }: Terms) -> Plan {
     let builtin: Label = DEFAULT_CLIENT.parse().expect("a word is a label");
-    let rules = Rules { owner: Owner::File, adopt, builtin_client: &builtin, access_key: &fresh_access_key };
+    let rules = Rules { owner, adopt, builtin_client: &builtin, access_key: &fresh_access_key };
     let mut plan = plan(view, declared, &rules);
-    plan.problems.extend(names::problems(view, declared));
+    plan.problems.extend(names::problems(view, declared, owner));
     let mut versions: BTreeMap<&Name, usize> = BTreeMap::new();
     for id in declared.services.keys() {
         // Those that are there and stay are counted once, with the first that is declared.

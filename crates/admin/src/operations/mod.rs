@@ -10,6 +10,7 @@ pub mod clients;
 pub mod declarations;
 pub mod enrolments;
 pub mod hosts;
+pub mod import;
 mod names;
 pub mod registering;
 pub mod registrations;

@@ -34,12 +34,12 @@ fn check_kept(id: &ServiceId) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Everything that is wrong with the names of the services that a file makes.
-pub(super) fn problems(view: &View, declared: &Declarations) -> Vec<Problem> {
+/// Everything that is wrong with the names of the services that declarations of an owner make.
+pub(super) fn problems(view: &View, declared: &Declarations, owner: Owner) -> Vec<Problem> {
     let mut after: BTreeMap<String, Vec<ServiceId>> = BTreeMap::new();
     let lower = |name: &Name| name.as_str().to_ascii_lowercase();
     for id in declared.services.keys() {
-        after.entry(lower(&id.name)).or_insert_with(|| staying(view, declared, &id.name)).push(id.clone());
+        after.entry(lower(&id.name)).or_insert_with(|| staying(view, declared, owner, &id.name)).push(id.clone());
     }
     let mut found = Vec::new();
     for id in declared.services.keys().filter(|id| view.service(id).is_none()) {
@@ -57,13 +57,13 @@ pub(super) fn problems(view: &View, declared: &Declarations) -> Vec<Problem> {
     found
 }
 
-/// The services of a name, however it is written, that a file neither declares nor removes.
-fn staying(view: &View, declared: &Declarations, name: &Name) -> Vec<ServiceId> {
+/// The services of a name, however it is written, that an owner's declarations neither declare nor remove.
+fn staying(view: &View, declared: &Declarations, owner: Owner, name: &Name) -> Vec<ServiceId> {
     let mut stay = Vec::new();
     for name in view.spellings(name.as_str()) {
         for version in view.versions(name) {
             let id = ServiceId { name: name.clone(), version: version.clone() };
-            let is_removed = view.service(&id).is_some_and(|stored| stored.owner == Owner::File);
+            let is_removed = view.service(&id).is_some_and(|stored| stored.owner == owner);
             if !is_removed && !declared.services.contains_key(&id) {
                 stay.push(id);
             }

@@ -30,7 +30,7 @@ fn detail(answer: &Answer) -> &str {
 
 impl House {
     /// The secrets that calls find with the access key and may sign with, the oldest first.
-    fn live(&self) -> Vec<String> {
+    pub(super) fn live(&self) -> Vec<String> {
         self.directory.read(|entries| {
             let entry = entries.by_access_key("app").expect("the client is there");
             let good = entry.secrets_for(SecretUse::Sign, millis(self));

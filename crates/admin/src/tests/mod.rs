@@ -9,6 +9,7 @@ mod declarations;
 mod door;
 mod enrolments;
 mod hosts;
+mod import;
 mod logs;
 mod register;
 mod routes;
@@ -39,9 +40,10 @@ use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::ports::{AccessLog, Beside, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
+use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
-    Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Revocations, Sessions, Users,
-    hash_key,
+    AccessTokens, Cost, LiveSession, Lockout, LockoutSettings, LoginSettings, MasterKey, PasswordLimits, Passwords,
+    Revocations, Sessions, SigningKeys, TokenPairs, Users, hash_key,
 };
 use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
@@ -142,7 +144,8 @@ impl House {
         let passwords = Arc::new(Passwords::new(limits).expect("fine limits"));
         let (changes, pending) = Changes::prepare();
         let changing = Arc::new(changes.clone());
-        let users = Arc::new(Users::new(registry.clone(), changing, passwords, sessions.clone(), clock.clone()));
+        let users =
+            Arc::new(Users::new(registry.clone(), changing, passwords.clone(), sessions.clone(), clock.clone()));
         let directory = Arc::new(Directory::default());
         let parts = Arc::new(Parts {
             directory: directory.clone(),
@@ -150,6 +153,21 @@ impl House {
             jobs: Arc::new(Control),
             ..Parts::for_dry_run("http://gate", clock.clone()).await.expect("keys")
         });
+        let lockout = Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone()));
+        let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
+        let of_logins = LoginParts {
+            registry: registry.clone(),
+            users: users.clone(),
+            passwords,
+            lockout: lockout.clone(),
+            tokens: Arc::new(AccessTokens::new(Arc::new(keys), "http://gate", clock.clone())),
+            sessions: sessions.clone(),
+            master: master.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+        };
+        let settings = LoginSettings { session_ttl: Duration::from_secs(2_592_000), ..LoginSettings::default() };
+        let token_pairs = Arc::new(TokenPairs::new(of_logins, settings));
         let upstreams = upstreams(&clock);
         let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
@@ -183,9 +201,10 @@ impl House {
             dry_run: DryRun::new(parts, upstreams),
             explainer,
             users,
+            token_pairs,
             registry: registry.clone(),
             sessions,
-            lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
+            lockout,
             limiters: Arc::default(),
             directory: directory.clone(),
             nonces: Arc::new(MemoryState::new(1 << 20, clock.clone())),

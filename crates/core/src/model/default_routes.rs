@@ -30,7 +30,7 @@ impl DefaultRoutes {
     pub fn place(&self, id: &ServiceId, owner: Owner) -> String {
         match owner {
             Owner::Registration => format!("{}{}", self.registered_below, id.path()),
-            Owner::File | Owner::Api => id.path(),
+            Owner::File | Owner::Api | Owner::Import => id.path(),
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Owner {
     Api,
     /// Came by self-registration.
     Registration,
+    /// Taken over from another gateway.
+    Import,
 }
 
 impl Owner {
@@ -27,6 +29,7 @@ impl Owner {
             Self::File => "file",
             Self::Api => "api",
             Self::Registration => "registration",
+            Self::Import => "import",
         }
     }
 }

@@ -33,6 +33,13 @@ pub fn schema() -> Value {
     settings::schema::<Settings>()
 }
 
+/// Everything that is wrong with settings of this kind, whichever service has them.
+pub fn problems(value: &Value) -> Vec<Problem> {
+    let checked = settings::read::<Settings>("acl", Some(value));
+    let checked = checked.and_then(|settings| Rules::compile(&settings.rules, settings.default, false).map(drop));
+    checked.err().unwrap_or_default()
+}
+
 /// Builds the step. Every route of a service has it; an open one lets unknown callers pass. An endpoint of the gateway that is
 /// for everybody has it where there are rules.
 pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {

@@ -160,11 +160,7 @@ impl Plan {
         if fields.is_empty() {
             self.unchanged += 1;
         } else if is_other {
-            let owner = match held.owner {
-                Owner::File => "file",
-                Owner::Api => "api",
-                Owner::Registration => "registration",
-            };
+            let owner = held.owner.as_str();
             let message =
                 format!("exists, is owned by '{owner}' and differs from the file; run with --adopt to take it over");
             self.problems.push(Problem::new(object.to_string(), message));

@@ -238,6 +238,7 @@ fn row(kind: Kind, (key, revision, owner, body): Columns) -> Result<Row, Registr
         "file" => Owner::File,
         "api" => Owner::Api,
         "registration" => Owner::Registration,
+        "import" => Owner::Import,
         _ => return Err(RegistryError::Storage(format!("{} '{key}' has an unknown owner", kind.as_str()))),
     };
     Ok(Row { kind, key, revision: to_unsigned(revision)?, owner, body })

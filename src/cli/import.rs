@@ -1,0 +1,220 @@
+//! `portcullis import`: what another gateway has is read, converted, planned, told and taken over.
+
+mod tokens;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use http::Method;
+use portcullis_admin::declaration::LARGEST;
+use portcullis_core::secret::Secret;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::admin::{Admin, Reply};
+use super::args::ImportFomalhaut;
+use super::client_secret;
+use super::declarations;
+use super::failure::Failure;
+use super::json::text;
+use super::output::{Colour, Output, printable};
+use super::redis::{Place, Redis};
+use crate::import::{Conversion, Existing, Source, convert};
+
+/// Bytes of a panel's export.
+const LARGEST_FILE: usize = 64 << 20;
+/// Configurations of clients in Redis.
+const MOST_CONFIGURATIONS: usize = 20_000;
+/// Values that Redis is asked for at a time.
+const AT_ONCE: usize = 64;
+/// Times that something is left out because the gateway does not take it.
+const ROUNDS: usize = 100;
+/// Holds the password of Redis.
+const ENV_REDIS_PASSWORD: &str = "PORTCULLIS_REDIS_PASSWORD";
+
+/// `portcullis import fomalhaut`.
+pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
+    let mut redis = match place(command)? {
+        Some(place) => Some(place.connect().await?),
+        None if command.tokens => return Err(Failure::Usage("--tokens is for redis:// alone".to_owned())),
+        None => None,
+    };
+    let source = match &mut redis {
+        Some(redis) => configurations(redis).await?,
+        None => export(Path::new(&command.source))?,
+    };
+    let mut conversion = convert(&source, &existing(admin).await?, &command.hosts);
+    drop(source);
+    let planned = settle(&mut conversion, command, admin).await?;
+    let stops = !conversion.losses.is_empty() && !command.accept_losses;
+    if command.dry_run || stops {
+        tell(&conversion, &planned.body, false, None, output)?;
+        if let (true, Some(redis)) = (command.tokens, &mut redis) {
+            output.note(&format!("{} pairs of tokens are there", tokens::count(redis).await?))?;
+        }
+        return if stops { Err(Failure::Found) } else { Ok(()) };
+    }
+    // What was planned is what is done: if somebody has changed the declarations since, nothing is.
+    let path = format!("/import?adopt={}", command.adopt);
+    let done = admin.send(Method::POST, &path, body(&conversion)?, planned.etag).await?;
+    let taken =
+        match &mut redis {
+            Some(redis) if command.tokens => {
+                let taking = tokens::take(redis, &conversion.clients, admin).await;
+                Some(taking.map_err(|failure| {
+                    Failure::failed(format!("declarations and secrets are taken over; {failure}"))
+                })?)
+            }
+            _ => None,
+        };
+    tell(&conversion, &done.body, true, taken.as_ref(), output)
+}
+
+/// Where Redis is, if that is where to read from.
+fn place(command: &ImportFomalhaut) -> Result<Option<Place>, Failure> {
+    if !command.source.contains("://") {
+        return match command.redis_password_file {
+            Some(_) => Err(Failure::Usage("--redis-password-file is for redis:// alone".to_owned())),
+            None => Ok(None),
+        };
+    }
+    let password = match &command.redis_password_file {
+        Some(file) => Some(client_secret::of_file("--redis-password-file", file)?),
+        None => std::env::var(ENV_REDIS_PASSWORD).ok().filter(|password| !password.is_empty()).map(Secret::from),
+    };
+    Place::read(&command.source).map(|place| Some(place.or_password(password)))
+}
+
+/// Reads the panel's export.
+fn export(file: &Path) -> Result<Source, Failure> {
+    let name = printable(&file.display().to_string());
+    let unreadable = |error: std::io::Error| Failure::Usage(format!("cannot read {name}: {error}"));
+    let mut bytes = Zeroizing::new(Vec::new());
+    let most = u64::try_from(LARGEST_FILE).unwrap_or(u64::MAX).saturating_add(1);
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        std::fs::File::open(file).map_err(unreadable)?.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() > LARGEST_FILE {
+        return Err(Failure::Usage(format!("{name} has more than {LARGEST_FILE} bytes")));
+    }
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::Usage(format!("{name} is no export of fomalhaut's panel: {error}"));
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        // What it says of a value could repeat it.
+        wrong(&format!("it is not JSON (line {}, column {})", error.line(), error.column()))
+    })?;
+    Source::of_export(&value).map_err(|error| wrong(&error))
+}
+
+/// Reads the configurations of clients from Redis.
+async fn configurations(redis: &mut Redis) -> Result<Source, Failure> {
+    let keys: Vec<String> = redis.keys("config:*", MOST_CONFIGURATIONS).await?.into_iter().collect();
+    if keys.is_empty() {
+        return Err(Failure::failed("there is no key 'config:*' in this database of Redis"));
+    }
+    let mut values = BTreeMap::new();
+    redis.begin();
+    for keys in keys.chunks(AT_ONCE) {
+        let commands: Vec<_> = keys.iter().map(|key| vec!["GET".to_owned(), key.clone()]).collect();
+        for (key, reply) in keys.iter().zip(redis.ask_all(&commands).await?) {
+            let value = reply.bytes().map(Zeroizing::new).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            values.insert(key.trim_start_matches("config:").to_owned(), value.unwrap_or_default());
+        }
+    }
+    Source::of_values(&values).map_err(Failure::failed)
+}
+
+/// The clients that the gateway has.
+async fn existing(admin: &Admin) -> Result<Existing, Failure> {
+    let mut existing = Existing::default();
+    for client in admin.all("/clients").await? {
+        let (name, access_key) = (text(&client, "name"), text(&client, "access_key"));
+        if !access_key.is_empty() {
+            existing.by_access_key.insert(access_key, name.clone());
+        }
+        existing.clients.insert(name);
+    }
+    Ok(existing)
+}
+
+/// Plans. What the gateway does not take is left out, and is a loss.
+async fn settle(conversion: &mut Conversion, command: &ImportFomalhaut, admin: &Admin) -> Result<Reply, Failure> {
+    let path = format!("/import?dry_run=true&adopt={}", command.adopt);
+    for _ in 0..ROUNDS {
+        match admin.send(Method::POST, &path, body(conversion)?, None).await {
+            Err(Failure::Refused { detail, problems }) => {
+                let mut left_out = false;
+                for problem in &problems {
+                    left_out |= conversion.give_up(problem);
+                }
+                if !left_out {
+                    return Err(Failure::Refused { detail, problems });
+                }
+            }
+            other => return other,
+        }
+    }
+    Err(Failure::failed("the gateway finds problems again and again; nothing was changed"))
+}
+
+const JSON: &str = "application/json";
+
+fn body(conversion: &Conversion) -> Result<(&'static str, Bytes), Failure> {
+    let secrets: Map<String, Value> =
+        conversion.secrets.iter().map(|(client, secret)| (client.clone(), secret.expose().into())).collect();
+    let text = json!({"declarations": conversion.declared, "secrets": secrets}).to_string();
+    if text.len() > LARGEST {
+        return Err(Failure::failed(format!(
+            "declarations have at most {LARGEST} bytes, and these have {}",
+            text.len()
+        )));
+    }
+    Ok((JSON, Bytes::from(text)))
+}
+
+/// Tells what was taken over, or would be.
+fn tell(
+    conversion: &Conversion,
+    done: &Value,
+    is_done: bool,
+    taken: Option<&tokens::Told>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let (plan, secrets) = (&done["plan"], &done["secrets"]);
+    let mut findings: BTreeSet<_> = conversion.findings.clone();
+    for client in secrets["other"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let what = "it has another secret here, or none, and keeps that; 'portcullis client secret import' takes the one it has \
+                    there";
+        findings.insert(crate::import::Finding::new(&format!("client '{client}'"), what));
+    }
+    if output.is_json() {
+        return output.json(&json!({
+            "applied": is_done, "plan": plan, "secrets": secrets, "declarations": conversion.declared, "findings": findings,
+            "losses": conversion.losses, "tokens": taken.map(tokens::Told::json),
+        }));
+    }
+    for finding in &findings {
+        output.line(&printable(&format!("note: {}: {}", finding.of, finding.what)))?;
+    }
+    for loss in &conversion.losses {
+        let line = printable(&format!("loss: {}: {}; {}", loss.of, loss.why, loss.instead));
+        output.line(&output.paint(Colour::Yellow, &line))?;
+    }
+    declarations::show(plan, output)?;
+    let count = |list: &str| secrets[list].as_array().map_or(0, Vec::len);
+    output.line(&format!("{} secrets to add, {} known", count("added"), count("known")))?;
+    if let Some(taken) = taken {
+        output.line(&taken.line())?;
+    }
+    let steps = declarations::steps(plan).len();
+    match (is_done, conversion.losses.len()) {
+        (true, _) if steps == 0 => output.note("nothing to do"),
+        (true, _) => output.note("taken over"),
+        (false, 0) => output.note("nothing was changed"),
+        (false, _) => output.note("nothing was changed; --accept-losses goes on without what is lost"),
+    }
+}

@@ -1,0 +1,83 @@
+//! What cannot be taken over: it is told, nothing is changed, and if it is accepted, nothing weaker takes its place.
+
+use serde_json::{Value, json};
+
+use super::behaviour::Scene;
+use super::{Export, declarations, endpoint, import, panel};
+use crate::fomalhaut::answering;
+
+/// A panel with endpoints that cannot be taken over.
+fn lossy(backend: &str) -> Value {
+    let mut panel = panel(backend);
+    let rules = json!([{"re_uri": "^/(?!open)", "is_permit": false}]);
+    let bad = [
+        endpoint(10, "ahead", backend, &json!({"enable_acl": true, "acl_rules": rules})),
+        endpoint(11, "files", "ftp://127.0.0.1/", &json!({})),
+        endpoint(12, "cloud", "http://169.254.169.254", &json!({})),
+        endpoint(13, "login", "http://ada:sesame@127.0.0.1/", &json!({})),
+    ];
+    for endpoint in bad {
+        let link = json!({"client_id": 1, "endpoint_id": endpoint["id"], "enable": true});
+        panel["client_endpoints"].as_array_mut().expect("a list").push(link);
+        panel["endpoints"].as_array_mut().expect("a list").push(endpoint);
+    }
+    panel
+}
+
+#[test]
+fn what_is_lost_is_told_and_nothing_is_changed_unless_it_is_accepted() {
+    let scene = Scene::before(answering());
+    let file = Export::of(&lossy(&scene.backend.url()));
+    let before = declarations(&scene.gateway);
+    let told = import(&scene.gateway, &[file.path(), "--json"], &[]).json(1);
+    let of: Vec<_> =
+        told["losses"].as_array().expect("a list").iter().map(|loss| loss["of"].as_str().expect("a text")).collect();
+    assert_eq!(
+        of,
+        ["endpoint 'ahead/v1'", "endpoint 'files/v1'", "endpoint 'login/v1'", "service 'cloud/v1'"],
+        "{told}"
+    );
+    assert_eq!(told["applied"], false);
+    let told = import(&scene.gateway, &[file.path()], &[]);
+    assert_eq!(told.code, Some(1));
+    for words in
+        ["loss: endpoint 'ahead/v1': rule 1 ('^/(?!open)'): look-around", "a cloud tells machines their secrets there"]
+    {
+        assert!(told.out.contains(words), "{words}: {told:?}");
+    }
+    assert!(told.err.contains("--accept-losses"), "{told:?}");
+    assert_eq!(declarations(&scene.gateway), before);
+
+    let done = import(&scene.gateway, &[file.path(), "--accept-losses"], &[]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(scene.call("/test_api/v1/a", &json!({})).0, 200);
+    for endpoint in ["ahead", "files", "cloud", "login"] {
+        scene.refused(&format!("/{endpoint}/v1/open"), &json!({}), 432);
+    }
+    assert_eq!(scene.backend.received().len(), 1);
+    let again = import(&scene.gateway, &[file.path(), "--accept-losses", "--json"], &[]).json(0);
+    assert_eq!(again["plan"]["steps"], json!([]));
+}
+
+#[test]
+fn what_others_have_made_is_not_taken_from_them_unless_it_is_adopted() {
+    let scene = Scene::before(answering());
+    let file = Export::of(&panel(&scene.backend.url()));
+    let service = json!({"targets": [{"url": "http://127.0.0.1:9"}], "require": []});
+    scene.gateway.admin_ok("PUT", "/services/test_api/v1", Some(&service), 201);
+    let client = json!({"name": "mine", "access_key": "abcd", "secret_key": "a secret of my own"});
+    scene.gateway.admin_ok("POST", "/clients", Some(&client), 201);
+    let before = declarations(&scene.gateway);
+    let told = import(&scene.gateway, &[file.path(), "--json"], &[]).json(1);
+    let why: Vec<_> =
+        told["losses"].as_array().expect("a list").iter().map(|loss| loss["why"].as_str().expect("a text")).collect();
+    assert!(why.iter().all(|why| why.contains("is owned by 'api'")) && why.len() == 2, "{told}");
+    assert_eq!(declarations(&scene.gateway), before);
+
+    let done = import(&scene.gateway, &[file.path(), "--adopt", "--json"], &[]).json(0);
+    // The client of this access key is the same client, and keeps its name and its secrets.
+    assert_eq!(done["secrets"]["other"], json!(["mine"]));
+    assert!(done["findings"].to_string().contains("client 'mine'"), "{done}");
+    assert_eq!(scene.call("/test_api/v1/a", &json!({"secret": "a secret of my own"})).0, 200);
+    assert_eq!(declarations(&scene.gateway).1["clients"]["mine"]["access_key"], "abcd");
+}
