@@ -35,6 +35,7 @@ mod policies_everyday;
 mod process;
 mod promises;
 mod proxies;
+mod python_client;
 mod reference;
 mod registration;
 mod resting;

@@ -54,12 +54,13 @@ class Caller:
             return
         self.auth = for_httpx.Auth(gateway, dialect, tokens=tokens, most_bytes=most_bytes)
         if kind == "httpx":
-            below = httpx.HTTPTransport(http1=not http2, http2=http2)
+            # No certificates are read for servers in clear.
+            below = httpx.HTTPTransport(verify=False, http1=not http2, http2=http2)
             again = for_httpx.RetryTransport(below, retry=retry, sleep=self.pauses.append) if retry else below
             self.http = httpx.Client(auth=self.auth, transport=again)
             return
         self.loop = asyncio.new_event_loop()
-        below_async = httpx.AsyncHTTPTransport(http1=not http2, http2=http2)
+        below_async = httpx.AsyncHTTPTransport(verify=False, http1=not http2, http2=http2)
         again_async = for_httpx.AsyncRetryTransport(below_async, retry=retry) if retry else below_async
         self.http = httpx.AsyncClient(auth=self.auth, transport=again_async)
 

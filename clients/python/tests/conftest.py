@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from standin import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 VECTORS = Path(os.environ.get("PORTCULLIS_TEST_VECTORS", Path(__file__).parents[3] / "spec" / "vectors"))
 

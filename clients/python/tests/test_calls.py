@@ -392,7 +392,7 @@ def test_secrets_are_not_shown(stand_in: StandIn) -> None:
         for_requests.Auth(stand_in.url, dialect_of("fo"), tokens=FixedToken("the token")),
     ):
         shown += [repr(auth), str(auth)]
-    with httpx.Client() as client:
+    with httpx.Client(verify=False) as client:
         response = client.get(stand_in.url + "/a/b/", auth=auth_of(stand_in))
         shown += [repr(response), repr(response.request), repr(response.request.headers)]
     text = "".join(shown)
@@ -409,7 +409,9 @@ def auth_of(stand_in: StandIn) -> for_httpx.Auth:
 def test_hooks_that_read_before(stand_in: StandIn) -> None:
     """A hook that logs bodies gets in the way only where what it read cannot be verified."""
     sign_all(stand_in, "fo", Reply(200, [], b"good"))
-    with httpx.Client(auth=auth_of(stand_in), event_hooks={"response": [lambda response: response.read()]}) as client:
+    with httpx.Client(
+        verify=False, auth=auth_of(stand_in), event_hooks={"response": [lambda response: response.read()]}
+    ) as client:
         assert client.get(stand_in.url + "/a/b/").content == b"good"
         sign_all(stand_in, "fo", Reply(200, [("Content-Encoding", "gzip")], gzip.compress(b"good")))
         with pytest.raises(VerificationError, match="event hook"):
@@ -418,7 +420,7 @@ def test_hooks_that_read_before(stand_in: StandIn) -> None:
 
 def test_a_target_that_is_given_is_signed(stand_in: StandIn) -> None:
     sign_all(stand_in, "fo", Reply(200, [], b"good"))
-    with httpx.Client(auth=auth_of(stand_in)) as client:
+    with httpx.Client(verify=False, auth=auth_of(stand_in)) as client:
         client.get(stand_in.url + "/a/b/", extensions={"target": b"/a/b/../%61"})
     assert stand_in.received[-1].target == "/a/b/../%61"
     assert is_well_signed("fo", stand_in.received[-1])
@@ -426,7 +428,10 @@ def test_a_target_that_is_given_is_signed(stand_in: StandIn) -> None:
 
 def test_streamed_answers_are_verified_first(stand_in: StandIn) -> None:
     sign_all(stand_in, "fo", Reply(200, [("Content-Encoding", "gzip")], gzip.compress(b"in pieces")))
-    with httpx.Client(auth=auth_of(stand_in)) as client, client.stream("GET", stand_in.url + "/a/b/") as response:
+    with (
+        httpx.Client(verify=False, auth=auth_of(stand_in)) as client,
+        client.stream("GET", stand_in.url + "/a/b/") as response,
+    ):
         assert b"".join(response.iter_bytes(2)) == b"in pieces"
     with requests.Session() as session:
         auth = for_requests.Auth(stand_in.url, dialect_of("fo"))
@@ -434,7 +439,7 @@ def test_streamed_answers_are_verified_first(stand_in: StandIn) -> None:
             assert b"".join(answer.iter_content(2)) == b"in pieces"
     # Nobody has to trust a plain answer, and it is not held.
     stand_in.answer = lambda _: Reply(200, [], b"plain")
-    with httpx.Client(auth=for_httpx.Auth(stand_in.url, Plain())) as client:
+    with httpx.Client(verify=False, auth=for_httpx.Auth(stand_in.url, Plain())) as client:
         response = client.send(client.build_request("GET", stand_in.url + "/a/b/"), stream=True)
         assert not response.is_stream_consumed
         assert b"".join(response.iter_raw()) == b"plain"

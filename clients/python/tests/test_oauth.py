@@ -29,6 +29,9 @@ CLIENT, SECRET = "a client: ü", "s3cret & more: %"
 class Validator(RequestValidator):
     """Knows one client, by client_secret_basic and client_secret_post."""
 
+    def __init__(self, client: str, secret: str) -> None:
+        self.known = (client, secret)
+
     def authenticate_client(self, request: Any, *_: Any, **__: Any) -> bool:
         given = str(request.headers.get("Authorization", ""))
         if given.startswith("Basic "):
@@ -37,7 +40,7 @@ class Validator(RequestValidator):
         else:
             client, secret = request.client_id, request.client_secret
         request.client = type("Client", (), {"client_id": client})
-        return (client, secret) == (CLIENT, SECRET)
+        return (client, secret) == self.known
 
     def validate_grant_type(self, *_: Any, **__: Any) -> bool:
         return True
@@ -55,8 +58,8 @@ class Validator(RequestValidator):
 class Server:
     """The token endpoint at `/token`, and a service that takes its newest token."""
 
-    def __init__(self, stand_in: StandIn) -> None:
-        self.oauth = BackendApplicationServer(Validator(), token_expires_in=600)
+    def __init__(self, stand_in: StandIn, client: str = CLIENT, secret: str = SECRET) -> None:
+        self.oauth = BackendApplicationServer(Validator(client, secret), token_expires_in=600)
         self.url, self.given, self.gate, self.lock = stand_in.url, list[str](), threading.Event(), threading.Lock()
         self.asked: list[Received] = []
         self.gate.set()
@@ -103,8 +106,8 @@ def tokens(request: pytest.FixtureRequest) -> Iterator[Any]:
     def make(server: Server, oauth: OAuthClient, clock: Clock | None = None) -> Any:
         clock = clock or Clock()
         if request.param == "httpx":
-            one = for_httpx.ClientCredentials(oauth, clock=clock)
-            http = httpx.Client(auth=for_httpx.Auth(server.url, Plain(), tokens=one))
+            one = for_httpx.ClientCredentials(oauth, httpx.Client(verify=False), clock=clock)
+            http = httpx.Client(verify=False, auth=for_httpx.Auth(server.url, Plain(), tokens=one))
             opened.extend([one, http])
             return one, lambda: http.get(server.url + "/a/b/").status_code
         other = for_requests.ClientCredentials(oauth, clock=clock)
@@ -222,7 +225,7 @@ def test_many_threads_ask_once(server: Server, tokens: Any) -> None:
 def test_many_tasks_ask_once(server: Server) -> None:
     async def main() -> None:
         source = for_httpx.AsyncClientCredentials(client_of(server), clock=Clock())
-        async with httpx.AsyncClient(auth=for_httpx.Auth(server.url, Plain(), tokens=source)) as client:
+        async with httpx.AsyncClient(verify=False, auth=for_httpx.Auth(server.url, Plain(), tokens=source)) as client:
             answers = await asyncio.gather(*(client.get(server.url + "/a/b/") for _ in range(MANY)))
             assert {answer.status_code for answer in answers} == {200}
             assert len(server.asked) == 1

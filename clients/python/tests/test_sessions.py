@@ -140,7 +140,7 @@ def both(request: pytest.FixtureRequest, stand_in: StandIn, dialect: str, endpoi
     """A session that is not logged in, and a way to call with it, in httpx and in requests."""
     clock = lambda: endpoints.now  # noqa: E731
     if request.param == "httpx":
-        with httpx.Client() as client:
+        with httpx.Client(verify=False) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.Session(client, auth, clock=clock)
             yield session, lambda: client.get(stand_in.url + "/a/b/", auth=session.auth).content
@@ -287,7 +287,7 @@ def test_many_threads_share_a_failure(both: Any, endpoints: Endpoints) -> None:
 
 def test_many_tasks_renew_once(stand_in: StandIn, endpoints: Endpoints, dialect: str) -> None:
     async def main() -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.AsyncSession(client, auth, clock=lambda: endpoints.now)
             await session.login(LOGIN)
@@ -338,7 +338,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
             self.saved.append(json.dumps(pair.to_dict()) if pair else "")
 
     store = Store()
-    with httpx.Client() as client:
+    with httpx.Client(verify=False) as client:
         auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
         first = for_httpx.Session(client, auth, store=store, clock=lambda: endpoints.now)
         first.login(LOGIN)
@@ -358,7 +358,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
 @pytest.mark.parametrize("dialect", ["plain"])
 def test_signed_calls_with_tokens(stand_in: StandIn, endpoints: Endpoints) -> None:
     """Beside HTTP message signatures, users log in at `/-/token`, with the API key of the client."""
-    with httpx.Client() as client:
+    with httpx.Client(verify=False) as client:
         signer = HttpSignatures(Secret(ACCESS_KEY, SECRET), verify=False, api_key="pck_1")
         session = for_httpx.Session(client, for_httpx.Auth(stand_in.url, signer), clock=lambda: endpoints.now)
         session.login(LOGIN)
@@ -393,11 +393,11 @@ def test_the_wrong_kind_of_tokens(stand_in: StandIn, both: Any) -> None:
     session, _ = both
 
     async def main() -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             with pytest.raises(TypeError, match="asynchronous"):
                 await client.get(stand_in.url, auth=for_httpx.Auth(stand_in.url, Plain(), tokens=session))
             tokens = for_httpx.AsyncSession(client, for_httpx.Auth(stand_in.url, Plain()))
-        with httpx.Client() as other, pytest.raises(TypeError, match="asynchronous"):
+        with httpx.Client(verify=False) as other, pytest.raises(TypeError, match="asynchronous"):
             other.get(stand_in.url, auth=tokens.auth)  # noqa: ASYNC212 (it is not sent)
 
     asyncio.run(main())

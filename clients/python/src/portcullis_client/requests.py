@@ -237,7 +237,7 @@ class RetryAdapter(requests.adapters.HTTPAdapter):
         """Sends a request, again if need be."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
-        attempts = self._retry.begin(request.method or "", dict(request.headers))
+        attempts = self._retry.begin(request.method or "", request.headers)
         call = _call_of(request)
         replays = request.body is None or isinstance(request.body, bytes | str)
         while True:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from .errors import GatewayError
 
@@ -46,9 +46,9 @@ class Retry:
         if self.attempts < 1 or min(self.total, self.base, self.longest, self.longest_asked) < 0:
             raise ValueError("at least one attempt, and no negative time")
 
-    def begin(self, method: str, headers: Mapping[str, str]) -> Attempts:
-        """The attempts of one call. The names in `headers` may have any case."""
-        has_key = any(name.lower() == "idempotency-key" for name in headers)
+    def begin(self, method: str, field_names: Iterable[str]) -> Attempts:
+        """The attempts of one call, a request with these header fields."""
+        has_key = any(name.lower() == "idempotency-key" for name in field_names)
         return Attempts(self, is_idempotent=has_key or method.upper() in _IDEMPOTENT)
 
 
