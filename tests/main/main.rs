@@ -36,6 +36,7 @@ mod policies_everyday;
 mod process;
 mod promises;
 mod proxies;
+mod python_client;
 mod reference;
 mod registration;
 mod resting;

@@ -21,6 +21,11 @@ pub(crate) fn python() -> PathBuf {
     installed("python/bin/python3")
 }
 
+/// A Python with the packages of `clients/python/requirements.txt`, as `./check` installs it.
+pub(crate) fn python_of_client() -> PathBuf {
+    installed("python-client/bin/python3")
+}
+
 /// A directory with the npm packages of `tests/node/package-lock.json`, as `./check` installs them.
 pub(crate) fn node() -> PathBuf {
     installed("node/node_modules");
