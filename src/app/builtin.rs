@@ -1,13 +1,16 @@
-//! The routes that are there without having been declared.
+//! The gateway's own endpoints: which there are, and what is asked of calls there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use portcullis_admin::{Registering, Registrar};
+use portcullis_core::call::{Call, Response};
 use portcullis_core::handler::{Handler, OnControl};
 use portcullis_core::jobs::Jobs;
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
+use portcullis_core::refusal::Refusal;
 use portcullis_issuer::keys::{KeySet, OneKey};
 use portcullis_issuer::token::{LogIn, LogOut, Refresh};
 use portcullis_proxy::probes::{Health, Ready};
@@ -23,36 +26,72 @@ use super::identity::Identity;
 /// The largest body a built-in endpoint is sent.
 const BODY: u64 = 64 << 10;
 
-/// The routes that are there without having been declared.
-pub(super) fn routes(
+/// The endpoints of the gateway itself.
+#[derive(Debug, Clone, Copy)]
+enum Own {
+    LogIn,
+    Refresh,
+    LogOut,
+    KeySet,
+    OneKey,
+    Register,
+    Health,
+    Ready,
+}
+
+/// The endpoints of this gateway.
+pub(super) fn of_gateway(
     identity: &Identity,
     jobs: &Arc<dyn Jobs>,
     clock: &Arc<dyn Clock>,
     (changes, registrar): (&Changes, &Arc<Registrar>),
-    stage: watch::Receiver<Stage>,
+    stage: &watch::Receiver<Stage>,
 ) -> Builtins {
     let (login, keys, directory) = (&identity.login, &identity.keys, &identity.directory);
-    let log_in = LogIn::new(Arc::clone(login), Arc::clone(directory));
-    let refresh = Refresh::new(Arc::clone(login), Arc::clone(directory));
-    let registering = Registering::new(Arc::clone(registrar), changes.clone(), Arc::clone(clock));
+    all(|own| match own {
+        Own::LogIn => on_control(LogIn::new(Arc::clone(login), Arc::clone(directory)), jobs),
+        Own::Refresh => on_control(Refresh::new(Arc::clone(login), Arc::clone(directory)), jobs),
+        Own::LogOut => on_control(LogOut::new(Arc::clone(login)), jobs),
+        Own::KeySet => Arc::new(KeySet::new(keys)),
+        Own::OneKey => Arc::new(OneKey::new(Arc::clone(keys))),
+        Own::Register => on_control(Registering::new(Arc::clone(registrar), changes.clone(), Arc::clone(clock)), jobs),
+        Own::Health => Arc::new(Health),
+        Own::Ready => Arc::new(Ready(stage.clone())),
+    })
+}
+
+/// The same where no gateway runs, for routes that are declared for them. Nobody calls these.
+pub(super) fn of_none() -> Builtins {
+    /// Is never called.
+    struct NotHere;
+
+    #[async_trait]
+    impl Endpoint for NotHere {
+        async fn answer(&self, _: &mut Call) -> Result<Response, Refusal> {
+            Err(Refusal::NotServed)
+        }
+    }
+    all(|_| Arc::new(NotHere))
+}
+
+/// What stands at which path, and what is asked of calls there.
+fn all(endpoint: impl Fn(Own) -> Arc<dyn Endpoint>) -> Builtins {
+    let open = |path, own, meets| {
+        let policies = BTreeMap::from([("request_limits".to_owned(), json!({"body_bytes": BODY}))]);
+        Builtin { path, meets, grant: None, require: Vec::new(), policies, endpoint: endpoint(own) }
+    };
     Builtins::new(vec![
-        whole("/-/token", on_control(log_in, jobs)),
-        whole("/-/token/refresh", on_control(refresh, jobs)),
-        whole("/-/token/revoke", on_control(LogOut::new(Arc::clone(login)), jobs)),
-        whole("/.well-known/jwks.json", Arc::new(KeySet::new(keys))),
-        Builtin { meets: Meets::Below, ..whole("/.well-known/keys", Arc::new(OneKey::new(Arc::clone(keys)))) },
-        whole("/-/register", on_control(registering, jobs)),
-        whole("/-/health", Arc::new(Health)),
-        whole("/-/ready", Arc::new(Ready(stage))),
+        open("/-/token", Own::LogIn, Meets::Whole),
+        open("/-/token/refresh", Own::Refresh, Meets::Whole),
+        open("/-/token/revoke", Own::LogOut, Meets::Whole),
+        open("/.well-known/jwks.json", Own::KeySet, Meets::Whole),
+        open("/.well-known/keys", Own::OneKey, Meets::Below),
+        open("/-/register", Own::Register, Meets::Whole),
+        open("/-/health", Own::Health, Meets::Whole),
+        open("/-/ready", Own::Ready, Meets::Whole),
     ])
 }
 
 fn on_control<H: Handler>(handler: H, jobs: &Arc<dyn Jobs>) -> Arc<dyn Endpoint> {
     Arc::new(OnControl::new(handler, Arc::clone(jobs)))
-}
-
-/// An open endpoint at this path alone.
-fn whole(path: &'static str, endpoint: Arc<dyn Endpoint>) -> Builtin {
-    let policies = BTreeMap::from([("request_limits".to_owned(), json!({"body_bytes": BODY}))]);
-    Builtin { path, meets: Meets::Whole, grant: None, require: Vec::new(), policies, endpoint }
 }

@@ -217,7 +217,7 @@ impl Gateway {
 
         let explainer = Explainer::new(&node, publisher.clone());
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
-        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
+        let builtins = builtin::of_gateway(&identity, &jobs, &clock, (&changes, &registrar), &stage_seen);
         let builtin = Snapshot::of_builtin(config.builtin_hosts.clone(), &builtins, &parts)
             .map_err(|problems| ConfigError { problems })?;
         let workshop = ChangeContext {
@@ -227,6 +227,7 @@ impl Gateway {
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
             publisher,
+            builtins: builtins.clone(),
             builtin,
             default_routes: Arc::new(default_routes(&config)),
         };
@@ -238,7 +239,7 @@ impl Gateway {
         let state = Arc::new(AdminState {
             changes,
             registrar,
-            dry_run: DryRun::new(parts, upstreams),
+            dry_run: DryRun::new(parts, upstreams, builtins),
             explainer,
             users: identity.users,
             registry: Arc::clone(&registry),
