@@ -220,7 +220,7 @@ impl Gateway {
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
         let outbound = HttpOutbound::over(&upstreams, None).map_err(|problems| ConfigError { problems })?;
         let outbound = Arc::new(outbound);
-        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), outbound, stage_seen)?;
+        let builtins = builtin::of_gateway(&identity, &jobs, &clock, (&changes, &registrar), outbound, &stage_seen)?;
         let builtin = Snapshot::of_builtin(config.builtin_hosts.clone(), &builtins, &parts)
             .map_err(|problems| ConfigError { problems })?;
         let workshop = ChangeContext {
@@ -230,6 +230,7 @@ impl Gateway {
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
             publisher,
+            builtins: builtins.clone(),
             builtin,
             default_routes: Arc::new(default_routes(&config)),
         };
@@ -241,7 +242,7 @@ impl Gateway {
         let state = Arc::new(AdminState {
             changes,
             registrar,
-            dry_run: DryRun::new(parts, upstreams),
+            dry_run: DryRun::new(parts, upstreams, builtins),
             explainer,
             users: identity.users,
             token_pairs: identity.pairs,
