@@ -36,19 +36,10 @@ use host_routes::HostRoutes;
 pub use conditions::{Conditions, Doubt};
 pub use match_report::{MatchOutcome, MatchReport};
 pub use route_query::{Found, Leads, RouteQuery};
-pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
+pub use shape::{DeclaredPath, MAX_DEPTH, Meets, Shape};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;
-
-/// How a declared path must meet that of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meets {
-    /// The request's path is the declared one, with or without a slash behind it.
-    Whole,
-    /// The request's path is the declared one or lies below it.
-    Below,
-}
 
 /// One route at its place in the table.
 #[derive(Debug, Clone)]
