@@ -8,9 +8,9 @@ use portcullis_admin::{Registering, Registrar};
 use portcullis_core::call::{Call, Response};
 use portcullis_core::handler::{Handler, OnControl};
 use portcullis_core::jobs::Jobs;
-use portcullis_core::model::{NameError, ServiceId};
+use portcullis_core::model::ServiceId;
 use portcullis_core::policy::Endpoint;
-use portcullis_core::ports::{Clock, Outbound};
+use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
 use portcullis_issuer::fomalhaut::{self, AuthApi, Part};
 use portcullis_issuer::keys::{KeySet, OneKey};
@@ -36,33 +36,33 @@ enum Own {
     LogOut,
     KeySet,
     OneKey,
-    /// fomalhaut's `/auth/v1` and `/account/v1`.
-    Fomalhaut(Part),
+    Auth,
+    Account,
     Register,
     Health,
     Ready,
 }
 
-/// The endpoints of a gateway that runs.
+/// The endpoints of this gateway.
 pub(super) fn of_gateway(
     identity: &Identity,
     jobs: &Arc<dyn Jobs>,
     clock: &Arc<dyn Clock>,
     (changes, registrar): (&Changes, &Arc<Registrar>),
-    outbound: Arc<dyn Outbound>,
+    auth_api: &AuthApi,
     stage: &watch::Receiver<Stage>,
-) -> Result<Builtins, NameError> {
+) -> Builtins {
     let (login, keys, directory) = (&identity.login, &identity.keys, &identity.directory);
-    let auth_api = AuthApi::over(outbound);
+    let fomalhaut =
+        |part| on_control(fomalhaut::Endpoint::new(part, Arc::clone(&identity.pairs), auth_api.clone()), jobs);
     all(|own| match own {
         Own::LogIn => on_control(LogIn::new(Arc::clone(login), Arc::clone(directory)), jobs),
         Own::Refresh => on_control(Refresh::new(Arc::clone(login), Arc::clone(directory)), jobs),
         Own::LogOut => on_control(LogOut::new(Arc::clone(login)), jobs),
         Own::KeySet => Arc::new(KeySet::new(keys)),
         Own::OneKey => Arc::new(OneKey::new(Arc::clone(keys))),
-        Own::Fomalhaut(part) => {
-            on_control(fomalhaut::Endpoint::new(part, Arc::clone(&identity.pairs), auth_api.clone()), jobs)
-        }
+        Own::Auth => fomalhaut(Part::Auth),
+        Own::Account => fomalhaut(Part::Account),
         Own::Register => on_control(Registering::new(Arc::clone(registrar), changes.clone(), Arc::clone(clock)), jobs),
         Own::Health => Arc::new(Health),
         Own::Ready => Arc::new(Ready(stage.clone())),
@@ -70,7 +70,7 @@ pub(super) fn of_gateway(
 }
 
 /// The same where no gateway runs, for routes that are declared for them. Nobody calls these.
-pub(super) fn of_none() -> Result<Builtins, NameError> {
+pub(super) fn of_none() -> Builtins {
     /// Is never called.
     struct NotHere;
 
@@ -84,34 +84,31 @@ pub(super) fn of_none() -> Result<Builtins, NameError> {
 }
 
 /// What stands at which path, and what is asked of calls there.
-fn all(endpoint: impl Fn(Own) -> Arc<dyn Endpoint>) -> Result<Builtins, NameError> {
+fn all(endpoint: impl Fn(Own) -> Arc<dyn Endpoint>) -> Builtins {
     let open = |path, own, meets| {
         let policies = BTreeMap::from([("request_limits".to_owned(), json!({"body_bytes": BODY}))]);
         Builtin { path, meets, grant: None, require: Vec::new(), policies, endpoint: endpoint(own) }
     };
-    let granted = |name, path, part, credentials: &[&str]| {
-        let require = vec![credentials.iter().map(|name| (*name).to_owned()).collect()];
-        let grant = Some(grant(name)?);
-        Ok(Builtin { grant, require, ..open(path, Own::Fomalhaut(part), Meets::Below) })
+    // Kept for the gateway itself, so no service is called so.
+    let granted =
+        |name: &str| ServiceId { name: name.parse().expect("a name"), version: "v1".parse().expect("a name") };
+    let fomalhaut = |path, own, grant, credentials: &[&str]| Builtin {
+        grant: Some(granted(grant)),
+        require: vec![credentials.iter().map(|name| (*name).to_owned()).collect()],
+        ..open(path, own, Meets::Below)
     };
-    Ok(Builtins::new(vec![
+    Builtins::new(vec![
         open("/-/token", Own::LogIn, Meets::Whole),
         open("/-/token/refresh", Own::Refresh, Meets::Whole),
         open("/-/token/revoke", Own::LogOut, Meets::Whole),
         open("/.well-known/jwks.json", Own::KeySet, Meets::Whole),
         open("/.well-known/keys", Own::OneKey, Meets::Below),
-        granted("auth", "/auth/v1", Part::Auth, &["signature"])?,
-        granted("account", "/account/v1", Part::Account, &["signature", "bearer"])?,
+        fomalhaut("/auth/v1", Own::Auth, "auth", &["signature"]),
+        fomalhaut("/account/v1", Own::Account, "account", &["signature", "bearer"]),
         open("/-/register", Own::Register, Meets::Whole),
         open("/-/health", Own::Health, Meets::Whole),
         open("/-/ready", Own::Ready, Meets::Whole),
-    ]))
-}
-
-/// What a client is granted for such an endpoint, in its one version.
-fn grant(name: &str) -> Result<ServiceId, NameError> {
-    // Kept for the gateway itself, so no service is called so.
-    Ok(ServiceId { name: name.parse()?, version: "v1".parse()? })
+    ])
 }
 
 fn on_control<H: Handler>(handler: H, jobs: &Arc<dyn Jobs>) -> Arc<dyn Endpoint> {

@@ -4,6 +4,7 @@
 mod attacks;
 mod endpoints;
 mod errors;
+mod logins;
 mod others;
 mod over_http2;
 mod public;
