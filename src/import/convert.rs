@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_core::model::{Client, Problem, TargetUrl};
+use portcullis_core::model::{AuthUrl, Client, Problem, TargetUrl};
 use portcullis_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,7 @@ impl Conversion {
             for (what, _) in different {
                 let service = match self.service(&format!("endpoint '{name}/{version}'"), what) {
                     Ok(service) => {
-                        let own = names.find(name, version, &format!("{what:?}"));
+                        let own = names.find(name, version, &mark(what));
                         self.declared.services.insert(own.clone(), service);
                         Some(own)
                     }
@@ -223,23 +223,47 @@ impl Conversion {
         route
     }
 
-    /// What the built-in endpoints need of a client that has them.
+    /// What the built-in endpoints need of a client that has them. One whose Auth API cannot be asked is not given to it: the
+    /// gateway's own users would log in there.
     fn login(&mut self, name: &str, client: &SourceClient, declared: &mut Value) {
         let has = |endpoint: &str| client.endpoints.iter().any(|(key, held)| key.0 == endpoint && held.what.is_builtin);
         if !has("auth") && !has("account") {
             return;
         }
         for (field, url) in &client.auth {
-            declared[*field] = url.as_str().into();
+            match url.parse::<AuthUrl>() {
+                Ok(_) => declared[*field] = url.as_str().into(),
+                Err(why) => self.take_login(name, declared, field, &why),
+            }
+        }
+        if has("auth") && !client.auth.contains_key("login_auth_url") {
+            let what = "it has no 'login_auth_url': the users of this gateway can log in through it; there nobody could (510)";
+            self.find(&format!("client '{name}'"), what);
         }
         let [Some(access), Some(refresh)] = client.lifetimes else { return };
         if access == 0 || refresh <= access {
-            let what =
-                "its refresh tokens do not outlive its access tokens; the lifetimes are the usual ones, 7 and 20 days";
+            let what = "its refresh tokens do not outlive its access tokens; the lifetimes are the usual ones, 7 and 20 days";
             return self.find(&format!("client '{name}'"), what);
         }
         declared["access_token_ttl"] = format!("{access}s").into();
         declared["refresh_token_ttl"] = format!("{refresh}s").into();
+    }
+
+    /// Takes from a client the endpoint that would ask an Auth API under this URL.
+    fn take_login(&mut self, name: &str, declared: &mut Value, field: &str, why: &str) {
+        let endpoint = if field.contains("login") { "auth" } else { "account" };
+        if let Some(fields) = declared.as_object_mut() {
+            fields.remove(field);
+        }
+        if let Some(grants) = declared["services"].as_array_mut() {
+            grants.retain(|grant| *grant != format!("{endpoint}/v1"));
+        }
+        let path = json!({"prefix": format!("/{endpoint}/v1")});
+        self.declared.routes.retain(|_, route| {
+            route["builtin"] != true || route["match"]["client"] != *name || route["match"]["path"] != path
+        });
+        let instead = format!("its calls to /{endpoint}/v1 are refused (432)");
+        self.lose(&format!("client '{name}'"), &format!("{field}: {why}"), &instead);
     }
 
     fn secret(&mut self, name: &str, client: &SourceClient) {
@@ -315,7 +339,7 @@ impl Conversion {
 
     /// Leaves out what the gateway does not take. False if the problem names nothing that could be left out.
     pub(crate) fn give_up(&mut self, problem: &Problem) -> bool {
-        let declared = &mut self.declared;
+        let declared = &self.declared;
         let found = [
             ("services", &declared.services),
             ("routes", &declared.routes),
@@ -332,6 +356,13 @@ impl Conversion {
         })
         .next();
         let Some((section, name)) = found else { return false };
+        let of_login = problem.path.rsplit('.').next().filter(|field| section == "clients" && field.ends_with("_url"));
+        if let (Some(field), Some(mut client)) = (of_login, self.declared.clients.remove(&name)) {
+            self.take_login(&name, &mut client, field, &problem.message);
+            self.declared.clients.insert(name, client);
+            return true;
+        }
+        let declared = &mut self.declared;
         match section {
             "services" => {
                 declared.services.remove(&name);
@@ -358,6 +389,17 @@ impl Conversion {
     fn find(&mut self, of: &str, what: &str) {
         self.findings.insert(Finding::new(of, what));
     }
+}
+
+/// What tells an endpoint from others that calls know by the same name: the same text in every release.
+fn mark(what: &Endpoint) -> String {
+    let rules = what.rules.iter().flatten().map(|rule| format!("{:?} {}", rule.expression, rule.is_permit));
+    let rules = rules.collect::<Vec<_>>().join("\n");
+    let Timeouts { connect, request } = what.timeouts;
+    format!(
+        "{:?} {:?} {} {} {} {:?} {connect:?} {request:?}\n{rules}",
+        what.url, what.netloc, what.hmac, what.login, what.skip_uri, what.anchor
+    )
 }
 
 /// Whether a built-in endpoint is for this client as it is for everybody.

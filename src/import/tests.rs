@@ -163,6 +163,23 @@ fn what_cannot_be_here_is_a_loss_and_nothing_weaker_takes_its_place() {
 }
 
 #[test]
+fn a_client_whose_auth_api_cannot_be_asked_logs_nobody_in() {
+    use portcullis_core::model::Problem;
+    let builtin = |name: &str| json!({"name": name, "version": "v1", "url": "", "is_builtin": true, "require_login": name == "account"});
+    let client = |url: &str| {
+        let endpoints = json!({"auth:v1": builtin("auth"), "account:v1": builtin("account")});
+        values(&[("k", json!({"name": "shop", "secret_key": "0123456789abcdef", "login_auth_url": url, "endpoints": endpoints}))])
+    };
+    let found = client("http://ada:sesame@10.0.0.1/");
+    assert_eq!(found.declared.clients["shop"], json!({"access_key": "k", "services": ["account/v1"]}));
+    assert!(found.losses.len() == 1 && !format!("{:?}", found.losses).contains("sesame"), "{:?}", found.losses);
+    let mut found = client("http://10.0.0.1/");
+    assert!(found.give_up(&Problem::new("clients.shop.login_auth_url", "the guard says no")));
+    assert_eq!(found.declared.clients["shop"], json!({"access_key": "k", "services": ["account/v1"]}));
+    assert!(client("").findings.iter().any(|finding| finding.what.contains("login_auth_url")));
+}
+
+#[test]
 fn endpoints_that_differ_are_services_that_differ() {
     let client = |name: &str, url: &str, id: u64| {
         json!({
