@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_core::model::{AuthUrl, Client, Problem, TargetUrl};
+use portcullis_core::model::{AuthUrl, Client, HostMode, Problem, TargetUrl};
 use portcullis_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -114,9 +114,8 @@ impl Conversion {
         let url = what.url.as_deref().filter(|url| !url.is_empty()).ok_or("it has no URL")?;
         // The URL may have secrets in it, so nothing is said of it but what was expected.
         let target: TargetUrl = url.parse().map_err(|error| format!("its URL: {error}"))?;
-        if let Some(netloc) = what.netloc.as_deref().filter(|netloc| **netloc != **target.authority()) {
-            let why = format!("its backend is sent 'Host: {netloc}', which is not the host of its URL");
-            self.lose(place, &why, &format!("the backend is sent 'Host: {}'", target.authority()));
+        if let Err(expected) = host_of(what, &target) {
+            return Err(format!("its backend is sent another 'Host' than that of its URL: {expected}"));
         }
         let mut service = json!({
             "targets": [{"url": url}], "require": require(what), "default_route": false, "path_parameters": "keep",
@@ -237,12 +236,14 @@ impl Conversion {
             }
         }
         if has("auth") && !client.auth.contains_key("login_auth_url") {
-            let what = "it has no 'login_auth_url': the users of this gateway can log in through it; there nobody could (510)";
+            let what =
+                "it has no 'login_auth_url': the users of this gateway can log in through it; there nobody could (510)";
             self.find(&format!("client '{name}'"), what);
         }
         let [Some(access), Some(refresh)] = client.lifetimes else { return };
         if access == 0 || refresh <= access {
-            let what = "its refresh tokens do not outlive its access tokens; the lifetimes are the usual ones, 7 and 20 days";
+            let what =
+                "its refresh tokens do not outlive its access tokens; the lifetimes are the usual ones, 7 and 20 days";
             return self.find(&format!("client '{name}'"), what);
         }
         declared["access_token_ttl"] = format!("{access}s").into();
@@ -421,11 +422,26 @@ fn route_to(service: &str, client: &SourceClient, held: &SourceEndpoint) -> Valu
     } else {
         route["strip"] = true.into();
     }
+    let target = held.what.url.as_deref().and_then(|url| url.parse().ok());
+    if let Some(Ok(Some(host))) = target.map(|target| host_of(&held.what, &target)) {
+        route["host"] = String::from(host).into();
+    }
     let own = timeouts(client.timeouts, None);
     if !own.is_empty() {
         route["traffic"] = json!({"timeouts": own});
     }
     route
+}
+
+/// The `Host` that a backend is sent, where it is not that of its URL.
+fn host_of(what: &Endpoint, target: &TargetUrl) -> Result<Option<HostMode>, String> {
+    let netloc = what.netloc.as_deref().filter(|netloc| **netloc != **target.authority());
+    match netloc.map(str::parse) {
+        None => Ok(None),
+        Some(Ok(HostMode::Named(host))) => Ok(Some(HostMode::Named(host))),
+        Some(Ok(_)) => Err("expected a host".to_owned()),
+        Some(Err(expected)) => Err(expected),
+    }
 }
 
 fn require(what: &Endpoint) -> Value {
