@@ -3,6 +3,7 @@
 
 mod attacks;
 mod errors;
+mod logins;
 mod others;
 mod over_http2;
 mod public;
