@@ -2,6 +2,7 @@
 //! backend keeps what it was sent.
 
 mod attacks;
+mod endpoints;
 mod errors;
 mod logins;
 mod others;
