@@ -21,7 +21,8 @@ use super::failure::Failure;
 use super::json::text;
 use super::output::{Colour, Output, printable};
 use super::redis::{Place, Redis};
-use crate::import::{Conversion, Existing, Source, convert};
+use crate::config::ENV_REDIS_PASSWORD;
+use crate::import::{Conversion, Existing, Finding, Source, convert};
 
 /// Bytes of a panel's export.
 const LARGEST_FILE: usize = 64 << 20;
@@ -31,8 +32,6 @@ const MOST_CONFIGURATIONS: usize = 20_000;
 const AT_ONCE: usize = 64;
 /// Times that something is left out because the gateway does not take it.
 const ROUNDS: usize = 100;
-/// Holds the password of Redis.
-const ENV_REDIS_PASSWORD: &str = "PORTCULLIS_REDIS_PASSWORD";
 
 /// `portcullis import fomalhaut`.
 pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
@@ -189,7 +188,7 @@ fn tell(
     for client in secrets["other"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let what = "it has another secret here, or none, and keeps that; 'portcullis client secret import' takes the one it has \
                     there";
-        findings.insert(crate::import::Finding::new(&format!("client '{client}'"), what));
+        findings.insert(Finding::new(&format!("client '{client}'"), what));
     }
     if output.is_json() {
         return output.json(&json!({

@@ -41,9 +41,11 @@ pub(crate) const ENV_ADMIN_TOKEN: &str = "PORTCULLIS_ADMIN_TOKEN";
 pub(crate) const ENV_ADMIN_CA: &str = "PORTCULLIS_ADMIN_CA";
 /// The password of a user that is made.
 pub(crate) const ENV_PASSWORD: &str = "PORTCULLIS_PASSWORD";
+/// The password of Redis, for `import`.
+pub(crate) const ENV_REDIS_PASSWORD: &str = "PORTCULLIS_REDIS_PASSWORD";
 /// Variables that are no settings of the gateway.
-const OTHER_ENV: [&str; 7] =
-    [ENV_DATA_DIR, ENV_CONFIG, ENV_LOG, ENV_ADMIN_URL, ENV_ADMIN_TOKEN, ENV_ADMIN_CA, ENV_PASSWORD];
+const OTHER_ENV: [&str; 8] =
+    [ENV_DATA_DIR, ENV_CONFIG, ENV_LOG, ENV_ADMIN_URL, ENV_ADMIN_TOKEN, ENV_ADMIN_CA, ENV_PASSWORD, ENV_REDIS_PASSWORD];
 
 /// The name of the file in the data directory.
 const FILE_NAME: &str = "portcullis.toml";

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_core::model::{Client, Problem, TargetUrl};
+use portcullis_core::model::{AuthUrl, Client, HostMode, Problem, TargetUrl};
 use portcullis_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,7 @@ impl Conversion {
             for (what, _) in different {
                 let service = match self.service(&format!("endpoint '{name}/{version}'"), what) {
                     Ok(service) => {
-                        let own = names.find(name, version, &format!("{what:?}"));
+                        let own = names.find(name, version, &mark(what));
                         self.declared.services.insert(own.clone(), service);
                         Some(own)
                     }
@@ -114,9 +114,8 @@ impl Conversion {
         let url = what.url.as_deref().filter(|url| !url.is_empty()).ok_or("it has no URL")?;
         // The URL may have secrets in it, so nothing is said of it but what was expected.
         let target: TargetUrl = url.parse().map_err(|error| format!("its URL: {error}"))?;
-        if let Some(netloc) = what.netloc.as_deref().filter(|netloc| **netloc != **target.authority()) {
-            let why = format!("its backend is sent 'Host: {netloc}', which is not the host of its URL");
-            self.lose(place, &why, &format!("the backend is sent 'Host: {}'", target.authority()));
+        if let Err(expected) = host_of(what, &target) {
+            return Err(format!("its backend is sent another 'Host' than that of its URL: {expected}"));
         }
         let mut service = json!({
             "targets": [{"url": url}], "require": require(what), "default_route": false, "path_parameters": "keep",
@@ -223,14 +222,23 @@ impl Conversion {
         route
     }
 
-    /// What the built-in endpoints need of a client that has them.
+    /// What the built-in endpoints need of a client that has them. One whose Auth API cannot be asked is not given to it: the
+    /// gateway's own users would log in there.
     fn login(&mut self, name: &str, client: &SourceClient, declared: &mut Value) {
         let has = |endpoint: &str| client.endpoints.iter().any(|(key, held)| key.0 == endpoint && held.what.is_builtin);
         if !has("auth") && !has("account") {
             return;
         }
         for (field, url) in &client.auth {
-            declared[*field] = url.as_str().into();
+            match url.parse::<AuthUrl>() {
+                Ok(_) => declared[*field] = url.as_str().into(),
+                Err(why) => self.take_login(name, declared, field, &why),
+            }
+        }
+        if has("auth") && !client.auth.contains_key("login_auth_url") {
+            let what =
+                "it has no 'login_auth_url': the users of this gateway can log in through it; there nobody could (510)";
+            self.find(&format!("client '{name}'"), what);
         }
         let [Some(access), Some(refresh)] = client.lifetimes else { return };
         if access == 0 || refresh <= access {
@@ -240,6 +248,23 @@ impl Conversion {
         }
         declared["access_token_ttl"] = format!("{access}s").into();
         declared["refresh_token_ttl"] = format!("{refresh}s").into();
+    }
+
+    /// Takes from a client the endpoint that would ask an Auth API under this URL.
+    fn take_login(&mut self, name: &str, declared: &mut Value, field: &str, why: &str) {
+        let endpoint = if field.contains("login") { "auth" } else { "account" };
+        if let Some(fields) = declared.as_object_mut() {
+            fields.remove(field);
+        }
+        if let Some(grants) = declared["services"].as_array_mut() {
+            grants.retain(|grant| *grant != format!("{endpoint}/v1"));
+        }
+        let path = json!({"prefix": format!("/{endpoint}/v1")});
+        self.declared.routes.retain(|_, route| {
+            route["builtin"] != true || route["match"]["client"] != *name || route["match"]["path"] != path
+        });
+        let instead = format!("its calls to /{endpoint}/v1 are refused (432)");
+        self.lose(&format!("client '{name}'"), &format!("{field}: {why}"), &instead);
     }
 
     fn secret(&mut self, name: &str, client: &SourceClient) {
@@ -315,7 +340,7 @@ impl Conversion {
 
     /// Leaves out what the gateway does not take. False if the problem names nothing that could be left out.
     pub(crate) fn give_up(&mut self, problem: &Problem) -> bool {
-        let declared = &mut self.declared;
+        let declared = &self.declared;
         let found = [
             ("services", &declared.services),
             ("routes", &declared.routes),
@@ -332,6 +357,13 @@ impl Conversion {
         })
         .next();
         let Some((section, name)) = found else { return false };
+        let of_login = problem.path.rsplit('.').next().filter(|field| section == "clients" && field.ends_with("_url"));
+        if let (Some(field), Some(mut client)) = (of_login, self.declared.clients.remove(&name)) {
+            self.take_login(&name, &mut client, field, &problem.message);
+            self.declared.clients.insert(name, client);
+            return true;
+        }
+        let declared = &mut self.declared;
         match section {
             "services" => {
                 declared.services.remove(&name);
@@ -360,6 +392,17 @@ impl Conversion {
     }
 }
 
+/// What tells an endpoint from others that calls know by the same name: the same text in every release.
+fn mark(what: &Endpoint) -> String {
+    let rules = what.rules.iter().flatten().map(|rule| format!("{:?} {}", rule.expression, rule.is_permit));
+    let rules = rules.collect::<Vec<_>>().join("\n");
+    let Timeouts { connect, request } = what.timeouts;
+    format!(
+        "{:?} {:?} {} {} {} {:?} {connect:?} {request:?}\n{rules}",
+        what.url, what.netloc, what.hmac, what.login, what.skip_uri, what.anchor
+    )
+}
+
 /// Whether a built-in endpoint is for this client as it is for everybody.
 fn is_usual(held: &SourceEndpoint, login: bool) -> bool {
     let has_rules = held.what.rules.as_ref().is_some_and(|rules| !rules.is_empty());
@@ -379,11 +422,26 @@ fn route_to(service: &str, client: &SourceClient, held: &SourceEndpoint) -> Valu
     } else {
         route["strip"] = true.into();
     }
+    let target = held.what.url.as_deref().and_then(|url| url.parse().ok());
+    if let Some(Ok(Some(host))) = target.map(|target| host_of(&held.what, &target)) {
+        route["host"] = String::from(host).into();
+    }
     let own = timeouts(client.timeouts, None);
     if !own.is_empty() {
         route["traffic"] = json!({"timeouts": own});
     }
     route
+}
+
+/// The `Host` that a backend is sent, where it is not that of its URL.
+fn host_of(what: &Endpoint, target: &TargetUrl) -> Result<Option<HostMode>, String> {
+    let netloc = what.netloc.as_deref().filter(|netloc| **netloc != **target.authority());
+    match netloc.map(str::parse) {
+        None => Ok(None),
+        Some(Ok(HostMode::Named(host))) => Ok(Some(HostMode::Named(host))),
+        Some(Ok(_)) => Err("expected a host".to_owned()),
+        Some(Err(expected)) => Err(expected),
+    }
 }
 
 fn require(what: &Endpoint) -> Value {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_core::secret::Secret;
 use serde_json::{Map, Value};
 
-use super::pattern::Anchor;
+use super::pattern::{Anchor, translate};
 use super::report::{Finding, Loss};
 
 /// Clients of one source.
@@ -236,8 +236,8 @@ impl Source {
             netloc: text(fields.get("netloc")).filter(|netloc| !netloc.is_empty()),
             hmac: is_true(fields.get("enable_hmac"), true),
             login: is_true(fields.get("require_login"), false),
+            anchor: anchor(form, rules.as_deref()),
             rules,
-            anchor: if form == Form::Api { Anchor::Anywhere } else { Anchor::Start },
             skip_uri: is_true(fields.get("skip_uri"), false),
             timeouts: timeouts(fields),
         };
@@ -252,6 +252,13 @@ impl Source {
     fn find(&mut self, of: &str, what: &str) {
         self.findings.push(Finding::new(of, what));
     }
+}
+
+/// Where rules may begin to match: with `access_key` anywhere, where that makes a difference.
+fn anchor(form: Form, rules: Option<&[Rule]>) -> Anchor {
+    let expressions = || rules.into_iter().flatten().filter_map(|rule| rule.expression.as_deref());
+    let differs = |expression| translate(expression, Anchor::Start) != translate(expression, Anchor::Anywhere);
+    if form == Form::Api && expressions().any(differs) { Anchor::Anywhere } else { Anchor::Start }
 }
 
 fn rule(value: &Value) -> Rule {

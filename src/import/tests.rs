@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::convert::{Conversion, convert};
 use super::naming::Existing;
+use super::pattern::{Anchor, translate};
 use super::source::Source;
 
 fn endpoint(more: &Value) -> Value {
@@ -128,6 +129,8 @@ fn what_cannot_be_here_is_a_loss_and_nothing_weaker_takes_its_place() {
         (json!({"url": "http://10.0.0.1/?key=sesame"}), "query"),
         (json!({"url": "sesame"}), "absolute URL"),
         (json!({"url": ""}), "no URL"),
+        (json!({"netloc": "ada:sesame@h"}), "another 'Host'"),
+        (json!({"netloc": "preserve"}), "another 'Host'"),
     ] {
         let found = shop(&endpoint(&more));
         let loss = found.losses.first().expect("a loss");
@@ -160,6 +163,26 @@ fn what_cannot_be_here_is_a_loss_and_nothing_weaker_takes_its_place() {
         let found = values(&[("k", client)]);
         assert_eq!((found.losses.len(), found.declared.routes.len()), (1, 0), "{key}");
     }
+}
+
+#[test]
+fn a_client_whose_auth_api_cannot_be_asked_logs_nobody_in() {
+    use portcullis_core::model::Problem;
+    let builtin = |name: &str| json!({"name": name, "version": "v1", "url": "", "is_builtin": true, "require_login": name == "account"});
+    let client = |url: &str| {
+        let endpoints = json!({"auth:v1": builtin("auth"), "account:v1": builtin("account")});
+        values(&[(
+            "k",
+            json!({"name": "shop", "secret_key": "0123456789abcdef", "login_auth_url": url, "endpoints": endpoints}),
+        )])
+    };
+    let found = client("http://ada:sesame@10.0.0.1/");
+    assert_eq!(found.declared.clients["shop"], json!({"access_key": "k", "services": ["account/v1"]}));
+    assert!(found.losses.len() == 1 && !format!("{:?}", found.losses).contains("sesame"), "{:?}", found.losses);
+    let mut found = client("http://10.0.0.1/");
+    assert!(found.give_up(&Problem::new("clients.shop.login_auth_url", "the guard says no")));
+    assert_eq!(found.declared.clients["shop"], json!({"access_key": "k", "services": ["account/v1"]}));
+    assert!(client("").findings.iter().any(|finding| finding.what.contains("login_auth_url")));
 }
 
 #[test]
@@ -203,6 +226,64 @@ fn the_export_and_the_values_of_redis_are_the_same() {
     });
     let of_export = convert(&Source::of_export(&export).expect("read"), &Existing::default(), &[]);
     assert_eq!(of_export.declared, shop(&orders).declared);
+}
+
+/// Makes expressions out of pieces, and says for each and each path whether Python matches at the beginning, and anywhere; or that
+/// it is no expression.
+const PYTHON: &str = r##"
+import json, random, re, sys, warnings
+warnings.simplefilter("ignore")
+random.seed(20161118)
+pieces = ["^", "$", "/", "a", "b", "ab", ".", "\\d", "\\w", "\\W", "\\b", "\\B", "\\.", "\\/", "\\-", "\\<", "\\x41", "\\Z", "\\A",
+    "[ab]", "[^/]", "[a-c]", "[]a]", "[^]a]", "[a[b]", "[a&&b]", "[a-]", "[+--]", "[a~~b]", "[[:alpha:]]", "[\\w-]", "[\\b]", "[.]",
+    "(", ")", "(?:", "(?P<n>", "(?i)", "(?i:", "(?-i:", "(?s)", "(?#no)", "|", "*", "+", "?", "*?", "+?", "{2}", "{,2}", "{1,}", "{,}", "{", "}", "{a}",
+    "-", "%", "%40", "&", "~", "#", " ", "_", ",", "\\1", "(?=", "(?!", "++", "\\0", "\\101"]
+paths = ["/", "/a", "/b", "/ab", "/A", "/a/b", "/a.b", "/a-b", "/aab", "/abab", "/%5B", "/a&b", "/a~b", "/a+b", "/1", "/x_y", "/c,d", "/:"]
+out = []
+while len(out) < 4000:
+    text = "".join(random.choice(pieces) for _ in range(random.randint(1, 7)))
+    try:
+        compiled = re.compile(text)
+    except (re.error, OverflowError):
+        out.append([text, None])
+        continue
+    out.append([text, [[path, bool(compiled.match(path)), bool(compiled.search(path))] for path in paths]])
+json.dump(out, sys.stdout)
+"##;
+
+#[test]
+fn what_is_taken_of_an_expression_means_what_it_means_to_python() {
+    let output = std::process::Command::new("python3").args(["-c", PYTHON]).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cases: Vec<(String, Option<Vec<(String, bool, bool)>>)> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (mut compared, mut lost) = (0, 0);
+    for (expression, answers) in cases {
+        for anchor in [Anchor::Start, Anchor::Anywhere] {
+            let pattern = match (translate(&expression, anchor), &answers) {
+                (Ok(pattern), Some(_)) => pattern,
+                (Err(_), Some(_)) => {
+                    lost += 1;
+                    continue;
+                }
+                (_, None) => continue,
+            };
+            let read = portcullis_core::canonical::read_pattern(&pattern, false);
+            let built = read.ok().and_then(|read| regex::bytes::RegexBuilder::new(&read).unicode(false).build().ok());
+            let Some(built) = built else {
+                lost += 1;
+                continue;
+            };
+            for (path, begins, is_there) in answers.iter().flatten() {
+                let wanted = if anchor == Anchor::Start { begins } else { is_there };
+                // What a rule says of '%40' it says of '@'.
+                if !expression.contains("%40") {
+                    assert_eq!(built.is_match(path.as_bytes()), *wanted, "{expression} as {pattern} on {path}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 20_000 && lost < compared / 20, "{compared} compared, {lost} expressions lost");
 }
 
 #[test]

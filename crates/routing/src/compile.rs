@@ -248,7 +248,7 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
         (None, true) => ForwardPath::Rest,
         (None, false) => ForwardPath::Whole,
     };
-    Ok(Forwarding { path: forward, query: route.query, host: route.host, is_registered: false })
+    Ok(Forwarding { path: forward, query: route.query, host: route.host.clone(), is_registered: false })
 }
 
 fn pipeline(

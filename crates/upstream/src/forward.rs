@@ -106,9 +106,10 @@ pub fn preview(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result
 }
 
 fn host(forwarding: &Forwarding, call: &Call, target: &Backend) -> Result<FieldValue, Failed> {
-    match forwarding.host {
+    match &forwarding.host {
         HostMode::Target => own(target.host.clone()),
         HostMode::Preserve => Ok(call.request.host.header()),
+        HostMode::Named(host) => own(FieldValue::of(host).ok()),
     }
 }
 

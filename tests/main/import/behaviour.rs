@@ -86,7 +86,8 @@ fn clients_call_what_they_could_call_and_nothing_else() {
     // Nobody's calls are the public client's, on the host that was named.
     let answer = scene.gateway.call("GET", "/open/v1/a?b", &[("Host", "apps.example")], b"");
     assert_eq!((answer.status, answer.text().as_str()), (200, "get"));
-    assert_eq!(scene.backend.received().pop().expect("one").target, "/base/a?b");
+    let seen = scene.backend.received().pop().expect("one");
+    assert_eq!((seen.target.as_str(), seen.header("host")), ("/base/a?b", Some("open.internal")));
 }
 
 #[test]

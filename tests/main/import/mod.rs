@@ -104,7 +104,7 @@ fn panel(backend: &str) -> Value {
             endpoint(3, "test_login", backend, &json!({"require_login": true})),
             endpoint(4, "auth", "", &json!({"is_builtin": true})),
             endpoint(5, "account", "", &json!({"is_builtin": true, "require_login": true})),
-            endpoint(6, "open", &format!("{backend}/base/"), &json!({"enable_hmac": false})),
+            endpoint(6, "open", &format!("{backend}/base/"), &json!({"enable_hmac": false, "netloc": "open.internal"})),
             endpoint(7, "fixed", &format!("{backend}/one/place/"), &json!({"skip_uri": true})),
         ],
         "client_endpoints": [

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::service::alternatives;
-use super::{Ambiguous, Label, PathOptions, ServiceId};
+use super::{Ambiguous, HostMode, Label, PathOptions, ServiceId};
 
 /// Hosts of one route at most.
 pub const MAX_HOSTS: usize = 64;
@@ -90,25 +90,6 @@ pub struct FixedAnswer {
     pub body: String,
 }
 
-/// Which `Host` a backend is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum HostMode {
-    /// The target's own.
-    #[default]
-    Target,
-    /// The one the caller asked for.
-    Preserve,
-}
-
-impl HostMode {
-    /// Whether it is the default.
-    pub fn is_target(&self) -> bool {
-        *self == Self::Target
-    }
-}
-
 /// What becomes of a call's query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -162,7 +143,8 @@ pub struct Route {
     /// Whether the query goes along to the service, `keep`, or not, `drop`.
     #[serde(default, skip_serializing_if = "QueryMode::is_keep")]
     pub query: QueryMode,
-    /// Which `Host` the service gets: `target`, its own, or `preserve`, the one the caller asked for.
+    /// Which `Host` the service gets: `target`, its own, `preserve`, the one the caller asked for, or a host like
+    /// `shop.internal` or `shop:8080`.
     #[serde(default, skip_serializing_if = "HostMode::is_target")]
     pub host: HostMode,
     /// Whether calls whose path has parameters (`;` or `%3B`) are refused with 400, `refuse`, or taken and forwarded as

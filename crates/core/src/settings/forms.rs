@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::model::{AuthUrl, Client, Grant, Label, Name, PublicUrl, ServiceId, TargetUrl, Timeout, TokenTtl};
+use crate::model::{AuthUrl, Client, Grant, HostMode, Label, Name, PublicUrl, ServiceId, TargetUrl, Timeout, TokenTtl};
 
 /// Whether a value has the form; if not, what is told.
 type Check = fn(&Value) -> Result<(), Flaw>;
@@ -27,6 +27,7 @@ const FORMS: &[(&str, Check)] = &[
     ("label", text::<Label>),
     ("service_id", text::<ServiceId>),
     ("grant", text::<Grant>),
+    ("host_mode", text::<HostMode>),
     ("access_key", access_key),
     ("timeout", timeout),
     ("token_ttl", token_ttl),
