@@ -45,7 +45,7 @@ class Endpoints:
     def __init__(self, server: StandIn, dialect: str) -> None:
         self.dialect, self.numbers, self.live, self.now = dialect, itertools.count(1), 0, 1000.0
         self.lifetime, self.refreshes, self.refuses_refresh, self.breaks = 600, 0, False, False
-        self.gate = threading.Event()
+        self.gate, self.refreshing = threading.Event(), threading.Event()
         self.gate.set()
         self.lock = threading.Lock()
         server.answer = self.answer
@@ -73,6 +73,7 @@ class Endpoints:
                 pair["expires_in"] = self.now + self.lifetime
             return self.says(200, pair)
         if path in ("/auth/v1/token/refresh", "/auth/v1/token", "/-/token/refresh"):
+            self.refreshing.set()
             assert self.gate.wait(20)
             with self.lock:
                 self.refreshes += 1
@@ -256,6 +257,24 @@ def test_many_threads_renew_once(both: Any, endpoints: Endpoints) -> None:
         thread.join()
     assert tokens == ["a2"] * MANY
     assert endpoints.refreshes == 1
+
+
+def test_a_logout_ends_what_is_being_renewed(both: Any, endpoints: Endpoints) -> None:
+    session, call = both
+    session.login(LOGIN)
+    endpoints.now += 1000
+    endpoints.gate.clear()
+    renewing = threading.Thread(target=session.token)
+    renewing.start()
+    assert endpoints.refreshing.wait(20)
+    leaving = threading.Thread(target=session.logout)
+    leaving.start()
+    endpoints.gate.set()
+    renewing.join()
+    leaving.join()
+    assert (endpoints.refreshes, endpoints.live, session.pair) == (1, 0, None)
+    with pytest.raises(SessionEndedError):
+        call()
 
 
 def test_many_threads_share_a_failure(both: Any, endpoints: Endpoints) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from typing import Any
 
 import pytest
@@ -145,6 +146,8 @@ def test_refusals(dialect: str, status: int, body: bytes, code: object, message:
     assert (refusal.request_id, refusal.retry_after, refusal.verified) == ("r-1", "2", False)
     assert refusal.refuses_token is (dialect == "api")
     assert str(refusal).startswith(f"{message} (status {status}")
+    again = pickle.loads(pickle.dumps(refusal))
+    assert (str(again), vars(again)) == (str(refusal), vars(refusal))
     with pytest.raises(GatewayError) as caught:
         exchange.open(answer_of(signed(dialect, received(exchange.request), unsigned, now=NOW)))
     assert caught.value.verified
@@ -278,6 +281,8 @@ def test_answers_by_http_signatures() -> None:
         http().sign(request_of()).open(http_answer(exchange.request))
     with pytest.raises(VerificationError, match="not signed"):
         exchange.open(Answer(502, (("Content-Type", "text/html"),), b"from a proxy"))
+    with pytest.raises(VerificationError, match="not signed"):
+        exchange.open(Answer(404, (("Content-Type", "application/problem+json"),), b'{"title":"of a service"}'))
     problem = b'{"type":"urn:x","title":"t","status":401,"detail":"no","code":"invalid_credential","request_id":"r"}'
     with pytest.raises(GatewayError) as caught:
         exchange.open(Answer(401, (("Content-Type", "application/problem+json"),), problem))

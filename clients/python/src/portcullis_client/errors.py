@@ -78,6 +78,9 @@ class GatewayError(PortcullisError):
         self.retry_after = retry_after
         self.verified = verified
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.message, {**vars(self)})
+
     def __str__(self) -> str:
         told = f"{self.message} (status {self.status}"
         if self.code is not None:
@@ -117,7 +120,7 @@ def field(headers: Iterable[tuple[str, str]], name: str) -> str | None:
 def gateway_error(
     status: int, headers: Iterable[tuple[str, str]], body: bytes, *, verified: bool = False
 ) -> GatewayError | None:
-    """The refusal that a response is: problem details, one of fomalhaut's forms, or an OAuth error; else None."""
+    """The refusal that a response is: one of fomalhaut's forms, or problem details as the gateway writes them; else None."""
     headers = tuple(headers)
     kind = (field(headers, "content-type") or "").partition(";")[0].strip().lower()
     said = _object(body)
@@ -127,12 +130,30 @@ def gateway_error(
         code, message = said.get("code"), said.get("message")
     elif status == API_STATUS:
         code, message = said.get("code"), said.get("msg")
-    elif status >= 400 and kind == "application/problem+json":
-        code, message = said.get("code"), said.get("detail") or said.get("title")
-    elif status >= 400 and isinstance(said.get("error"), str):
-        code, message = said["error"], said.get("error_description")
+    elif status >= 400 and kind == "application/problem+json" and {"code", "request_id"} <= said.keys():
+        code, message = said["code"], said.get("detail") or said.get("title")
     else:
         return None
+    return _refusal(status, headers, said, code, message, verified=verified)
+
+
+def oauth_error(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> GatewayError:
+    """The error that a token endpoint has answered (RFC 6749 section 5.2), or that it is none."""
+    said = _object(body)
+    if isinstance(said.get("error"), str):
+        return _refusal(status, tuple(headers), said, said["error"], said.get("error_description"))
+    return GatewayError(f"the token endpoint has answered with status {status}", code=None, status=status)
+
+
+def _refusal(
+    status: int,
+    headers: tuple[tuple[str, str], ...],
+    said: dict[str, Any],
+    code: object,
+    message: object,
+    *,
+    verified: bool = False,
+) -> GatewayError:
     return GatewayError(
         _text(message) or f"refused with status {status}",
         code=_text(code) if isinstance(code, str) else code if isinstance(code, int) else None,
@@ -141,6 +162,11 @@ def gateway_error(
         retry_after=_text(field(headers, "retry-after")),
         verified=verified,
     )
+
+
+def _again(kind: type[GatewayError], message: str, attributes: dict[str, Any]) -> GatewayError:
+    """The error of another process."""
+    return kind(message, **{name: value for name, value in attributes.items() if name != "message"})
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-from .errors import GatewayError, VerificationError, gateway_error
+from .errors import VerificationError, oauth_error
 from .single_flight import AsyncSingleFlight, SingleFlight
 from .tokens import SHARE, SKEW
 
@@ -72,9 +72,7 @@ class _Token:
 def read_token(answer: Answer, now: float, skew: float) -> _Token:
     """The token in an answer. Raises GatewayError for an OAuth error, VerificationError for what is no bearer token."""
     if answer.status != 200:
-        raise gateway_error(answer.status, answer.headers, answer.body) or GatewayError(
-            f"the token endpoint has answered with status {answer.status}", code=None, status=answer.status
-        )
+        raise oauth_error(answer.status, answer.headers, answer.body)
     try:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ import urllib3.util
 from .answers import MOST_BYTES, Whole
 from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error
 from .gateway_address import GatewayAddress
-from .message import Answer, Dialect, Exchange, Request
+from .message import Answer, Dialect, Exchange, Request, framed
 from .oauth import ClientCredentials as _ClientCredentials
 from .oauth import OAuthClient
 from .retry import Attempts, Retry
@@ -34,7 +34,7 @@ _KEYS = "/.well-known/jwks.json"
 _MOST_OF_REFUSAL = 64 * 1024
 _PIECE = 64 * 1024
 _TIMEOUT = (10.0, 30.0)
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_JSON = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
 _ON_THE_WIRE = requests.adapters.HTTPAdapter()
 
 
@@ -74,14 +74,13 @@ class _Call:
         prepared = self.prepared
         prepared.url = self._plain_url
         target = _ON_THE_WIRE.request_url(prepared, {})
-        framing = {"host", "content-length", "transfer-encoding"}
         self.exchange = self._auth.dialect.sign(
             Request(
                 method=prepared.method or "",
                 scheme=self._scheme,
                 host=self._host,
                 target=target,
-                headers=tuple(pair for pair in self._plain_headers if pair[0].lower() not in framing),
+                headers=framed(self._plain_headers, self._body),
                 body=self._body,
             ),
             self._token,
@@ -98,9 +97,6 @@ class _Call:
         prepared.headers.update(signed.headers)
         prepared.headers["Host"] = signed.host
         prepared.body = signed.body or None
-        had_length = any(name.lower() in ("content-length", "transfer-encoding") for name, _ in self._plain_headers)
-        if signed.body or had_length:
-            prepared.headers["Content-Length"] = str(len(signed.body))
 
     def respond(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         """What requests calls with the response: verifies it, and renews a refused token once."""
@@ -287,8 +283,9 @@ class Session(_Session):
                 auth=own,
                 timeout=timeout,
                 allow_redirects=False,
+                stream=True,
             )
-            return _answer(response, response.content)
+            return _bounded(response, auth.most_bytes)
 
         super().__init__(send, auth.dialect.name, store=store, skew=skew, clock=clock)
         self.auth = auth.with_tokens(self)
@@ -320,8 +317,7 @@ class ClientCredentials(_ClientCredentials):
                 allow_redirects=False,
                 stream=True,
             )
-            response.raw = _in_memory(response.raw, _read(response, most_bytes))
-            return _answer(response, response.content)
+            return _bounded(response, most_bytes)
 
         super().__init__(oauth, send, skew=skew, clock=clock)
 
@@ -403,6 +399,12 @@ def _read(response: requests.Response, most_bytes: int) -> bytes:
             raw.close()
     raw.release_conn()
     return whole.bytes()
+
+
+def _bounded(response: requests.Response, most_bytes: int) -> Answer:
+    """An answer of the gateway itself or of a token endpoint, its Content-Encoding undone."""
+    response.raw = _in_memory(response.raw, _read(response, most_bytes))
+    return _answer(response, response.content)
 
 
 def _in_memory(raw: urllib3.HTTPResponse, body: bytes) -> urllib3.HTTPResponse:

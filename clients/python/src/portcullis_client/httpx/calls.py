@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from ..errors import GatewayError, RedirectError, VerificationError
-from ..message import Exchange, Request, is_credential
+from ..message import Exchange, Request, framed, is_credential
 from .bodies import answer_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Call:
                 scheme=url.scheme,
                 host=hosts[0] if len(hosts) == 1 else url.netloc.decode("ascii"),
                 target=target.decode("latin-1"),
-                headers=tuple(pair for pair in headers if pair[0].lower() != "host"),
+                headers=framed(headers, plain.content),
                 body=plain.content,
             ),
             self._token,
