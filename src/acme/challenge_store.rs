@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::jobs::{self, Class, Jobs};
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{Clock, Expect, Kind, RegistryError, Row, Upkeep, Write};
 use portcullis_proxy::challenges::Challenges;
@@ -175,7 +175,7 @@ impl ChallengeStore {
             }
         };
         // A full queue is an answer too: nothing is known.
-        let _ = jobs::run(&self.jobs, look).await;
+        let _ = jobs::run(&self.jobs, Class::Certificates, look).await;
     }
 
     async fn read(&self) -> Result<(), RegistryError> {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use portcullis_admin::Renewals as _;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry};
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{Clock, Expect, Kind, Row, Upkeep, Write};
@@ -76,7 +76,7 @@ impl Issuer for Signer {
 struct Here;
 
 impl Jobs for Here {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
         tokio::spawn(job);
         Ok(())
     }
@@ -429,7 +429,7 @@ async fn no_more_wait_for_a_look_than_may() {
     /// Jobs that are never done.
     struct Stuck;
     impl Jobs for Stuck {
-        fn submit(&self, job: Job) -> Result<(), QueueFull> {
+        fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
             std::mem::forget(job);
             Ok(())
         }

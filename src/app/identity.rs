@@ -7,7 +7,7 @@ use portcullis_core::ports::{Changing, Clock, Registry};
 use portcullis_identity::login::LoginParts;
 use portcullis_identity::{
     AccessTokens, Cost, Lockout, Login, LoginSettings, MasterKey, PasswordLimits, Passwords, Sessions, SigningKeys,
-    Users,
+    TokenPairs, Users,
 };
 
 use super::settings::lockout_settings;
@@ -27,6 +27,7 @@ pub(super) struct Identity {
     pub(super) users: Arc<Users>,
     pub(super) lockout: Arc<Lockout>,
     pub(super) login: Arc<Login>,
+    pub(super) pairs: Arc<TokenPairs>,
 }
 
 impl Identity {
@@ -77,7 +78,8 @@ impl Identity {
             refresh_grace: config.tokens.refresh_grace,
             sessions_per_user: SESSIONS_PER_USER,
         };
+        let pairs = Arc::new(TokenPairs::new(parts.clone(), settings));
         let login = Arc::new(Login::new(parts, settings));
-        Ok(Self { directory, keys, tokens, sessions, users, lockout, login })
+        Ok(Self { directory, keys, tokens, sessions, users, lockout, login, pairs })
     }
 }

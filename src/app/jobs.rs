@@ -1,58 +1,195 @@
-//! The bounded way from a worker to the control runtime.
+//! The bounded ways from a worker to the control runtime, one for each class of work.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
+use portcullis_core::model::Label;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Jobs that are under way or waiting at most.
-const MOST: usize = 1_024;
+/// Jobs of a class that are under way or waiting at most. Passwords that wait for a core have a bound of their own, far below.
+const LOGINS: usize = 1_024;
+/// As many sessions as may be met at once.
+const SESSIONS: usize = 1_024;
+/// Each of them holds a connection to an Auth API, for some seconds at most.
+const AUTH_API: usize = 256;
+/// What one client has of these: a slow Auth API leaves three quarters to others.
+const AUTH_API_OF_CLIENT: usize = AUTH_API / 4;
+/// Registrations are made one after the other.
+const REGISTRATIONS: usize = 256;
+/// The questions of certificate authorities have a bound of their own, which is the same.
+const CERTIFICATES: usize = 64;
 
 /// Runs jobs on the control runtime.
 pub(crate) struct ControlJobs {
     runtime: Handle,
-    room: Arc<Semaphore>,
+    logins: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
+    auth_api: Arc<Semaphore>,
+    registrations: Arc<Semaphore>,
+    certificates: Arc<Semaphore>,
+    /// How many jobs of each client ask its Auth API; those that have none are not in it.
+    of_clients: Arc<Mutex<HashMap<Label, usize>>>,
 }
 
 impl ControlJobs {
     /// Jobs on this runtime.
     pub(crate) fn on(runtime: Handle) -> Self {
-        Self { runtime, room: Arc::new(Semaphore::new(MOST)) }
+        let room = |most| Arc::new(Semaphore::new(most));
+        Self {
+            runtime,
+            logins: room(LOGINS),
+            sessions: room(SESSIONS),
+            auth_api: room(AUTH_API),
+            registrations: room(REGISTRATIONS),
+            certificates: room(CERTIFICATES),
+            of_clients: Arc::default(),
+        }
+    }
+
+    fn room(&self, class: &Class) -> Result<Place, QueueFull> {
+        let room = match class {
+            Class::Logins => &self.logins,
+            Class::Sessions => &self.sessions,
+            Class::AuthApi(_) => &self.auth_api,
+            Class::Registrations => &self.registrations,
+            Class::Certificates => &self.certificates,
+        };
+        let permit = Arc::clone(room).try_acquire_owned().map_err(|_| QueueFull)?;
+        let share = match class {
+            Class::AuthApi(client) => Some(ClientShare::take(&self.of_clients, client).ok_or(QueueFull)?),
+            _ => None,
+        };
+        Ok(Place { _permit: permit, _share: share })
     }
 }
 
 impl Jobs for ControlJobs {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| QueueFull)?;
+    fn submit(&self, class: Class, job: Job) -> Result<(), QueueFull> {
+        let place = self.room(&class)?;
         self.runtime.spawn(async move {
             job.await;
-            drop(room);
+            drop(place);
         });
         Ok(())
     }
 }
 
+/// The room that a job takes up until it is dropped.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<ClientShare>,
+}
+
+/// What of the room of all a job takes up of its client's share.
+struct ClientShare {
+    of_clients: Arc<Mutex<HashMap<Label, usize>>>,
+    client: Label,
+}
+
+impl ClientShare {
+    fn take(of_clients: &Arc<Mutex<HashMap<Label, usize>>>, client: &Label) -> Option<Self> {
+        let mut held = of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.get(client).copied().unwrap_or_default();
+        (count < AUTH_API_OF_CLIENT).then(|| {
+            held.insert(client.clone(), count + 1);
+            Self { of_clients: Arc::clone(of_clients), client: client.clone() }
+        })
+    }
+}
+
+impl Drop for ClientShare {
+    fn drop(&mut self) {
+        let mut held = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = held.entry(self.client.clone()) {
+            match entry.get() - 1 {
+                0 => drop(entry.remove()),
+                left => *entry.get_mut() = left,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
 
-    #[test]
-    fn a_full_queue_says_so_and_has_room_again() {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let jobs = ControlJobs::on(runtime.handle().clone());
-        let (open, gate) = tokio::sync::watch::channel(false);
-        for _ in 0..MOST {
-            let mut gate = gate.clone();
-            let job = async move {
-                gate.wait_for(|open| *open).await.expect("opened");
-            };
-            assert_eq!(jobs.submit(Box::pin(job)), Ok(()));
+    /// A runtime, its jobs, and the gate that they wait at.
+    struct Bench {
+        runtime: tokio::runtime::Runtime,
+        jobs: ControlJobs,
+        open: watch::Sender<bool>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            let jobs = ControlJobs::on(runtime.handle().clone());
+            Self { runtime, jobs, open: watch::Sender::new(false) }
         }
-        assert_eq!(jobs.submit(Box::pin(async {})), Err(QueueFull));
-        open.send(true).expect("somebody waits");
-        let all = u32::try_from(MOST).expect("a small number");
-        drop(runtime.block_on(jobs.room.acquire_many(all)).expect("not closed"));
-        assert_eq!(jobs.submit(Box::pin(async {})), Ok(()));
+
+        /// How many jobs of a class are taken on, of so many that wait for the gate.
+        fn wait(&self, class: &Class, count: usize) -> usize {
+            let submit = |_: &usize| {
+                let mut gate = self.open.subscribe();
+                let job = async move {
+                    gate.wait_for(|open| *open).await.expect("opened");
+                };
+                self.jobs.submit(class.clone(), Box::pin(job)).is_ok()
+            };
+            (0..count).filter(submit).count()
+        }
+
+        /// Opens the gate, and waits until a class is empty.
+        fn empty(&self, room: &Arc<Semaphore>, most: usize) {
+            self.open.send_replace(true);
+            let all = u32::try_from(most).expect("a small number");
+            drop(self.runtime.block_on(room.acquire_many(all)).expect("not closed"));
+        }
+    }
+
+    fn client(name: &str) -> Class {
+        Class::AuthApi(name.parse().expect("a label"))
+    }
+
+    #[test]
+    fn a_full_class_says_so_leaves_the_others_alone_and_has_room_again() {
+        for (class, most) in [
+            (Class::Logins, LOGINS),
+            (Class::Sessions, SESSIONS),
+            (Class::Registrations, REGISTRATIONS),
+            (Class::Certificates, CERTIFICATES),
+        ] {
+            let bench = Bench::new();
+            assert_eq!(bench.wait(&class, most + 1), most, "{class:?}");
+            let others = [Class::Logins, Class::Sessions, Class::Registrations, Class::Certificates, client("shop")];
+            for other in others.iter().filter(|other| **other != class) {
+                assert_eq!(bench.wait(other, 1), 1, "{other:?} beside {class:?}");
+            }
+            let room = match class {
+                Class::Logins => &bench.jobs.logins,
+                Class::Sessions => &bench.jobs.sessions,
+                Class::Registrations => &bench.jobs.registrations,
+                _ => &bench.jobs.certificates,
+            };
+            bench.empty(room, most);
+            assert_eq!(bench.wait(&class, 1), 1, "{class:?} has room again");
+        }
+    }
+
+    #[test]
+    fn a_client_whose_auth_api_is_slow_leaves_room_to_others() {
+        let bench = Bench::new();
+        assert_eq!(bench.wait(&client("slow"), AUTH_API), AUTH_API_OF_CLIENT);
+        let others = ["a", "b", "c"].map(|name| bench.wait(&client(name), AUTH_API));
+        assert_eq!(others, [AUTH_API_OF_CLIENT; 3]);
+        assert_eq!((bench.wait(&client("d"), 1), bench.wait(&Class::Sessions, 1)), (0, 1));
+        bench.empty(&bench.jobs.auth_api, AUTH_API);
+        assert!(bench.jobs.of_clients.lock().expect("not poisoned").is_empty(), "nobody is remembered");
+        assert_eq!(bench.wait(&client("slow"), 1), 1);
     }
 }

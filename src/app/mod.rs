@@ -29,12 +29,11 @@ use portcullis_core::call::hex;
 use portcullis_core::jobs::Jobs;
 use portcullis_core::message::FieldValue;
 use portcullis_core::model::{Client, Grant, Label, Owner};
-use portcullis_core::policy::Step;
 use portcullis_core::ports::{Clock, Expect, Kind, Objects, Registry, Row, SystemClock, Upkeep, Write};
 use portcullis_core::secret::Secret;
 use portcullis_core::vital;
 use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Revocations, hash_key};
-use portcullis_policies::{Limiters, Parts, request_limits};
+use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::admission::Admission;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
@@ -49,6 +48,7 @@ use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_store::{Journal, JournalSettings, SqliteRegistry};
 use portcullis_telemetry::{AccessLogHandle, AccessLogWriter, CaptureStore, Counters};
 use portcullis_upstream::Upstreams;
+use portcullis_upstream::outbound::HttpOutbound;
 use tokio::sync::watch;
 
 use crate::acme;
@@ -66,8 +66,6 @@ use settings::{
 
 /// The directory of the journal of nonces, in the data directory.
 const NONCES: &str = "nonces";
-/// The largest body a built-in endpoint is sent.
-const BUILTIN_BODY: u64 = 64 << 10;
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -220,9 +218,11 @@ impl Gateway {
 
         let explainer = Explainer::new(&node, publisher.clone());
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
-        let builtin = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), stage_seen);
-        let steps: Vec<(&'static str, Step)> =
-            request_limits::step(BUILTIN_BODY, false).into_iter().map(|step| ("request_limits", step)).collect();
+        let outbound = HttpOutbound::over(&upstreams, None).map_err(|problems| ConfigError { problems })?;
+        let outbound = Arc::new(outbound);
+        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), outbound, stage_seen)?;
+        let builtin = Snapshot::of_builtin(config.builtin_hosts.clone(), &builtins, &parts)
+            .map_err(|problems| ConfigError { problems })?;
         let workshop = ChangeContext {
             registry: Arc::clone(&registry) as _,
             directory: Arc::clone(&identity.directory),
@@ -230,7 +230,7 @@ impl Gateway {
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
             publisher,
-            builtin: Snapshot::of_builtin(config.builtin_hosts.clone(), builtin, &steps),
+            builtin,
             default_routes: Arc::new(default_routes(&config)),
         };
         pending.start(workshop).await?;

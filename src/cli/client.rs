@@ -4,7 +4,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value, json};
 
 use super::admin::{Admin, encode};
-use super::args::{ClientCommand, CreateClient};
+use super::args::{ClientCommand, ClientLogins, CreateClient};
 use super::client_secret;
 use super::failure::Failure;
 use super::json::text;
@@ -18,6 +18,7 @@ pub(super) async fn run(command: ClientCommand, admin: &Admin, output: &mut Outp
         ClientCommand::List => output.list(admin.all("/clients").await?, table),
         ClientCommand::Get { name } => output.json(&admin.get(&path(&name)).await?.body),
         ClientCommand::Create(new) => create(&new, admin, output).await,
+        ClientCommand::Update { name, logins } => update(&name, &logins, admin, output).await,
         ClientCommand::Delete { name } => {
             admin.delete(&path(&name)).await?;
             output.note(&format!("deleted client {name}"))
@@ -42,6 +43,7 @@ async fn create(new: &CreateClient, admin: &Admin, output: &mut Output) -> Resul
     if new.secret_key_stdin {
         body.insert("secret_key".to_owned(), secret_line("secret key")?.expose().into());
     }
+    body.extend(login_fields(&new.logins));
     let reply = admin.post("/clients", &body.into()).await?.body;
     if output.is_json() {
         return output.json(&reply);
@@ -52,6 +54,32 @@ async fn create(new: &CreateClient, admin: &Admin, output: &mut Output) -> Resul
     }
     output.line(&format!("secret_key={}", text(&reply, "secret_key")))?;
     output.note("The secret key is shown once; keep it. An API key is made with 'portcullis client api-key'.")
+}
+
+/// Changes how users log in through a client, unless somebody else has changed it meanwhile.
+async fn update(name: &str, logins: &ClientLogins, admin: &Admin, output: &mut Output) -> Result<(), Failure> {
+    let found = admin.get(&path(name)).await?;
+    let mut body = login_fields(logins);
+    body.insert("services".to_owned(), found.body.get("services").cloned().unwrap_or_else(|| json!([])));
+    let reply = admin.put(&path(name), &body.into(), found.etag).await?.body;
+    output.json(&reply)
+}
+
+/// The fields that were given, as the admin API takes them: null for an empty text.
+fn login_fields(logins: &ClientLogins) -> Map<String, Value> {
+    let texts = [
+        ("login_auth_url", &logins.login_auth_url),
+        ("sms_login_auth_url", &logins.sms_login_auth_url),
+        ("change_password_url", &logins.change_password_url),
+        ("sms_change_password_url", &logins.sms_change_password_url),
+        ("access_token_ttl", &logins.access_token_ttl),
+        ("refresh_token_ttl", &logins.refresh_token_ttl),
+    ];
+    let given = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)));
+    let value = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+    let mut fields: Map<_, _> = given.map(|(name, text)| (name.to_owned(), value(text))).collect();
+    fields.extend(logins.single_login.map(|is_single| ("single_login".to_owned(), is_single.into())));
+    fields
 }
 
 /// Adds to what a client may call, unless somebody else has changed it meanwhile.

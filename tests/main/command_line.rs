@@ -155,6 +155,19 @@ fn clients_users_and_enrolments() {
     let old = Ran::of(&mut gateway.command(&brought), "old secret\n").json();
     assert_eq!((&old["access_key"], &old["secret_key"]), (&json!("old id"), &json!("old secret")));
     assert!(gateway.run(&["client", "list"]).ok().contains("old id"));
+    let url = "https://users.example.com/login";
+    gateway
+        .run(&["client", "update", "app", "--login-auth-url", url, "--refresh-token-ttl", "9d", "--single-login"])
+        .ok();
+    let updated =
+        gateway.run(&["client", "update", "app", "--access-token-ttl", "1h", "--single-login", "false"]).json();
+    let fields =
+        ["login_auth_url", "access_token_ttl", "refresh_token_ttl", "services"].map(|name| updated[name].clone());
+    assert_eq!(json!(fields), json!([url, "1h", "9d", ["stock", "orders/v1"]]));
+    assert_eq!(updated.get("single_login"), None);
+    let updated = gateway.run(&["client", "update", "app", "--login-auth-url", ""]).json();
+    assert_eq!(updated.get("login_auth_url"), None);
+    gateway.run(&["client", "update", "app", "--refresh-token-ttl", "1h"]).failed(1, &["refresh_token_ttl"]);
     gateway.run(&["client", "create", "app"]).failed(1, &["app", "409", "conflict"]);
     gateway.run(&["client", "delete", "app"]).ok();
     assert_eq!(status(), 401);

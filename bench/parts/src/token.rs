@@ -16,7 +16,7 @@ use portcullis_core::ports::{AccessLog, Clock, SessionId};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::LiveSession;
 use portcullis_policies::credential::Verification;
-use portcullis_policies::{Parts, PolicyContext, bearer};
+use portcullis_policies::{Parts, PolicyContext, RouteEnd, bearer};
 
 use crate::{Part, log};
 
@@ -41,7 +41,7 @@ pub(crate) fn verify() -> Part {
         route: "orders",
         client: None,
         own: &std::collections::BTreeMap::new(),
-        id: &id,
+        end: RouteEnd::Service(&id),
         service: &service,
         parts: &parts,
     };
@@ -66,6 +66,7 @@ fn parts(user: &Label, client: &Label) -> Arc<Parts> {
         client: client.clone(),
         created_at: 0,
         expires_at: u64::MAX,
+        access_until: None,
         user_json: FieldValue::from_static("e30="),
     };
     parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));

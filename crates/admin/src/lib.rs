@@ -34,7 +34,7 @@ pub use auth::MetricsAccess;
 pub use conditions::Conditions;
 pub use openapi::openapi_json;
 pub use problem::ApiError;
-pub use register::RegisterEndpoint;
+pub use register::Registering;
 pub use registrar::{ChangeRate, Registrar, RegistrationBounds};
 pub use renewals::{Renewal, Renewals};
 pub use router::router;

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Method, StatusCode};
-use portcullis_core::body::Body;
-use portcullis_core::call::{Call, Response};
+use http::StatusCode;
 use portcullis_core::directory::KeyHash;
-use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::handler::{Admitted, Asked, Handler, Reply};
+use portcullis_core::jobs::Class;
 use portcullis_core::message::names::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use portcullis_core::message::{FieldValue, HasFields};
+use portcullis_core::message::{FieldName, FieldValue, HasFields};
 use portcullis_core::model::{Name, ServiceId};
-use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{Credential, LimitFields, Refusal};
 use portcullis_identity::hash_key;
@@ -50,7 +48,7 @@ pub(crate) struct RegistrationRequest {
 /// What a microservice is told. The keys are there only when the name was taken just now.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RegistrationReply)]
-pub(crate) struct Reply {
+pub(crate) struct RegistrationReply {
     /// The service's name.
     name: String,
     /// Its version.
@@ -66,54 +64,55 @@ pub(crate) struct Reply {
     registration_key: Option<String>,
 }
 
-/// The endpoint.
-pub struct RegisterEndpoint {
+/// What is read of a call beside its body.
+static READS: [FieldName; 2] = [AUTHORIZATION, CONTENT_TYPE];
+
+/// Registers services.
+pub struct Registering {
     registrar: Arc<Registrar>,
     changes: Changes,
-    jobs: Arc<dyn Jobs>,
     clock: Arc<dyn Clock>,
 }
 
-impl RegisterEndpoint {
-    /// An endpoint that makes its changes on the control runtime behind `jobs`.
-    pub fn new(registrar: Arc<Registrar>, changes: Changes, jobs: Arc<dyn Jobs>, clock: Arc<dyn Clock>) -> Self {
-        Self { registrar, changes, jobs, clock }
+impl Registering {
+    /// Registers by these changes.
+    pub fn new(registrar: Arc<Registrar>, changes: Changes, clock: Arc<dyn Clock>) -> Self {
+        Self { registrar, changes, clock }
     }
 }
 
 #[async_trait]
-impl Endpoint for RegisterEndpoint {
-    async fn answer(&self, call: &mut Call) -> Result<Response, Refusal> {
-        if call.request.method != Method::POST {
-            return Err(Refusal::MethodNotAllowed { allow: "POST" });
+impl Handler for Registering {
+    /// The hash of the token in `Authorization`.
+    type Seen = KeyHash;
+
+    fn reads(&self) -> &'static [FieldName] {
+        &READS
+    }
+
+    fn admit(&self, asked: &Asked) -> Result<Admitted<KeyHash>, Refusal> {
+        let seen = shown_token(asked)?;
+        if !is_json(asked.fields()) {
+            return Err(Refusal::UnsupportedMediaType);
         }
-        let token = shown_token(call)?;
-        let said = announcement(&read_body(call).await?)?;
+        Ok(Admitted::Work { class: Class::Registrations, body_limit: BODY_LIMIT, seen })
+    }
+
+    async fn handle(&self, asked: Asked, token: KeyHash) -> Result<Reply, Refusal> {
+        let said = announcement(&asked.body)?;
         let id = said.id.clone();
-        let (changes, now) = (self.changes.clone(), self.clock.unix_millis());
-        let (registrar, from) = (Arc::clone(&self.registrar), call.peer.client_ip);
-        let work = async move { register(&registrar, &changes, now, from, token, said).await };
-        let registered = jobs::run(&self.jobs, work).await?.map_err(refuse)?;
-        reply(&id, registered)
+        let now = self.clock.unix_millis();
+        let registered = register(&self.registrar, &self.changes, now, asked.client_ip, token, said).await;
+        answer(&id, registered.map_err(refuse)?)
     }
 }
 
 /// The hash of the token in `Authorization`.
-fn shown_token(call: &Call) -> Result<KeyHash, Refusal> {
-    let shown = call.request.fields().only(AUTHORIZATION);
+fn shown_token(asked: &Asked) -> Result<KeyHash, Refusal> {
+    let shown = asked.fields().only(AUTHORIZATION);
     let shown = shown.map_err(|_| Refusal::invalid(Credential::Enrolment, "several Authorization fields"))?;
     let token = shown.and_then(|value| bearer(value.text()?));
     token.map(hash_key).ok_or(Refusal::MissingCredential(Credential::Enrolment))
-}
-
-async fn read_body(call: &mut Call) -> Result<Vec<u8>, Refusal> {
-    if !is_json(call.request.fields()) {
-        return Err(Refusal::UnsupportedMediaType);
-    }
-    let mut bytes = Vec::new();
-    let read = call.take_body().read_into(&mut bytes, BODY_LIMIT).await;
-    read.map_err(|error| Refusal::of_body(&error))?;
-    Ok(bytes)
 }
 
 fn announcement(body: &[u8]) -> Result<Announcement, Refusal> {
@@ -173,22 +172,24 @@ fn limit(LimitReached { limit, rate, retry_after }: LimitReached) -> Refusal {
     }
 }
 
-fn reply(id: &ServiceId, registered: Registered) -> Result<Response, Refusal> {
+fn answer(id: &ServiceId, registered: Registered) -> Result<Reply, Refusal> {
     let (name, version, path) = (id.name.to_string(), id.version.to_string(), registered.path);
     let (status, reply) = match registered.outcome {
         Outcome::Limited(limited) => return Err(limit(limited)),
         Outcome::Taken { api_key, registration_key } => {
             let api_key = Some(api_key.expose().to_owned());
             let registration_key = Some(registration_key.expose().to_owned());
-            (StatusCode::CREATED, Reply { name, version, path, api_key, registration_key })
+            (StatusCode::CREATED, RegistrationReply { name, version, path, api_key, registration_key })
         }
-        Outcome::Updated => (StatusCode::OK, Reply { name, version, path, api_key: None, registration_key: None }),
+        Outcome::Updated => {
+            (StatusCode::OK, RegistrationReply { name, version, path, api_key: None, registration_key: None })
+        }
     };
     let body = serde_json::to_vec(&reply).map_err(|error| Refusal::internal(error.to_string()))?;
-    let mut response = Response::new(Body::full(body));
+    let mut response = http::Response::new(body.into());
     *response.status_mut() = status;
     let mut headers = response.fields_mut();
     headers.set(CONTENT_TYPE, FieldValue::from_static("application/json"));
     headers.set(CACHE_CONTROL, FieldValue::from_static("no-store"));
-    Ok(response)
+    Ok(response.into())
 }

@@ -28,7 +28,8 @@ pub struct AdmittedBy {
     pub certified: Option<Label>,
     /// The client that has signed the request, and with which of its secrets or keys.
     pub signed: Option<SignedBy>,
-    /// When a token ends that no session stands behind, in Unix seconds.
+    /// When a token ends with which the caller is let in no longer, in Unix seconds: one that no session stands behind, or the
+    /// access token of a pair.
     pub until: Option<u64>,
 }
 

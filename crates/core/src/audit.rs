@@ -56,6 +56,11 @@ impl Actor {
         Self { name: format!("registration key of {name}").into(), address }
     }
 
+    /// A user, who has shown its password.
+    pub fn user(name: &Label, address: Option<IpAddr>) -> Self {
+        Self { name: format!("user {name}").into(), address }
+    }
+
     /// The gateway itself, which makes what it cannot do without.
     pub fn gateway() -> Self {
         Self { name: "gateway".into(), address: None }

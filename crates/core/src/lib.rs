@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod admitted_by;
+pub mod ascii_json;
 pub mod audit;
 pub mod body;
 pub mod budget;
@@ -25,6 +26,7 @@ pub mod fresh;
 #[path = "../../../fuzz/engine.rs"]
 mod fuzzing;
 pub mod grpc;
+pub mod handler;
 pub mod jobs;
 pub mod live_key;
 pub mod live_secret;

@@ -2,6 +2,7 @@
 //! that is set by hand.
 
 mod changes;
+mod sessions;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -16,11 +17,9 @@ use http::{Request, Response};
 use crate::audit::{AuditFrom, AuditQuery, ChainedEntry, Head, Link, Object, Sum, TrailVerdict, Walk};
 use crate::budget::Budget;
 use crate::capture::{Capture, Exchange};
-use crate::model::Label;
 use crate::ports::{
     Bounds, Captures, Changed, Clock, Commit, Ended, Expect, Kind, News, Objects, Outbound, OutboundError,
-    RegistryError, Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf, TOLD_CHANGES, Upkeep, Version,
-    Write,
+    RegistryError, Row, Session, SessionId, TOLD_CHANGES, Upkeep, Version, Write,
 };
 
 pub use changes::MemoryChanges;
@@ -30,6 +29,8 @@ pub use state::{MemoryState, Nonce, Noted, StateReport, owner_of};
 struct State {
     rows: BTreeMap<(Kind, String), Row>,
     sessions: HashMap<SessionId, Session>,
+    /// The ids of imported pairs, and until when they are remembered.
+    imported: HashMap<SessionId, u64>,
     trail: Vec<ChainedEntry>,
     /// The objects as the trail leaves them.
     told: Sum,
@@ -227,89 +228,6 @@ impl Objects for MemoryRegistry {
         state.rows.values().for_each(|row| walk.object(&Object::from(row)));
         let kept = state.trail.last().map(ChainedEntry::head);
         Ok(walk.finish(kept.map(|head| (head, Link::unkeyed().seal(&head, &state.told)))))
-    }
-}
-
-#[async_trait]
-impl Sessions for MemoryRegistry {
-    async fn open_session(
-        &self,
-        session: Session,
-        limit: u32,
-        stands_on: Vec<Row>,
-    ) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state()?;
-        state.stand(&stands_on)?;
-        let mut of_user: Vec<_> = state
-            .sessions
-            .values()
-            .filter(|held| held.user == session.user)
-            .map(|held| (held.created_at, held.id))
-            .collect();
-        of_user.sort_by_key(|(created_at, _)| *created_at);
-        let over = (of_user.len() + 1).saturating_sub(limit.max(1) as usize);
-        let ended: Vec<_> = of_user.into_iter().take(over).map(|(_, id)| id).collect();
-        for id in &ended {
-            state.sessions.remove(id);
-        }
-        state.sessions.insert(session.id, session);
-        Ok(ended)
-    }
-
-    async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
-        Ok(self.state()?.sessions.get(&id).cloned())
-    }
-
-    async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
-        let state = self.state()?;
-        let mut found: Vec<_> = state.sessions.values().filter(|session| session.user == *user).cloned().collect();
-        found.sort_by_key(|session| (session.created_at, session.id.0));
-        Ok(found)
-    }
-
-    async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
-        let mut state = self.state()?;
-        let stands = state.stand(&rotate.stands_on);
-        let Some(session) = state.sessions.get_mut(&rotate.id).filter(|held| held.expires_at > rotate.now) else {
-            return Ok(Rotation::Gone);
-        };
-        if session.refresh == rotate.shown {
-            stands?;
-            session.user_info = rotate.user_info;
-            session.predecessor = Some(rotate.shown);
-            session.refresh = rotate.successor;
-            session.rotated_at = rotate.now;
-            session.expires_at = rotate.expires_at;
-            return Ok(Rotation::Rotated(session.clone()));
-        }
-        let in_grace = rotate.now < session.rotated_at.saturating_add(rotate.grace);
-        if session.predecessor == Some(rotate.shown) && session.refresh == rotate.successor && in_grace {
-            stands?;
-            return Ok(Rotation::Repeated(session.clone()));
-        }
-        state.sessions.remove(&rotate.id);
-        Ok(Rotation::Reused)
-    }
-
-    async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {
-        Ok(self.state()?.sessions.remove(&id).is_some())
-    }
-
-    async fn prune_sessions(&self, now: u64, limit: u32) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state()?;
-        let over = state.sessions.values().filter(|session| session.expires_at <= now).map(|session| session.id);
-        let gone: Vec<_> = over.take(limit as usize).collect();
-        for id in &gone {
-            state.sessions.remove(id);
-        }
-        Ok(gone)
-    }
-
-    async fn end_sessions(&self, of: SessionsOf) -> Result<Vec<SessionId>, RegistryError> {
-        let mut state = self.state()?;
-        let ended = state.sessions.values().filter(|session| of.includes(session)).map(|session| session.id).collect();
-        state.sessions.retain(|_, session| !of.includes(session));
-        Ok(ended)
     }
 }
 

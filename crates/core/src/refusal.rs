@@ -3,6 +3,8 @@
 //! A [`Refusal`] knows its status, its stable code and what the caller may read; what only the operator may
 //! read is kept beside it. It knows nothing of how an answer is written: [`crate::call::Dialect`] does that.
 
+mod credential;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +14,7 @@ use http::StatusCode;
 use crate::body::BodyError;
 use crate::message::FieldValue;
 
-/// What a caller did not show, or showed wrongly. One per `WWW-Authenticate` challenge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential {
-    /// `Authorization: Bearer …` (RFC 6750).
-    Bearer,
-    /// `X-API-Key: …`.
-    ApiKey,
-    /// A certificate in the TLS handshake.
-    ClientCertificate,
-    /// A user name with its password, or a refresh token, in a body.
-    Login,
-    /// A registration or enrolment token in `Authorization`.
-    Enrolment,
-    /// A signature over the request: of one of fomalhaut's dialects, or HTTP message signatures (RFC 9421).
-    Signature,
-}
+pub use credential::Credential;
 
 /// A way to say no. Each variant is one `code`; see [`Refusal::facts`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +162,18 @@ pub enum Refusal {
     UpstreamForbidden {
         /// Which address, for the operator only.
         private: Cow<'static, str>,
+    },
+    /// The client has no Auth API for what is asked for, and the gateway cannot do it for its own users either.
+    NoAuthApi,
+    /// The Auth API of the client cannot be reached or refuses the question; or its address is none to connect to.
+    AuthApiFailed {
+        /// Why, for the operator only.
+        private: Cow<'static, str>,
+    },
+    /// The Auth API of the client has answered something that cannot be read.
+    AuthApiAnswer {
+        /// What is wrong with it, for the operator only; nothing of the answer itself.
+        private: &'static str,
     },
     /// The call has passed this gateway before.
     Loop,
@@ -383,6 +382,16 @@ impl Refusal {
                 "Bad gateway",
                 "the service's address is one this gateway does not connect to".into(),
             ),
+            Self::NoAuthApi => (501, "no_auth_api", "Not implemented", "the client has no Auth API for this".into()),
+            Self::AuthApiFailed { .. } => {
+                (502, "auth_api_failed", "Bad gateway", "the client's Auth API cannot be asked".into())
+            }
+            Self::AuthApiAnswer { .. } => (
+                502,
+                "auth_api_answer",
+                "Bad gateway",
+                "the client's Auth API gave an answer that cannot be read".into(),
+            ),
             Self::Loop => (508, "loop_detected", "Loop detected", "the call has passed this gateway before".into()),
             Self::StorageFull { .. } => {
                 (507, "storage_full", "Insufficient storage", "the gateway has no room on its disk to keep this".into())
@@ -437,49 +446,14 @@ impl Refusal {
             | Self::UpstreamBroken { private }
             | Self::UpstreamTimeout { private }
             | Self::UpstreamForbidden { private }
+            | Self::AuthApiFailed { private }
             | Self::StorageFull { private }
             | Self::RegistryAway { private }
             | Self::Internal { private } => Some(private),
             Self::Overloaded { private, .. } | Self::LoginLocked { private, .. } => Some(private),
             Self::TooManyRequests { limit, .. } => Some(limit),
-            Self::NotOpened { private } => Some(private),
+            Self::NotOpened { private } | Self::AuthApiAnswer { private } => Some(private),
             _ => None,
-        }
-    }
-}
-
-impl Credential {
-    fn missing(self) -> &'static str {
-        match self {
-            Self::Bearer => "this service wants an access token in 'Authorization: Bearer …'",
-            Self::ApiKey => "this service wants a key in 'X-API-Key'",
-            Self::ClientCertificate => "this service wants a client certificate over TLS",
-            Self::Login => "a user name and a password are needed",
-            Self::Enrolment => "registering wants an enrolment token in 'Authorization: Bearer …'",
-            Self::Signature => "this service requires a signed request",
-        }
-    }
-
-    fn invalid(self) -> &'static str {
-        match self {
-            Self::Bearer => "the access token is not valid here, has expired, or was revoked",
-            Self::ApiKey => "the API key is not known",
-            Self::ClientCertificate => "the client certificate is not known here",
-            Self::Login => "the user name, password or token is wrong",
-            Self::Enrolment => "the enrolment token is not known, has expired, is used up, or is not for this name",
-            Self::Signature => "the signature does not match the request, or the client's secret is another one",
-        }
-    }
-
-    fn challenge(self, invalid: bool) -> &'static str {
-        match (self, invalid) {
-            (Self::Bearer, false) => "Bearer realm=\"portcullis\"",
-            (Self::Bearer, true) => "Bearer realm=\"portcullis\", error=\"invalid_token\"",
-            (Self::ApiKey, _) => "ApiKey realm=\"portcullis\", header=\"X-API-Key\"",
-            (Self::ClientCertificate, _) => "ClientCertificate realm=\"portcullis\"",
-            (Self::Login, _) => "Login realm=\"portcullis\"",
-            (Self::Enrolment, _) => "Bearer realm=\"portcullis registration\"",
-            (Self::Signature, _) => "Signature realm=\"portcullis\"",
         }
     }
 }

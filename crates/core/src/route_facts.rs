@@ -11,6 +11,9 @@ pub struct RouteFacts {
     pub name: Arc<str>,
     /// The service behind it; none for a built-in route.
     pub service: Option<ServiceId>,
+    /// What a client must be granted to call the endpoint of the gateway behind it; none for a service, and where everybody
+    /// may.
+    pub grant: Option<ServiceId>,
     /// The client whose calls alone it takes; none for a route that takes those of everybody.
     pub client: Option<Label>,
     /// Whether it is switched off: it refuses what it takes.

@@ -1,11 +1,10 @@
-//! Passwords, tokens, signing keys, sessions, and the login and token endpoints.
+//! Passwords, tokens, signing keys, sessions, and the use cases of logging in. Over HTTP they are met in `portcullis-issuer`.
 //!
 //! Everything here that waits for the registry or computes for long runs on the control runtime; what a call
 //! needs on its way ([`access_tokens`], [`foreign`], [`sessions::Sessions::cached`]) is synchronous.
 
 pub mod access_tokens;
 pub mod claims;
-pub mod endpoints;
 pub mod error;
 pub mod foreign;
 #[cfg(test)]
@@ -15,6 +14,7 @@ pub mod keys;
 pub mod lockout;
 pub mod login;
 pub mod master;
+pub mod opaque;
 pub mod passwords;
 mod random;
 mod refresh_tokens;
@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod signing_keys;
 #[cfg(test)]
 mod testing;
+pub mod token_pairs;
 pub mod users;
 
 pub use access_tokens::{AccessClaims, AccessTokens};
@@ -35,6 +36,7 @@ pub use login::{DEFAULT_CLIENT, Login, LoginSettings, TokenReply};
 pub use master::{MasterKey, SealError};
 pub use passwords::{Cost, PasswordLimits, Passwords};
 pub use revocation::Revocations;
-pub use sessions::{LiveSession, Sessions};
+pub use sessions::{AccessToken, LiveSession, Sessions};
 pub use signing_keys::SigningKeys;
+pub use token_pairs::{Changed, Imported, ImportedPair, Lifetimes, Pair, TokenPairs};
 pub use users::{User, UserChange, UserError, Users};

@@ -1,32 +1,30 @@
-//! Logging in, refreshing and logging out: the use cases behind the token endpoints.
+//! Logging in, refreshing and logging out: the use cases behind the issuer's endpoints.
 //!
 //! A login opens a session: a family of refresh tokens of which only the newest is good. One that was already
 //! used ends the session, because somebody has a copy; except that the immediate predecessor is answered with
 //! the same successor for a short grace, because answers get lost and browsers have two tabs.
 
+mod parts;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::directory::{Directory, KeyHash};
-use portcullis_core::model::{Client, Label};
-use portcullis_core::ports::{Clock, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId};
-use portcullis_core::refusal::{Credential, Refusal};
+use portcullis_core::directory::KeyHash;
+use portcullis_core::model::Label;
+use portcullis_core::ports::{Beside, Kind, Rotate, Rotation, Row, Session, SessionId};
+use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde::{Serialize, Serializer};
 
-use crate::access_tokens::AccessTokens;
 use crate::error::refuse_fault;
-use crate::lockout::{Lockout, LoginOrigin};
-use crate::master::MasterKey;
-use crate::passwords::Passwords;
+use crate::lockout::LoginOrigin;
 use crate::random::random;
 use crate::refresh_tokens::RefreshToken;
-use crate::sessions::{LiveSession, Sessions};
-use crate::users::{StoredUser, Users};
+use crate::sessions::LiveSession;
 
-/// How often user and client are looked at anew when they change under a login or a refresh.
-const TRIES: usize = 8;
+pub use parts::LoginParts;
+pub(crate) use parts::{Proven, TRIES, Unproven, changing, last_end, may_be_done, millis, refused, unless_changed};
 
 /// The client a login belongs to that names none.
 pub const DEFAULT_CLIENT: &str = "default";
@@ -100,29 +98,6 @@ impl From<Label> for Through {
     }
 }
 
-/// What a [`Login`] works with.
-#[derive(Clone)]
-pub struct LoginParts {
-    /// Where sessions are kept.
-    pub registry: Arc<dyn Registry>,
-    /// The users.
-    pub users: Arc<Users>,
-    /// Password verification.
-    pub passwords: Arc<Passwords>,
-    /// Who has to wait before the next guess.
-    pub lockout: Arc<Lockout>,
-    /// Access tokens.
-    pub tokens: Arc<AccessTokens>,
-    /// The sessions this node remembers.
-    pub sessions: Arc<Sessions>,
-    /// What refresh tokens are made with.
-    pub master: Arc<MasterKey>,
-    /// Which clients there are.
-    pub directory: Arc<Directory>,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
-}
-
 /// Opens, renews and ends sessions. For the control runtime.
 pub struct Login {
     parts: LoginParts,
@@ -153,25 +128,9 @@ impl Login {
         let parts = &self.parts;
         let (from, through) = (from.into(), through.into());
         self.check_client(&through.client)?;
-        let attempt = parts.lockout.admit(username, from)?;
-        let user: Option<Label> = username.parse().ok();
-        let stored = match &user {
-            Some(user) => parts.users.stored(user).await?.map(|(_, stored)| stored),
-            None => None,
-        };
-        let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
-        let verified = parts.passwords.verify(from.address, hash, password).await?;
-        let (Some(user), Some(stored), true) = (user, stored, verified) else {
-            attempt.failed();
-            return Err(refused("unknown user or wrong password"));
-        };
-        if !stored.enabled {
-            attempt.failed();
-            return Err(refused("the user is disabled"));
-        }
-        attempt.succeeded();
+        let proven = parts.prove(from, username, password).await?;
         for _ in 0..TRIES {
-            if let Some(reply) = self.open(&user, &stored, &through).await? {
+            if let Some(reply) = self.open(&proven, &through).await? {
                 return Ok(reply);
             }
         }
@@ -180,15 +139,13 @@ impl Login {
 
     /// Opens a session for a user whose password was verified, if user, client and key are still what they were then. They
     /// are looked at in the transaction that opens it; none if one of them was changed meanwhile.
-    async fn open(&self, user: &Label, proven: &StoredUser, through: &Through) -> Result<Option<TokenReply>, Refusal> {
+    async fn open(&self, proven: &Proven, through: &Through) -> Result<Option<TokenReply>, Refusal> {
         let Login { parts, settings } = self;
         let (row, stored) =
-            parts.users.stored(user).await?.ok_or_else(|| refused("the user was changed during the login"))?;
-        let is_same = stored.password_hash == proven.password_hash && stored.created_at == proven.created_at;
-        if !is_same || !stored.enabled {
-            return Err(refused("the user was changed during the login"));
-        }
-        let mut stands_on = vec![row, self.client_row(&through.client).await?];
+            parts.unchanged(proven).await?.ok_or_else(|| refused("the user was changed during the login"))?;
+        let client = parts.client(&through.client).await?.ok_or_else(|| unknown_client(&through.client))?;
+        let beside = Beside { limit: settings.sessions_per_user, alone: client.client.single_login };
+        let mut stands_on = vec![row, client.row];
         if let Some(key) = &through.key {
             let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(Refusal::from)?;
             stands_on.push(row.ok_or_else(|| refused("the API key was taken back during the login"))?);
@@ -197,7 +154,7 @@ impl Login {
         let token = RefreshToken::first(SessionId(random()));
         let session = Session {
             id: token.session,
-            user: user.clone(),
+            user: proven.user.clone(),
             client: through.client.clone(),
             user_info: stored.user_info.to_string().into(),
             created_at: now,
@@ -205,14 +162,11 @@ impl Login {
             refresh: token.hash(&parts.master),
             predecessor: None,
             rotated_at: now,
+            access_until: None,
         };
-        let epoch = parts.sessions.epoch(session.id);
-        let opened = parts.registry.open_session(session.clone(), settings.sessions_per_user, stands_on).await;
-        let Some(ended) = unless_changed(opened)? else { return Ok(None) };
-        for oldest in ended {
-            parts.sessions.forget(oldest);
+        if !parts.open(&session, beside, stands_on).await? {
+            return Ok(None);
         }
-        parts.sessions.remember(&Arc::new(LiveSession::from(&session)), epoch);
         self.reply(&session, token).map(Some)
     }
 
@@ -234,7 +188,7 @@ impl Login {
         let successor = shown.successor().ok_or_else(|| refused("the session has run out of refresh tokens"))?;
         // Everything is looked at first, so that a refused refresh uses nothing up.
         let session = parts.registry.session(shown.session).await.map_err(Refusal::from)?;
-        let Some(session) = session else {
+        let Some(session) = session.filter(|session| !session.is_pair()) else {
             parts.sessions.forget(shown.session);
             return Err(refused("the session has ended"));
         };
@@ -247,7 +201,7 @@ impl Login {
         let stored = parts.users.stored(&session.user).await?.filter(|(_, stored)| stored.enabled);
         let (Some((row, stored)), true) = (stored, now < end) else {
             // A user's sessions end with the user; should that have been cut short, they end here.
-            self.end(session.id).await?;
+            parts.end(session.id).await?;
             let reason = if now < end { "the user is gone or disabled" } else { "the session has lasted its time" };
             return Err(refused(reason));
         };
@@ -285,25 +239,17 @@ impl Login {
         last_end(self.settings.session_ttl, created_at)
     }
 
-    /// A client as it stands in the registry, which knows of a change before the directory does.
+    /// The row of a client.
     async fn client_row(&self, client: &Label) -> Result<Row, Refusal> {
-        let row = self.parts.registry.get(Kind::Client, client.as_str()).await.map_err(Refusal::from)?;
-        let is_enabled = |row: &Row| serde_json::from_str::<Client>(&row.body).is_ok_and(|client| client.enabled);
-        row.filter(is_enabled).ok_or_else(|| unknown_client(client))
+        self.parts.client(client).await?.map(|client| client.row).ok_or_else(|| unknown_client(client))
     }
 
     /// Ends the session of a refresh token of any generation. A token that is not known is fine (RFC 7009 section 2.2).
     pub async fn revoke(&self, refresh_token: &str) -> Result<(), Refusal> {
         match RefreshToken::read(refresh_token, &self.parts.master) {
-            Some(token) => self.end(token.session).await,
+            Some(token) => self.parts.end(token.session).await,
             None => Ok(()),
         }
-    }
-
-    async fn end(&self, session: SessionId) -> Result<(), Refusal> {
-        self.parts.registry.end_session(session).await.map_err(Refusal::from)?;
-        self.parts.sessions.forget(session);
-        Ok(())
     }
 
     fn check_client(&self, client: &Label) -> Result<(), Refusal> {
@@ -332,34 +278,8 @@ impl Login {
     }
 }
 
-fn refused(reason: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::invalid(Credential::Login, reason)
-}
-
 fn unknown_client(client: &Label) -> Refusal {
     refused(format!("the client '{client}' is not known or is disabled"))
-}
-
-fn changing() -> Refusal {
-    Refusal::Overloaded { private: "a user or client changes all the time", retry_after: Duration::from_secs(1) }
-}
-
-/// What the registry did; none if something it would stand on was changed meanwhile.
-fn unless_changed<T>(done: Result<T, RegistryError>) -> Result<Option<T>, Refusal> {
-    match done {
-        Ok(done) => Ok(Some(done)),
-        Err(RegistryError::Conflict { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// When a session that was opened then ends at the latest, in Unix milliseconds; never, if it may last for ever.
-pub(crate) fn last_end(session_ttl: Duration, created_at: u64) -> u64 {
-    if session_ttl.is_zero() { u64::MAX } else { created_at.saturating_add(millis(session_ttl)) }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portcullis_core::call::{AdmittedBy, SignedBy};
 use portcullis_core::directory::{Directory, Entries};
-use portcullis_core::jobs::{self, Jobs};
+use portcullis_core::jobs::{self, Class, Jobs};
 use portcullis_core::model::SecretUse;
 use portcullis_core::ports::{Clock, Welcome};
 
@@ -60,7 +60,7 @@ impl Welcome for Revocations {
             return true;
         }
         let sessions = Arc::clone(&self.sessions);
-        match jobs::run(&self.jobs, async move { sessions.fetch(session).await }).await {
+        match jobs::run(&self.jobs, Class::Sessions, async move { sessions.fetch(session).await }).await {
             Ok(Ok(found)) => found.is_some(),
             // A registry that is busy has taken nothing back, but a time that is over is over.
             _ => !self.sessions.has_run_out(session),
@@ -72,7 +72,7 @@ impl Welcome for Revocations {
 mod tests {
     use portcullis_core::jobs::{Job, QueueFull};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::{Session, SessionId};
+    use portcullis_core::ports::{Beside, Session, SessionId};
     use std::time::Duration;
 
     use super::*;
@@ -83,7 +83,7 @@ mod tests {
     struct Busy;
 
     impl Jobs for Busy {
-        fn submit(&self, _: Job) -> Result<(), QueueFull> {
+        fn submit(&self, _: Class, _: Job) -> Result<(), QueueFull> {
             Err(QueueFull)
         }
     }
@@ -120,7 +120,9 @@ mod tests {
             let registry = Arc::new(MemoryRegistry::default());
             let opened = Session { expires_at, ..session(SessionId([1; 16]), "ada", "{}") };
             let (id, live) = (opened.id, Arc::new(LiveSession::from(&opened)));
-            portcullis_core::ports::Sessions::open_session(registry.as_ref(), opened, 9, Vec::new()).await.expect("in");
+            portcullis_core::ports::Sessions::open_session(registry.as_ref(), opened, Beside::at_most(9), Vec::new())
+                .await
+                .expect("in");
             let (clock, lasts) = (Arc::new(ManualClock::at(99)), Duration::from_secs(ttl));
             let sessions = Arc::new(Sessions::new(registry, clock.clone(), lasts, 1 << 20));
             if remembered {

@@ -4,6 +4,9 @@
 //! that ends while it is being read must not come back into the cache: every end counts up the epoch of the
 //! session's stripe, and what was read is remembered only in the epoch in which the reading began.
 //!
+//! A session may be found by its id whatever its sort; who has an access token of it also asks
+//! [`LiveSession::is_shown_by`].
+//!
 //! What is remembered knows its end, as the registry does, and is nobody's after it. Where all sessions of a user or a
 //! client end, what was remembered of them before does not hold any more, whatever the registry still had of them.
 
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_core::ascii_json::escaped;
 use portcullis_core::message::FieldValue;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{Clock, Commit, Registry, RegistryError, Session, SessionId, SessionsOf, Write};
@@ -46,6 +50,9 @@ pub struct LiveSession {
     pub created_at: u64,
     /// When it ends unless it is refreshed before, in Unix milliseconds.
     pub expires_at: u64,
+    /// Of a pair of opaque tokens: until when its access token is good, in Unix milliseconds. None where the access tokens
+    /// are signed.
+    pub access_until: Option<u64>,
     /// base64 of the compact JSON of the user's information, in ASCII: `X-User-Json`.
     pub user_json: FieldValue,
 }
@@ -58,7 +65,29 @@ impl From<&Session> for LiveSession {
             client: session.client.clone(),
             created_at: session.created_at,
             expires_at: session.expires_at,
+            access_until: session.access_until,
             user_json: user_json_header(&session.user_info),
+        }
+    }
+}
+
+/// The two sorts of access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessToken {
+    /// A signed one, which names its session.
+    Signed,
+    /// An opaque one, of which the id of its session is made.
+    Opaque,
+}
+
+impl LiveSession {
+    /// Whether an access token of this sort speaks for it at this time, in Unix milliseconds. A signed one never does for a
+    /// pair of opaque tokens, nor an opaque one for anything else, whatever its id.
+    pub fn is_shown_by(&self, token: AccessToken, now: u64) -> bool {
+        match (token, self.access_until) {
+            (AccessToken::Signed, None) => true,
+            (AccessToken::Opaque, Some(until)) => now < until,
+            (AccessToken::Signed, Some(_)) | (AccessToken::Opaque, None) => false,
         }
     }
 }
@@ -66,18 +95,7 @@ impl From<&Session> for LiveSession {
 /// Compact JSON as `X-User-Json` carries it: standard base64 with padding over JSON whose every character beyond
 /// ASCII is written `\uXXXX`, so that a backend decodes it right whatever it takes for the encoding.
 pub fn user_json_header(compact: &str) -> FieldValue {
-    let mut ascii = String::with_capacity(compact.len());
-    // Beyond ASCII there are only characters inside of strings, where the escape means the same.
-    for character in compact.chars() {
-        if character.is_ascii() {
-            ascii.push(character);
-            continue;
-        }
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            ascii.push_str(&format!("\\u{unit:04x}"));
-        }
-    }
-    FieldValue::try_from(STANDARD.encode(ascii)).expect("base64 is made of header characters")
+    FieldValue::try_from(STANDARD.encode(escaped(compact))).expect("base64 is made of header characters")
 }
 
 /// A session as it was when it was read.
@@ -320,7 +338,7 @@ mod tests {
     use super::*;
     use crate::testing::{Gate, GatedRegistry, session};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::Sessions as _;
+    use portcullis_core::ports::{Beside, Sessions as _};
 
     fn id(number: u8) -> SessionId {
         SessionId([number; 16])
@@ -334,7 +352,10 @@ mod tests {
     async fn opened(numbers: &[u8]) -> Arc<MemoryRegistry> {
         let registry = Arc::new(MemoryRegistry::default());
         for number in numbers {
-            registry.open_session(session(id(*number), "ada", r#"{"a":1}"#), 100, Vec::new()).await.expect("opened");
+            registry
+                .open_session(session(id(*number), "ada", r#"{"a":1}"#), Beside::at_most(100), Vec::new())
+                .await
+                .expect("opened");
         }
         registry
     }
@@ -416,7 +437,7 @@ mod tests {
                 let registry = Arc::new(MemoryRegistry::default());
                 let opened = timed(1, created_at, expires_at);
                 let live = Arc::new(LiveSession::from(&opened));
-                registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opened");
+                registry.open_session(opened.clone(), Beside::at_most(9), Vec::new()).await.expect("opened");
                 let clock = Arc::new(ManualClock::at(99));
                 let sessions = Sessions::new(registry, clock.clone(), Duration::from_secs(ttl), DEFAULT_BUDGET);
                 assert!(!remembered || sessions.remember(&live, sessions.epoch(id(1))));
@@ -443,7 +464,7 @@ mod tests {
             let id = SessionId((u128::from(number) << 64).to_be_bytes());
             let opened = Session { id, ..timed(0, number, expires_at) };
             sessions.remember(&Arc::new(LiveSession::from(&opened)), sessions.epoch(id));
-            registry.open_session(opened, u32::MAX, Vec::new()).await.expect("opened");
+            registry.open_session(opened, Beside::at_most(u32::MAX), Vec::new()).await.expect("opened");
         }
         assert_eq!(sessions.prune().await.expect("pruned"), 0);
         assert_eq!(sessions.cache.len() as u64, over + 1);

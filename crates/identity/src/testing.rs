@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use portcullis_core::audit::{Actor, AuditQuery, ChainedEntry, TrailVerdict};
 use portcullis_core::directory::{Directory, KeyHash, KeyOwner};
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryChanges, MemoryRegistry};
 use portcullis_core::model::{Client, Grant, Label, Owner};
 use portcullis_core::ports::{
-    self, ChangeError, Changing, Clock, Commit, Expect, Kind, News, Objects, RegistryError, Rotate, Rotation, Row,
-    Session, SessionId, SessionsOf, Upkeep, Version, Write,
+    self, Beside, ChangeError, Changing, Clock, Commit, Expect, ForeignPair, Kind, News, Objects, RegistryError,
+    Replace, Replaced, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Upkeep, Version, Write,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -57,6 +57,7 @@ pub(crate) fn session(id: SessionId, user: &str, user_info: &str) -> Session {
         refresh: KeyHash([0; 32]),
         predecessor: None,
         rotated_at: 0,
+        access_until: None,
     }
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn at(revision: u64) -> impl Fn(Option<u64>) -> Result<(), ChangeErro
 pub(crate) struct Control;
 
 impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
         tokio::spawn(job);
         Ok(())
     }
@@ -101,7 +102,6 @@ pub(crate) struct House {
     pub(crate) gate: Gate,
     pub(crate) memory: Arc<MemoryRegistry>,
     pub(crate) parts: LoginParts,
-    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) login: Arc<Login>,
 }
 
@@ -124,14 +124,14 @@ impl House {
             users: Arc::new(users),
             passwords,
             lockout: Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone())),
-            tokens: Arc::new(AccessTokens::new(keys.clone(), "http://gate", clock.clone())),
+            tokens: Arc::new(AccessTokens::new(keys, "http://gate", clock.clone())),
             sessions,
             master,
             directory: Arc::new(Directory::default()),
             clock: clock.clone(),
         };
         let login = Arc::new(Login::new(parts.clone(), settings));
-        let house = Self { clock, gate, memory, parts, keys, login };
+        let house = Self { clock, gate, memory, parts, login };
         house.enable(DEFAULT_CLIENT, true).await;
         house.enable("shop", true).await;
         house.enable("disabled", false).await;
@@ -292,11 +292,11 @@ impl ports::Sessions for GatedRegistry {
     async fn open_session(
         &self,
         session: Session,
-        limit: u32,
+        beside: Beside,
         stands_on: Vec<Row>,
     ) -> Result<Vec<SessionId>, RegistryError> {
         self.gate.pass(&self.gate.0.opening).await;
-        self.inner.open_session(session, limit, stands_on).await
+        self.inner.open_session(session, beside, stands_on).await
     }
 
     async fn sessions(&self, user: &Label) -> Result<Vec<Session>, RegistryError> {
@@ -313,6 +313,19 @@ impl ports::Sessions for GatedRegistry {
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
         self.gate.pass(&self.gate.0.opening).await;
         self.inner.rotate(rotate).await
+    }
+
+    async fn pair_by_refresh(&self, refresh: &KeyHash) -> Result<Option<Session>, RegistryError> {
+        self.inner.pair_by_refresh(refresh).await
+    }
+
+    async fn replace_session(&self, replace: Replace) -> Result<Replaced, RegistryError> {
+        self.gate.pass(&self.gate.0.opening).await;
+        self.inner.replace_session(replace).await
+    }
+
+    async fn import_pairs(&self, pairs: Vec<ForeignPair>, stands_on: Vec<Row>) -> Result<u64, RegistryError> {
+        self.inner.import_pairs(pairs, stands_on).await
     }
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {

@@ -371,7 +371,7 @@ mod tests {
     use crate::testing::{HERE, actor, at, changes, label, limits, session};
     use portcullis_core::audit::{Action, AuditFrom, AuditQuery, ChainedEntry};
     use portcullis_core::memory::{ManualClock, MemoryRegistry};
-    use portcullis_core::ports::{Expect, Objects as _, Sessions as _, Write};
+    use portcullis_core::ports::{Beside, Expect, Objects as _, Sessions as _, Write};
     use serde_json::json;
     use std::time::Duration;
 
@@ -405,7 +405,7 @@ mod tests {
         async fn open_session(&self, number: u8, user: &str) -> SessionId {
             let session = session(SessionId([number; 16]), user, "{}");
             let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-            self.registry.open_session(session, 100, Vec::new()).await.expect("opened");
+            self.registry.open_session(session, Beside::at_most(100), Vec::new()).await.expect("opened");
             assert!(self.sessions.remember(&live, self.sessions.epoch(id)));
             id
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
 use portcullis_core::model::{Label, Service, ServiceId};
 use portcullis_core::ports::routes::Routes;
@@ -104,9 +104,23 @@ impl Routes for NoRoutes {
 struct NoJobs;
 
 impl Jobs for NoJobs {
-    fn submit(&self, _: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, _: Job) -> Result<(), QueueFull> {
         Err(QueueFull)
     }
+}
+
+/// What stands at the end of a route.
+#[derive(Debug, Clone, Copy)]
+pub enum RouteEnd<'a> {
+    /// A service.
+    Service(&'a ServiceId),
+    /// An endpoint of the gateway itself: nothing travels on from there.
+    Builtin {
+        /// Its path.
+        path: &'a str,
+        /// What a client must be granted to call it; none where everybody may.
+        grant: Option<&'a ServiceId>,
+    },
 }
 
 /// What a policy is built for.
@@ -115,20 +129,24 @@ pub struct PolicyContext<'a> {
     pub route: &'a str,
     /// The client whose calls alone the route takes; none for those of everybody.
     pub client: Option<&'a Label>,
-    /// The kinds of policies of which the route has settings of its own, in place of the service's.
+    /// The kinds of policies of which the route has settings of its own, in place of those at its end.
     pub own: &'a BTreeMap<String, Value>,
-    /// The service.
-    pub id: &'a ServiceId,
-    /// Its declaration, with what the route has of its own.
+    /// What stands at its end.
+    pub end: RouteEnd<'a>,
+    /// The declaration of that, with what the route has of its own.
     pub service: &'a Service,
     /// What everything is built from.
     pub parts: &'a Arc<Parts>,
 }
 
 impl PolicyContext<'_> {
-    /// What the state of a policy is kept under: all routes to a service that have its settings share what is used up of
+    /// What the state of a policy is kept under: all routes to one end that have its settings share what is used up of
     /// them. It stays the same when a declaration changes.
     pub fn name_of(&self, kind: &str) -> String {
-        if self.own.contains_key(kind) { format!("route {}", self.route) } else { format!("service {}", self.id) }
+        match self.end {
+            _ if self.own.contains_key(kind) => format!("route {}", self.route),
+            RouteEnd::Service(id) => format!("service {id}"),
+            RouteEnd::Builtin { path, .. } => format!("endpoint {path}"),
+        }
     }
 }

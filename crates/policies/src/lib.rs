@@ -41,12 +41,12 @@ mod windows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_core::model::{Label, Problem, Service, ServiceId};
+use portcullis_core::model::{Label, Problem, Service};
 use portcullis_core::policy::Step;
 use serde_json::Value;
 
 pub use claims::Claims;
-pub use context::{Parts, PolicyContext};
+pub use context::{Parts, PolicyContext, RouteEnd};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
@@ -178,17 +178,18 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// Builds the steps of a route to a service, or says everything that is wrong with its declaration. `client`: whose calls alone
-/// the route takes; `own`: what it has of the service's policies itself.
+/// Builds the steps of a route, or says everything that is wrong with its declaration. `client`: whose calls alone the route
+/// takes; `own`: what it has of the policies at its end itself; `service`: credentials and policies, those of the route in place
+/// of those at its end.
 pub fn compile(
     route: &str,
     client: Option<&Label>,
     own: &BTreeMap<String, Value>,
-    id: &ServiceId,
+    end: RouteEnd<'_>,
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = PolicyContext { route, client, own, id, service, parts };
+    let site = PolicyContext { route, client, own, end, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();

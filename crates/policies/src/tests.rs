@@ -13,7 +13,7 @@ use portcullis_core::call::{
 };
 use portcullis_core::directory::{ClientEntry, KeyOwner};
 use portcullis_core::dry_run::DryRun;
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::memory::{ManualClock, MemoryCaptures};
 use portcullis_core::message::FieldValue;
@@ -25,7 +25,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_identity::{LiveSession, hash_key};
 use serde_json::{Value, json};
 
-use crate::{Build, KINDS, Kind, Limiters, Parts, PolicyContext, bearer, compile, testing};
+use crate::{Build, KINDS, Kind, Limiters, Parts, PolicyContext, RouteEnd, bearer, compile, testing};
 
 const REFERENCE: &str = include_str!("../../../docs/reference/policies.md");
 const SETTINGS: &str = include_str!("../../../docs/reference/policy-settings.md");
@@ -111,7 +111,7 @@ impl Routes for OneRoute {
 struct CountedJobs(AtomicUsize);
 
 impl Jobs for CountedJobs {
-    fn submit(&self, _: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, _: Job) -> Result<(), QueueFull> {
         self.0.fetch_add(1, Relaxed);
         Err(QueueFull)
     }
@@ -184,6 +184,7 @@ impl Bench {
             client: shop.clone(),
             created_at: 0,
             expires_at: u64::MAX,
+            access_until: None,
             user_json: FieldValue::from_static("e30="),
         };
         parts.sessions.remember(&Arc::new(session), parts.sessions.epoch(SESSION));
@@ -202,7 +203,8 @@ impl Bench {
             Shows::Signature => vec![vec!["signature".to_owned()]],
             Shows::Sealed => vec![vec!["signature".to_owned(), "sealed".to_owned()]],
         };
-        let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &parts).expect("good settings");
+        let steps =
+            compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, &parts).expect("good settings");
         let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
         let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
         Self { parts, jobs, captures, state, client, token, shows: example.shows, pipeline }
@@ -305,7 +307,8 @@ async fn who_proves_a_claim_is_not_counted_among_those_who_do_not() {
     let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     service.require = vec![vec!["signature".to_owned(), "bearer".to_owned()]];
     let id: ServiceId = "orders/v1".parse().expect("a service");
-    let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &bench.parts).expect("good settings");
+    let steps = compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, &bench.parts)
+        .expect("good settings");
     let pipeline = Pipeline::new(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
     let mut walked = Vec::new();
     for number in 0..140 {
@@ -348,7 +351,14 @@ async fn fuzz_settings_of_policies() {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let own = BTreeMap::new();
-    let site = PolicyContext { route: "orders", client: None, own: &own, id: &id, service: &service, parts: &parts };
+    let site = PolicyContext {
+        route: "orders",
+        client: None,
+        own: &own,
+        end: RouteEnd::Service(&id),
+        service: &service,
+        parts: &parts,
+    };
     let examples: Vec<_> = KINDS.iter().map(|kind| example(kind.name).settings.to_string()).collect();
     let more = [
         r#"{"rules":[{"effect":"deny","path":"^/users/[0-9]+$","methods":["GET"],"clients":["shop"]}],"default":"deny"}"#,

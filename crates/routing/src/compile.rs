@@ -10,7 +10,7 @@ use portcullis_core::model::{
 };
 use portcullis_core::policy::Pipeline;
 use portcullis_core::refusal::Refusal;
-use portcullis_policies::Parts;
+use portcullis_policies::{Parts, RouteEnd};
 use portcullis_upstream::template::Template;
 use portcullis_upstream::{ForwardPath, Forwarding, Upstreams, traffic};
 use serde_json::Value;
@@ -105,6 +105,7 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
         service: route.service.clone(),
         client: client.clone(),
         paths,
+        grant: None,
         is_disabled: !route.enabled,
     };
     let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
@@ -237,7 +238,14 @@ fn pipeline(
     let nothing = BTreeMap::new();
     let of_route = |field: fn(&Route) -> &BTreeMap<String, Value>| route.map_or(&nothing, field);
     let client = route.and_then(|route| route.matches.client.as_ref());
-    let steps = portcullis_policies::compile(&name, client, of_route(|route| &route.policies), id, service, parts);
+    let steps = portcullis_policies::compile(
+        &name,
+        client,
+        of_route(|route| &route.policies),
+        RouteEnd::Service(id),
+        service,
+        parts,
+    );
     let traffic = traffic::compile(&service.traffic, of_route(|route| &route.traffic));
     let endpoint = upstreams.compile(id, service, traffic.as_ref().ok(), forwarding);
     match (steps, traffic, endpoint) {
@@ -293,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_closed_place_of_a_clients_route_falls_to_no_other() {
-        let mut snapshot = Snapshot::of_builtin(Vec::new(), Vec::new(), &[]);
+        let mut snapshot = Snapshot::default();
         let closed = |name: &str, matches: Value| {
             let route = serde_json::from_value(json!({"match": matches, "service": "gone/v1"})).expect("a route");
             closed_route(&name.parse().expect("a name"), &route, None).expect("a place")

@@ -5,6 +5,7 @@
 //! [`snapshot`] → [`routes`].
 
 pub mod answers;
+pub mod builtins;
 pub mod change;
 pub mod choose;
 pub mod client_keys;

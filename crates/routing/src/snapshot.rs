@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use portcullis_core::call::RouteFacts;
 use portcullis_core::canonical::Host;
 use portcullis_core::directory::Directory;
-use portcullis_core::model::{self, DefaultRoutes, HostDialect, HostName, Owner, ServiceId};
-use portcullis_core::policy::{Endpoint, Pipeline, Step};
+use portcullis_core::model::{self, DefaultRoutes, HostDialect, HostName, Owner, Problem, ServiceId};
+use portcullis_core::policy::Pipeline;
 use portcullis_core::table::Table;
+use portcullis_policies::Parts;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::builtins::Builtins;
 use crate::compile::CompiledRoute;
 use crate::routes::{Candidate, Conditions, DeclaredPath, Found, Leads, MatchReport, Meets, RouteQuery, Routes};
 
@@ -24,7 +25,7 @@ thread_local! {
 }
 
 /// The compiled declarations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     routes: Routes,
     hosts: Table<Arc<str>, Arc<HostFacts>>,
@@ -40,16 +41,6 @@ pub struct HostFacts {
     pub public_url: Option<Arc<str>>,
 }
 
-/// A route that is there without having been declared.
-pub struct Builtin {
-    /// Its path.
-    pub path: &'static str,
-    /// Whether paths below it are meant too.
-    pub meets: Meets,
-    /// What answers.
-    pub endpoint: Arc<dyn Endpoint>,
-}
-
 /// What answers under the path of a service.
 pub struct DefaultRoute {
     /// What answers.
@@ -59,17 +50,14 @@ pub struct DefaultRoute {
 }
 
 impl Snapshot {
-    /// A snapshot of the built-in routes alone. `steps` are walked before each of them.
-    pub fn of_builtin(builtin_hosts: Vec<String>, builtin: Vec<Builtin>, steps: &[(&'static str, Step)]) -> Self {
-        let mut routes = Routes::new(builtin_hosts);
-        for route in builtin {
-            let name: Arc<str> = route.path.into();
-            let facts = RouteFacts { name: Arc::clone(&name), ..RouteFacts::default() };
-            let pipeline = Arc::new(Pipeline::new(Arc::new(facts), steps.to_vec(), route.endpoint));
-            let candidate = Candidate { name, meets: route.meets, conditions: Conditions::default(), pipeline };
-            routes.set_builtin(&DeclaredPath::plain(route.path, route.meets), candidate);
+    /// A snapshot of the built-in routes alone, or what is wrong with them.
+    pub fn of_builtin(hosts: Vec<String>, builtins: &Builtins, parts: &Arc<Parts>) -> Result<Self, Vec<Problem>> {
+        let mut routes = Routes::new(hosts);
+        for builtin in builtins.all() {
+            let candidate = builtin.compile(parts)?;
+            routes.set_builtin(&DeclaredPath::plain(builtin.path, builtin.meets), candidate);
         }
-        Self { routes, hosts: Table::default(), has_hosts: false }
+        Ok(Self { routes, hosts: Table::default(), has_hosts: false })
     }
 
     /// Sets or takes out a declared host.

@@ -16,6 +16,13 @@ pub(crate) enum ClientCommand {
     },
     /// Make a client
     Create(CreateClient),
+    /// Change how users log in through a client; what is not given stays
+    Update {
+        /// The client's name
+        name: String,
+        #[command(flatten)]
+        logins: ClientLogins,
+    },
     /// Delete a client, with its keys and sessions
     Delete {
         /// The client's name
@@ -106,4 +113,32 @@ pub(crate) struct CreateClient {
     /// Read its secret key from the first line of stdin
     #[arg(long)]
     pub(crate) secret_key_stdin: bool,
+    #[command(flatten)]
+    pub(crate) logins: ClientLogins,
+}
+
+/// How users log in through a client with fomalhaut's endpoints.
+#[derive(Debug, Args)]
+pub(crate) struct ClientLogins {
+    /// The Auth API that is asked whether a user may log in; '' for none: then the gateway's own users log in
+    #[arg(long, value_name = "URL")]
+    pub(crate) login_auth_url: Option<String>,
+    /// The same for logins by SMS; '' for none
+    #[arg(long, value_name = "URL")]
+    pub(crate) sms_login_auth_url: Option<String>,
+    /// The Auth API that changes passwords; '' for none: then the gateway's own users change theirs
+    #[arg(long, value_name = "URL")]
+    pub(crate) change_password_url: Option<String>,
+    /// The same for changes by SMS; '' for none
+    #[arg(long, value_name = "URL")]
+    pub(crate) sms_change_password_url: Option<String>,
+    /// How long access tokens last: seconds, or with a unit like 12h, 7d; '' for the default of 7d
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) access_token_ttl: Option<String>,
+    /// How long refresh tokens last, longer than access tokens; '' for the default of 20d
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) refresh_token_ttl: Option<String>,
+    /// Whether a login ends every other session that the user has through this client
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) single_login: Option<bool>,
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use client::{ClientCommand, CreateClient, SecretCommand, SecretTerms};
+pub(crate) use client::{ClientCommand, ClientLogins, CreateClient, SecretCommand, SecretTerms};
 pub(crate) use host::{HostCommand, PutHost};
 pub(crate) use service::{PutService, RegistrationCommand, ServiceCommand};
 

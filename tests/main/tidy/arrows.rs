@@ -18,7 +18,7 @@ struct Need {
 }
 
 /// Every crate with the crates it may name, from the ground up.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("signing", &[]),
     ("identity", &["core"]),
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("wire", &["core"]),
     ("policies", &["core", "identity", "signing"]),
     ("upstream", &["core", "wire"]),
+    ("issuer", &["core", "identity"]),
     ("routing", &["core", "policies", "upstream"]),
     ("proxy", &["core", "telemetry", "wire", "upstream", "routing"]),
     ("admin", &["core", "identity", "telemetry", "wire", "policies", "upstream", "routing", "proxy"]),
@@ -36,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "core",
             "signing",
             "identity",
+            "issuer",
             "store",
             "telemetry",
             "wire",

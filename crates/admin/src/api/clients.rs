@@ -7,11 +7,11 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use portcullis_core::model::{Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem};
+use portcullis_core::model::{AuthUrl, Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem, TokenTtl};
 use portcullis_core::secret::Secret;
 use portcullis_core::settings;
 use portcullis_routing::change::Declared;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -20,7 +20,7 @@ use crate::actor::ChangesBy;
 use crate::answer;
 use crate::conditions::Conditions;
 use crate::declaration::schemas::{ClientDeclaration, ClientKeyDeclaration};
-use crate::operations::clients::{self, ClientChange, NewClient};
+use crate::operations::clients::{self, ClientChange, LoginChange, NewClient};
 use crate::paging::{List, PageQuery};
 use crate::problem::ApiError;
 use crate::request::{Json, Names, Params, found};
@@ -48,6 +48,26 @@ pub(crate) struct CreateClient {
     /// The weakest HMAC with which it may sign calls in the dialect `fo`: `sha1` or `sha256`; `sha1` if absent.
     #[schema(value_type = Option<String>)]
     least_algorithm: Option<LeastHmac>,
+    /// The Auth API that is asked whether a user may log in, an `http` or `https` URL; the gateway's own users log in if absent.
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    login_auth_url: Option<AuthUrl>,
+    /// The same for logins by SMS; there are none if absent.
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    sms_login_auth_url: Option<AuthUrl>,
+    /// The Auth API that changes passwords; the gateway's own users change theirs if absent.
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    change_password_url: Option<AuthUrl>,
+    /// The same for changes by SMS; there are none if absent.
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    sms_change_password_url: Option<AuthUrl>,
+    /// How long access tokens of `/auth/v1` last, in seconds, or like `7d`; 7 days if absent.
+    #[schema(value_type = Option<Value>)]
+    access_token_ttl: Option<TokenTtl>,
+    /// How long refresh tokens of `/auth/v1` last, longer than access tokens; 20 days if absent.
+    #[schema(value_type = Option<Value>)]
+    refresh_token_ttl: Option<TokenTtl>,
+    /// Whether a login ends every other session that the user has through this client; `false` if absent.
+    single_login: Option<bool>,
 }
 
 /// A client with its secret, which is shown this once.
@@ -79,6 +99,32 @@ pub(crate) struct ChangeClient {
     /// The weakest HMAC with which it may sign calls in the dialect `fo`: `sha1` or `sha256`; stays as it is if absent.
     #[schema(value_type = Option<String>)]
     least_algorithm: Option<LeastHmac>,
+    /// The Auth API that is asked whether a user may log in; stays as it is if absent, none with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    login_auth_url: Option<Option<AuthUrl>>,
+    /// The same for logins by SMS; stays as it is if absent, none with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    sms_login_auth_url: Option<Option<AuthUrl>>,
+    /// The Auth API that changes passwords; stays as it is if absent, none with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    change_password_url: Option<Option<AuthUrl>>,
+    /// The same for changes by SMS; stays as it is if absent, none with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    sms_change_password_url: Option<Option<AuthUrl>>,
+    /// How long access tokens of `/auth/v1` last; stays as it is if absent, 7 days with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    access_token_ttl: Option<Option<TokenTtl>>,
+    /// How long refresh tokens of `/auth/v1` last; stays as it is if absent, 20 days with `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    refresh_token_ttl: Option<Option<TokenTtl>>,
+    /// Whether a login ends every other session that the user has through this client; stays as it is if absent.
+    single_login: Option<bool>,
 }
 
 /// A client as it stands.
@@ -115,7 +161,7 @@ impl ClientObject {
     responses((status = 201, description = "Made; the secret is shown this once.", body = CreatedClient,
             headers(("ETag", description = "Its revision."))),
         (status = 409, description = "The name or the access key is taken."),
-        (status = 422, description = "A key cannot be one.")))]
+        (status = 422, description = "A key cannot be one, or lifetimes do not go together.")))]
 pub(crate) async fn create(
     State(state): State<Arc<AdminState>>,
     ChangesBy(changes): ChangesBy,
@@ -129,6 +175,15 @@ pub(crate) async fn create(
         secret_key: body.secret_key,
         keys: read_keys(body.keys.as_ref())?.unwrap_or_default(),
         least_algorithm: body.least_algorithm.unwrap_or_default(),
+        logins: LoginChange {
+            login_auth_url: Some(body.login_auth_url),
+            sms_login_auth_url: Some(body.sms_login_auth_url),
+            change_password_url: Some(body.change_password_url),
+            sms_change_password_url: Some(body.sms_change_password_url),
+            access_token_ttl: Some(body.access_token_ttl),
+            refresh_token_ttl: Some(body.refresh_token_ttl),
+            single_login: body.single_login,
+        },
     };
     let issued = clients::create(&changes, &state.master, state.clock.unix_millis(), new).await;
     let issued = issued.map_err(|error| local::refuse(&Declared::Client(body.name.clone()), error))?;
@@ -165,7 +220,7 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
     Ok(answer::shown(stored.revision, ClientObject::new(&name, &stored.value, stored.revision, stored.owner)))
 }
 
-/// Changes what a client may call.
+/// Changes a client: what it may call, and how users log in through it.
 #[utoipa::path(put, path = "/api/v1/clients/{name}", tag = "clients", operation_id = "change_client",
     params(("name" = String, Path, description = "The name."),
         ("If-Match" = Option<String>, Header, description = "The revision to change.")),
@@ -173,7 +228,7 @@ pub(crate) async fn show(State(state): State<Arc<AdminState>>, names: Names) -> 
     responses((status = 200, description = "Changed.", body = ClientObject, headers(("ETag", description = "Its revision."))),
         (status = 404, description = "There is none."),
         (status = 412, description = "The client is in another revision."),
-        (status = 422, description = "A key cannot be one.")))]
+        (status = 422, description = "A key cannot be one, or lifetimes do not go together.")))]
 pub(crate) async fn change(
     ChangesBy(changes): ChangesBy,
     names: Names,
@@ -182,8 +237,17 @@ pub(crate) async fn change(
 ) -> Result<Response, ApiError> {
     let name: Label = names.find("name", "client")?;
     let keys = read_keys(body.keys.as_ref())?;
-    let change =
-        ClientChange { services: body.services, enabled: body.enabled, keys, least_algorithm: body.least_algorithm };
+    let logins = LoginChange {
+        login_auth_url: body.login_auth_url,
+        sms_login_auth_url: body.sms_login_auth_url,
+        change_password_url: body.change_password_url,
+        sms_change_password_url: body.sms_change_password_url,
+        access_token_ttl: body.access_token_ttl,
+        refresh_token_ttl: body.refresh_token_ttl,
+        single_login: body.single_login,
+    };
+    let (services, enabled, least_algorithm) = (body.services, body.enabled, body.least_algorithm);
+    let change = ClientChange { services, enabled, keys, least_algorithm, logins };
     let changed = clients::change(&changes, name.clone(), change, conditions).await;
     let changed = changed.map_err(|error| local::refuse(&Declared::Client(name.clone()), error))?;
     let object = ClientObject::new(&name, &changed.client, changed.revision, changed.owner);
@@ -204,6 +268,11 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     clients::delete(&changes, names.find("name", "client")?, conditions).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A field that is there, be it with `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Reads public keys, or tells everything that is wrong with their form. No message repeats a value: it may be a private

@@ -126,13 +126,14 @@ pub(crate) fn unshadowed(found: Vec<Problem>, told: &[Problem]) -> Vec<Problem> 
 }
 
 /// Of a client, what is looked at when it is compiled.
-const COMPILED_OF_CLIENTS: &str = ".keys";
+const COMPILED_OF_CLIENTS: [&str; 2] = [".keys", ".refresh_token_ttl"];
 
 /// The object a path leads to and the field in it. Names of clients may have dots themselves, so they end where the field
 /// begins that is compiled.
 fn parts(path: &str) -> Option<(&str, &str)> {
     let (section, rest) = path.split_once('.')?;
-    let of_client = rest.rfind(COMPILED_OF_CLIENTS).filter(|_| section == "clients");
+    let of_client = COMPILED_OF_CLIENTS.iter().filter_map(|field| rest.rfind(field)).max();
+    let of_client = of_client.filter(|_| section == "clients");
     let end = of_client.or_else(|| rest.find('.')).map_or(path.len(), |at| section.len() + 1 + at);
     let field = path.get(end + 1..).unwrap_or("");
     Some((&path[..end], field.split(['.', '[']).next().unwrap_or("")))

@@ -4,7 +4,7 @@
 
 use utoipa::ToSchema;
 
-use crate::register::{RegistrationRequest, Reply};
+use crate::register::{RegistrationReply, RegistrationRequest};
 
 /// The paths that are answered by the data plane.
 pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refresh", "/-/token/revoke"];
@@ -16,8 +16,8 @@ pub(super) const PATHS: [&str; 4] = ["/-/register", "/-/token", "/-/token/refres
 /// nothing counts against no limit.
 #[utoipa::path(post, path = "/-/register", tag = "data plane", operation_id = "register", request_body = RegistrationRequest,
     security(("enrolment" = [])),
-    responses((status = 201, description = "The name is taken now.", body = Reply),
-        (status = 200, description = "The name was the bearer's already; its target is set.", body = Reply),
+    responses((status = 201, description = "The name is taken now.", body = RegistrationReply),
+        (status = 200, description = "The name was the bearer's already; its target is set.", body = RegistrationReply),
         (status = 400, description = "The name or the URL cannot be one."),
         (status = 401, description = "The token is missing, not known, expired or used up."),
         (status = 403, description = "The token is not for this name."),

@@ -1,7 +1,7 @@
 //! Clients: making one with its secret, changing what it may call, and taking it out with all that is its own.
 
 use portcullis_core::directory::KeyOwner;
-use portcullis_core::model::{Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem};
+use portcullis_core::model::{AuthUrl, Client, ClientKey, Grant, Label, LeastHmac, Owner, Problem, TokenTtl};
 use portcullis_core::secret::Secret;
 use portcullis_identity::{DEFAULT_CLIENT, KeyKind, MasterKey, mint};
 use portcullis_routing::change::{ChangeError, Changes, Edit, Transaction, View};
@@ -28,6 +28,46 @@ pub struct NewClient {
     pub keys: Vec<ClientKey>,
     /// The weakest HMAC of its signatures.
     pub least_algorithm: LeastHmac,
+    /// How users log in through it.
+    pub logins: LoginChange,
+}
+
+/// A change of how users log in through a client. What is absent stays; where nothing is given, it becomes the default.
+#[derive(Debug, Clone, Default)]
+pub struct LoginChange {
+    /// The Auth API that is asked whether a user may log in.
+    pub login_auth_url: Option<Option<AuthUrl>>,
+    /// The same for logins by SMS.
+    pub sms_login_auth_url: Option<Option<AuthUrl>>,
+    /// The Auth API that changes passwords.
+    pub change_password_url: Option<Option<AuthUrl>>,
+    /// The same for changes by SMS.
+    pub sms_change_password_url: Option<Option<AuthUrl>>,
+    /// How long access tokens last.
+    pub access_token_ttl: Option<Option<TokenTtl>>,
+    /// How long refresh tokens last.
+    pub refresh_token_ttl: Option<Option<TokenTtl>>,
+    /// Whether a login ends the user's other sessions through the client.
+    pub single_login: Option<bool>,
+}
+
+impl LoginChange {
+    /// The client with the change.
+    fn applied(&self, mut client: Client) -> Client {
+        fn set<T: Clone>(field: &mut Option<T>, change: Option<&Option<T>>) {
+            if let Some(value) = change {
+                field.clone_from(value);
+            }
+        }
+        set(&mut client.login_auth_url, self.login_auth_url.as_ref());
+        set(&mut client.sms_login_auth_url, self.sms_login_auth_url.as_ref());
+        set(&mut client.change_password_url, self.change_password_url.as_ref());
+        set(&mut client.sms_change_password_url, self.sms_change_password_url.as_ref());
+        set(&mut client.access_token_ttl, self.access_token_ttl.as_ref());
+        set(&mut client.refresh_token_ttl, self.refresh_token_ttl.as_ref());
+        client.single_login = self.single_login.unwrap_or(client.single_login);
+        client
+    }
 }
 
 /// What its operator is told once.
@@ -52,6 +92,8 @@ pub struct ClientChange {
     pub keys: Option<Vec<ClientKey>>,
     /// The weakest HMAC of its signatures.
     pub least_algorithm: Option<LeastHmac>,
+    /// How users log in through it.
+    pub logins: LoginChange,
 }
 
 /// A client after a change.
@@ -77,13 +119,13 @@ pub async fn create(changes: &Changes, master: &MasterKey, now: u64, new: NewCli
     let access_key = new.access_key.unwrap_or_else(fresh_access_key);
     let secret_key = new.secret_key.unwrap_or_else(|| mint(KeyKind::ClientSecret));
     let secret = client_secrets::first(master, now, &new.name, &secret_key)?;
-    let client = Client {
+    let client = new.logins.applied(Client {
         services: new.services,
         access_key: Some(access_key.clone()),
-        enabled: true,
         keys: new.keys,
         least_algorithm: new.least_algorithm,
-    };
+        ..Client::default()
+    });
     let decide = move |view: &View| {
         if view.client(&new.name).is_some() || new.name.as_str() == DEFAULT_CLIENT {
             return Err(ChangeError::Conflict(format!("client '{}' already exists", new.name)));
@@ -113,13 +155,13 @@ pub async fn change(
     let (committed, (client, owner)) = changes
         .submit(move |view| {
             let stored = there(view.client(&name), &conditions, || format!("client '{name}'"))?;
-            let client = Client {
+            let client = change.logins.applied(Client {
                 services: change.services.clone(),
-                access_key: stored.value.access_key.clone(),
                 enabled: change.enabled.unwrap_or(stored.value.enabled),
                 keys: change.keys.clone().unwrap_or_else(|| stored.value.keys.clone()),
                 least_algorithm: change.least_algorithm.unwrap_or(stored.value.least_algorithm),
-            };
+                ..stored.value.clone()
+            });
             Ok((Transaction::one(Edit::Client(name.clone(), Some(client.clone()))), (client, stored.owner)))
         })
         .await?;

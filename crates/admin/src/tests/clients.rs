@@ -193,6 +193,57 @@ async fn public_keys_are_declared_with_the_client() {
 }
 
 #[tokio::test]
+async fn how_users_log_in_is_declared_with_the_client() {
+    let house = House::new().await;
+    let logins = json!({
+        "login_auth_url": "https://users.example.com/login?app=shop", "sms_login_auth_url": "http://10.0.0.7/sms",
+        "change_password_url": "https://users.example.com/password", "sms_change_password_url": "http://10.0.0.7/sms/password",
+        "access_token_ttl": "1h", "refresh_token_ttl": 7_200, "single_login": true,
+    });
+    let with = |mut body: Value, more: &Value| {
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        body
+    };
+    let of = |shown: &Value| {
+        let fields = logins.as_object().expect("an object").keys();
+        Value::Object(fields.filter_map(|name| Some((name.clone(), shown.get(name)?.clone()))).collect())
+    };
+    let shown_logins = with(logins.clone(), &json!({"refresh_token_ttl": "2h"}));
+    house.send("POST", "/clients", with(json!({"name": "shop"}), &logins)).await.fine(201);
+    assert_eq!(of(house.get("/clients/shop").await.fine(200)), shown_logins);
+    // What is absent stays; null takes it away.
+    let put = house.send("PUT", "/clients/shop", json!({"services": ["*"]})).await;
+    assert_eq!(of(put.fine(200)), shown_logins);
+    let change = json!({"services": [], "sms_login_auth_url": null, "refresh_token_ttl": null, "single_login": false});
+    let left = of(house.send("PUT", "/clients/shop", change).await.fine(200));
+    let gone = ["sms_login_auth_url", "refresh_token_ttl", "single_login"];
+    assert!(gone.iter().all(|name| left.get(name).is_none()), "{left}");
+    assert_eq!(left["login_auth_url"], logins["login_auth_url"]);
+    // A refresh token that ends first would be worth nothing.
+    let short = json!({"services": [], "refresh_token_ttl": "1h"});
+    let refused = house.send("PUT", "/clients/shop", short.clone()).await;
+    assert_eq!(refused.refused(422, "invalid_declaration").places(), ["refresh_token_ttl"]);
+    let refused = house.send("POST", "/clients", json!({"name": "new", "access_token_ttl": "20d"})).await;
+    assert_eq!(refused.refused(422, "invalid_declaration").places(), ["refresh_token_ttl"]);
+    let file = json!({"version": 1, "clients": {"till.eu": {
+        "access_token_ttl": "2h", "refresh_token_ttl": "2h", "login_auth_url": "ftp://a", "single_login": 1,
+    }}});
+    for (method, path) in [("POST", "/declarations/plan"), ("PUT", "/declarations")] {
+        let answer = house.send(method, path, file.clone()).await;
+        let places =
+            ["login_auth_url", "single_login", "refresh_token_ttl"].map(|field| format!("clients.till.eu.{field}"));
+        assert_eq!(answer.refused(422, "invalid_declaration").places(), places);
+    }
+    let bad = json!({"services": [], "login_auth_url": "http://ada:sesame@users/"});
+    let refused = house.send("PUT", "/clients/shop", bad).await;
+    assert_eq!(refused.refused(400, "invalid_body").places(), ["login_auth_url"]);
+    assert!(!refused.body.to_string().contains("sesame"), "{}", refused.body);
+    // The trail has the addresses, also where a name of one sounds like a secret's.
+    let trail = house.get("/audit").await.body.to_string();
+    assert!(trail.contains("https://users.example.com/password"), "{trail}");
+}
+
+#[tokio::test]
 async fn a_private_key_is_refused_wherever_it_comes_and_never_repeated() {
     let house = House::new().await;
     house.send("POST", "/clients", json!({"name": "ada@example.com"})).await.fine(201);

@@ -31,12 +31,13 @@ use portcullis_core::budget::Budget;
 use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::{Directory, KeyHash};
-use portcullis_core::jobs::{Job, Jobs, QueueFull};
+use portcullis_core::handler::OnControl;
+use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry, MemoryState};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
 use portcullis_core::policy::Pipeline;
-use portcullis_core::ports::{AccessLog, Clock, Session, SessionId, Sessions as _};
+use portcullis_core::ports::{AccessLog, Beside, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
 use portcullis_identity::{
     Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Revocations, Sessions, Users,
@@ -46,6 +47,7 @@ use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
+use portcullis_routing::builtins::Builtins;
 use portcullis_routing::change::{ChangeContext, Changes, DryRun};
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
@@ -54,7 +56,7 @@ use portcullis_upstream::{self as upstream, Upstreams};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{AdminState, MetricsAccess, RegisterEndpoint, Registrar, RegistrationBounds, router};
+use crate::{AdminState, MetricsAccess, Registering, Registrar, RegistrationBounds, router};
 
 /// How many connections the API keeps in these tests.
 const CONNECTIONS: usize = 256;
@@ -68,7 +70,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Control;
 
 impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
+    fn submit(&self, _: Class, job: Job) -> Result<(), QueueFull> {
         tokio::spawn(job);
         Ok(())
     }
@@ -159,7 +161,7 @@ impl House {
             parts: parts.clone(),
             upstreams: upstreams.clone(),
             publisher: publisher.clone(),
-            builtin: Snapshot::of_builtin(Vec::new(), Vec::new(), &[]),
+            builtin: Snapshot::of_builtin(Vec::new(), &Builtins::default(), &parts).expect("compiled"),
             default_routes: Arc::default(),
         };
         let starting = async { pending.start(workshop).await.expect("started") };
@@ -205,7 +207,7 @@ impl House {
             stage: watch::channel(Stage::Serving).1,
         });
         let service = TowerToHyperService::new(router(state.clone()));
-        let endpoint = Arc::new(RegisterEndpoint::new(registrar, changes, Arc::new(Control), clock.clone()));
+        let endpoint = Arc::new(OnControl::new(Registering::new(registrar, changes, clock.clone()), Arc::new(Control)));
         let facts = RouteFacts { name: "/-/register".into(), ..RouteFacts::default() };
         let register = Pipeline::new(Arc::new(facts), Vec::new(), endpoint);
         let house =
@@ -225,9 +227,10 @@ impl House {
             refresh: KeyHash([number; 32]),
             predecessor: None,
             rotated_at: 0,
+            access_until: None,
         };
         let (id, live) = (session.id, Arc::new(LiveSession::from(&session)));
-        self.registry.open_session(session, 100, Vec::new()).await.expect("opened");
+        self.registry.open_session(session, Beside::at_most(100), Vec::new()).await.expect("opened");
         assert!(self.state.sessions.remember(&live, self.state.sessions.epoch(id)));
         id
     }

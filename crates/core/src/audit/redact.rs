@@ -22,8 +22,8 @@ const SECRET_PARTS: [&str; 10] = [
 ];
 /// Ends of names under which secrets are kept.
 const SECRET_ENDS: [&str; 3] = ["key", "token", "apikeys"];
-/// Names that look like a secret's and are public: a client's access key is its id.
-const PUBLIC: [&str; 2] = ["accesskey", "publickey"];
+/// Names that look like a secret's and are public: a client's access key is its id, and where passwords are changed is none.
+const PUBLIC: [&str; 4] = ["accesskey", "publickey", "changepasswordurl", "smschangepasswordurl"];
 /// The secret members of a JSON Web Key (RFC 7518 section 6).
 const JWK: [&str; 8] = ["k", "d", "p", "q", "dp", "dq", "qi", "oth"];
 
@@ -158,6 +158,8 @@ mod tests {
         let object = json!({
             "access_key": "app", "services": ["orders/v1"], "enabled": true, "require": [["bearer", "api_key"]],
             "targets": [{"url": "http://127.0.0.1:9001", "weight": 1}], "keyboard": "qwerty", "d": 1,
+            "change_password_url": "https://users/password", "sms_change_password_url": "https://users/sms",
+            "access_token_ttl": "7d",
         });
         assert_eq!(redacted(object.clone()), object);
         // All that is said of it is that there is one.

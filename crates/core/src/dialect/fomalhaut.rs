@@ -139,9 +139,10 @@ pub fn result(refusal: &Refusal) -> u16 {
         | Refusal::UpstreamBusy
         | Refusal::UpstreamTimeout { .. }
         | Refusal::UpstreamForbidden { .. }
+        | Refusal::AuthApiFailed { .. }
         | Refusal::DeadlineExceeded
         | Refusal::Loop => 503,
-        Refusal::UnknownClient => 510,
+        Refusal::UnknownClient | Refusal::NoAuthApi => 510,
         _ => refusal.facts().status.as_u16(),
     }
 }

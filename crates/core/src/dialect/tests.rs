@@ -73,6 +73,9 @@ fn fomalhaut_reads_a_result_code_and_a_text() {
         (Refusal::UpstreamUnreachable { private: "refused".into() }, 503, "Endpoint Request Error"),
         (Refusal::UpstreamTimeout { private: "slow".into() }, 503, "Endpoint Request Error"),
         (Refusal::AnswerTooLarge { limit: 8 }, 502, "Bad Endpoint Response"),
+        (Refusal::AuthApiFailed { private: "slow".into() }, 503, "Endpoint Request Error"),
+        (Refusal::AuthApiAnswer { private: "no JSON" }, 502, "Bad Endpoint Response"),
+        (Refusal::NoAuthApi, 510, "Bad Client Config"),
         (Refusal::UnknownClient, 510, "Bad Client Config"),
         (Refusal::BodyTooLarge { limit: 1 }, 413, "Content too large"),
     ] {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::client_key::MAX_CLIENT_KEYS;
-use super::{ClientKey, Name, NameError, ServiceId};
+use super::{AuthUrl, ClientKey, Name, NameError, ServiceId, TokenTtl};
 
 /// A permission to call services: `*`, every version of one (`orders` or `orders/*`), or one (`orders/v1`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,18 +127,58 @@ pub struct Client {
     /// refused: its strings are hashed with SHA-1 first.
     #[serde(default, skip_serializing_if = "LeastHmac::is_sha1")]
     pub least_algorithm: LeastHmac,
+    /// The Auth API that is asked whether a user may log in (`/auth/v1/login`): an `http` or `https` URL. The gateway's own
+    /// users log in, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_auth_url: Option<AuthUrl>,
+    /// The same for logins with a code sent by SMS (`login_type=sms`). Nobody logs in that way, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sms_login_auth_url: Option<AuthUrl>,
+    /// The Auth API that changes passwords (`/account/v1/password/change`). The gateway's own users change theirs, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_password_url: Option<AuthUrl>,
+    /// The same for changes with a code sent by SMS (`change_type=sms`). Nobody changes a password that way, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sms_change_password_url: Option<AuthUrl>,
+    /// How long an access token that `/auth/v1` gives lasts: 7 days, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_ttl: Option<TokenTtl>,
+    /// How long a refresh token that `/auth/v1` gives lasts, longer than the access token: 20 days, if absent. Neither lasts
+    /// longer than a session (`tokens.session_ttl`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token_ttl: Option<TokenTtl>,
+    /// Whether a login ends every other session that the user has through this client.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub single_login: bool,
 }
 
 impl Default for Client {
     /// One that may call nothing, yet.
     fn default() -> Self {
-        let (services, keys) = (Vec::new(), Vec::new());
-        Self { services, access_key: None, enabled: true, keys, least_algorithm: LeastHmac::default() }
+        Self {
+            services: Vec::new(),
+            access_key: None,
+            enabled: true,
+            keys: Vec::new(),
+            least_algorithm: LeastHmac::default(),
+            login_auth_url: None,
+            sms_login_auth_url: None,
+            change_password_url: None,
+            sms_change_password_url: None,
+            access_token_ttl: None,
+            refresh_token_ttl: None,
+            single_login: false,
+        }
     }
 }
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Client {

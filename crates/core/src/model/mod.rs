@@ -24,6 +24,7 @@ macro_rules! text_schema {
 
 mod client;
 mod client_key;
+mod client_logins;
 mod client_secret;
 mod declarations;
 mod default_routes;
@@ -41,6 +42,7 @@ mod timeout;
 
 pub use client::{Client, Grant, LeastHmac, MAX_GRANTS};
 pub use client_key::{ClientKey, KeyAlgorithm, MAX_CLIENT_KEYS};
+pub use client_logins::{AuthUrl, TokenTtl};
 pub use client_secret::{ClientSecret, MAX_SECRETS, SECRET_PURPOSE, SecretUse, SecretUses};
 pub use declarations::{DECLARATIONS_VERSION, Declarations};
 pub use default_routes::DefaultRoutes;

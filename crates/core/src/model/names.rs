@@ -101,6 +101,43 @@ impl Label {
     }
 }
 
+/// Between the client and the name of somebody whom another system knows.
+const OF_ANOTHER: char = '/';
+
+impl Label {
+    /// Somebody whom another system knows by this name, in the eyes of one client: `client/name`. No text that is read as a
+    /// label reads like that, so nobody who is named here is ever called so, and two that differ in client or name differ.
+    ///
+    /// ```
+    /// use portcullis_core::model::Label;
+    ///
+    /// let (shop, seven): (Label, Label) = ("shop".parse()?, "id=7".parse()?);
+    /// let somebody = Label::of_another(&shop, &seven);
+    /// assert_eq!(somebody.as_str(), "shop/id=7");
+    /// assert!(somebody.is_of_another() && !seven.is_of_another());
+    /// assert!("shop/id=7".parse::<Label>().is_err());
+    /// assert_eq!(Label::kept("shop/id=7")?, somebody);
+    /// # Ok::<(), portcullis_core::model::NameError>(())
+    /// ```
+    pub fn of_another(client: &Self, name: &Self) -> Self {
+        Self(format!("{client}{OF_ANOTHER}{name}").into())
+    }
+
+    /// Whether it is [`Label::of_another`].
+    pub fn is_of_another(&self) -> bool {
+        self.0.contains(OF_ANOTHER)
+    }
+
+    /// Reads a label as it is kept with a session: one that was given here, or [`Label::of_another`]. Not for what a caller
+    /// says.
+    pub fn kept(text: &str) -> Result<Self, NameError> {
+        match text.split_once(OF_ANOTHER) {
+            None => text.parse(),
+            Some((client, name)) => Ok(Self::of_another(&client.parse()?, &name.parse()?)),
+        }
+    }
+}
+
 impl TryFrom<String> for Label {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {

@@ -30,7 +30,7 @@ pub use changing::{Becomes, ChangeError, Changing, DECISIONS, Decide, Decision, 
 pub use error::RegistryError;
 pub use objects::{Changed, Commit, Ended, Expect, News, Objects, TOLD_CHANGES, Version, Write};
 pub use outbound::{Bounds, Outbound, OutboundError};
-pub use sessions::{Rotate, Rotation, Session, Sessions, SessionsOf};
+pub use sessions::{Beside, ForeignPair, Replace, Replaced, Rotate, Rotation, Session, Sessions, SessionsOf};
 pub use shared_state::{Once, SharedState, Spent, Unavailable};
 pub use unseal::Unseal;
 pub use upkeep::Upkeep;

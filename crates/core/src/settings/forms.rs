@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::model::{Client, Grant, Label, Name, PublicUrl, ServiceId, TargetUrl, Timeout};
+use crate::model::{AuthUrl, Client, Grant, Label, Name, PublicUrl, ServiceId, TargetUrl, Timeout, TokenTtl};
 
 /// Whether a value has the form; if not, what is told.
 type Check = fn(&Value) -> Result<(), Flaw>;
@@ -22,12 +22,14 @@ pub(super) enum Flaw {
 const FORMS: &[(&str, Check)] = &[
     ("target_url", text::<TargetUrl>),
     ("public_url", text::<PublicUrl>),
+    ("auth_url", text::<AuthUrl>),
     ("name", text::<Name>),
     ("label", text::<Label>),
     ("service_id", text::<ServiceId>),
     ("grant", text::<Grant>),
     ("access_key", access_key),
     ("timeout", timeout),
+    ("token_ttl", token_ttl),
 ];
 
 /// The form of a name, if it is one of ours.
@@ -46,8 +48,16 @@ fn access_key(value: &Value) -> Result<(), Flaw> {
 }
 
 fn timeout(value: &Value) -> Result<(), Flaw> {
+    time(value, Timeout::read)
+}
+
+fn token_ttl(value: &Value) -> Result<(), Flaw> {
+    time(value, TokenTtl::read)
+}
+
+fn time<T>(value: &Value, read: fn(&Value) -> Result<T, String>) -> Result<(), Flaw> {
     if !value.is_number() && !value.is_string() {
         return Err(Flaw::Type);
     }
-    Timeout::read(value).map(drop).map_err(Flaw::Content)
+    read(value).map(drop).map_err(Flaw::Content)
 }

@@ -4,6 +4,7 @@ use portcullis_core::ports::{ChangeError, Expect, Kind, Write};
 use serde_json::json;
 
 use super::*;
+use crate::master::MasterKey;
 use crate::testing::{CLIENT_KEY, HERE, House, actor, label};
 use crate::users::{UserChange, UserError, always};
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::rules::{Effect, RuleSettings, Rules};
-use crate::{PolicyContext, settings};
+use crate::{PolicyContext, RouteEnd, settings};
 
 /// The settings. Which services a client may call stands with the client; this is about what is inside of one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,7 +33,8 @@ pub fn schema() -> Value {
     settings::schema::<Settings>()
 }
 
-/// Builds the step. Every route of a service has it; an open one lets unknown callers pass.
+/// Builds the step. Every route of a service has it; an open one lets unknown callers pass. An endpoint of the gateway that is
+/// for everybody has it where there are rules.
 pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let Settings { rules, default } = settings::read("acl", value)?;
     let compile = || Rules::compile(&rules, default, site.service.case_insensitive);
@@ -41,9 +42,11 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<S
     let under =
         |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();
     let rules = rules.transpose().map_err(under)?;
-    let granted = match site.client {
-        None => Granted::ByClient(site.id.clone()),
-        Some(client) => Granted::To { client: client.clone(), is_open: site.service.require.is_empty() },
+    let granted = match (site.client, site.end) {
+        (Some(client), _) => Granted::To { client: client.clone(), is_open: site.service.require.is_empty() },
+        (None, RouteEnd::Service(id) | RouteEnd::Builtin { grant: Some(id), .. }) => Granted::ByClient(id.clone()),
+        (None, RouteEnd::Builtin { grant: None, .. }) if rules.is_none() => return Ok(None),
+        (None, RouteEnd::Builtin { grant: None, .. }) => Granted::ToAll,
     };
     Ok(Some(Step::Check(Arc::new(Acl { granted, rules }))))
 }
@@ -55,6 +58,8 @@ struct Acl {
 
 /// What says whether a known caller may use the route.
 enum Granted {
+    /// Everybody may.
+    ToAll,
     /// What the calling client may call: whether this service is among it.
     ByClient(ServiceId),
     /// The route itself, for one client.
@@ -68,6 +73,7 @@ enum Granted {
 impl Granted {
     fn check(&self, caller: &Caller) -> Result<(), Refusal> {
         match self {
+            Self::ToAll => Ok(()),
             Self::ByClient(service) => may_call(service, caller),
             Self::To { client, is_open } => is_of(client, *is_open, caller),
         }

@@ -118,7 +118,8 @@ async fn no_alternative_lets_the_credential_of_another_client_in() {
     ] {
         service.require = require;
         let client = shop.as_ref().map(|entry| &entry.name).filter(|_| scoped);
-        let steps = compile("orders", client, &BTreeMap::new(), &id, &service, &parts).expect("good settings");
+        let steps = compile("orders", client, &BTreeMap::new(), RouteEnd::Service(&id), &service, &parts)
+            .expect("good settings");
         let facts = RouteFacts { name: "orders".into(), client: client.cloned(), ..RouteFacts::default() };
         let pipeline = Pipeline::new(Arc::new(facts), steps, testing::fine());
         let fields = [("x-api-key", shown)];
@@ -137,8 +138,14 @@ async fn rules_hold_on_a_clients_route_too() {
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let client: Label = "shop".parse().expect("a label");
     let own = BTreeMap::new();
-    let site =
-        PolicyContext { route: "orders", client: Some(&client), own: &own, id: &id, service: &service, parts: &parts };
+    let site = PolicyContext {
+        route: "orders",
+        client: Some(&client),
+        own: &own,
+        end: RouteEnd::Service(&id),
+        service: &service,
+        parts: &parts,
+    };
     let settings = json!({"rules": [{"path": "/admin", "effect": "deny"}]});
     let step = build(&site, Some(&settings)).expect("good settings").expect("a step");
     for (path, status) in [("/7", 200), ("/admin/7", 403)] {

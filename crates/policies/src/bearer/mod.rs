@@ -1,28 +1,31 @@
-//! `bearer`: an access token in `Authorization: Bearer …` (RFC 6750), of this gateway or of a declared issuer.
+//! `bearer`: an access token in `Authorization: Bearer …` (RFC 6750), of this gateway or of a declared issuer. In fomalhaut's
+//! dialects it stands in a field of theirs or in the query, and may be an opaque one of this gateway.
 
 mod query;
 mod remembered;
 mod settings;
+mod shown;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, Effects, UserFacts, fomalhaut};
+use portcullis_core::call::{Call, Effects, UserFacts};
 use portcullis_core::directory::{ClientEntry, KeyHash};
-use portcullis_core::jobs;
+use portcullis_core::jobs::{self, Class};
 use portcullis_core::message::names::AUTHORIZATION;
-use portcullis_core::message::{self, FieldName, FieldValue, HasFields};
-use portcullis_core::model::{Problem, ServiceId};
+use portcullis_core::message::{self, FieldName, HasFields};
+use portcullis_core::model::Problem;
 use portcullis_core::ports::SessionId;
 use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::claims::MAX_TOKEN_BYTES;
-use portcullis_identity::{LiveSession, StaticKeys, hash_all};
+use portcullis_identity::{AccessToken, LiveSession, StaticKeys, hash_all, opaque};
 use serde_json::Value;
 
 use self::remembered::{Foreign, Token};
 use self::settings::{Settings, Subject, static_keys};
+use self::shown::{PresentedToken, token_of};
 use crate::credential::{Part, Verification, Verifier};
-use crate::{Parts, PolicyContext};
+use crate::{Parts, PolicyContext, RouteEnd};
 
 /// Where a token is shown.
 static FIELD: FieldName = AUTHORIZATION;
@@ -38,9 +41,12 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Arc<dyn 
 }
 
 /// Whom a token may be meant for: everybody here, any version of the service, this one, or what is declared.
-fn audiences(id: &ServiceId, declared: &[String], issuer: &str) -> Vec<String> {
-    let own = [issuer.to_owned(), id.name.to_string(), id.to_string()];
-    own.into_iter().chain(declared.iter().cloned()).collect()
+fn audiences(end: RouteEnd<'_>, declared: &[String], issuer: &str) -> Vec<String> {
+    let of_service = match end {
+        RouteEnd::Service(id) => vec![id.name.to_string(), id.to_string()],
+        RouteEnd::Builtin { .. } => Vec::new(),
+    };
+    std::iter::once(issuer.to_owned()).chain(of_service).chain(declared.iter().cloned()).collect()
 }
 
 struct Bearer {
@@ -69,15 +75,20 @@ impl Verifier for Bearer {
             believe(call);
             return Ok(Verification::Good);
         }
-        let shown = self.shown(call)?;
+        let shown = PresentedToken::of(call, self.query)?;
         let now = self.parts.clock.unix_millis();
+        // Elsewhere an opaque token is like any other that is nobody's.
+        let opaque = call.dialect.fomalhaut().and_then(|_| opaque::session_shown(shown.as_str()));
+        if let Some(id) = opaque {
+            return self.own(call, AccessToken::Opaque, id, now);
+        }
         let token = self.read(shown.as_str(), now / 1_000, call.effects().as_ref())?;
         let meant = token.audience_checked || self.audiences.iter().any(|audience| token.audiences.contains(audience));
         if !meant {
             return Err(invalid("a token for another audience"));
         }
         match &token.subject {
-            remembered::Subject::Session(id) => self.own(call, *id, now),
+            remembered::Subject::Session(id) => self.own(call, AccessToken::Signed, *id, now),
             remembered::Subject::Foreign(foreign) => self.foreign(call, foreign),
         }
     }
@@ -105,10 +116,10 @@ impl Verifier for Bearer {
         if first.is_some() && !stays {
             call.caller.consumed.take(&FIELD);
         }
-        let doomed = |token: &[u8]| {
-            let ours = || std::str::from_utf8(token).is_ok_and(|token| self.parts.tokens.is_ours(token));
-            part != Part::Unasked || ours()
-        };
+        // In fomalhaut's dialects the parameter is the gateway's, whatever the route asks for.
+        let is_read = part != Part::Unasked || call.dialect.fomalhaut().is_some();
+        let doomed =
+            |token: &[u8]| is_read || std::str::from_utf8(token).is_ok_and(|token| self.parts.tokens.is_ours(token));
         query::cut(call, doomed);
         Ok(())
     }
@@ -120,7 +131,7 @@ impl Bearer {
         let declared = value.and_then(|value| value.get("keys")).map(Value::to_string).unwrap_or_default();
         Ok(Self {
             parts: Arc::clone(site.parts),
-            audiences: audiences(site.id, &site.service.audiences, &site.parts.issuer),
+            audiences: audiences(site.end, &site.service.audiences, &site.parts.issuer),
             keys: static_keys(settings.keys)?,
             trusted: hash_all([&site.parts.tokens.fingerprint().0, declared.as_bytes()]),
             subject: settings.subject,
@@ -130,10 +141,7 @@ impl Bearer {
     }
 
     fn is_sent(&self, call: &Call) -> bool {
-        let in_header = call.request.fields().get(AUTHORIZATION).is_some_and(|value| token_of(value).is_some());
-        in_header && call.dialect.fomalhaut().is_none()
-            || in_dialect(call).next().is_some()
-            || (self.query && query::token(call).is_some())
+        PresentedToken::is_in(call, self.query)
     }
 
     fn takes_users(&self) -> Result<(), Refusal> {
@@ -142,23 +150,6 @@ impl Bearer {
                 Err(Refusal::Forbidden { detail: "this service takes tokens of clients, not of users".into() })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// The one token that is shown.
-    fn shown(&self, call: &Call) -> Result<PresentedToken, Refusal> {
-        // In fomalhaut's dialects a token stands in a field that is signed.
-        let is_read = call.dialect.fomalhaut().is_none();
-        let mut shown = call.request.fields().all(AUTHORIZATION).filter(|_| is_read);
-        let in_header = shown.next().filter(|value| token_of(*value).is_some()).map(message::Value::to_owned);
-        let doubled = shown.next().is_some();
-        let in_query = if self.query { query::token(call) } else { None };
-        let mut in_dialect = in_dialect(call);
-        match (in_header, in_dialect.next(), in_query) {
-            (Some(value), None, None) if !doubled => Ok(PresentedToken::Header(value)),
-            (None, Some(token), None) if in_dialect.next().is_none() => Ok(PresentedToken::Plain(token.to_owned())),
-            (None, None, Some(token)) => Ok(PresentedToken::Plain(token)),
-            _ => Err(invalid("more than one token")),
         }
     }
 
@@ -187,17 +178,23 @@ impl Bearer {
         self.keys.verify(token, now).map(Token::foreign).map_err(|error| invalid(error.to_string()))
     }
 
-    fn own<'c>(&'c self, call: &'c mut Call, id: SessionId, now: u64) -> Result<Verification<'c>, Refusal> {
+    fn own<'c>(
+        &'c self,
+        call: &'c mut Call,
+        token: AccessToken,
+        id: SessionId,
+        now: u64,
+    ) -> Result<Verification<'c>, Refusal> {
         self.takes_users()?;
         if let Some(session) = self.parts.sessions.cached_at(id, now) {
-            speak_for(&self.parts, &session)?.to(call)?;
+            speak_for(&self.parts, &session, token, now)?.to(call)?;
             return Ok(Verification::Good);
         }
         Ok(Verification::Wait(Box::pin(async move {
             let sessions = Arc::clone(&self.parts.sessions);
-            let fetched = jobs::run(&self.parts.jobs, async move { sessions.fetch(id).await }).await?;
+            let fetched = jobs::run(&self.parts.jobs, Class::Sessions, async move { sessions.fetch(id).await }).await?;
             let session = fetched.map_err(Refusal::from)?.ok_or_else(|| invalid("the session has ended"))?;
-            speak_for(&self.parts, &session)?.to(call)
+            speak_for(&self.parts, &session, token, self.parts.clock.unix_millis())?.to(call)
         })))
     }
 
@@ -228,45 +225,24 @@ fn note(call: &mut Call) {
     });
 }
 
-/// The tokens in the field that the call's dialect has for them.
-fn in_dialect(call: &Call) -> impl Iterator<Item = &str> {
-    let name = call.dialect.fomalhaut().map(fomalhaut::Form::token_field);
-    let removed = call.raw.removed.iter().filter(move |(removed, _)| Some(removed.as_str()) == name);
-    // What is no text is no token, and is refused as an empty one.
-    removed.map(|(_, value)| value.text().unwrap_or_default())
-}
-
-/// A token as it was shown.
-enum PresentedToken {
-    Header(FieldValue),
-    /// By itself: in the query, or in the field that a dialect of fomalhaut has for it.
-    Plain(String),
-}
-
-impl PresentedToken {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Header(value) => token_of(value.value()).unwrap_or_default(),
-            Self::Plain(token) => token,
-        }
-    }
-}
-
 /// What a living session says of the caller.
 struct Spoken {
     session: SessionId,
     user: UserFacts,
     client: Arc<ClientEntry>,
+    /// When an opaque token ends, in Unix seconds.
+    until: Option<u64>,
 }
 
 impl Spoken {
     fn to(self, call: &mut Call) -> Result<(), Refusal> {
-        let Self { session, user, client } = self;
+        let Self { session, user, client, until } = self;
         if call.dialect.fomalhaut().is_some() && call.claimed_client() != Some(&client.name) {
             return Err(invalid("a token of another client than the one the call claims to be of"));
         }
         call.caller.admitted_by.session = Some(session);
         call.caller.admitted_by.client = Some(client.name.clone());
+        call.caller.admitted_by.until = until;
         call.caller.user = Some(user);
         call.caller.token_client = Some(client);
         note(call);
@@ -274,11 +250,16 @@ impl Spoken {
     }
 }
 
-fn speak_for(parts: &Parts, session: &LiveSession) -> Result<Spoken, Refusal> {
+/// What a session says to a call that shows an access token of this sort at this time, in Unix milliseconds.
+fn speak_for(parts: &Parts, session: &LiveSession, token: AccessToken, now: u64) -> Result<Spoken, Refusal> {
+    if !session.is_shown_by(token, now) {
+        return Err(invalid("the access token is over, or is not one of this sort of session"));
+    }
     let client = parts.directory.read(|entries| entries.client(&session.client).cloned());
     let client = client.ok_or_else(|| invalid("the client of the session is gone or disabled"))?;
     let user = UserFacts { name: Arc::clone(&session.user), user_json: session.user_json.clone() };
-    Ok(Spoken { session: session.id, user, client })
+    let until = session.access_until.map(|until| until / 1_000);
+    Ok(Spoken { session: session.id, user, client, until })
 }
 
 /// Whether a call that is only tried is believed to come from a user.
@@ -295,14 +276,6 @@ fn believe(call: &mut Call) {
 
 fn invalid(private: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::invalid(Credential::Bearer, private)
-}
-
-/// The token behind `Bearer`, whose name is case-insensitive (RFC 9110 section 11.1).
-fn token_of(value: message::Value<'_>) -> Option<&str> {
-    // Scheme first: most values are long, and looked at more than once.
-    let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
-    let is_token = scheme.eq_ignore_ascii_case(b"bearer ") && token.is_ascii();
-    is_token.then(|| std::str::from_utf8(token.trim_ascii()).ok()).flatten()
 }
 
 /// How many tokens this thread remembers.

@@ -17,6 +17,15 @@ pub(super) fn token(call: &Call) -> Option<String> {
     values.find_map(|token| std::str::from_utf8(token).ok()).map(str::to_owned)
 }
 
+/// Every value in the query that a service may read as the token, however it is spelled and parted: in the order of the
+/// query, without its escapes.
+pub(super) fn all(call: &Call) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let query = call.request.query.as_deref().unwrap_or_default();
+    // In no spelling is the parameter shorter than its name.
+    let query = if query.len() < PARAMETER.len() { &[][..] } else { query };
+    query.split(|byte| matches!(byte, b'&' | b';')).filter_map(named)
+}
+
 /// Cuts every `access_token` out of the query if one of them is doomed.
 pub(super) fn cut(call: &mut Call, doomed: impl Fn(&[u8]) -> bool) {
     let Some(query) = call.request.query.as_deref() else { return };
@@ -35,11 +44,14 @@ pub(super) fn cut(call: &mut Call, doomed: impl Fn(&[u8]) -> bool) {
 /// The value of a pair that a service may read as the parameter: also where it is escaped, and where `;` parts it from
 /// another one.
 fn value(pair: &[u8]) -> Option<Cow<'_, [u8]>> {
-    pair.split(|byte| *byte == b';').find_map(|part| {
-        let mut halves = part.splitn(2, |byte| *byte == b'=');
-        let name = decoded(halves.next().unwrap_or_default());
-        (name.as_ref() == PARAMETER).then(|| decoded(halves.next().unwrap_or_default()))
-    })
+    pair.split(|byte| *byte == b';').find_map(named)
+}
+
+/// The value of a part, if its name is that of the parameter.
+fn named(part: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut halves = part.splitn(2, |byte| *byte == b'=');
+    let name = decoded(halves.next().unwrap_or_default());
+    (name.as_ref() == PARAMETER).then(|| decoded(halves.next().unwrap_or_default()))
 }
 
 /// The text without its escapes.
@@ -92,6 +104,7 @@ mod tests {
             let mut call = crate::testing::call("GET", "/", &[]);
             call.request.query = Some(Bytes::copy_from_slice(input));
             let shown = token(&call).is_some();
+            assert!(!shown || all(&call).next().is_some(), "what is read plainly is among all of them");
             cut(&mut call, |_| true);
             let left = call.request.query.clone().unwrap_or_default();
             // Whatever a service takes for the separator, and however often it decodes: no token is left.
@@ -99,7 +112,7 @@ mod tests {
                 let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
                 assert_ne!(decoded(name).as_ref(), PARAMETER);
             }
-            assert_eq!(token(&call), None);
+            assert_eq!((token(&call), all(&call).next()), (None, None));
             // And what has no token stays as it came, in its order.
             if left.len() == input.len() {
                 assert_eq!(left.as_ref(), input);

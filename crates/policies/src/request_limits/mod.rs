@@ -40,7 +40,7 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<S
 }
 
 /// The step for a limit in bytes, which is one for each message of gRPC calls if `by_message`; none for 0.
-pub fn step(limit: u64, by_message: bool) -> Option<Step> {
+fn step(limit: u64, by_message: bool) -> Option<Step> {
     (limit > 0).then(|| Step::Check(Arc::new(RequestLimits { limit, by_message })))
 }
 

@@ -11,9 +11,9 @@ use portcullis_core::policy::{Check, Next, Policy, Step};
 use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
-use crate::PolicyContext;
 use crate::credential::{Part, Verification, Verifier};
 use crate::strangers::Strangers;
+use crate::{PolicyContext, RouteEnd};
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -28,7 +28,8 @@ pub fn schema() -> Value {
     })
 }
 
-/// Builds the step; an empty list of alternatives is an open route, which only keeps credentials from travelling.
+/// Builds the step; an empty list of alternatives is an open route, which only keeps credentials from travelling. None for an
+/// open endpoint of the gateway, from where nothing travels on.
 pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<Step>, Vec<Problem>> {
     let declared = &site.service.require;
     let mut problems = Vec::new();
@@ -78,6 +79,7 @@ pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<S
         return Err(problems);
     }
     Ok(Some(match alternatives.is_empty() {
+        true if matches!(site.end, RouteEnd::Builtin { .. }) => return Ok(None),
         true => {
             let withheld = credentials.iter().map(|(_, kind)| (Arc::clone(kind), Part::Unasked)).collect();
             Step::Check(Arc::new(Open { withheld }))

@@ -87,7 +87,8 @@ impl<'a> Problems<'a> {
     pub(super) fn of_client(&mut self, view: &View, name: &Label) {
         let Some(stored) = view.client(name) else { return };
         let place = format!("clients.{name}");
-        self.all.extend(check_keys(&stored.value).into_iter().map(|problem| problem.under(&place)));
+        let found = check_keys(&stored.value).into_iter().chain(stored.value.login_problem());
+        self.all.extend(found.map(|problem| problem.under(&place)));
     }
 
     /// Keeps what is wrong with a host beside the others of the view: two that callers know by one URL could not be told

@@ -5,6 +5,7 @@ mod away;
 mod column;
 mod objects;
 mod open;
+mod pairs;
 mod registry;
 mod room;
 mod sessions;

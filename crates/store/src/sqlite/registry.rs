@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use portcullis_core::audit::{AuditQuery, ChainedEntry, Link, TrailVerdict};
+use portcullis_core::directory::KeyHash;
 use portcullis_core::model::Label;
 use portcullis_core::ports::{
-    Commit, Kind, News, Objects, RegistryError, Rotate, Rotation, Row, Session, SessionId, Sessions, SessionsOf,
-    Upkeep, Version, Write,
+    Beside, Commit, ForeignPair, Kind, News, Objects, RegistryError, Replace, Replaced, Rotate, Rotation, Row, Session,
+    SessionId, Sessions, SessionsOf, Upkeep, Version, Write,
 };
 use portcullis_core::vital;
 use sqlx::sqlite::SqlitePool;
@@ -114,10 +115,10 @@ impl Sessions for SqliteRegistry {
     async fn open_session(
         &self,
         session: Session,
-        limit: u32,
+        beside: Beside,
         stands_on: Vec<Row>,
     ) -> Result<Vec<SessionId>, RegistryError> {
-        self.ask(|answer| Job::Open { session, limit, stands_on, answer }).await
+        self.ask(|answer| Job::Open { session, beside, stands_on, answer }).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, RegistryError> {
@@ -130,6 +131,18 @@ impl Sessions for SqliteRegistry {
 
     async fn rotate(&self, rotate: Rotate) -> Result<Rotation, RegistryError> {
         self.ask(|answer| Job::Rotate { rotate, answer }).await
+    }
+
+    async fn pair_by_refresh(&self, refresh: &KeyHash) -> Result<Option<Session>, RegistryError> {
+        sessions::by_refresh(&self.readers, refresh).await
+    }
+
+    async fn replace_session(&self, replace: Replace) -> Result<Replaced, RegistryError> {
+        self.ask(|answer| Job::Replace { replace, answer }).await
+    }
+
+    async fn import_pairs(&self, pairs: Vec<ForeignPair>, stands_on: Vec<Row>) -> Result<u64, RegistryError> {
+        self.ask(|answer| Job::Import { pairs, stands_on, answer }).await
     }
 
     async fn end_session(&self, id: SessionId) -> Result<bool, RegistryError> {

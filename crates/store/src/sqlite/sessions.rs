@@ -1,49 +1,76 @@
-//! Sessions as rows, and the rotation of their refresh tokens.
+//! Sessions as rows, and the rotation of their refresh tokens. Pairs of opaque tokens are in `pairs`.
 
 use portcullis_core::directory::KeyHash;
 use portcullis_core::model::Label;
-use portcullis_core::ports::{RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf};
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use portcullis_core::ports::{Beside, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf};
+use sqlx::sqlite::{SqliteConnection, SqliteExecutor, SqlitePool};
 use subtle::ConstantTimeEq;
 
 use super::column::{storage, to_integer, to_unsigned};
 use super::objects;
 
-type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64);
+type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64, Option<i64>);
 
-const SELECT: &str = "SELECT id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at \
-                      FROM sessions WHERE id = ?";
+/// The columns of a session, in the order in which they are read.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at, access_until \
+             FROM sessions WHERE ",
+            $which
+        )
+    };
+}
 
 /// A session that has not been ended; it may have expired.
-pub(crate) async fn get(readers: &SqlitePool, id: SessionId) -> Result<Option<Session>, RegistryError> {
+pub(crate) async fn get(from: impl SqliteExecutor<'_>, id: SessionId) -> Result<Option<Session>, RegistryError> {
     let found: Option<Columns> =
-        sqlx::query_as(SELECT).bind(&id.0[..]).fetch_optional(readers).await.map_err(storage)?;
+        sqlx::query_as(select!("id = ?")).bind(&id.0[..]).fetch_optional(from).await.map_err(storage)?;
+    found.map(session).transpose()
+}
+
+/// The pair of opaque tokens with this refresh token; it may have expired.
+pub(crate) async fn by_refresh(
+    from: impl SqliteExecutor<'_>,
+    refresh: &KeyHash,
+) -> Result<Option<Session>, RegistryError> {
+    let statement = select!("refresh = ? AND access_until IS NOT NULL LIMIT 1");
+    let found: Option<Columns> =
+        sqlx::query_as(statement).bind(&refresh.0[..]).fetch_optional(from).await.map_err(storage)?;
     found.map(session).transpose()
 }
 
 /// The sessions of a user, the oldest first.
 pub(crate) async fn of_user(readers: &SqlitePool, user: &Label) -> Result<Vec<Session>, RegistryError> {
-    let found: Vec<Columns> = sqlx::query_as(
-        "SELECT id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at \
-         FROM sessions WHERE user = ? ORDER BY created_at, id",
-    )
-    .bind(user.as_str())
-    .fetch_all(readers)
-    .await
-    .map_err(storage)?;
+    let found: Vec<Columns> = sqlx::query_as(select!("user = ? ORDER BY created_at, id"))
+        .bind(user.as_str())
+        .fetch_all(readers)
+        .await
+        .map_err(storage)?;
     found.into_iter().map(session).collect()
 }
 
-/// Opens a session if what it stands on is as it was read, ending the user's oldest ones so that not more than `limit`
-/// remain.
+/// Opens a session if what it stands on is as it was read, ending those of its user that it does not leave.
 pub(crate) async fn open(
     connection: &mut SqliteConnection,
     session: Session,
-    limit: u32,
+    beside: Beside,
     stands_on: &[Row],
 ) -> Result<Vec<SessionId>, RegistryError> {
     objects::stand(connection, stands_on).await?;
-    let kept_beside_it = limit.max(1) - 1;
+    let mut ended = Vec::new();
+    if beside.alone {
+        let others: Vec<Vec<u8>> =
+            sqlx::query_scalar("DELETE FROM sessions WHERE user = ? AND client = ? AND id <> ? RETURNING id")
+                .bind(session.user.as_str())
+                .bind(session.client.as_str())
+                .bind(&session.id.0[..])
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(storage)?;
+        ended = others.into_iter().map(session_id).collect::<Result<_, _>>()?;
+    }
+    let kept_beside_it = beside.limit.max(1) - 1;
     let over: Vec<Vec<u8>> = sqlx::query_scalar(
         "SELECT id FROM sessions WHERE user = ? ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?",
     )
@@ -52,14 +79,21 @@ pub(crate) async fn open(
     .fetch_all(&mut *connection)
     .await
     .map_err(storage)?;
-    let ended = over.into_iter().rev().map(session_id).collect::<Result<Vec<_>, _>>()?;
-    for id in &ended {
-        end(connection, *id).await?;
+    for id in over.into_iter().rev() {
+        let id = session_id(id)?;
+        end(connection, id).await?;
+        ended.push(id);
     }
+    insert(connection, &session).await?;
+    Ok(ended)
+}
+
+/// Writes a session, in place of one with the same id.
+pub(crate) async fn insert(connection: &mut SqliteConnection, session: &Session) -> Result<(), RegistryError> {
     sqlx::query(
         "INSERT OR REPLACE INTO sessions \
-         (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at, access_until) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&session.id.0[..])
     .bind(session.user.as_str())
@@ -70,17 +104,17 @@ pub(crate) async fn open(
     .bind(&session.refresh.0[..])
     .bind(session.predecessor.as_ref().map(|hash| &hash.0[..]))
     .bind(to_integer(session.rotated_at)?)
+    .bind(session.access_until.map(to_integer).transpose()?)
     .execute(connection)
     .await
-    .map_err(storage)?;
-    Ok(ended)
+    .map(drop)
+    .map_err(storage)
 }
 
 /// Exchanges a refresh token for its successor; an old token ends the session.
 pub(crate) async fn rotate(connection: &mut SqliteConnection, rotate: Rotate) -> Result<Rotation, RegistryError> {
-    let found: Option<Columns> =
-        sqlx::query_as(SELECT).bind(&rotate.id.0[..]).fetch_optional(&mut *connection).await.map_err(storage)?;
-    let Some(mut held) = found.map(session).transpose()?.filter(|held| held.expires_at > rotate.now) else {
+    let found = get(&mut *connection, rotate.id).await?;
+    let Some(mut held) = found.filter(|held| held.expires_at > rotate.now && !held.is_pair()) else {
         return Ok(Rotation::Gone);
     };
     if same(&held.refresh, &rotate.shown) {
@@ -158,7 +192,8 @@ pub(crate) async fn tell(
     ids.into_iter().map(session_id).collect()
 }
 
-/// Takes out sessions that have expired by `now`, up to `limit` of them; returns their ids.
+/// Takes out sessions that have expired by `now`, up to `limit` of them; returns their ids. As many ids of imported pairs
+/// are forgotten.
 pub(crate) async fn prune(
     connection: &mut SqliteConnection,
     now: u64,
@@ -166,6 +201,9 @@ pub(crate) async fn prune(
 ) -> Result<Vec<SessionId>, RegistryError> {
     // No stored time is greater than the greatest integer, so a later `now` means the same as that.
     let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let statement = "DELETE FROM imported_pairs WHERE id IN \
+                     (SELECT id FROM imported_pairs WHERE until <= ? ORDER BY until LIMIT ?)";
+    sqlx::query(statement).bind(now).bind(i64::from(limit)).execute(&mut *connection).await.map_err(storage)?;
     let statement = "DELETE FROM sessions WHERE id IN \
                      (SELECT id FROM sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?) RETURNING id";
     let gone: Vec<Vec<u8>> =
@@ -173,22 +211,23 @@ pub(crate) async fn prune(
     gone.into_iter().map(session_id).collect()
 }
 
-fn same(one: &KeyHash, other: &KeyHash) -> bool {
+pub(crate) fn same(one: &KeyHash, other: &KeyHash) -> bool {
     one.0.ct_eq(&other.0).into()
 }
 
 fn session(columns: Columns) -> Result<Session, RegistryError> {
-    let (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at) = columns;
+    let (id, user, client, user_info, created_at, expires_at, refresh, predecessor, rotated_at, access_until) = columns;
     Ok(Session {
         id: session_id(id)?,
-        user: label(&user)?,
-        client: label(&client)?,
+        user: Label::kept(&user).map_err(|_| damaged())?,
+        client: client.parse().map_err(|_| damaged())?,
         user_info: user_info.into(),
         created_at: to_unsigned(created_at)?,
         expires_at: to_unsigned(expires_at)?,
         refresh: key_hash(refresh)?,
         predecessor: predecessor.map(key_hash).transpose()?,
         rotated_at: to_unsigned(rotated_at)?,
+        access_until: access_until.map(to_unsigned).transpose()?,
     })
 }
 
@@ -198,10 +237,6 @@ fn session_id(bytes: Vec<u8>) -> Result<SessionId, RegistryError> {
 
 fn key_hash(bytes: Vec<u8>) -> Result<KeyHash, RegistryError> {
     bytes.try_into().map(KeyHash).map_err(|_| damaged())
-}
-
-fn label(text: &str) -> Result<Label, RegistryError> {
-    text.parse().map_err(|_| damaged())
 }
 
 fn damaged() -> RegistryError {

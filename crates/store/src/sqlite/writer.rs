@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_core::ports::{Commit, RegistryError, Rotate, Rotation, Row, Session, SessionId, Write};
+use portcullis_core::ports::{
+    Beside, Commit, ForeignPair, RegistryError, Replace, Replaced, Rotate, Rotation, Row, Session, SessionId, Write,
+};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +24,7 @@ use super::audit::{End, Trail};
 use super::away::Inode;
 use super::column::storage;
 use super::open::{BUSY_TIMEOUT, connect_writer};
-use super::{away, objects, room, sessions};
+use super::{away, objects, pairs, room, sessions};
 
 /// Changes that wait, at most; a caller beyond them waits for its place.
 pub(crate) const QUEUE: usize = 1_024;
@@ -35,7 +37,9 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, RegistryError>>;
 /// One change, to be done wholly or not at all.
 pub(crate) enum Job {
     Commit { writes: Vec<Write>, answer: Answer<Commit> },
-    Open { session: Session, limit: u32, stands_on: Vec<Row>, answer: Answer<Vec<SessionId>> },
+    Open { session: Session, beside: Beside, stands_on: Vec<Row>, answer: Answer<Vec<SessionId>> },
+    Replace { replace: Replace, answer: Answer<Replaced> },
+    Import { pairs: Vec<ForeignPair>, stands_on: Vec<Row>, answer: Answer<u64> },
     Rotate { rotate: Rotate, answer: Answer<Rotation> },
     End { id: SessionId, answer: Answer<bool> },
     Prune { now: u64, limit: u32, answer: Answer<Vec<SessionId>> },
@@ -196,8 +200,16 @@ async fn perform(
             });
             settle(connection, answer, outcome).await
         }
-        (Job::Open { session, limit, stands_on, answer }, Some(connection)) => {
-            let outcome = sessions::open(connection, session, limit, &stands_on).await;
+        (Job::Open { session, beside, stands_on, answer }, Some(connection)) => {
+            let outcome = sessions::open(connection, session, beside, &stands_on).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Replace { replace, answer }, Some(connection)) => {
+            let outcome = pairs::replace(connection, replace).await;
+            settle(connection, answer, outcome).await
+        }
+        (Job::Import { pairs, stands_on, answer }, Some(connection)) => {
+            let outcome = pairs::import(connection, &pairs, &stands_on).await;
             settle(connection, answer, outcome).await
         }
         (Job::Rotate { rotate, answer }, Some(connection)) => {
@@ -215,6 +227,8 @@ async fn perform(
         (Job::Close { answer, .. }, _) => (failing(answer), Ok(())),
         (Job::Commit { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Open { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Replace { answer, .. }, None) => (failing(answer), Ok(())),
+        (Job::Import { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Rotate { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::End { answer, .. }, None) => (failing(answer), Ok(())),
         (Job::Prune { answer, .. }, None) => (failing(answer), Ok(())),

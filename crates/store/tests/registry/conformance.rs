@@ -6,7 +6,7 @@ use portcullis_core::audit::{Action, Actor, AuditEntry, AuditFrom, AuditQuery, B
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{
-    Commit, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
+    Beside, Commit, Expect, Kind, Registry, RegistryError, Rotate, Rotation, Row, Session, SessionId, SessionsOf, Write,
 };
 
 use crate::audit::{entry, made, told};
@@ -151,10 +151,10 @@ async fn sessions_come_back_as_they_went_in(registry: &dyn Registry) {
     wanted.predecessor = Some(hash(9));
     wanted.user_info = "{\"é\":\"\\u0000\"}".into();
     assert_eq!(registry.session(wanted.id).await.expect("reads"), None);
-    assert_eq!(registry.open_session(wanted.clone(), 3, Vec::new()).await.expect("opens"), []);
+    assert_eq!(registry.open_session(wanted.clone(), Beside::at_most(3), Vec::new()).await.expect("opens"), []);
     assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(wanted.clone()));
     let replaced = Session { expires_at: 77, ..wanted.clone() };
-    assert_eq!(registry.open_session(replaced.clone(), 3, Vec::new()).await.expect("opens"), []);
+    assert_eq!(registry.open_session(replaced.clone(), Beside::at_most(3), Vec::new()).await.expect("opens"), []);
     assert_eq!(registry.session(wanted.id).await.expect("reads"), Some(replaced));
     assert!(registry.end_session(wanted.id).await.expect("ends"));
     assert!(!registry.end_session(wanted.id).await.expect("was gone"));
@@ -163,20 +163,29 @@ async fn sessions_come_back_as_they_went_in(registry: &dyn Registry) {
 
 async fn the_oldest_sessions_of_a_user_end(registry: &dyn Registry) {
     let id = |byte: u8| SessionId([byte; 16]);
-    registry.open_session(session(50, "bob", "web", 1), 9, Vec::new()).await.expect("opens");
+    registry.open_session(session(50, "bob", "web", 1), Beside::at_most(9), Vec::new()).await.expect("opens");
     for (number, created_at) in [(10, 300), (11, 100), (12, 200)] {
         assert_eq!(
-            registry.open_session(session(number, "ann", "web", created_at), 3, Vec::new()).await.expect("opens"),
+            registry
+                .open_session(session(number, "ann", "web", created_at), Beside::at_most(3), Vec::new())
+                .await
+                .expect("opens"),
             []
         );
     }
     // The oldest by the time of opening, not by the order of arrival; another user's are left alone.
-    assert_eq!(registry.open_session(session(13, "ann", "cli", 400), 3, Vec::new()).await.expect("opens"), [id(11)]);
     assert_eq!(
-        registry.open_session(session(14, "ann", "cli", 500), 1, Vec::new()).await.expect("opens"),
+        registry.open_session(session(13, "ann", "cli", 400), Beside::at_most(3), Vec::new()).await.expect("opens"),
+        [id(11)]
+    );
+    assert_eq!(
+        registry.open_session(session(14, "ann", "cli", 500), Beside::at_most(1), Vec::new()).await.expect("opens"),
         [id(12), id(10), id(13)]
     );
-    assert_eq!(registry.open_session(session(15, "ann", "cli", 600), 0, Vec::new()).await.expect("opens"), [id(14)]);
+    assert_eq!(
+        registry.open_session(session(15, "ann", "cli", 600), Beside::at_most(0), Vec::new()).await.expect("opens"),
+        [id(14)]
+    );
     assert!(registry.session(id(15)).await.expect("reads").is_some());
     assert!(registry.session(id(50)).await.expect("reads").is_some());
     assert_eq!(registry.prune_sessions(u64::MAX, 9).await.expect("prunes").len(), 2);
@@ -198,7 +207,7 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
     let ask = async |wish: Rotate| registry.rotate(wish).await.expect("rotates");
     assert_eq!(ask(rotate(20, 21, 1_100)).await, Rotation::Gone);
 
-    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
+    registry.open_session(opened.clone(), Beside::at_most(9), Vec::new()).await.expect("opens");
     assert_eq!(ask(rotate(20, 21, 2_000)).await, Rotation::Gone, "expired in this very millisecond");
     let rotated = Session {
         refresh: hash(21),
@@ -214,14 +223,14 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
     assert_eq!(ask(rotate(20, 21, 1_110)).await, Rotation::Reused, "the grace is over");
     assert_eq!(ask(rotate(21, 22, 1_110)).await, Rotation::Gone, "and so is the session");
 
-    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
+    registry.open_session(opened.clone(), Beside::at_most(9), Vec::new()).await.expect("opens");
     assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
     assert_eq!(ask(rotate(20, 99, 1_101)).await, Rotation::Reused, "not the same successor");
 
-    registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
+    registry.open_session(opened.clone(), Beside::at_most(9), Vec::new()).await.expect("opens");
     assert_eq!(ask(rotate(66, 67, 1_100)).await, Rotation::Reused, "never was a token of it");
 
-    registry.open_session(opened, 9, Vec::new()).await.expect("opens");
+    registry.open_session(opened, Beside::at_most(9), Vec::new()).await.expect("opens");
     assert!(matches!(ask(rotate(20, 21, 1_100)).await, Rotation::Rotated(_)));
     assert!(matches!(ask(rotate(21, 22, 1_101)).await, Rotation::Rotated(_)));
     assert_eq!(ask(rotate(20, 21, 1_102)).await, Rotation::Reused, "two generations old");
@@ -230,7 +239,7 @@ async fn refresh_tokens_rotate(registry: &dyn Registry) {
 
 async fn sessions_end(registry: &dyn Registry) {
     for (number, user, client) in [(30, "ann", "web"), (31, "ann", "cli"), (32, "bob", "web"), (33, "web", "ann")] {
-        registry.open_session(session(number, user, client, 1), 9, Vec::new()).await.expect("opens");
+        registry.open_session(session(number, user, client, 1), Beside::at_most(9), Vec::new()).await.expect("opens");
     }
     let end = async |of: SessionsOf| {
         let mut ended: Vec<u8> = registry.end_sessions(of).await.expect("ends").into_iter().map(|id| id.0[0]).collect();
@@ -260,7 +269,10 @@ async fn sessions_end_with_what_ends_them(registry: &dyn Registry) {
         ids
     };
     for (number, user, client) in [(60, "ann", "web"), (61, "ann", "cli"), (62, "bob", "web"), (63, "bob", "cli")] {
-        registry.open_session(session(number, user, client, u64::from(number)), 9, Vec::new()).await.expect("opens");
+        registry
+            .open_session(session(number, user, client, u64::from(number)), Beside::at_most(9), Vec::new())
+            .await
+            .expect("opens");
     }
     let of =
         async |user: &str| ids(registry.sessions(&label(user)).await.expect("reads").iter().map(|it| it.id).collect());
@@ -319,13 +331,13 @@ async fn sessions_stand_on_objects(registry: &dyn Registry) {
         registry.commit(change).await.expect("writes");
         let number = 70 + u8::try_from(number).expect("few");
         let opened = session(number, "ann", "web-app", 1_000);
-        let found = registry.open_session(opened.clone(), 9, stands_on()).await;
+        let found = registry.open_session(opened.clone(), Beside::at_most(9), stands_on()).await;
         let is_there = registry.session(opened.id).await.expect("reads").is_some();
         assert_eq!((found.is_ok(), is_there), (met, met), "{number}");
         let conflicts = matches!(found, Err(RegistryError::Conflict { .. }));
         assert_eq!(conflicts, !met);
         // A token is exchanged on the same condition, and is not used up by a refusal.
-        registry.open_session(opened.clone(), 9, Vec::new()).await.expect("opens");
+        registry.open_session(opened.clone(), Beside::at_most(9), Vec::new()).await.expect("opens");
         let rotate = |shown: u8, successor: u8| Rotate {
             id: opened.id,
             shown: hash(shown),
@@ -355,7 +367,10 @@ async fn sessions_stand_on_objects(registry: &dyn Registry) {
 
 async fn expired_sessions_are_forgotten(registry: &dyn Registry) {
     for (number, created_at) in [(40, 0), (41, 1), (42, 2), (43, 0)] {
-        registry.open_session(session(number, "ann", "web", created_at), 9, Vec::new()).await.expect("opens");
+        registry
+            .open_session(session(number, "ann", "web", created_at), Beside::at_most(9), Vec::new())
+            .await
+            .expect("opens");
     }
     let prune = async |now: u64, limit: u32| {
         let gone = registry.prune_sessions(now, limit).await.expect("prunes");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Session, Sessions};
+use portcullis_core::ports::{Beside, Expect, Kind, Objects, RegistryError, Session, Sessions};
 
 use crate::{hash, open, put, row, session};
 
@@ -14,7 +14,7 @@ async fn a_reopened_file_has_everything() {
     {
         let registry = open(directory.path()).await;
         registry.commit(vec![put(Kind::Service, "orders/v1", 4, Expect::Absent)]).await.expect("writes");
-        registry.open_session(kept.clone(), 5, Vec::new()).await.expect("opens");
+        registry.open_session(kept.clone(), Beside::at_most(5), Vec::new()).await.expect("opens");
         registry.close().await.expect("closes");
         registry.close().await.expect("closing twice is fine");
         let refused = registry.commit(vec![put(Kind::Service, "late/v1", 1, Expect::Any)]).await;

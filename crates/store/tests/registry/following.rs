@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::ports::{
-    Changed, Expect, Kind, News, Registry, RegistryError, Rotate, SessionId, SessionsOf, TOLD_CHANGES, Version, Write,
+    Beside, Changed, Expect, Kind, News, Registry, RegistryError, Rotate, SessionId, SessionsOf, TOLD_CHANGES, Version,
+    Write,
 };
 use sqlx::Executor;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -222,7 +223,7 @@ async fn everything(registry: &dyn Registry) -> (Vec<Option<RegistryError>>, Vec
     let changed = tokio::join!(
         registry.commit(vec![put(Kind::Client, "a", 1, Expect::Any)]),
         registry.keep(vec![put(Kind::Lease, "a", 1, Expect::Any)]),
-        registry.open_session(session(1, "ann", "web", 1), 9, Vec::new()),
+        registry.open_session(session(1, "ann", "web", 1), Beside::at_most(9), Vec::new()),
         registry.rotate(rotate),
         registry.end_session(id),
         registry.end_sessions(SessionsOf::User(label())),

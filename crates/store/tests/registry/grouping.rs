@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use portcullis_core::ports::{Expect, Kind, Objects, RegistryError, Sessions, SessionsOf};
+use portcullis_core::ports::{Beside, Expect, Kind, Objects, RegistryError, Sessions, SessionsOf};
 use portcullis_store::SqliteRegistry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
@@ -73,7 +73,7 @@ async fn a_conflict_undoes_only_itself() {
         registry.commit(vec![put(kind, "a", 1, Expect::Absent)]),
         registry.commit(vec![put(kind, "b", 1, Expect::Absent), put(kind, "a", 2, Expect::Absent)]),
         registry.commit(vec![put(kind, "a", 2, Expect::Revision(1)), put(kind, "c", 1, Expect::Absent)]),
-        registry.open_session(session(1, "ann", "web", 1), 9, Vec::new()),
+        registry.open_session(session(1, "ann", "web", 1), Beside::at_most(9), Vec::new()),
     );
     assert_eq!(registry.transactions() - before, 1, "they shared one transaction");
     first.expect("first");
@@ -171,7 +171,7 @@ async fn a_failing_commit_fails_everybody_and_the_next_goes_on() {
          BEGIN INSERT INTO children VALUES (7); END",
     )
     .await;
-    registry.open_session(session(1, "ann", "web", 1), 9, Vec::new()).await.expect("opens");
+    registry.open_session(session(1, "ann", "web", 1), Beside::at_most(9), Vec::new()).await.expect("opens");
     let before = registry.transactions();
     let (orphan, other, ended) = tokio::join!(
         registry.commit(vec![put(Kind::Client, "orphan", 1, Expect::Absent)]),

@@ -63,5 +63,6 @@ fn session(id: u8, user: &str, client: &str, created_at: u64) -> Session {
         refresh: hash(id),
         predecessor: None,
         rotated_at: created_at,
+        access_until: None,
     }
 }

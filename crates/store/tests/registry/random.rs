@@ -2,7 +2,9 @@
 
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
-use portcullis_core::ports::{Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Version, Write};
+use portcullis_core::ports::{
+    Beside, Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Version, Write,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -108,7 +110,9 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
         }
         Operation::Keep(writes) => format!("{:?}", registry.keep(writes).await),
         Operation::Page(kind, after, limit) => format!("{:?}", registry.page(kind, &after, limit).await),
-        Operation::Open(session, limit) => format!("{:?}", registry.open_session(session, limit, Vec::new()).await),
+        Operation::Open(session, limit) => {
+            format!("{:?}", registry.open_session(session, Beside::at_most(limit), Vec::new()).await)
+        }
         Operation::Rotate(rotate) => format!("{:?}", registry.rotate(rotate).await),
         Operation::End(id) => format!("{:?}", registry.end_session(id).await),
         Operation::EndAll(of) => {

@@ -27,7 +27,7 @@ use crate::credential::{Verification, Verifier as _};
 use crate::signature::settings::Settings;
 use crate::signature::verifying::Verify;
 use crate::signed::dialect;
-use crate::{Parts, compile, testing};
+use crate::{Parts, RouteEnd, compile, testing};
 
 const SECRET: &str = "a secret of sixteen and more bytes";
 const NOW: u64 = 1_700_000_000;
@@ -401,7 +401,8 @@ async fn answered(parts: &Arc<Parts>, require: Value, settings: Value, mut call:
     let mut service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     service.policies.insert("signature".to_owned(), settings);
     service.require = serde_json::from_value(require).expect("alternatives");
-    let steps = compile("orders", None, &BTreeMap::new(), &id, &service, parts).expect("good settings");
+    let steps =
+        compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, parts).expect("good settings");
     let facts = Arc::new(RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() });
     call.route = Some(Arc::clone(&facts));
     Pipeline::new(facts, steps, testing::fine()).run(&mut call).await

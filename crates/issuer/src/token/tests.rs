@@ -1,94 +1,47 @@
 //! The endpoints as calls meet them.
 
-use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
 
-use http::Version;
+use http::Method;
 use http_body_util::BodyExt;
-use portcullis_core::body::BodyError;
-use portcullis_core::call::{Dialect, Peer, RawRequest, Request, RequestId};
-use portcullis_core::canonical::{Host, Path};
-use portcullis_core::jobs::{Job, QueueFull};
-use portcullis_core::message::{FieldMap, FieldValue, HasFields};
-use portcullis_core::ports::AccessLog;
-use portcullis_core::record::{OpenRecord, Record};
+use portcullis_core::body::{Body, BodyError};
+use portcullis_core::call::{Call, Response};
+use portcullis_core::handler::OnControl;
+use portcullis_core::message::FieldValue;
+use portcullis_core::policy::Endpoint;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::login::LoginSettings;
-use crate::testing::{CLIENT_KEY, HERE, House, SERVICE_KEY};
-
-/// A control runtime that is the test's own, with room or without.
-struct Control {
-    full: bool,
-}
-
-impl Jobs for Control {
-    fn submit(&self, job: Job) -> Result<(), QueueFull> {
-        if self.full {
-            return Err(QueueFull);
-        }
-        tokio::spawn(job);
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Log(Mutex<Vec<Record>>);
-
-impl AccessLog for Log {
-    fn write(&self, record: &Record) {
-        self.0.lock().expect("not poisoned").push(record.clone());
-    }
-}
+use crate::testing::{CLIENT_KEY, Control, House, SERVICE_KEY, access_ttl};
 
 struct Desk {
     house: House,
-    jobs: Arc<dyn Jobs>,
-    log: Arc<Log>,
+    jobs: Arc<Control>,
 }
 
 async fn desk() -> Desk {
-    let house = House::new(LoginSettings::default()).await;
-    house.create_user("ada", "s3cret", json!({"id": 7})).await;
-    Desk { house, jobs: Arc::new(Control { full: false }), log: Arc::default() }
+    Desk { house: House::new().await, jobs: Arc::default() }
 }
 
 impl Desk {
-    fn token(&self) -> TokenEndpoint {
-        TokenEndpoint::new(self.house.login.clone(), self.house.parts.directory.clone(), self.jobs.clone())
+    fn on_control<H: Handler>(&self, handler: H) -> OnControl<H> {
+        OnControl::new(handler, self.jobs.clone())
     }
 
-    fn refresh(&self) -> RefreshEndpoint {
-        RefreshEndpoint::new(self.house.login.clone(), self.house.parts.directory.clone(), self.jobs.clone())
+    fn token(&self) -> OnControl<LogIn> {
+        self.on_control(LogIn::new(self.house.login.clone(), self.house.directory.clone()))
     }
 
-    fn revoke(&self) -> RevokeEndpoint {
-        RevokeEndpoint::new(self.house.login.clone(), self.jobs.clone())
+    fn refresh(&self) -> OnControl<Refresh> {
+        self.on_control(Refresh::new(self.house.login.clone(), self.house.directory.clone()))
+    }
+
+    fn revoke(&self) -> OnControl<LogOut> {
+        self.on_control(LogOut::new(self.house.login.clone()))
     }
 
     fn call(&self, method: Method, path: &str, body: Body) -> Call {
-        let socket = SocketAddr::from(([127, 0, 0, 1], 1));
-        let path = Path::parse(path).expect("a path");
-        let id = RequestId::from_random([1; 16]);
-        let record = Record::begun(SystemTime::UNIX_EPOCH, id.clone(), HERE, method.clone(), path.shared());
-        Call::new(
-            id,
-            Peer { socket, client_ip: HERE, shared: false, scheme: "http", certificate: None },
-            Request {
-                method,
-                path,
-                query: None,
-                host: Host::parse(b"gate").expect("a host"),
-                version: Version::HTTP_11,
-                fields: FieldMap::new(),
-                body,
-            },
-            RawRequest { target: "/".parse().expect("a target"), removed: Vec::new() },
-            Dialect::Http,
-            OpenRecord::new(record, Instant::now(), self.log.clone()),
-        )
+        self.house.call(method, path, body)
     }
 
     fn post(&self, body: &Value) -> Call {
@@ -107,9 +60,9 @@ impl Desk {
         })?;
         let token = read(response).await["access_token"].as_str().expect("a token").to_owned();
         drop(call);
-        let record = self.log.0.lock().expect("not poisoned").pop().expect("recorded");
+        let record = self.house.record();
         assert_eq!(record.user.as_deref(), Some("ada"));
-        let client = self.house.parts.tokens.verify(&token).expect("verified").client_id.to_string();
+        let client = self.house.tokens.verify(&token).expect("verified").client_id.to_string();
         assert_eq!(record.client.as_deref(), Some(client.as_str()));
         Ok(client)
     }
@@ -129,12 +82,12 @@ async fn read(response: Response) -> Value {
 async fn tokens_are_issued_refreshed_and_revoked() {
     let desk = desk().await;
     let issued = read(desk.token().answer(&mut desk.post(&credentials())).await.expect("issued")).await;
-    assert_eq!((&issued["token_type"], &issued["expires_in"]), (&json!("Bearer"), &json!(300)));
+    assert_eq!((&issued["token_type"], &issued["expires_in"]), (&json!("Bearer"), &json!(access_ttl().as_secs())));
     let body = json!({"refresh_token": issued["refresh_token"]});
     let mut call = desk.post(&body);
     let renewed = read(desk.refresh().answer(&mut call).await.expect("renewed")).await;
     drop(call);
-    let record = desk.log.0.lock().expect("not poisoned").pop().expect("recorded");
+    let record = desk.house.record();
     assert_eq!((record.user.as_deref(), record.client.as_deref()), (Some("ada"), Some("default")));
     let body = json!({"refresh_token": renewed["refresh_token"]});
     for body in [&body, &body, &json!({"refresh_token": "unknown"})] {
@@ -296,18 +249,12 @@ async fn other_methods_are_told_which_there_is() {
             assert_eq!(refusal.expect_err("another method"), Refusal::MethodNotAllowed { allow: "POST" });
         }
     }
-    let endpoints: [&dyn Endpoint; 2] =
-        [&JwksEndpoint::new(desk.house.keys.clone()), &PemEndpoint::new(desk.house.keys.clone())];
-    for endpoint in endpoints {
-        let refusal = endpoint.answer(&mut desk.post(&json!({}))).await.expect_err("another method");
-        assert_eq!(refusal, Refusal::MethodNotAllowed { allow: "GET, HEAD" });
-    }
 }
 
 #[tokio::test]
 async fn a_full_control_queue_is_503() {
     let mut desk = desk().await;
-    desk.jobs = Arc::new(Control { full: true });
+    desk.jobs = Arc::new(Control { full: Some(Class::Logins), ..Control::default() });
     let endpoints: [&dyn Endpoint; 3] = [&desk.token(), &desk.refresh(), &desk.revoke()];
     for endpoint in endpoints {
         let body = json!({"username": "ada", "password": "s3cret", "refresh_token": "x"});
@@ -317,27 +264,17 @@ async fn a_full_control_queue_is_503() {
 }
 
 #[tokio::test]
-async fn keys_are_published_as_set_and_as_pem() {
+async fn what_is_refused_at_once_is_no_job_and_reads_no_body() {
     let desk = desk().await;
-    let keys = &desk.house.keys;
-    let mut call = desk.call(Method::GET, "/.well-known/jwks.json", Body::empty());
-    let response = JwksEndpoint::new(keys.clone()).answer(&mut call).await.expect("answered");
-    assert_eq!(response.fields().text(CACHE_CONTROL), Some("public, max-age=300"));
-    assert_eq!(response.fields().text(CONTENT_TYPE), Some("application/json"));
-    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), keys.jwks());
-    let pem = |file: String| {
-        let prefix = "/.well-known/keys";
-        let mut call = desk.call(Method::GET, &format!("{prefix}/{file}"), Body::empty());
-        call.matched = prefix.len();
-        let endpoint = PemEndpoint::new(keys.clone());
-        async move { endpoint.answer(&mut call).await }
-    };
-    let kid = keys.active_kid();
-    let response = pem(format!("{kid}.pem")).await.expect("answered");
-    assert_eq!(response.fields().text(CACHE_CONTROL), Some("public, max-age=300"));
-    let body = response.into_body().collect().await.expect("a body").to_bytes();
-    assert_eq!(body, keys.pem(kid).expect("our key").as_bytes());
-    for file in [kid.to_owned(), "other.pem".to_owned(), ".pem".to_owned(), format!("{kid}.pem/x"), String::new()] {
-        assert_eq!(pem(file.clone()).await.expect_err("no key"), Refusal::NoRoute, "{file}");
+    for (name, value, code) in
+        [(X_API_KEY, "unknown", "invalid_credential"), (CONTENT_TYPE, "text/plain", "unsupported_media_type")]
+    {
+        let mut call = desk.call(Method::POST, "/-/token", Body::stream(Announced(9)));
+        call.request.fields_mut().set(name, FieldValue::from_static(value));
+        assert_eq!(desk.token().answer(&mut call).await.expect_err("refused").code(), code);
     }
+    let jobs = || std::mem::take(&mut *desk.jobs.seen.lock().expect("not poisoned"));
+    assert_eq!(jobs(), []);
+    desk.token().answer(&mut desk.post(&credentials())).await.expect("issued");
+    assert_eq!(jobs(), [Class::Logins]);
 }

@@ -1,0 +1,147 @@
+//! Whose a pair is: a user of this gateway, or somebody whom the Auth API of a client let in, and who is known only by what
+//! it says of them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use portcullis_core::call::hex;
+use portcullis_core::model::Label;
+use serde_json::Value;
+
+use super::MAX_FOREIGN_USER_INFO_BYTES;
+use crate::keys::sha256;
+
+/// The members that say who somebody is, the first one before the next.
+const NAMES: [&str; 7] = ["id", "user_id", "uid", "sub", "username", "name", "email"];
+/// Sessions of all whom one client's Auth API does not tell apart, at least: together they are one user here.
+const UNNAMED_SESSIONS: u32 = 10_000;
+/// Bytes that stand in a label as they are, of the client and of a name. Both fit into one label with what goes between.
+const WHOLE_CLIENT: usize = 48;
+const WHOLE_NAME: usize = 68;
+
+/// The user of a pair.
+#[derive(Debug, Clone)]
+pub(super) struct Whose {
+    pub(super) user: Label,
+    /// Compact JSON.
+    pub(super) user_info: Arc<str>,
+    /// Sessions the user has at most.
+    pub(super) sessions: u32,
+}
+
+impl Whose {
+    /// Somebody whom an Auth API let in, with what it says of them; none if that is too much to be told to backends.
+    pub(super) fn foreign(client: &Label, user_info: &Value, sessions: u32) -> Option<Self> {
+        let compact = user_info.to_string();
+        if compact.len() > MAX_FOREIGN_USER_INFO_BYTES {
+            return None;
+        }
+        let named = NAMES.iter().find_map(|member| Some((*member, name(user_info.get(member)?)?)));
+        let (who, sessions) = match &named {
+            // The member stands there too: who is called 7 is not who has the number 7.
+            Some((member, name)) => (format!("{member}={}", whole_or_hash(name, WHOLE_NAME, 64)), sessions),
+            None => (hash(&compact, 64), sessions.max(UNNAMED_SESSIONS)),
+        };
+        let client = whole_or_hash(client.as_str(), WHOLE_CLIENT, 32);
+        // Both are texts that labels hold, or digits.
+        let user = Label::of_another(&client.parse().ok()?, &who.parse().ok()?);
+        Some(Self { user, user_info: compact.into(), sessions })
+    }
+}
+
+/// A name: a text, or a whole number. No two numbers are the same text, as two with a fraction or an exponent might be.
+fn name(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.into()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+/// A text, where a label can hold it and it does not look like a hash; else its hash in so many digits.
+fn whole_or_hash(text: &str, most: usize, digits: usize) -> Cow<'_, str> {
+    let is_whole = text.len() <= most && !text.starts_with('#') && text.parse::<Label>().is_ok();
+    if is_whole { text.into() } else { hash(text, digits).into() }
+}
+
+fn hash(text: &str, digits: usize) -> String {
+    format!("#{}", &hex(&sha256(text.as_bytes()))[..digits])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn label(text: &str) -> Label {
+        text.parse().expect("a label")
+    }
+
+    fn of(client: &str, user_info: &Value) -> String {
+        Whose::foreign(&label(client), user_info, 100).expect("short enough").user.to_string()
+    }
+
+    #[test]
+    fn somebody_is_who_the_first_member_says() {
+        for (user_info, expected) in [
+            (json!({"id": 7, "name": "Ada"}), "shop/id=7"),
+            (json!({"id": "7"}), "shop/id=7"),
+            (json!({"name": "7"}), "shop/name=7"),
+            (json!({"name": "Ada", "user_id": "u-7"}), "shop/user_id=u-7"),
+            (json!({"uid": -7}), "shop/uid=-7"),
+            (json!({"id": u64::MAX}), "shop/id=18446744073709551615"),
+            (json!({"id": null, "sub": "x"}), "shop/sub=x"),
+            (json!({"id": "", "username": "ada"}), "shop/username=ada"),
+            (json!({"id": {"a": 1}, "id2": 7, "email": "a@b"}), "shop/email=a@b"),
+            (json!({"id": true, "name": [], "email": "a@b"}), "shop/email=a@b"),
+            (json!({"id": 7.5, "name": "Ada"}), "shop/name=Ada"),
+            (json!({"id": "7 \u{e9}"}), "shop/id=7 \u{e9}"),
+        ] {
+            assert_eq!(of("shop", &user_info), expected, "{user_info}");
+        }
+    }
+
+    #[test]
+    fn two_who_differ_never_have_one_label_and_nobody_here_has_it() {
+        let odd = ["a", "A", "", "a/b", "a\n", "#", "#a", "=", "id=7", "7", "\u{202e}", "/"];
+        let long = ["x".repeat(68), "x".repeat(69), "x".repeat(5_000), format!("{}y", "x".repeat(4_999))];
+        let digest = hash("a/b", 64);
+        let texts = odd.iter().map(ToString::to_string).chain(long).chain([digest]);
+        let clients = ["shop", "shop2", "id=7", "#shop", &"c".repeat(48), &"c".repeat(49), &"c".repeat(128)];
+        let mut seen = HashMap::new();
+        let infos =
+            texts.flat_map(|text| [json!({"id": &text}), json!({"name": &text}), json!({"x": &text}), json!(text)]);
+        for user_info in infos.chain([json!({}), json!(null), json!([]), json!(7), json!([7])]) {
+            for client in clients {
+                let user = of(client, &user_info);
+                assert!(user.parse::<Label>().is_err() && user.len() <= 128, "{user}");
+                assert_eq!(Label::kept(&user).expect("kept").as_str(), user);
+                // Nobody has an empty name.
+                let whose = (client.to_owned(), user_info.to_string());
+                if let Some(other) = seen.insert(user.clone(), whose.clone()) {
+                    panic!("{user} is both {other:?} and {whose:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn those_who_are_not_told_apart_are_many() {
+        let sessions = |user_info: Value, limit: u32| {
+            Whose::foreign(&label("shop"), &user_info, limit).expect("short enough").sessions
+        };
+        assert_eq!(sessions(json!({"id": 7}), 100), 100);
+        assert_eq!(sessions(json!({}), 100), 10_000);
+        assert_eq!(sessions(json!({"role": "member"}), 20_000), 20_000);
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_taken() {
+        let info = |bytes: usize| json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())});
+        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES), 1).is_some());
+        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES + 1), 1).is_none());
+    }
+}
