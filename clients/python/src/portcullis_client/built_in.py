@@ -20,15 +20,15 @@ class Ask:
     """A POST to an endpoint of the gateway. `token` says whether the call is made with the access token."""
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | None = None
     with_token: bool = False
 
     def __repr__(self) -> str:
         return f"<Ask {self.path}>"
 
     def encoded(self) -> bytes:
-        """The body in JSON."""
-        return json.dumps(self.body).encode()
+        """The body in JSON, or none."""
+        return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 class Endpoints:
@@ -48,7 +48,7 @@ class Endpoints:
 
     def logout(self, pair: TokenPair) -> Ask:
         """The end of the session."""
-        return Ask("/account/v1/logout", {}, with_token=True)
+        return Ask("/account/v1/logout", with_token=True)
 
     def change_password(self, change: Mapping[str, Any], *, sms: bool) -> Ask:
         """Another password."""
