@@ -139,6 +139,16 @@ def test_bodies_that_are_streams(stand_in: StandIn, caller: Callable[..., Caller
         assert is_well_signed("fo", stand_in.received[-1])
 
 
+def test_a_copy_of_a_signed_request_is_not_verified(stand_in: StandIn) -> None:
+    sign_all(stand_in, "fo", Reply(200, [], b"good"))
+    with requests.Session() as session:
+        auth = for_requests.Auth(stand_in.url, dialect_of("fo"))
+        prepared = session.prepare_request(requests.Request("GET", stand_in.url + "/a/b/", auth=auth))
+        assert session.send(prepared, timeout=20).content == b"good"
+        with pytest.raises(VerificationError, match="copy"):
+            session.send(prepared.copy(), timeout=20)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_is_signed_is_what_was_on_the_wire(stand_in: StandIn, caller: Callable[..., Caller], dialect: str) -> None:
     packed = gzip.compress(b"unpacked")

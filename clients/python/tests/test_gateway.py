@@ -274,6 +274,19 @@ def test_a_session_at_the_token_endpoint(gateway: Gateway, kind: str, signs: boo
     one.caller.close()
 
 
+def test_a_token_is_not_renewed_for_another_reason(gateway: Gateway, kind: str) -> None:
+    """Here the signature is refused, as what the gateway says of it tells."""
+    wrong = HttpSignatures(Secret(gateway.access_key, "not the secret, but long"), api_key=gateway.api_key)
+    one = Logged(kind, gateway, wrong)
+    pair = one.do("login", {"username": gateway.username, "password": gateway.password})
+    with pytest.raises(GatewayError) as caught:
+        one.call("/mine/v1/me")
+    assert caught.value.challenge == "Signature"
+    assert one.session.pair == pair
+    one.do("logout")
+    one.caller.close()
+
+
 def test_many_threads_renew_once(gateway: Gateway) -> None:
     """The gateway gives no grace here: a second renewal of the same pair would end the session."""
     with requests.Session() as http:

@@ -388,7 +388,19 @@ def test_signed_calls_with_tokens(stand_in: StandIn, endpoints: Endpoints) -> No
 
 
 @pytest.mark.parametrize("dialect", ["plain"])
-@pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"access_token":"a"}', b'{"access_token":1,"refresh_token":"r"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"no",
+        b'{"access_token":"a"}',
+        b'{"access_token":1,"refresh_token":"r"}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":true}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":1e999}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":1%s}' % (b"0" * 400),
+    ],
+)
 def test_answers_that_cannot_be_read(stand_in: StandIn, both: Any, body: bytes) -> None:
     session, _ = both
     for status in (200, 500):

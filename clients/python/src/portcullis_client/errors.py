@@ -56,7 +56,8 @@ class GatewayError(PortcullisError):
 
     `code` is the stable code: a number in the dialects `fo` and `api` (431), a text elsewhere
     (`"invalid_credential"`, `"invalid_client"`), None if the body could not be read. `status` is the status of the
-    HTTP response, `request_id` what the call is found by in the gateway's log, `retry_after` the value of that field.
+    HTTP response, `request_id` what the call is found by in the gateway's log, `retry_after` the value of that field,
+    `challenge` that of `WWW-Authenticate`.
     `verified` says whether the refusal was signed: one that comes before the gateway knows the caller is not.
     """
 
@@ -68,6 +69,7 @@ class GatewayError(PortcullisError):
         status: int,
         request_id: str | None = None,
         retry_after: str | None = None,
+        challenge: str | None = None,
         verified: bool = False,
     ) -> None:
         super().__init__(message)
@@ -76,6 +78,7 @@ class GatewayError(PortcullisError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.challenge = challenge
         self.verified = verified
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -94,6 +97,9 @@ class GatewayError(PortcullisError):
         """Whether the user's or client's token may be the reason."""
         if self.status == API_STATUS:
             return self.message.endswith(_API_REFUSES_USER)
+        if self.challenge is not None and "bearer" not in self.challenge.lower():
+            # Another credential is.
+            return False
         return 401 in (self.status, self.code)
 
     @property
@@ -160,6 +166,7 @@ def _refusal(
         status=status,
         request_id=_text(field(headers, "x-request-id") or said.get("request_id")),
         retry_after=_text(field(headers, "retry-after")),
+        challenge=_text(field(headers, "www-authenticate")),
         verified=verified,
     )
 

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 from .errors import VerificationError, oauth_error
 from .single_flight import AsyncSingleFlight, SingleFlight
-from .tokens import SHARE, SKEW
+from .tokens import SHARE, SKEW, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -86,7 +86,8 @@ def read_token(answer: Answer, now: float, skew: float) -> _Token:
         lifetime = int(lifetime)
     # Without a time it is used until it is refused.
     due = float("inf")
-    if isinstance(lifetime, int | float):
+    lifetime = seconds(lifetime)
+    if lifetime is not None:
         due = now + max(lifetime - min(skew, lifetime * SHARE), _SHORTEST)
     return _Token(token, due)
 

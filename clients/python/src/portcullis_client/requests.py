@@ -101,7 +101,8 @@ class _Call:
     def respond(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         """What requests calls with the response: verifies it, and renews a refused token once."""
         if response.request is not self.prepared:
-            return response
+            response.close()
+            raise VerificationError("this is the answer to a copy of the request that was signed")
         try:
             return self._respond(response, kwargs)
         except BaseException:
