@@ -350,7 +350,12 @@ def test_a_refused_token_is_renewed_once(stand_in: StandIn, caller: Callable[...
     stand_in.answer = lambda _: Reply(401)
     assert plain.call("GET", "/a/b/").status == 401
     assert len(tokens.renewed) == 4
+    # Here it is not the token.
+    stand_in.answer = lambda _: Reply(401, [("WWW-Authenticate", "Basic")])
+    assert plain.call("GET", "/a/b/").status == 401
+    assert len(tokens.renewed) == 4
     # A token that cannot be renewed is not tried again.
+    stand_in.answer = lambda _: Reply(401)
     before = len(stand_in.received)
     assert caller(stand_in.url, Plain(), tokens=FixedToken("f")).call("GET", "/a/b/").status == 401
     assert len(stand_in.received) == before + 1

@@ -94,7 +94,7 @@ class Endpoints:
             self.live = 0
             return Reply(204)
         if token != f"a{self.live}":
-            return REFUSED.get(self.dialect) or problem(401)
+            return REFUSED.get(self.dialect) or problem(401, "Bearer")
         if path == "/account/v1/logout":
             self.live = 0
             return self.says(200, None)
@@ -114,9 +114,10 @@ REFUSED = {
 }
 
 
-def problem(status: int) -> Reply:
+def problem(status: int, scheme: str = "Login") -> Reply:
     body = {"status": status, "code": "invalid_credential", "detail": "no", "request_id": "r"}
-    return Reply(status, [("Content-Type", "application/problem+json")], json.dumps(body).encode())
+    fields = [("Content-Type", "application/problem+json"), ("WWW-Authenticate", f'{scheme} realm="here"')]
+    return Reply(status, fields, json.dumps(body).encode())
 
 
 DIALECTS: dict[str, Any] = {
@@ -141,7 +142,7 @@ def both(request: pytest.FixtureRequest, stand_in: StandIn, dialect: str, endpoi
     """A session that is not logged in, and a way to call with it, in httpx and in requests."""
     clock = lambda: endpoints.now  # noqa: E731
     if request.param == "httpx":
-        with httpx.Client(verify=False) as client:
+        with httpx.Client(verify=False, timeout=20) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.Session(client, auth, clock=clock)
             yield session, lambda: client.get(stand_in.url + "/a/b/", auth=session.auth).content
@@ -306,7 +307,7 @@ def test_many_threads_share_a_failure(both: Any, endpoints: Endpoints) -> None:
 
 def test_many_tasks_renew_once(stand_in: StandIn, endpoints: Endpoints, dialect: str) -> None:
     async def main() -> None:
-        async with httpx.AsyncClient(verify=False) as client:
+        async with httpx.AsyncClient(verify=False, timeout=20) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.AsyncSession(client, auth, clock=lambda: endpoints.now)
             await session.login(LOGIN)
@@ -357,7 +358,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
             self.saved.append(json.dumps(pair.to_dict()) if pair else "")
 
     store = Store()
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=20) as client:
         auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
         first = for_httpx.Session(client, auth, store=store, clock=lambda: endpoints.now)
         first.login(LOGIN)
@@ -377,7 +378,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
 @pytest.mark.parametrize("dialect", ["plain"])
 def test_signed_calls_with_tokens(stand_in: StandIn, endpoints: Endpoints) -> None:
     """Beside HTTP message signatures, users log in at `/-/token`, with the API key of the client."""
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=20) as client:
         signer = HttpSignatures(Secret(ACCESS_KEY, SECRET), verify=False, api_key="pck_1")
         session = for_httpx.Session(client, for_httpx.Auth(stand_in.url, signer), clock=lambda: endpoints.now)
         session.login(LOGIN)
@@ -424,11 +425,11 @@ def test_the_wrong_kind_of_tokens(stand_in: StandIn, both: Any) -> None:
     session, _ = both
 
     async def main() -> None:
-        async with httpx.AsyncClient(verify=False) as client:
+        async with httpx.AsyncClient(verify=False, timeout=20) as client:
             with pytest.raises(TypeError, match="asynchronous"):
                 await client.get(stand_in.url, auth=for_httpx.Auth(stand_in.url, Plain(), tokens=session))
             tokens = for_httpx.AsyncSession(client, for_httpx.Auth(stand_in.url, Plain()))
-        with httpx.Client(verify=False) as other, pytest.raises(TypeError, match="asynchronous"):
+        with httpx.Client(verify=False, timeout=20) as other, pytest.raises(TypeError, match="asynchronous"):
             other.get(stand_in.url, auth=tokens.auth)  # noqa: ASYNC212 (it is not sent)
 
     asyncio.run(main())

@@ -320,6 +320,9 @@ def test_answers_by_http_signatures() -> None:
             exchange.open(http_answer(exchange.request, **change))
     with pytest.raises(VerificationError, match="does not match"):
         http().sign(request_of()).open(http_answer(exchange.request))
+    twice = InnerList((Item("@status"), Item("@status")))
+    with pytest.raises(VerificationError, match="twice"):
+        signature_base(twice, Answer(200, (), b""))
     with pytest.raises(VerificationError, match="not signed"):
         exchange.open(Answer(502, (("Content-Type", "text/html"),), b"from a proxy"))
     with pytest.raises(VerificationError, match="not signed"):

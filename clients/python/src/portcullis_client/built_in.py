@@ -170,7 +170,8 @@ def endpoints_of(dialect: str) -> Endpoints:
 
 def as_ended(error: GatewayError) -> GatewayError:
     """The refusal of a refresh: where it says that the token is not good, it is the end of the session."""
-    if not error.refuses_token and not (error.status == 200 and error.code in (400, 403)):
+    is_no = (error.status == 200 and error.code in (400, 403)) or error.status == 401 or error.refuses_token
+    if not is_no:
         return error
     return SessionEndedError(
         error.message,

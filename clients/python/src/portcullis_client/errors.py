@@ -97,10 +97,7 @@ class GatewayError(PortcullisError):
         """Whether the user's or client's token may be the reason."""
         if self.status == API_STATUS:
             return self.message.endswith(_API_REFUSES_USER)
-        if self.challenge is not None and "bearer" not in self.challenge.lower():
-            # Another credential is.
-            return False
-        return 401 in (self.status, self.code)
+        return 401 in (self.status, self.code) and may_be_of_token(self.challenge)
 
     @property
     def is_unavailable(self) -> bool:
@@ -116,6 +113,11 @@ class LoginError(GatewayError):
 
 class SessionEndedError(GatewayError):
     """The session cannot be renewed any more: log in again."""
+
+
+def may_be_of_token(challenge: str | None) -> bool:
+    """Whether a 401 with this `WWW-Authenticate` may be because of a token: it may also be of another credential."""
+    return challenge is None or "bearer" in challenge.lower()
 
 
 def field(headers: Iterable[tuple[str, str]], name: str) -> str | None:

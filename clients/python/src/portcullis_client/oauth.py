@@ -137,7 +137,6 @@ class ClientCredentials(_Base):
 
     def _ask(self) -> _Token:
         now = self._clock()
-        self._known = None
         headers, body = self._client.request()
         self._known = read_token(self._send(self._client.token_url, headers, body), now, self._skew)
         return self._known
@@ -168,7 +167,6 @@ class AsyncClientCredentials(_Base):
 
     async def _ask(self) -> _Token:
         now = self._clock()
-        self._known = None
         headers, body = self._client.request()
         self._known = read_token(await self._send(self._client.token_url, headers, body), now, self._skew)
         return self._known

@@ -14,7 +14,7 @@ import urllib3.exceptions
 import urllib3.util
 
 from .answers import MOST_BYTES, Whole
-from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error
+from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error, may_be_of_token
 from .gateway_address import GatewayAddress
 from .message import Answer, Dialect, Exchange, Request, framed
 from .oauth import ClientCredentials as _ClientCredentials
@@ -114,7 +114,10 @@ class _Call:
         self._connection = {name: kwargs[name] for name in ("verify", "cert", "proxies") if name in kwargs}
         refusal, response = self._open(response)
         tokens, token = self._auth.tokens, self._token
-        is_refused = refusal.refuses_token if refusal is not None else response.status_code == 401
+        if refusal is not None:
+            is_refused = refusal.refuses_token
+        else:
+            is_refused = response.status_code == 401 and may_be_of_token(response.headers.get("www-authenticate"))
         if tokens is not None and token is not None and is_refused:
             other = tokens.renew(token)
             if other != token:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..errors import GatewayError, RedirectError, VerificationError
+from ..errors import GatewayError, RedirectError, VerificationError, may_be_of_token
 from ..message import Exchange, Request, framed, is_credential
 from .bodies import answer_of
 
@@ -102,4 +102,6 @@ class Call:
     @staticmethod
     def is_token_refused(response: httpx.Response, refusal: GatewayError | None) -> bool:
         """Whether the call may pass with another token."""
-        return refusal.refuses_token if refusal is not None else response.status_code == 401
+        if refusal is not None:
+            return refusal.refuses_token
+        return response.status_code == 401 and may_be_of_token(response.headers.get("www-authenticate"))
