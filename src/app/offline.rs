@@ -25,5 +25,5 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = FieldValue::from_static("portcullis");
     let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX, 1), clock);
-    Ok(DryRun::new(Arc::new(parts), upstreams, builtin::of_none()?))
+    Ok(DryRun::new(Arc::new(parts), upstreams, builtin::of_none()))
 }

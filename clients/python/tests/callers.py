@@ -57,12 +57,12 @@ class Caller:
             # No certificates are read for servers in clear.
             below = httpx.HTTPTransport(verify=False, http1=not http2, http2=http2)
             again = for_httpx.RetryTransport(below, retry=retry, sleep=self.pauses.append) if retry else below
-            self.http = httpx.Client(auth=self.auth, transport=again)
+            self.http = httpx.Client(auth=self.auth, transport=again, timeout=20)
             return
         self.loop = asyncio.new_event_loop()
         below_async = httpx.AsyncHTTPTransport(verify=False, http1=not http2, http2=http2)
         again_async = for_httpx.AsyncRetryTransport(below_async, retry=retry) if retry else below_async
-        self.http = httpx.AsyncClient(auth=self.auth, transport=again_async)
+        self.http = httpx.AsyncClient(auth=self.auth, transport=again_async, timeout=20)
 
     def call(
         self,

@@ -17,6 +17,7 @@ from standin import ACCESS_KEY, SECRET, Received, Reply, StandIn, is_well_signed
 import portcullis_client.httpx as for_httpx
 import portcullis_client.requests as for_requests
 from portcullis_client import (
+    Answer,
     AnswerTooLargeError,
     Api,
     FixedToken,
@@ -25,10 +26,15 @@ from portcullis_client import (
     GatewayError,
     HttpSignatures,
     Plain,
+    PrivateKey,
     RedirectError,
+    Request,
     Secret,
     VerificationError,
 )
+from portcullis_client.components import content_digest, signature_base
+from portcullis_client.sealing import seal, unseal
+from portcullis_client.structured import InnerList, Item, serialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,9 +108,6 @@ def test_a_host_that_is_given_is_signed(stand_in: StandIn, caller: Callable[...,
 
 
 def test_bodies_that_are_streams(stand_in: StandIn, caller: Callable[..., Caller], kind: str, tmp_path: Any) -> None:
-    sign_all(stand_in, "fo", Reply(200, [], b"good"))
-    one = caller(stand_in.url, dialect_of("fo"))
-
     def pieces() -> Iterator[bytes]:
         yield b"one"
         yield b"two"
@@ -113,9 +116,18 @@ def test_bodies_that_are_streams(stand_in: StandIn, caller: Callable[..., Caller
         yield b"one"
         yield b"two"
 
-    one.call("POST", "/a/b/", body=pieces_async() if kind == "asyncio" else pieces())
-    assert stand_in.received[-1].body == b"onetwo"
-    assert is_well_signed("fo", stand_in.received[-1])
+    for settings in ({}, {"seal": True}):
+        one = caller(stand_in.url, dialect_of("fo", **settings))
+        sign_all(stand_in, "fo", Reply(204))
+        one.call("POST", "/a/b/", body=pieces_async() if kind == "asyncio" else pieces())
+        received = stand_in.received[-1]
+        assert received.body == b"onetwo" or unseal(SECRET, received.body) == b"onetwo"
+        assert is_well_signed("fo", received)
+        # One framing, and no other.
+        assert received.get("transfer-encoding") is None
+        assert received.get("content-length") == str(len(received.body))
+    sign_all(stand_in, "fo", Reply(200, [], b"good"))
+    one = caller(stand_in.url, dialect_of("fo"))
     if kind == "requests":
         file = tmp_path / "file"
         file.write_bytes(b"of a file")
@@ -125,6 +137,16 @@ def test_bodies_that_are_streams(stand_in: StandIn, caller: Callable[..., Caller
         one.call("POST", "/a/b/", body="ü")
         assert stand_in.received[-1].body == "ü".encode()
         assert is_well_signed("fo", stand_in.received[-1])
+
+
+def test_a_copy_of_a_signed_request_is_not_verified(stand_in: StandIn) -> None:
+    sign_all(stand_in, "fo", Reply(200, [], b"good"))
+    with requests.Session() as session:
+        auth = for_requests.Auth(stand_in.url, dialect_of("fo"))
+        prepared = session.prepare_request(requests.Request("GET", stand_in.url + "/a/b/", auth=auth))
+        assert session.send(prepared, timeout=20).content == b"good"
+        with pytest.raises(VerificationError, match="copy"):
+            session.send(prepared.copy(), timeout=20)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -186,8 +208,6 @@ def test_refusals_are_raised(stand_in: StandIn, caller: Callable[..., Caller]) -
 
 
 def test_sealed_calls(stand_in: StandIn, caller: Callable[..., Caller]) -> None:
-    from portcullis_client.sealing import seal, unseal
-
     stand_in.answer = lambda received: signed(
         "fo", received, Reply(200, [("Content-Type", "text/plain")], seal(SECRET, b"opened").encode()), encrypted=True
     )
@@ -330,17 +350,18 @@ def test_a_refused_token_is_renewed_once(stand_in: StandIn, caller: Callable[...
     stand_in.answer = lambda _: Reply(401)
     assert plain.call("GET", "/a/b/").status == 401
     assert len(tokens.renewed) == 4
+    # Here it is not the token.
+    stand_in.answer = lambda _: Reply(401, [("WWW-Authenticate", "Basic")])
+    assert plain.call("GET", "/a/b/").status == 401
+    assert len(tokens.renewed) == 4
     # A token that cannot be renewed is not tried again.
+    stand_in.answer = lambda _: Reply(401)
     before = len(stand_in.received)
     assert caller(stand_in.url, Plain(), tokens=FixedToken("f")).call("GET", "/a/b/").status == 401
     assert len(stand_in.received) == before + 1
 
 
 def test_the_gateways_keys_are_fetched_or_pinned(stand_in: StandIn, caller: Callable[..., Caller], signatures: Any) -> None:
-    from portcullis_client import Answer, PrivateKey, Request
-    from portcullis_client.components import content_digest, signature_base
-    from portcullis_client.structured import InnerList, Item, serialize
-
     pem = signatures["keys"]["test-key-ecc-p256"]["private_pem"].encode()
     jwk = {**signatures["keys"]["test-key-ecc-p256"]["private_jwk"], "kid": "gate-1"}
     del jwk["d"]

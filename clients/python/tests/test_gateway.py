@@ -274,6 +274,19 @@ def test_a_session_at_the_token_endpoint(gateway: Gateway, kind: str, signs: boo
     one.caller.close()
 
 
+def test_a_token_is_not_renewed_for_another_reason(gateway: Gateway, kind: str) -> None:
+    """Here the signature is refused, as what the gateway says of it tells."""
+    wrong = HttpSignatures(Secret(gateway.access_key, "not the secret, but long"), api_key=gateway.api_key)
+    one = Logged(kind, gateway, wrong)
+    pair = one.do("login", {"username": gateway.username, "password": gateway.password})
+    with pytest.raises(GatewayError) as caught:
+        one.call("/mine/v1/me")
+    assert (caught.value.challenge or "").startswith("Signature")
+    assert one.session.pair == pair
+    one.do("logout")
+    one.caller.close()
+
+
 def test_many_threads_renew_once(gateway: Gateway) -> None:
     """The gateway gives no grace here: a second renewal of the same pair would end the session."""
     with requests.Session() as http:
@@ -294,7 +307,7 @@ def test_many_threads_renew_once(gateway: Gateway) -> None:
 
 def test_many_tasks_renew_once(gateway: Gateway) -> None:
     async def main() -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=20) as client:
             auth = for_httpx.Auth(gateway.url, Plain(gateway.api_key))
             session = for_httpx.AsyncSession(client, auth)
             pair = await session.login({"username": gateway.username, "password": gateway.password})

@@ -225,7 +225,9 @@ def test_many_threads_ask_once(server: Server, tokens: Any) -> None:
 def test_many_tasks_ask_once(server: Server) -> None:
     async def main() -> None:
         source = for_httpx.AsyncClientCredentials(client_of(server), clock=Clock())
-        async with httpx.AsyncClient(verify=False, auth=for_httpx.Auth(server.url, Plain(), tokens=source)) as client:
+        async with httpx.AsyncClient(
+            verify=False, timeout=20, auth=for_httpx.Auth(server.url, Plain(), tokens=source)
+        ) as client:
             answers = await asyncio.gather(*(client.get(server.url + "/a/b/") for _ in range(MANY)))
             assert {answer.status_code for answer in answers} == {200}
             assert len(server.asked) == 1

@@ -45,7 +45,7 @@ class Endpoints:
     def __init__(self, server: StandIn, dialect: str) -> None:
         self.dialect, self.numbers, self.live, self.now = dialect, itertools.count(1), 0, 1000.0
         self.lifetime, self.refreshes, self.refuses_refresh, self.breaks = 600, 0, False, False
-        self.gate = threading.Event()
+        self.gate, self.refreshing = threading.Event(), threading.Event()
         self.gate.set()
         self.lock = threading.Lock()
         server.answer = self.answer
@@ -73,6 +73,7 @@ class Endpoints:
                 pair["expires_in"] = self.now + self.lifetime
             return self.says(200, pair)
         if path in ("/auth/v1/token/refresh", "/auth/v1/token", "/-/token/refresh"):
+            self.refreshing.set()
             assert self.gate.wait(20)
             with self.lock:
                 self.refreshes += 1
@@ -93,7 +94,7 @@ class Endpoints:
             self.live = 0
             return Reply(204)
         if token != f"a{self.live}":
-            return REFUSED.get(self.dialect) or problem(401)
+            return REFUSED.get(self.dialect) or problem(401, "Bearer")
         if path == "/account/v1/logout":
             self.live = 0
             return self.says(200, None)
@@ -113,9 +114,10 @@ REFUSED = {
 }
 
 
-def problem(status: int) -> Reply:
+def problem(status: int, scheme: str = "Login") -> Reply:
     body = {"status": status, "code": "invalid_credential", "detail": "no", "request_id": "r"}
-    return Reply(status, [("Content-Type", "application/problem+json")], json.dumps(body).encode())
+    fields = [("Content-Type", "application/problem+json"), ("WWW-Authenticate", f'{scheme} realm="here"')]
+    return Reply(status, fields, json.dumps(body).encode())
 
 
 DIALECTS: dict[str, Any] = {
@@ -140,7 +142,7 @@ def both(request: pytest.FixtureRequest, stand_in: StandIn, dialect: str, endpoi
     """A session that is not logged in, and a way to call with it, in httpx and in requests."""
     clock = lambda: endpoints.now  # noqa: E731
     if request.param == "httpx":
-        with httpx.Client(verify=False) as client:
+        with httpx.Client(verify=False, timeout=20) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.Session(client, auth, clock=clock)
             yield session, lambda: client.get(stand_in.url + "/a/b/", auth=session.auth).content
@@ -258,6 +260,24 @@ def test_many_threads_renew_once(both: Any, endpoints: Endpoints) -> None:
     assert endpoints.refreshes == 1
 
 
+def test_a_logout_ends_what_is_being_renewed(both: Any, endpoints: Endpoints) -> None:
+    session, call = both
+    session.login(LOGIN)
+    endpoints.now += 1000
+    endpoints.gate.clear()
+    renewing = threading.Thread(target=session.token)
+    renewing.start()
+    assert endpoints.refreshing.wait(20)
+    leaving = threading.Thread(target=session.logout)
+    leaving.start()
+    endpoints.gate.set()
+    renewing.join()
+    leaving.join()
+    assert (endpoints.refreshes, endpoints.live, session.pair) == (1, 0, None)
+    with pytest.raises(SessionEndedError):
+        call()
+
+
 def test_many_threads_share_a_failure(both: Any, endpoints: Endpoints) -> None:
     session, _ = both
     session.login(LOGIN)
@@ -287,7 +307,7 @@ def test_many_threads_share_a_failure(both: Any, endpoints: Endpoints) -> None:
 
 def test_many_tasks_renew_once(stand_in: StandIn, endpoints: Endpoints, dialect: str) -> None:
     async def main() -> None:
-        async with httpx.AsyncClient(verify=False) as client:
+        async with httpx.AsyncClient(verify=False, timeout=20) as client:
             auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
             session = for_httpx.AsyncSession(client, auth, clock=lambda: endpoints.now)
             await session.login(LOGIN)
@@ -338,7 +358,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
             self.saved.append(json.dumps(pair.to_dict()) if pair else "")
 
     store = Store()
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=20) as client:
         auth = for_httpx.Auth(stand_in.url, DIALECTS[dialect])
         first = for_httpx.Session(client, auth, store=store, clock=lambda: endpoints.now)
         first.login(LOGIN)
@@ -358,7 +378,7 @@ def test_pairs_are_kept(stand_in: StandIn, endpoints: Endpoints, dialect: str) -
 @pytest.mark.parametrize("dialect", ["plain"])
 def test_signed_calls_with_tokens(stand_in: StandIn, endpoints: Endpoints) -> None:
     """Beside HTTP message signatures, users log in at `/-/token`, with the API key of the client."""
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=20) as client:
         signer = HttpSignatures(Secret(ACCESS_KEY, SECRET), verify=False, api_key="pck_1")
         session = for_httpx.Session(client, for_httpx.Auth(stand_in.url, signer), clock=lambda: endpoints.now)
         session.login(LOGIN)
@@ -369,7 +389,19 @@ def test_signed_calls_with_tokens(stand_in: StandIn, endpoints: Endpoints) -> No
 
 
 @pytest.mark.parametrize("dialect", ["plain"])
-@pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"access_token":"a"}', b'{"access_token":1,"refresh_token":"r"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"no",
+        b'{"access_token":"a"}',
+        b'{"access_token":1,"refresh_token":"r"}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":true}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":1e999}',
+        b'{"access_token":"a","refresh_token":"r","expires_in":1%s}' % (b"0" * 400),
+    ],
+)
 def test_answers_that_cannot_be_read(stand_in: StandIn, both: Any, body: bytes) -> None:
     session, _ = both
     for status in (200, 500):
@@ -393,11 +425,11 @@ def test_the_wrong_kind_of_tokens(stand_in: StandIn, both: Any) -> None:
     session, _ = both
 
     async def main() -> None:
-        async with httpx.AsyncClient(verify=False) as client:
+        async with httpx.AsyncClient(verify=False, timeout=20) as client:
             with pytest.raises(TypeError, match="asynchronous"):
                 await client.get(stand_in.url, auth=for_httpx.Auth(stand_in.url, Plain(), tokens=session))
             tokens = for_httpx.AsyncSession(client, for_httpx.Auth(stand_in.url, Plain()))
-        with httpx.Client(verify=False) as other, pytest.raises(TypeError, match="asynchronous"):
+        with httpx.Client(verify=False, timeout=20) as other, pytest.raises(TypeError, match="asynchronous"):
             other.get(stand_in.url, auth=tokens.auth)  # noqa: ASYNC212 (it is not sent)
 
     asyncio.run(main())

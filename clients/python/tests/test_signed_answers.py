@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from portcullis_client import (
     Fo,
     GatewayError,
     HttpSignatures,
+    PortcullisError,
     Request,
     Secret,
     SigningError,
@@ -145,6 +147,8 @@ def test_refusals(dialect: str, status: int, body: bytes, code: object, message:
     assert (refusal.request_id, refusal.retry_after, refusal.verified) == ("r-1", "2", False)
     assert refusal.refuses_token is (dialect == "api")
     assert str(refusal).startswith(f"{message} (status {status}")
+    again = pickle.loads(pickle.dumps(refusal))
+    assert (str(again), vars(again)) == (str(refusal), vars(refusal))
     with pytest.raises(GatewayError) as caught:
         exchange.open(answer_of(signed(dialect, received(exchange.request), unsigned, now=NOW)))
     assert caught.value.verified
@@ -212,6 +216,46 @@ def test_what_cannot_be_signed() -> None:
     ]
 
 
+@given(
+    dialect=st.sampled_from(["fo", "api", "http"]),
+    status=st.sampled_from([200, 204, 304, 401, 503, 600, 949]),
+    names=st.lists(
+        st.sampled_from(
+            ["X-Fo-Signature", "X-Fo-Timestamp", "X-Api-Signature", "X-Api-Timestamp", "Signature", "Signature-Input",
+             "Content-Digest", "Content-Type", "X-Fo-Encrypt-Type", "Retry-After", "X-Request-Id"]
+        ),
+        max_size=6,
+    ),
+    values=st.lists(
+        st.one_of(
+            st.text(st.characters(max_codepoint=255), max_size=20),
+            st.sampled_from(
+                ["portcullis=()", "portcullis=:AAAA:", 'portcullis=("@status");created=1', "application/problem+json",
+                 'portcullis=("@query-param";name="a";req "signature";req;key="sig1" "x";sf "@authority");keyid="shop-7Qm2"']
+            ),
+        ),
+        min_size=6,
+        max_size=6,
+    ),
+    body=st.one_of(st.binary(max_size=20), st.sampled_from([b"[]", b'{"code":[]}', b'{"code":1e999,"message":{}}'])),
+)  # fmt: skip
+def test_whatever_comes_is_no_good_answer(
+    dialect: str, status: int, names: list[str], values: list[str], body: bytes
+) -> None:
+    one: Any = http() if dialect == "http" else dialect_of(dialect)
+    answer = Answer(status, tuple(zip(names, values, strict=False)), body)
+    with pytest.raises(PortcullisError):
+        one.sign(request_of()).open(answer)
+
+
+@given(plain=st.binary(max_size=100), block=st.sampled_from([16, 32]), secret=st.text(min_size=1, max_size=20))
+def test_what_is_sealed_is_opened(plain: bytes, block: int, secret: str) -> None:
+    text = seal(secret, plain, block=block)
+    assert unseal(secret, text) == plain
+    assert (len(base64.b64decode(text)) - 16) % block == 0
+    assert text != seal(secret, plain, block=block)
+
+
 def test_secrets_are_not_shown() -> None:
     token = "the token of a user"
     shown = []
@@ -276,8 +320,13 @@ def test_answers_by_http_signatures() -> None:
             exchange.open(http_answer(exchange.request, **change))
     with pytest.raises(VerificationError, match="does not match"):
         http().sign(request_of()).open(http_answer(exchange.request))
+    twice = InnerList((Item("@status"), Item("@status")))
+    with pytest.raises(VerificationError, match="twice"):
+        signature_base(twice, Answer(200, (), b""))
     with pytest.raises(VerificationError, match="not signed"):
         exchange.open(Answer(502, (("Content-Type", "text/html"),), b"from a proxy"))
+    with pytest.raises(VerificationError, match="not signed"):
+        exchange.open(Answer(404, (("Content-Type", "application/problem+json"),), b'{"title":"of a service"}'))
     problem = b'{"type":"urn:x","title":"t","status":401,"detail":"no","code":"invalid_credential","request_id":"r"}'
     with pytest.raises(GatewayError) as caught:
         exchange.open(Answer(401, (("Content-Type", "application/problem+json"),), problem))

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Block, ROOT};
+use crate::support::python_of_client;
 
 /// A page takes a few seconds; one that does not end is stuck.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -32,6 +33,10 @@ pub(super) fn run(page: &str, blocks: &[Block], number: usize) -> Result<(), Str
         .env("PATH", format!("{}:{path}", aside.join("bin").display()))
         .env("HOME", &work)
         .env("no_proxy", "*")
+        // For the page about the client in Python, which a reader has installed.
+        .env("CLIENT_PYTHON", python_of_client())
+        .env("CLIENT_SOURCE", Path::new(ROOT).join("clients/python/src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PORTCULLIS_LISTEN", format!("{}:6500", address(number)))
         .env("PORTCULLIS_ADMIN_LISTEN", format!("{}:6501", address(number)))
         .current_dir(&work)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import GatewayError, LoginError, SessionEndedError, UnsupportedError, field, gateway_error
-from .tokens import TokenPair
+from .tokens import TokenPair, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,15 +20,15 @@ class Ask:
     """A POST to an endpoint of the gateway. `token` says whether the call is made with the access token."""
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | None = None
     with_token: bool = False
 
     def __repr__(self) -> str:
         return f"<Ask {self.path}>"
 
     def encoded(self) -> bytes:
-        """The body in JSON."""
-        return json.dumps(self.body).encode()
+        """The body in JSON, or none."""
+        return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 class Endpoints:
@@ -48,7 +48,7 @@ class Endpoints:
 
     def logout(self, pair: TokenPair) -> Ask:
         """The end of the session."""
-        return Ask("/account/v1/logout", {}, with_token=True)
+        return Ask("/account/v1/logout", with_token=True)
 
     def change_password(self, change: Mapping[str, Any], *, sms: bool) -> Ask:
         """Another password."""
@@ -70,7 +70,8 @@ class Endpoints:
 
     def lifetime(self, expires_in: object, now: float, before: TokenPair | None) -> float | None:
         """For how many seconds the access token is good: here it is said in seconds."""
-        return max(float(expires_in), 0.0) if isinstance(expires_in, int | float) else None
+        left = seconds(expires_in)
+        return None if left is None else max(left, 0.0)
 
     def data(self, answer: Answer) -> dict[str, Any]:
         """What a successful answer says. Raises LoginError."""
@@ -90,8 +91,8 @@ class Endpoints:
 
     def remaining(self, answer: Answer) -> float | None:
         """For how many seconds the access token is good, None if it is not. Raises LoginError."""
-        left = self.data(answer).get("expires_in")
-        return float(left) if isinstance(left, int | float) and left > 0 else None
+        left = seconds(self.data(answer).get("expires_in"))
+        return left if left is not None and left > 0 else None
 
 
 class ApiEndpoints(Endpoints):
@@ -123,7 +124,8 @@ class ApiEndpoints(Endpoints):
         """For how many seconds: `expires_in` is the time of the end. A renewed pair comes without: as long as before."""
         if expires_in is None and before is not None:
             return before.lifetime
-        return max(float(expires_in) - now, 0.0) if isinstance(expires_in, int | float) else None
+        end = seconds(expires_in)
+        return None if end is None else max(end - now, 0.0)
 
 
 class PlainEndpoints(Endpoints):
@@ -168,7 +170,8 @@ def endpoints_of(dialect: str) -> Endpoints:
 
 def as_ended(error: GatewayError) -> GatewayError:
     """The refusal of a refresh: where it says that the token is not good, it is the end of the session."""
-    if not error.refuses_token and not (error.status == 200 and error.code in (400, 403)):
+    is_no = (error.status == 200 and error.code in (400, 403)) or error.status == 401 or error.refuses_token
+    if not is_no:
         return error
     return SessionEndedError(
         error.message,
@@ -199,6 +202,7 @@ def _refused(answer: Answer) -> LoginError:
         status=known.status,
         request_id=known.request_id,
         retry_after=known.retry_after,
+        challenge=known.challenge,
     )
 
 

@@ -56,7 +56,8 @@ class GatewayError(PortcullisError):
 
     `code` is the stable code: a number in the dialects `fo` and `api` (431), a text elsewhere
     (`"invalid_credential"`, `"invalid_client"`), None if the body could not be read. `status` is the status of the
-    HTTP response, `request_id` what the call is found by in the gateway's log, `retry_after` the value of that field.
+    HTTP response, `request_id` what the call is found by in the gateway's log, `retry_after` the value of that field,
+    `challenge` that of `WWW-Authenticate`.
     `verified` says whether the refusal was signed: one that comes before the gateway knows the caller is not.
     """
 
@@ -68,6 +69,7 @@ class GatewayError(PortcullisError):
         status: int,
         request_id: str | None = None,
         retry_after: str | None = None,
+        challenge: str | None = None,
         verified: bool = False,
     ) -> None:
         super().__init__(message)
@@ -76,7 +78,11 @@ class GatewayError(PortcullisError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.challenge = challenge
         self.verified = verified
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.message, {**vars(self)})
 
     def __str__(self) -> str:
         told = f"{self.message} (status {self.status}"
@@ -91,7 +97,7 @@ class GatewayError(PortcullisError):
         """Whether the user's or client's token may be the reason."""
         if self.status == API_STATUS:
             return self.message.endswith(_API_REFUSES_USER)
-        return 401 in (self.status, self.code)
+        return 401 in (self.status, self.code) and may_be_of_token(self.challenge)
 
     @property
     def is_unavailable(self) -> bool:
@@ -109,6 +115,11 @@ class SessionEndedError(GatewayError):
     """The session cannot be renewed any more: log in again."""
 
 
+def may_be_of_token(challenge: str | None) -> bool:
+    """Whether a 401 with this `WWW-Authenticate` may be because of a token: it may also be of another credential."""
+    return challenge is None or "bearer" in challenge.lower()
+
+
 def field(headers: Iterable[tuple[str, str]], name: str) -> str | None:
     """The first value of a header field."""
     return next((value for found, value in headers if found.lower() == name), None)
@@ -117,7 +128,7 @@ def field(headers: Iterable[tuple[str, str]], name: str) -> str | None:
 def gateway_error(
     status: int, headers: Iterable[tuple[str, str]], body: bytes, *, verified: bool = False
 ) -> GatewayError | None:
-    """The refusal that a response is: problem details, one of fomalhaut's forms, or an OAuth error; else None."""
+    """The refusal that a response is: one of fomalhaut's forms, or problem details as the gateway writes them; else None."""
     headers = tuple(headers)
     kind = (field(headers, "content-type") or "").partition(";")[0].strip().lower()
     said = _object(body)
@@ -127,20 +138,44 @@ def gateway_error(
         code, message = said.get("code"), said.get("message")
     elif status == API_STATUS:
         code, message = said.get("code"), said.get("msg")
-    elif status >= 400 and kind == "application/problem+json":
-        code, message = said.get("code"), said.get("detail") or said.get("title")
-    elif status >= 400 and isinstance(said.get("error"), str):
-        code, message = said["error"], said.get("error_description")
+    elif status >= 400 and kind == "application/problem+json" and {"code", "request_id"} <= said.keys():
+        code, message = said["code"], said.get("detail") or said.get("title")
     else:
         return None
+    return _refusal(status, headers, said, code, message, verified=verified)
+
+
+def oauth_error(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> GatewayError:
+    """The error that a token endpoint has answered (RFC 6749 section 5.2), or that it is none."""
+    said = _object(body)
+    if isinstance(said.get("error"), str):
+        return _refusal(status, tuple(headers), said, said["error"], said.get("error_description"))
+    return GatewayError(f"the token endpoint has answered with status {status}", code=None, status=status)
+
+
+def _refusal(
+    status: int,
+    headers: tuple[tuple[str, str], ...],
+    said: dict[str, Any],
+    code: object,
+    message: object,
+    *,
+    verified: bool = False,
+) -> GatewayError:
     return GatewayError(
         _text(message) or f"refused with status {status}",
         code=_text(code) if isinstance(code, str) else code if isinstance(code, int) else None,
         status=status,
         request_id=_text(field(headers, "x-request-id") or said.get("request_id")),
         retry_after=_text(field(headers, "retry-after")),
+        challenge=_text(field(headers, "www-authenticate")),
         verified=verified,
     )
+
+
+def _again(kind: type[GatewayError], message: str, attributes: dict[str, Any]) -> GatewayError:
+    """The error of another process."""
+    return kind(message, **{name: value for name, value in attributes.items() if name != "message"})
 
 
 def _object(body: bytes) -> dict[str, Any]:

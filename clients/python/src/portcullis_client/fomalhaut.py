@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from .errors import FO_STATUS, SealError, SigningError, VerificationError, field, gateway_error
-from .message import Answer, Dialect, Field, Request, checked
+from .errors import FO_STATUS, SealError, SigningError, VerificationError, gateway_error
+from .message import Answer, Dialect, Field, Request, checked, framed
 from .sealing import seal, unseal
 
 if TYPE_CHECKING:
@@ -191,17 +191,14 @@ class _Fomalhaut:
             if lower in _NEITHER:
                 raise SigningError(f"{name} cannot be encrypted; give a user's token as 'tokens'")
             if lower in _OUTSIDE:
-                if lower != "content-length":
-                    outer.append((name, value))
+                outer.append((name, value))
                 continue
             # In the spelling that came first, as one line.
             known = next((found for found in inner if found.lower() == lower), None)
             glue = "; " if lower == "cookie" else ", "
             inner[known or name] = value if known is None else inner[known] + glue + value
         body = seal(self._secret_key, request.body, block=block).encode() if request.body else b""
-        outer.append(("Content-Type", "application/octet-stream"))
-        if body or field(request.headers, "content-length") is not None:
-            outer.append(("Content-Length", str(len(body))))
+        outer = [("Content-Type", "application/octet-stream"), *framed(outer, body)]
         outer.append((names.of("Encrypted-Uri"), seal(self._secret_key, request.target.encode("latin-1"), block=block)))
         outer.append((names.of("Encrypted-Headers"), seal(self._secret_key, json.dumps(inner).encode(), block=block)))
         return replace(request, target=self._outer_target(request.target), headers=tuple(outer), body=body)

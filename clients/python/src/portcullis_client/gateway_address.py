@@ -16,7 +16,7 @@ class GatewayAddress:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
             raise ValueError("the gateway's URL begins with http:// or https:// and a host")
-        self._origin = (parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme])
+        self._origin = (parts.scheme, _ascii(parts.hostname), parts.port or _PORTS[parts.scheme])
         self.url = f"{parts.scheme}://{parts.netloc}"
 
     def __repr__(self) -> str:
@@ -24,5 +24,13 @@ class GatewayAddress:
 
     def check(self, scheme: str, host: str, port: int | None) -> None:
         """Raises ForeignOriginError for a request to another origin."""
-        if (scheme.lower(), host.lower().strip("[]"), port or _PORTS.get(scheme.lower(), 0)) != self._origin:
+        if (scheme.lower(), _ascii(host.strip("[]")), port or _PORTS.get(scheme.lower(), 0)) != self._origin:
             raise ForeignOriginError(f"this request does not go to {self.url}: it gets no credentials")
+
+
+def _ascii(host: str) -> str:
+    """A host in the form that goes over the wire."""
+    try:
+        return host.lower().encode("idna").decode()
+    except UnicodeError:
+        return host.lower()

@@ -90,6 +90,15 @@ def is_credential(name: str) -> bool:
     return name in _CREDENTIALS or name.startswith(_PREFIXES)
 
 
+def framed(headers: Iterable[Field], body: bytes) -> tuple[Field, ...]:
+    """The fields of a request whose body is held whole: Host stands elsewhere, and its length is said, not found out."""
+    framing = {"host", "content-length", "transfer-encoding"}
+    fields = tuple(headers)
+    kept = tuple(pair for pair in fields if pair[0].lower() not in framing)
+    has_body = body or any(name.lower() in framing - {"host"} for name, _ in fields)
+    return (*kept, ("Content-Length", str(len(body)))) if has_body else kept
+
+
 def checked(headers: Iterable[Field]) -> tuple[Field, ...]:
     """Fields whose text is one line each. Raises SigningError."""
     fields = tuple(headers)

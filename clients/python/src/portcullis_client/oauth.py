@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-from .errors import GatewayError, VerificationError, gateway_error
+from .errors import VerificationError, oauth_error
 from .single_flight import AsyncSingleFlight, SingleFlight
-from .tokens import SHARE, SKEW
+from .tokens import SHARE, SKEW, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -72,9 +72,7 @@ class _Token:
 def read_token(answer: Answer, now: float, skew: float) -> _Token:
     """The token in an answer. Raises GatewayError for an OAuth error, VerificationError for what is no bearer token."""
     if answer.status != 200:
-        raise gateway_error(answer.status, answer.headers, answer.body) or GatewayError(
-            f"the token endpoint has answered with status {answer.status}", code=None, status=answer.status
-        )
+        raise oauth_error(answer.status, answer.headers, answer.body)
     try:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -88,7 +86,8 @@ def read_token(answer: Answer, now: float, skew: float) -> _Token:
         lifetime = int(lifetime)
     # Without a time it is used until it is refused.
     due = float("inf")
-    if isinstance(lifetime, int | float):
+    lifetime = seconds(lifetime)
+    if lifetime is not None:
         due = now + max(lifetime - min(skew, lifetime * SHARE), _SHORTEST)
     return _Token(token, due)
 
@@ -138,7 +137,6 @@ class ClientCredentials(_Base):
 
     def _ask(self) -> _Token:
         now = self._clock()
-        self._known = None
         headers, body = self._client.request()
         self._known = read_token(self._send(self._client.token_url, headers, body), now, self._skew)
         return self._known
@@ -169,7 +167,6 @@ class AsyncClientCredentials(_Base):
 
     async def _ask(self) -> _Token:
         now = self._clock()
-        self._known = None
         headers, body = self._client.request()
         self._known = read_token(await self._send(self._client.token_url, headers, body), now, self._skew)
         return self._known

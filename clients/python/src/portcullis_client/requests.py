@@ -14,9 +14,9 @@ import urllib3.exceptions
 import urllib3.util
 
 from .answers import MOST_BYTES, Whole
-from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error
+from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error, may_be_of_token
 from .gateway_address import GatewayAddress
-from .message import Answer, Dialect, Exchange, Request
+from .message import Answer, Dialect, Exchange, Request, framed
 from .oauth import ClientCredentials as _ClientCredentials
 from .oauth import OAuthClient
 from .retry import Attempts, Retry
@@ -34,7 +34,7 @@ _KEYS = "/.well-known/jwks.json"
 _MOST_OF_REFUSAL = 64 * 1024
 _PIECE = 64 * 1024
 _TIMEOUT = (10.0, 30.0)
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_JSON = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
 _ON_THE_WIRE = requests.adapters.HTTPAdapter()
 
 
@@ -74,14 +74,13 @@ class _Call:
         prepared = self.prepared
         prepared.url = self._plain_url
         target = _ON_THE_WIRE.request_url(prepared, {})
-        framing = {"host", "content-length", "transfer-encoding"}
         self.exchange = self._auth.dialect.sign(
             Request(
                 method=prepared.method or "",
                 scheme=self._scheme,
                 host=self._host,
                 target=target,
-                headers=tuple(pair for pair in self._plain_headers if pair[0].lower() not in framing),
+                headers=framed(self._plain_headers, self._body),
                 body=self._body,
             ),
             self._token,
@@ -98,14 +97,12 @@ class _Call:
         prepared.headers.update(signed.headers)
         prepared.headers["Host"] = signed.host
         prepared.body = signed.body or None
-        had_length = any(name.lower() in ("content-length", "transfer-encoding") for name, _ in self._plain_headers)
-        if signed.body or had_length:
-            prepared.headers["Content-Length"] = str(len(signed.body))
 
     def respond(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         """What requests calls with the response: verifies it, and renews a refused token once."""
         if response.request is not self.prepared:
-            return response
+            response.close()
+            raise VerificationError("this is the answer to a copy of the request that was signed")
         try:
             return self._respond(response, kwargs)
         except BaseException:
@@ -117,7 +114,10 @@ class _Call:
         self._connection = {name: kwargs[name] for name in ("verify", "cert", "proxies") if name in kwargs}
         refusal, response = self._open(response)
         tokens, token = self._auth.tokens, self._token
-        is_refused = refusal.refuses_token if refusal is not None else response.status_code == 401
+        if refusal is not None:
+            is_refused = refusal.refuses_token
+        else:
+            is_refused = response.status_code == 401 and may_be_of_token(response.headers.get("www-authenticate"))
         if tokens is not None and token is not None and is_refused:
             other = tokens.renew(token)
             if other != token:
@@ -287,8 +287,9 @@ class Session(_Session):
                 auth=own,
                 timeout=timeout,
                 allow_redirects=False,
+                stream=True,
             )
-            return _answer(response, response.content)
+            return _bounded(response, auth.most_bytes)
 
         super().__init__(send, auth.dialect.name, store=store, skew=skew, clock=clock)
         self.auth = auth.with_tokens(self)
@@ -320,8 +321,7 @@ class ClientCredentials(_ClientCredentials):
                 allow_redirects=False,
                 stream=True,
             )
-            response.raw = _in_memory(response.raw, _read(response, most_bytes))
-            return _answer(response, response.content)
+            return _bounded(response, most_bytes)
 
         super().__init__(oauth, send, skew=skew, clock=clock)
 
@@ -403,6 +403,12 @@ def _read(response: requests.Response, most_bytes: int) -> bytes:
             raw.close()
     raw.release_conn()
     return whole.bytes()
+
+
+def _bounded(response: requests.Response, most_bytes: int) -> Answer:
+    """An answer of the gateway itself or of a token endpoint, its Content-Encoding undone."""
+    response.raw = _in_memory(response.raw, _read(response, most_bytes))
+    return _answer(response, response.content)
 
 
 def _in_memory(raw: urllib3.HTTPResponse, body: bytes) -> urllib3.HTTPResponse:

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,9 @@ class Attempts:
         if text.isascii() and text.isdigit():
             return float(text) if len(text) < 10 else math.inf
         try:
-            return max(parsedate_to_datetime(text).timestamp() - self._retry.time_of_day(), 0.0)
+            asked = parsedate_to_datetime(text)
+            asked = asked if asked.tzinfo else asked.replace(tzinfo=timezone.utc)
+            return max(asked.timestamp() - self._retry.time_of_day(), 0.0)
         except (ValueError, OverflowError):
             return None
 

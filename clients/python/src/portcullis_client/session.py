@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -86,40 +88,47 @@ class Session(_Base):
         super().__init__(dialect, store, skew, clock)
         self._send = send
         self._flight: SingleFlight[TokenPair] = SingleFlight()
+        # A logout waits for a renewal that is under way, and ends what comes of it.
+        self._changing = threading.Lock()
 
     def login(self, credentials: Mapping[str, Any], *, sms: bool = False) -> TokenPair:
         """Logs in, for example with `{"username": …, "password": …}`. Raises LoginError."""
-        now = self._clock()
-        answer = self._send(self._endpoints.login(credentials, sms=sms), None)
-        pair = self._endpoints.pair(answer, now)
-        self._kept.save(pair)
-        return pair
+        with self._changing:
+            now = self._clock()
+            answer = self._send(self._endpoints.login(credentials, sms=sms), None)
+            pair = self._endpoints.pair(answer, now)
+            self._kept.save(pair)
+            return pair
 
     def token(self) -> str:
         """An access token that is good for a while. Raises SessionEndedError."""
-        return self._flight.run(lambda: self._good(None), self._renew).access_token
+        return self._flight.run(lambda: self._good(None), lambda: self._renew(None)).access_token
 
     def renew(self, used: str) -> str:
         """An access token in place of one that was refused. Raises SessionEndedError."""
-        return self._flight.run(lambda: self._good(used), self._renew).access_token
+        return self._flight.run(lambda: self._good(used), lambda: self._renew(used)).access_token
 
     def refresh(self) -> TokenPair:
         """Renews the pair now. Raises SessionEndedError."""
         self.renew(self._here().access_token)
         return self._here()
 
-    def _renew(self) -> TokenPair:
-        before = self._here()
-        elsewhere = self._renewed_elsewhere(before)
-        if elsewhere is not None:
-            return elsewhere
-        now = self._clock()
-        try:
-            pair = self._endpoints.pair(self._send(self._endpoints.refresh(before), None), now, before)
-        except GatewayError as error:
-            raise self._refused(error) from None
-        self._kept.save(pair)
-        return pair
+    def _renew(self, used: str | None) -> TokenPair:
+        with self._changing:
+            known = self._good(used)
+            if known is not None:
+                return known
+            before = self._here()
+            elsewhere = self._renewed_elsewhere(before)
+            if elsewhere is not None:
+                return elsewhere
+            now = self._clock()
+            try:
+                pair = self._endpoints.pair(self._send(self._endpoints.refresh(before), None), now, before)
+            except GatewayError as error:
+                raise self._refused(error) from None
+            self._kept.save(pair)
+            return pair
 
     def alive(self) -> float | None:
         """For how many seconds the access token is good, as the gateway says; None if it is not."""
@@ -127,20 +136,22 @@ class Session(_Base):
 
     def change_password(self, change: Mapping[str, Any], *, sms: bool = False) -> None:
         """Changes the password, which ends the session. Raises LoginError."""
-        self._with_token(self._endpoints.change_password(change, sms=sms))
-        self._kept.save(None)
+        with self._changing:
+            self._with_token(self._endpoints.change_password(change, sms=sms))
+            self._kept.save(None)
 
     def logout(self) -> None:
         """Ends the session, here and at the gateway. Nothing happens if nobody is logged in."""
-        pair = self._kept.pair
-        if pair is None:
-            return
-        try:
-            self._with_token(self._endpoints.logout(pair))
-        except GatewayError as error:
-            if not error.refuses_token:
-                raise
-        self._kept.save(None)
+        with self._changing:
+            pair = self._kept.pair
+            if pair is None:
+                return
+            try:
+                self._with_token(self._endpoints.logout(pair))
+            except GatewayError as error:
+                if not error.refuses_token:
+                    raise
+            self._kept.save(None)
 
     def _with_token(self, ask: Ask) -> None:
         self._endpoints.data(self._send(ask, self._here().access_token if ask.with_token else None))
@@ -161,40 +172,47 @@ class AsyncSession(_Base):
         super().__init__(dialect, store, skew, clock)
         self._send = send
         self._flight: AsyncSingleFlight[TokenPair] = AsyncSingleFlight()
+        # A logout waits for a renewal that is under way, and ends what comes of it.
+        self._changing = asyncio.Lock()
 
     async def login(self, credentials: Mapping[str, Any], *, sms: bool = False) -> TokenPair:
         """Logs in, for example with `{"username": …, "password": …}`. Raises LoginError."""
-        now = self._clock()
-        answer = await self._send(self._endpoints.login(credentials, sms=sms), None)
-        pair = self._endpoints.pair(answer, now)
-        self._kept.save(pair)
-        return pair
+        async with self._changing:
+            now = self._clock()
+            answer = await self._send(self._endpoints.login(credentials, sms=sms), None)
+            pair = self._endpoints.pair(answer, now)
+            self._kept.save(pair)
+            return pair
 
     async def token_async(self) -> str:
         """An access token that is good for a while. Raises SessionEndedError."""
-        return (await self._flight.run(lambda: self._good(None), self._renew)).access_token
+        return (await self._flight.run(lambda: self._good(None), lambda: self._renew(None))).access_token
 
     async def renew_async(self, used: str) -> str:
         """An access token in place of one that was refused. Raises SessionEndedError."""
-        return (await self._flight.run(lambda: self._good(used), self._renew)).access_token
+        return (await self._flight.run(lambda: self._good(used), lambda: self._renew(used))).access_token
 
     async def refresh(self) -> TokenPair:
         """Renews the pair now. Raises SessionEndedError."""
         await self.renew_async(self._here().access_token)
         return self._here()
 
-    async def _renew(self) -> TokenPair:
-        before = self._here()
-        elsewhere = self._renewed_elsewhere(before)
-        if elsewhere is not None:
-            return elsewhere
-        now = self._clock()
-        try:
-            pair = self._endpoints.pair(await self._send(self._endpoints.refresh(before), None), now, before)
-        except GatewayError as error:
-            raise self._refused(error) from None
-        self._kept.save(pair)
-        return pair
+    async def _renew(self, used: str | None) -> TokenPair:
+        async with self._changing:
+            known = self._good(used)
+            if known is not None:
+                return known
+            before = self._here()
+            elsewhere = self._renewed_elsewhere(before)
+            if elsewhere is not None:
+                return elsewhere
+            now = self._clock()
+            try:
+                pair = self._endpoints.pair(await self._send(self._endpoints.refresh(before), None), now, before)
+            except GatewayError as error:
+                raise self._refused(error) from None
+            self._kept.save(pair)
+            return pair
 
     async def alive(self) -> float | None:
         """For how many seconds the access token is good, as the gateway says; None if it is not."""
@@ -202,20 +220,22 @@ class AsyncSession(_Base):
 
     async def change_password(self, change: Mapping[str, Any], *, sms: bool = False) -> None:
         """Changes the password, which ends the session. Raises LoginError."""
-        await self._with_token(self._endpoints.change_password(change, sms=sms))
-        self._kept.save(None)
+        async with self._changing:
+            await self._with_token(self._endpoints.change_password(change, sms=sms))
+            self._kept.save(None)
 
     async def logout(self) -> None:
         """Ends the session, here and at the gateway. Nothing happens if nobody is logged in."""
-        pair = self._kept.pair
-        if pair is None:
-            return
-        try:
-            await self._with_token(self._endpoints.logout(pair))
-        except GatewayError as error:
-            if not error.refuses_token:
-                raise
-        self._kept.save(None)
+        async with self._changing:
+            pair = self._kept.pair
+            if pair is None:
+                return
+            try:
+                await self._with_token(self._endpoints.logout(pair))
+            except GatewayError as error:
+                if not error.refuses_token:
+                    raise
+            self._kept.save(None)
 
     async def _with_token(self, ask: Ask) -> None:
         self._endpoints.data(await self._send(ask, self._here().access_token if ask.with_token else None))

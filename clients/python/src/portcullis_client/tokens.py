@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -127,6 +128,17 @@ class FixedToken:
     async def renew_async(self, used: str) -> str:
         """The same token: there is no other."""
         return self._token
+
+
+def seconds(value: object) -> float | None:
+    """A number of seconds as JSON has it; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Kept:

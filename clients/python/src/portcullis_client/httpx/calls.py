@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..errors import GatewayError, RedirectError, VerificationError
-from ..message import Exchange, Request, is_credential
+from ..errors import GatewayError, RedirectError, VerificationError, may_be_of_token
+from ..message import Exchange, Request, framed, is_credential
 from .bodies import answer_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Call:
                 scheme=url.scheme,
                 host=hosts[0] if len(hosts) == 1 else url.netloc.decode("ascii"),
                 target=target.decode("latin-1"),
-                headers=tuple(pair for pair in headers if pair[0].lower() != "host"),
+                headers=framed(headers, plain.content),
                 body=plain.content,
             ),
             self._token,
@@ -102,4 +102,6 @@ class Call:
     @staticmethod
     def is_token_refused(response: httpx.Response, refusal: GatewayError | None) -> bool:
         """Whether the call may pass with another token."""
-        return refusal.refuses_token if refusal is not None else response.status_code == 401
+        if refusal is not None:
+            return refusal.refuses_token
+        return response.status_code == 401 and may_be_of_token(response.headers.get("www-authenticate"))

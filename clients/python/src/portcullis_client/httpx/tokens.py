@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .auth import Auth
 
 _MOST_BYTES = 64 * 1024
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_JSON = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
 _TIMEOUT = httpx.Timeout(10.0, read=30.0)
 
 
@@ -103,9 +103,7 @@ class ClientCredentials(_ClientCredentials):
         def send(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
             request = self._http.build_request("POST", url, headers=dict(headers), content=body)
             response = self._http.send(request, auth=None, follow_redirects=False, stream=True)
-            raw = read(response, most_bytes)
-            response.stream = httpx.ByteStream(raw)
-            return answer_of(response, response.read())
+            return _bounded(response, most_bytes)
 
         super().__init__(oauth, send, skew=skew, clock=clock)
 
@@ -131,12 +129,21 @@ class AsyncClientCredentials(_AsyncClientCredentials):
         async def send(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
             request = self._http.build_request("POST", url, headers=dict(headers), content=body)
             response = await self._http.send(request, auth=None, follow_redirects=False, stream=True)
-            raw = await read_async(response, most_bytes)
-            response.stream = httpx.ByteStream(raw)
-            return answer_of(response, await response.aread())
+            return await _bounded_async(response, most_bytes)
 
         super().__init__(oauth, send, skew=skew, clock=clock)
 
     async def aclose(self) -> None:
         """Closes the client."""
         await self._http.aclose()
+
+
+def _bounded(response: httpx.Response, most_bytes: int) -> Answer:
+    """An answer of the gateway itself or of a token endpoint, its Content-Encoding undone."""
+    response.stream = httpx.ByteStream(read(response, most_bytes))
+    return answer_of(response, response.read())
+
+
+async def _bounded_async(response: httpx.Response, most_bytes: int) -> Answer:
+    response.stream = httpx.ByteStream(await read_async(response, most_bytes))
+    return answer_of(response, await response.aread())
