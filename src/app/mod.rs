@@ -246,6 +246,7 @@ impl Gateway {
             dry_run: DryRun::new(parts, upstreams, builtins),
             explainer,
             users: identity.users,
+            token_pairs: identity.pairs,
             registry: Arc::clone(&registry),
             sessions: Arc::clone(&identity.sessions),
             lockout: identity.lockout,
