@@ -12,7 +12,7 @@ use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
 use crate::credential::{Part, Verification, Verifier};
-use crate::{Parts, PolicyContext, RouteEnd};
+use crate::{Parts, PolicyContext};
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -27,8 +27,9 @@ pub fn schema() -> Value {
     })
 }
 
-/// Builds the step; an empty list of alternatives is an open route, which only keeps credentials from travelling. None for an
-/// open endpoint of the gateway, from where nothing travels on.
+/// Builds the step; an empty list of alternatives is an open route, which only keeps credentials from travelling, and refuses
+/// what is sealed: nobody has verified it, so nobody opens it. An endpoint of the gateway would take it for the request itself,
+/// and answer in clear, as a service would.
 pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<Step>, Vec<Problem>> {
     let declared = &site.service.require;
     let mut problems = Vec::new();
@@ -78,7 +79,6 @@ pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<S
         return Err(problems);
     }
     Ok(Some(match alternatives.is_empty() {
-        true if matches!(site.end, RouteEnd::Builtin { .. }) => return Ok(None),
         true => {
             let withheld = credentials.iter().map(|(_, kind)| (Arc::clone(kind), Part::Unasked)).collect();
             Step::Check(Arc::new(Open { withheld }))

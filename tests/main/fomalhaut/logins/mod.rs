@@ -2,6 +2,7 @@
 //! that wants its users logged in.
 
 mod auth_apis;
+mod declared;
 mod endpoints;
 mod query;
 mod races;

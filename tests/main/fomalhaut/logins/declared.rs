@@ -1,0 +1,42 @@
+//! Routes that are declared to the login endpoints: what they refuse, and what is captured at them.
+
+use serde_json::{Value, json};
+
+use super::{DIALECTS, House, PASSWORD, SHOP, over, pair, refused};
+
+/// Declares the route of `shop` to `/auth/v1` with these members.
+fn declare(house: &House, more: &Value) {
+    let route = json!({"match": {"client": "shop", "path": {"prefix": "/auth/v1"}}, "builtin": true});
+    let answer = house.gateway().admin("PUT", "/routes/shop-auth", Some(&over(&route, more)));
+    assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+}
+
+#[test]
+fn an_open_endpoint_takes_nothing_that_is_sealed() {
+    let house = House::new();
+    declare(&house, &json!({"require": []}));
+    for dialect in DIALECTS {
+        let credentials = json!({"name": "ada", "password": PASSWORD});
+        let post = |more: &Value| house.post(dialect, SHOP, "/auth/v1/login", &credentials, more);
+        let encrypts = if dialect == "fo" { "X-Fo-Encrypt-Type" } else { "X-Api-Encrypt-Type" };
+        let before = house.auth_api.received().len();
+        // Whoever seals a call, or asks for a sealed answer, gets neither taken for the other nor tokens in clear.
+        for sealed in [
+            json!({"sealed_call": true}),
+            json!({"sealed_call": true, "outer": "/auth/v1/login"}),
+            json!({"sealed_call": true, "outer": "/auth/v1/login", "signed": false}),
+            json!({"change": [[encrypts, "aes"]]}),
+            json!({"change": [[encrypts, "zzz"]], "signed": false}),
+        ] {
+            let told = post(&sealed);
+            refused(dialect, &told, 423, "AES Decrypt Failed");
+        }
+        assert_eq!(house.auth_api.received().len(), before, "it was asked nothing");
+        let told = post(&json!({"signed": false, "asks": false}));
+        let answer: Value = serde_json::from_slice(&told.body()).expect("JSON");
+        pair(&answer["data"]);
+    }
+    // The others are open too, and say no as well.
+    let sealed = json!({"change": [["X-Fo-Encrypt-Type", "aes"]]});
+    refused("fo", &house.post("fo", SHOP, "/-/token", &json!({}), &sealed), 423, "AES Decrypt Failed");
+}
