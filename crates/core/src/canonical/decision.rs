@@ -30,6 +30,15 @@ impl<'a> DecisionPath<'a> {
         }
     }
 
+    /// The path without one slash at its end; that of the root stays.
+    #[must_use]
+    pub fn without_last_slash(self) -> Self {
+        match self.0.strip_suffix('/') {
+            Some(path) if !path.is_empty() => Self(path),
+            _ => self,
+        }
+    }
+
     /// Whether it has a letter beyond ASCII of which systems that disregard case make different things: letters of ASCII
     /// (`ı`, `İ`, `ſ`, the Kelvin sign), several letters (`ß`, `ﬁ`), or one in upper case and another one in lower case
     /// (`ς`). Without regard to case, it has two readings.

@@ -44,7 +44,10 @@ pub fn problems(value: &Value) -> Vec<Problem> {
 /// for everybody has it where there are rules.
 pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<Step>, Vec<Problem>> {
     let Settings { rules, default } = settings::read("acl", value)?;
-    let compile = || Rules::compile(&rules, default, site.service.case_insensitive);
+    let compile = || {
+        let rules = Rules::compile(&rules, default, site.service.case_insensitive)?;
+        Ok(if matches!(site.end, RouteEnd::Builtin { .. }) { rules.of_builtin() } else { rules })
+    };
     let rules = if rules.is_empty() && default == Effect::Allow { None } else { Some(compile()) };
     let under =
         |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();

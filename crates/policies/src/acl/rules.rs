@@ -65,6 +65,8 @@ pub(super) struct Rules {
     default: Effect,
     /// Whether upper and lower case are the same in paths.
     ignores_case: bool,
+    /// Whether a slash at the end of a path says nothing: an endpoint of the gateway is the same with it and without it.
+    ignores_slash: bool,
 }
 
 #[derive(Debug)]
@@ -103,11 +105,17 @@ impl Rules {
         }
         if problems.is_empty() {
             match set(&patterns, ignores_case) {
-                Ok(patterns) => return Ok(Self { rules, patterns, default, ignores_case }),
+                Ok(patterns) => return Ok(Self { rules, patterns, default, ignores_case, ignores_slash: false }),
                 Err(error) => problems.push(Problem::new("rules", error)),
             }
         }
         Err(problems)
+    }
+
+    /// The same for an endpoint of the gateway, which reads a path with a slash at its end as the one without it. So both come
+    /// to one end: a rule matches both, if it matches either.
+    pub(super) fn of_builtin(self) -> Self {
+        Self { ignores_slash: true, ..self }
     }
 
     /// Whether a call may go on.
@@ -124,16 +132,21 @@ impl Rules {
     }
 
     fn effect(&self, path: DecisionPath<'_>, call: &Call) -> Effect {
+        let path = if self.ignores_slash { path.without_last_slash() } else { path };
         let folded = self.ignores_case.then(|| path.folded());
         let path = folded.as_ref().map_or(path, |folded| folded.decision());
-        let form = Form { path: path.as_str(), matches: self.matches(path.as_str()) };
-        let fits =
-            |rule: &&Rule| rule.path.meets(&form) && rule.names_method(&call.request.method) && rule.names_client(call);
+        let form = self.form(path.as_str());
+        let with_slash = self.ignores_slash.then(|| format!("{}/", path.as_str().trim_end_matches('/')));
+        let with_slash = with_slash.as_deref().map(|path| self.form(path));
+        let meets =
+            |rule: &Rule| rule.path.meets(&form) || with_slash.as_ref().is_some_and(|form| rule.path.meets(form));
+        let fits = |rule: &&Rule| meets(rule) && rule.names_method(&call.request.method) && rule.names_client(call);
         self.rules.iter().find(fits).map_or(self.default, |rule| rule.effect)
     }
 
-    fn matches(&self, path: &str) -> Option<regex::bytes::SetMatches> {
-        (!self.patterns.is_empty()).then(|| self.patterns.matches(path.as_bytes()))
+    fn form<'a>(&self, path: &'a str) -> Form<'a> {
+        let matches = (!self.patterns.is_empty()).then(|| self.patterns.matches(path.as_bytes()));
+        Form { path, matches }
     }
 }
 

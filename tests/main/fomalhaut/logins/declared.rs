@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIALECTS, House, PASSWORD, SHOP, over, pair, refused};
+use super::{DIALECTS, House, PASSWORD, SHOP, over, pair, refused, said};
 
 /// Declares the route of `shop` to `/auth/v1` with these members.
 fn declare(house: &House, more: &Value) {
@@ -39,4 +39,31 @@ fn an_open_endpoint_takes_nothing_that_is_sealed() {
     // The others are open too, and say no as well.
     let sealed = json!({"change": [["X-Fo-Encrypt-Type", "aes"]]});
     refused("fo", &house.post("fo", SHOP, "/-/token", &json!({}), &sealed), 423, "AES Decrypt Failed");
+}
+
+#[test]
+fn rules_and_the_endpoint_read_a_path_alike_with_a_slash_at_its_end_and_without() {
+    let house = House::new();
+    let credentials = json!({"name": "ada", "password": PASSWORD});
+    for (rules, default, is_let) in [
+        (json!([{"path": "^/login$", "effect": "deny"}]), "allow", false),
+        (json!([{"path": "^/login/$", "effect": "deny"}]), "allow", false),
+        (json!([{"path": "^/login.", "effect": "deny"}]), "allow", false),
+        (json!([{"path": "/login", "effect": "deny"}]), "allow", false),
+        (json!([{"path": "^/token$", "effect": "deny"}]), "allow", true),
+        (json!([{"path": "^/login$", "effect": "allow"}]), "deny", true),
+        (json!([{"path": "/login", "effect": "allow"}]), "deny", true),
+        (json!([{"path": "^/login/$", "effect": "allow"}]), "deny", true),
+        (json!([{"path": "^/login/$", "effect": "deny"}, {"path": "^/login$", "effect": "allow"}]), "deny", false),
+    ] {
+        declare(&house, &json!({"policies": {"acl": {"rules": rules, "default": default}}}));
+        for path in ["/auth/v1/login", "/auth/v1/login/", "/auth/v1/login//", "/auth/v1//login/"] {
+            let told = house.post("fo", SHOP, path, &credentials, &json!({}));
+            if is_let {
+                pair(&said(&told)["data"]);
+            } else {
+                refused("fo", &told, 432, "No Permission");
+            }
+        }
+    }
 }

@@ -263,3 +263,28 @@ fn every_mistake_is_named() {
         (0..64).map(|at| json!({"path": format!("^/{at}/[a-z0-9]{{1,900}}$"), "effect": "deny"})).collect();
     assert_eq!(wrong(Value::Array(large)), ["rules"]);
 }
+
+#[test]
+fn a_slash_at_the_end_says_nothing_at_an_endpoint_of_the_gateway() {
+    for (path, effect, expected) in [
+        ("^/login$", "deny", Deny),
+        ("^/login/$", "deny", Deny),
+        ("/login", "deny", Deny),
+        ("^/log$", "deny", Allow),
+        ("^/login$", "allow", Allow),
+        ("^/login/?$", "allow", Allow),
+        ("^/login/$", "allow", Allow),
+        ("^/token/", "allow", Deny),
+    ] {
+        let default = if effect == "deny" { Allow } else { Deny };
+        let rules = || compile(json!([{"path": path, "effect": effect}]), default).expect("rules");
+        for spelling in ["/login", "/login/", "/login//"] {
+            decides(&rules().of_builtin(), "POST", spelling, None, expected);
+        }
+    }
+    // A service may have something else there.
+    let rules = compile(json!([{"path": "^/login$", "effect": "deny"}]), Allow).expect("rules");
+    decides(&rules, "POST", "/login/", None, Allow);
+    let rules = compile(json!([{"path": "^/$", "effect": "deny"}]), Allow).expect("rules").of_builtin();
+    decides(&rules, "POST", "/", None, Deny);
+}
