@@ -117,15 +117,16 @@ impl fmt::Debug for Exchange {
 impl Exchange {
     /// The exchange as it may be kept and shown: without credentials and without what was named.
     pub fn shown(&self) -> Capture {
-        let message = |message: &Message| CapturedMessage {
+        let of_requests = self.redaction.of_requests();
+        let message = |message: &Message, redaction: &Redaction| CapturedMessage {
             headers: message.headers.as_ref().map(|headers| {
                 let shown = |(name, value): &(FieldName, FieldValue)| {
-                    (name.as_str().to_owned(), self.redaction.header(name, value.value()))
+                    (name.as_str().to_owned(), redaction.header(name, value.value()))
                 };
                 headers.iter().map(shown).collect()
             }),
             headers_truncated: message.headers_cut,
-            body: message.body.as_ref().map(|body| content::shown(body, &self.redaction)),
+            body: message.body.as_ref().map(|body| content::shown(body, redaction)),
         };
         Capture {
             summary: Summary {
@@ -139,9 +140,9 @@ impl Exchange {
                 path: self.path.to_string(),
                 status: self.status,
             },
-            query: self.query.as_ref().map(|query| self.redaction.pairs(query)),
-            request: message(&self.request),
-            response: message(&self.response),
+            query: self.query.as_ref().map(|query| of_requests.pairs(query)),
+            request: message(&self.request, of_requests),
+            response: message(&self.response, &self.redaction),
         }
     }
 }

@@ -12,10 +12,51 @@ use crate::spellings::is_same;
 /// What stands where something was taken out.
 pub(super) const REDACTED: &str = "[redacted]";
 /// Names of secrets beside those the audit trail knows, without their punctuation.
-const NAMES: [&str; 12] =
-    ["auth", "codeverifier", "cvc", "cvv", "otp", "pass", "pin", "pwd", "session", "sessionid", "sid", "xauth"];
+const NAMES: [&str; 14] = [
+    "auth",
+    "codeverifier",
+    "cvc",
+    "cvv",
+    "otp",
+    "pass",
+    "pin",
+    "pwd",
+    "session",
+    "sessionid",
+    "sid",
+    "totp",
+    "vcode",
+    "xauth",
+];
 /// Parts of such names.
 const PARTS: [&str; 5] = ["apikey", "assertion", "bearer", "jwt", "signature"];
+/// Of what kind a code is that somebody was sent, or reads somewhere, and shows once: how names begin that end in `code`.
+const CODES: [&str; 22] = [
+    "2fa",
+    "access",
+    "activation",
+    "auth",
+    "backup",
+    "confirm",
+    "device",
+    "email",
+    "invit",
+    "login",
+    "mail",
+    "mfa",
+    "mobile",
+    "onetime",
+    "otp",
+    "phone",
+    "recovery",
+    "reset",
+    "security",
+    "sms",
+    "tfa",
+    "totp",
+];
+/// The same for any part of such a name.
+const CODE_PARTS: [&str; 3] = ["valid", "verif", "captcha"];
 /// How values begin that are credentials, whatever their field is called.
 const SCHEMES: [&str; 4] = ["bearer ", "basic ", "digest ", "negotiate "];
 /// How many quotes and spaces may stand between a name and what separates it from its value.
@@ -26,13 +67,32 @@ const GAP: usize = 8;
 pub struct Redaction {
     headers: Vec<FieldName>,
     fields: Vec<String>,
+    /// In place of it for requests, where more is taken out of these than of answers.
+    of_requests: Option<Box<Redaction>>,
 }
 
 impl Redaction {
     /// With further header fields, in every spelling, and further members, form fields and query parameters. Case and punctuation of
     /// the latter do not matter.
     pub fn new(headers: Vec<FieldName>, fields: &[String]) -> Self {
-        Self { headers, fields: fields.iter().map(|name| bare(name)).collect() }
+        Self { headers, fields: fields.iter().map(|name| bare(name)).collect(), of_requests: None }
+    }
+
+    /// The same with further members, form fields and query parameters of requests, which mean something else in answers.
+    #[must_use]
+    pub fn with_request_fields(self, fields: &[&str]) -> Self {
+        let further = fields.iter().map(|name| bare(name));
+        let of_requests = Self {
+            headers: self.headers.clone(),
+            fields: self.fields.iter().cloned().chain(further).collect(),
+            of_requests: None,
+        };
+        Self { of_requests: Some(Box::new(of_requests)), ..self }
+    }
+
+    /// What is taken out of requests.
+    pub(super) fn of_requests(&self) -> &Self {
+        self.of_requests.as_deref().unwrap_or(self)
     }
 
     /// Whether what stands under this name is taken out.
@@ -41,6 +101,7 @@ impl Redaction {
         is_secret(name)
             || NAMES.contains(&bare.as_str())
             || PARTS.iter().any(|part| bare.contains(part))
+            || is_code(&bare)
             || self.fields.contains(&bare)
     }
 
@@ -132,6 +193,15 @@ impl Redaction {
     }
 }
 
+/// Whether a name without its punctuation is that of a code which lets somebody in.
+fn is_code(bare: &str) -> bool {
+    let kind = bare.strip_suffix('s').unwrap_or(bare).strip_suffix("code");
+    let lets_in = |kind: &str| {
+        CODES.iter().any(|known| kind.starts_with(known)) || CODE_PARTS.iter().any(|part| kind.contains(part))
+    };
+    bare.contains("captcha") || kind.is_some_and(lets_in)
+}
+
 /// Where the value begins that belongs to a name which ends here, if one does.
 fn value_after(bytes: &[u8], end: usize, in_tag: bool) -> Option<usize> {
     let gap = |byte: &&u8| matches!(**byte, b'"' | b'\'' | b'\\' | b' ' | b'\t');
@@ -221,6 +291,45 @@ mod tests {
         ] {
             assert_eq!(redaction().pairs(given.as_bytes()), expected);
         }
+    }
+
+    #[test]
+    fn codes_that_let_somebody_in_go_and_other_codes_stay() {
+        for name in [
+            "sms_code",
+            "smsCode",
+            "verify_code",
+            "verification-code",
+            "valid_code",
+            "validationCode",
+            "vcode",
+            "auth_code",
+            "authorization_code",
+            "login_code",
+            "recovery_codes",
+            "backupCode",
+            "captcha",
+            "captcha_value",
+            "otp_code",
+            "mfaCode",
+            "phone_code",
+            "email_code",
+            "totp",
+            "img_captcha",
+            "oneTimeCode",
+        ] {
+            assert!(redaction().hides(name), "{name}");
+        }
+        for name in
+            ["code", "status_code", "country_code", "postcode", "zip_code", "error_code", "currencyCode", "barcode"]
+        {
+            assert!(!redaction().hides(name), "{name}");
+        }
+        let at_logins = redaction().with_request_fields(&["code"]);
+        let (asked, said) = (at_logins.of_requests(), &at_logins);
+        assert_eq!(asked.pairs(b"code=914702&iban=1&a=1"), "code=[redacted]&iban=[redacted]&a=1");
+        assert_eq!(said.pairs(b"code=200&iban=1&a=1"), "code=200&iban=[redacted]&a=1");
+        assert!(asked.headers == redaction().headers && redaction().of_requests().pairs(b"code=1") == "code=1");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{PolicyContext, settings};
+use crate::{PolicyContext, RouteEnd, settings};
 
 mod open;
 
@@ -33,6 +33,9 @@ const HEADER_BYTES: usize = 50 << 10;
 const BODY_BYTES: usize = 500 << 10;
 /// Names a list has at most.
 const MOST: usize = 64;
+/// What users send to fomalhaut's login endpoints to be let in by, beside what is called like a secret. In answers it is the
+/// result.
+const LOGIN_FIELDS: [&str; 1] = ["code"];
 /// Bytes of a method that are kept.
 const SHOWN_METHOD: usize = 32;
 
@@ -141,7 +144,11 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<S
     if settings.request == nothing && settings.response == nothing {
         return Ok(None);
     }
-    let redaction = Arc::new(Redaction::new(headers, &settings.redact_fields));
+    let redaction = Redaction::new(headers, &settings.redact_fields);
+    let redaction = Arc::new(match site.end {
+        RouteEnd::Builtin { grant: Some(_), .. } => redaction.with_request_fields(&LOGIN_FIELDS),
+        _ => redaction,
+    });
     let captures = Arc::clone(&site.parts.captures);
     let clock = Arc::clone(&site.parts.clock);
     Ok(Some(Step::Policy(Arc::new(Capture { settings, redaction, captures, clock }))))

@@ -1,8 +1,10 @@
 //! Routes that are declared to the login endpoints: what they refuse, and what is captured at them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{DIALECTS, House, PASSWORD, SHOP, over, pair, refused, said};
+use super::{DIALECTS, House, PASSWORD, SHOP, over, pair, refused, said, until};
 
 /// Declares the route of `shop` to `/auth/v1` with these members.
 fn declare(house: &House, more: &Value) {
@@ -66,4 +68,31 @@ fn rules_and_the_endpoint_read_a_path_alike_with_a_slash_at_its_end_and_without(
             }
         }
     }
+}
+
+#[test]
+fn codes_that_let_users_in_are_not_captured() {
+    let house = House::new();
+    let whole = json!({"headers": true, "body": true});
+    declare(&house, &json!({"policies": {"capture": {"request": whole, "response": whole}}}));
+    let codes = ["914702", "914703", "914704", "914705", "914706"];
+    let body = json!({
+        "name": "ada", "password": PASSWORD, "sms_code": codes[0], "code": codes[1], "verifyCode": codes[2],
+        "captcha": codes[3],
+    });
+    let target = format!("/auth/v1/login?code={}", codes[4]);
+    let answer = said(&house.post("fo", SHOP, &target, &body, &json!({})));
+    let path = "/captures";
+    let items = || house.gateway().admin_ok("GET", path, None, 200)["items"].as_array().expect("a list").clone();
+    until("it is captured", || !items().is_empty());
+    let id = items()[0]["request_id"].as_str().expect("an id").to_owned();
+    let shown = house.gateway().admin_ok("GET", &format!("{path}/{id}"), None, 200);
+    let text = shown.to_string();
+    for code in codes.iter().chain([&PASSWORD]) {
+        assert!(!text.contains(code) && !text.contains(&STANDARD.encode(code)), "{code}: {text}");
+    }
+    assert!(shown["request"]["body"]["text"].as_str().is_some_and(|text| text.contains("\"ada\"")), "{text}");
+    // What came of it stays.
+    let said = shown["response"]["body"]["text"].as_str().expect("a text");
+    assert!(said.contains(&format!("\"code\":{}", answer["code"])), "{said}");
 }
