@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::model::Label;
+use portcullis_core::network;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -17,6 +19,8 @@ const SESSIONS: usize = 1_024;
 const AUTH_API: usize = 256;
 /// What one client has of these: a slow Auth API leaves three quarters to others.
 const AUTH_API_OF_CLIENT: usize = AUTH_API / 4;
+/// What one network has of these: whoever has an app makes its Auth API busy for others at no fewer than four addresses.
+const AUTH_API_OF_NETWORK: usize = AUTH_API_OF_CLIENT / 4;
 /// Registrations are made one after the other.
 const REGISTRATIONS: usize = 256;
 /// The questions of certificate authorities have a bound of their own, which is the same.
@@ -31,7 +35,7 @@ pub(crate) struct ControlJobs {
     registrations: Arc<Semaphore>,
     certificates: Arc<Semaphore>,
     /// How many jobs of each client ask its Auth API; those that have none are not in it.
-    of_clients: Arc<Mutex<HashMap<Label, usize>>>,
+    of_clients: Arc<Mutex<HashMap<Label, Held>>>,
 }
 
 impl ControlJobs {
@@ -53,13 +57,15 @@ impl ControlJobs {
         let room = match class {
             Class::Logins => &self.logins,
             Class::Sessions => &self.sessions,
-            Class::AuthApi(_) => &self.auth_api,
+            Class::AuthApi { .. } => &self.auth_api,
             Class::Registrations => &self.registrations,
             Class::Certificates => &self.certificates,
         };
         let permit = Arc::clone(room).try_acquire_owned().map_err(|_| QueueFull)?;
         let share = match class {
-            Class::AuthApi(client) => Some(ClientShare::take(&self.of_clients, client).ok_or(QueueFull)?),
+            Class::AuthApi { client, from } => {
+                Some(ClientShare::take(&self.of_clients, client, *from).ok_or(QueueFull)?)
+            }
             _ => None,
         };
         Ok(Place { _permit: permit, _share: share })
@@ -79,35 +85,57 @@ impl Jobs for ControlJobs {
 
 /// The room that a job takes up until it is dropped.
 struct Place {
-    _permit: OwnedSemaphorePermit,
+    /// Goes first: whoever finds room among all finds it in the share too.
     _share: Option<ClientShare>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What the jobs of a client take up.
+#[derive(Default)]
+struct Held {
+    all: usize,
+    /// Of each network that has any.
+    of_networks: HashMap<IpAddr, usize>,
 }
 
 /// What of the room of all a job takes up of its client's share.
 struct ClientShare {
-    of_clients: Arc<Mutex<HashMap<Label, usize>>>,
+    of_clients: Arc<Mutex<HashMap<Label, Held>>>,
     client: Label,
+    network: IpAddr,
 }
 
 impl ClientShare {
-    fn take(of_clients: &Arc<Mutex<HashMap<Label, usize>>>, client: &Label) -> Option<Self> {
-        let mut held = of_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.get(client).copied().unwrap_or_default();
-        (count < AUTH_API_OF_CLIENT).then(|| {
-            held.insert(client.clone(), count + 1);
-            Self { of_clients: Arc::clone(of_clients), client: client.clone() }
+    fn take(of_clients: &Arc<Mutex<HashMap<Label, Held>>>, client: &Label, from: IpAddr) -> Option<Self> {
+        let network = network::of(from);
+        let mut all = of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = all.get(client).is_none_or(|held| {
+            let of_network = held.of_networks.get(&network).copied().unwrap_or_default();
+            held.all < AUTH_API_OF_CLIENT && of_network < AUTH_API_OF_NETWORK
+        });
+        has_room.then(|| {
+            let held = all.entry(client.clone()).or_default();
+            held.all += 1;
+            *held.of_networks.entry(network).or_default() += 1;
+            Self { of_clients: Arc::clone(of_clients), client: client.clone(), network }
         })
     }
 }
 
 impl Drop for ClientShare {
     fn drop(&mut self) {
-        let mut held = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = held.entry(self.client.clone()) {
-            match entry.get() - 1 {
-                0 => drop(entry.remove()),
-                left => *entry.get_mut() = left,
+        let mut all = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Occupied(mut entry) = all.entry(self.client.clone()) else { return };
+        let held = entry.get_mut();
+        held.all -= 1;
+        if let Entry::Occupied(mut of_network) = held.of_networks.entry(self.network) {
+            *of_network.get_mut() -= 1;
+            if *of_network.get() == 0 {
+                of_network.remove();
             }
+        }
+        if held.all == 0 {
+            entry.remove();
         }
     }
 }
@@ -152,8 +180,19 @@ mod tests {
         }
     }
 
+    /// A question to the Auth API of a client, from an address.
+    fn asked(name: &str, from: &str) -> Class {
+        Class::AuthApi { client: name.parse().expect("a label"), from: from.parse().expect("an address") }
+    }
+
     fn client(name: &str) -> Class {
-        Class::AuthApi(name.parse().expect("a label"))
+        asked(name, "192.0.2.1")
+    }
+
+    /// How many questions to a client's Auth API are taken on from more networks than have room.
+    fn wait_everywhere(bench: &Bench, name: &str) -> usize {
+        let of = |network: u8| bench.wait(&asked(name, &format!("192.0.2.{network}")), AUTH_API);
+        (0..8).map(of).sum()
     }
 
     #[test]
@@ -184,12 +223,28 @@ mod tests {
     #[test]
     fn a_client_whose_auth_api_is_slow_leaves_room_to_others() {
         let bench = Bench::new();
-        assert_eq!(bench.wait(&client("slow"), AUTH_API), AUTH_API_OF_CLIENT);
-        let others = ["a", "b", "c"].map(|name| bench.wait(&client(name), AUTH_API));
+        assert_eq!(wait_everywhere(&bench, "slow"), AUTH_API_OF_CLIENT);
+        let others = ["a", "b", "c"].map(|name| wait_everywhere(&bench, name));
         assert_eq!(others, [AUTH_API_OF_CLIENT; 3]);
         assert_eq!((bench.wait(&client("d"), 1), bench.wait(&Class::Sessions, 1)), (0, 1));
         bench.empty(&bench.jobs.auth_api, AUTH_API);
         assert!(bench.jobs.of_clients.lock().expect("not poisoned").is_empty(), "nobody is remembered");
         assert_eq!(bench.wait(&client("slow"), 1), 1);
+    }
+    #[test]
+    fn a_network_that_asks_a_slow_auth_api_leaves_room_to_other_callers_of_its_client() {
+        let bench = Bench::new();
+        // Whoever has one address of a /64 has all of them, and an IPv4 address is the same in either form.
+        for (first, neighbour, other) in
+            [("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]
+        {
+            assert_eq!(bench.wait(&asked("slow", first), AUTH_API), AUTH_API_OF_NETWORK, "{first}");
+            assert_eq!(bench.wait(&asked("slow", neighbour), 1), 0, "{neighbour}");
+            assert_eq!(bench.wait(&asked("slow", other), 1), 1, "{other}");
+            assert_eq!(bench.wait(&asked("another", first), 1), 1, "{first} through another client");
+        }
+        bench.empty(&bench.jobs.auth_api, AUTH_API);
+        assert!(bench.jobs.of_clients.lock().expect("not poisoned").is_empty(), "nobody is remembered");
+        assert_eq!(bench.wait(&asked("slow", "192.0.2.1"), AUTH_API), AUTH_API_OF_NETWORK);
     }
 }

@@ -4,6 +4,7 @@
 //! away from what does not.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,14 @@ pub enum Class {
     Logins,
     /// A session, or a token, that this node has not met yet: what calls of services wait for.
     Sessions,
-    /// A question to the Auth API of a client, which takes as long as that takes. One client has a share of all at most.
-    AuthApi(Label),
+    /// A question to the Auth API of a client, which takes as long as that takes. One client has a share of all at most, and
+    /// one network a share of that.
+    AuthApi {
+        /// The client.
+        client: Label,
+        /// The address of whoever asks.
+        from: IpAddr,
+    },
     /// The registration of a service.
     Registrations,
     /// What a certificate authority looks for on another node.
@@ -37,7 +44,7 @@ impl Class {
         match self {
             Self::Logins => "jobs of logins",
             Self::Sessions => "jobs of sessions",
-            Self::AuthApi(_) => "jobs of Auth APIs",
+            Self::AuthApi { .. } => "jobs of Auth APIs",
             Self::Registrations => "jobs of registrations",
             Self::Certificates => "jobs of certificates",
         }

@@ -107,14 +107,14 @@ def race(address, data, method="GET", callers=2):
     return {"answers": codes}
 
 
-def volley(address, data, method="POST", kill=None, after=0):
-    """Sends requests over a connection each, whose last byte goes out at the same instant. Says what came back. With `kill`,
-    the process with this id is killed so many milliseconds later, and some may get no answer."""
+def volley(address, data, method="POST", kill=None, after=0, sources=(None,)):
+    """Sends requests over a connection each, whose last byte goes out at the same instant, from these addresses in turn. Says
+    what came back. With `kill`, the process with this id is killed so many milliseconds later, and some may get no answer."""
     barrier, answers, failed = threading.Barrier(len(data) + 1), [], []
 
-    def caller(request):
+    def caller(request, source):
         try:
-            with connect(address) as connection:
+            with connect(address, source) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.sendall(request[:-1])
                 barrier.wait(PATIENCE)
@@ -124,7 +124,9 @@ def volley(address, data, method="POST", kill=None, after=0):
         except Exception as error:
             failed.append(repr(error))
 
-    threads = [threading.Thread(target=caller, args=(base64.b64decode(request),)) for request in data]
+    data = [base64.b64decode(request) for request in data]
+    froms = [sources[at % len(sources)] for at in range(len(data))]
+    threads = [threading.Thread(target=caller, args=both) for both in zip(data, froms)]
     for thread in threads:
         thread.start()
     barrier.wait(PATIENCE)

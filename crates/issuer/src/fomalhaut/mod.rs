@@ -116,9 +116,11 @@ impl Work {
         }
     }
 
-    fn class(&self, client: &ClientEntry) -> Class {
+    fn class(&self, client: &ClientEntry, asked: &Asked) -> Class {
         match self {
-            Self::LogInThere(_) | Self::ChangeThere(..) => Class::AuthApi(client.name.clone()),
+            Self::LogInThere(_) | Self::ChangeThere(..) => {
+                Class::AuthApi { client: client.name.clone(), from: asked.client_ip }
+            }
             _ => Class::Logins,
         }
     }
@@ -175,7 +177,7 @@ impl Handler for Endpoint {
         }
         let client = asked.client.clone().ok_or(Refusal::MissingCredential(Credential::Signature))?;
         let work = Work::of(operation, &client, asked)?;
-        let (class, body_limit) = (work.class(&client), work.body_limit());
+        let (class, body_limit) = (work.class(&client, asked), work.body_limit());
         Ok(Admitted::Work { class, body_limit, seen: Seen { form, client, work } })
     }
 

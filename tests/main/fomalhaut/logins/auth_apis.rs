@@ -150,12 +150,14 @@ fn slow_auth_apis_of_one_client_take_nothing_from_others() {
         "method": "POST", "target": "/auth/v1/login", "fields": [["Content-Type", "application/json"]], "asks": false,
         "body": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, body),
     });
-    // Ten more than a client may have under way.
+    // Ten more than a client may have under way, and one network's quarter of that from each address but for two more.
     let requests: Vec<_> = (0..74).map(|_| house.scene.written("fo", &wanted)).collect();
+    let sources: Vec<_> = (1..=4).map(|last| format!("127.66.0.{last}")).collect();
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
             let driver = super::super::Driver::start();
-            let with = json!({"address": house.gateway().data.to_string(), "data": requests});
+            let address = house.gateway().data.to_string();
+            let with = json!({"address": address, "data": requests, "sources": sources});
             driver.ask("volley", &with)["answers"].clone()
         });
         held.wait_for(64);
@@ -180,4 +182,40 @@ fn slow_auth_apis_of_one_client_take_nothing_from_others() {
     // The room is there again.
     house.declare("shop", &json!({"services": ["auth"], "login_auth_url": format!("{}/login", house.auth_api.url())}));
     house.log_in("fo", SHOP, "ada");
+}
+
+#[test]
+fn one_network_that_asks_a_slow_auth_api_takes_nothing_from_others_of_its_client() {
+    // Whoever is held up is not told before somebody else has come through.
+    let house = House::with("workers = 2\n", auth_api());
+    let held = Backend::serving(|stream, request| {
+        let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if asked["name"] == "grace" {
+            return answer(stream, "200 OK", br#"{"code":200,"value":{"id":7}}"#);
+        }
+        while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
+        false
+    });
+    house.declare("shop", &json!({"services": ["auth", "account"], "login_auth_url": held.url()}));
+    let body = json!({"name": "ada", "password": PASSWORD}).to_string();
+    let wanted = json!({
+        "method": "POST", "target": "/auth/v1/login", "fields": [["Content-Type", "application/json"]], "asks": false,
+        "body": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, body),
+    });
+    let requests: Vec<_> = (0..64).map(|_| house.scene.written("fo", &wanted)).collect();
+    thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let driver = super::super::Driver::start();
+            let address = house.gateway().data.to_string();
+            let with = json!({"address": address, "data": requests, "sources": ["127.66.6.6"]});
+            driver.ask("volley", &with)["answers"].clone()
+        });
+        held.wait_for(16);
+        house.log_in("fo", SHOP, "grace");
+        let answers = flood.join().expect("no panic");
+        let busy = r#"{"code":503,"value":null,"message":"503 Overloaded"}"#;
+        let answers = answers.as_array().expect("a list").iter();
+        assert_eq!(answers.filter(|answer| super::super::unpacked(&answer[1]) == busy.as_bytes()).count(), 48);
+    });
+    assert_eq!(held.received().len(), 17);
 }
