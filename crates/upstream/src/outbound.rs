@@ -4,8 +4,9 @@
 //! Its connections belong to the runtime that uses it, which is the control plane's. Calls are forwarded by
 //! [`crate::upstream`] instead.
 
+mod server_stream;
+
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,17 +17,14 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_core::model::{Problem, Scheme, TargetTls, TargetUrl};
 use portcullis_core::ports::{Bounds, Outbound, OutboundError};
 use portcullis_wire::stream::Stream;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use self::server_stream::ServerStream;
 use crate::attempt::Class;
 use crate::connect;
 use crate::endpoint::Upstreams;
@@ -41,9 +39,11 @@ const KEPT: usize = 2;
 const KEEP: Duration = Duration::from_secs(15);
 /// Bytes of an answer's header block.
 const HEAD: usize = 64 << 10;
-
-/// The bytes to and from a server.
-struct ServerStream(Stream<TcpStream, TlsStream<TcpStream>>);
+/// Bytes of the largest body that anybody may ask for.
+const LARGEST: usize = 256 << 10;
+/// Bytes of all that comes in one exchange: interim answers, the header block, the body, and how that is framed. A body in pieces
+/// of two bytes and more has room in it.
+const MOST: usize = HEAD + 4 * LARGEST;
 
 /// The client.
 #[derive(Clone)]
@@ -87,12 +87,13 @@ impl Outbound for HttpOutbound {
         if uri.authority().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(OutboundError::Url(uri.to_string()));
         }
+        let limit = bounds.bytes.min(LARGEST);
         let exchange = async {
             let response = self.0.request(request.map(Full::new)).await.map_err(|error| failure(&error))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, bounds.bytes).collect().await.map_err(|error| {
+            let body = Limited::new(body, limit).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
-                    OutboundError::TooLarge { limit: bounds.bytes }
+                    OutboundError::TooLarge { limit }
                 } else {
                     OutboundError::Broken(error.to_string())
                 }
@@ -155,54 +156,12 @@ impl Connector {
         })?;
         stream.set_nodelay(true).map_err(|error| OutboundError::Unreachable(error.to_string()))?;
         if server.scheme() == Scheme::Http {
-            return Ok(ServerStream(Stream::Plain(stream)));
+            return Ok(ServerStream::new(Stream::Plain(stream), MOST));
         }
         let name = ServerName::try_from(server.host().to_owned()).map_err(|_| no_url())?;
         let shaken = self.identity.shake_hands(name, vec![b"http/1.1".to_vec()], stream).await;
         let stream = shaken.map_err(|reason| OutboundError::Unreachable(format!("{server}: {reason}")))?;
-        Ok(ServerStream(Stream::Tls(Box::new(stream))))
-    }
-}
-
-impl Connection for ServerStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl AsyncRead for ServerStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for ServerStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Ok(ServerStream::new(Stream::Tls(Box::new(stream)), MOST))
     }
 }
 
@@ -302,6 +261,44 @@ mod tests {
         );
     }
 
+    /// A server that says this, and then one thing for ever.
+    async fn endless(first: &'static str, then: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request).await;
+            let many = then.repeat((16 << 10) / then.len());
+            let mut written = stream.write_all(first.as_bytes()).await;
+            while written.is_ok() {
+                written = stream.write_all(many.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_ends_is_broken_off_whatever_it_consists_of() {
+        let client = client(Vec::new(), vec![Allow::Loopback]);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let extended = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;";
+        let ended = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n";
+        for (first, then) in [
+            ("", "HTTP/1.1 103 E\r\n\r\n"),
+            ("", "HTTP/1.1 100 Continue\r\nA: b\r\n\r\n"),
+            ("HTTP/1.1 200 OK\r\n", "A: b\r\n"),
+            (chunked, "0000000000000001\r\na\r\n"),
+            (extended, "a=b;"),
+            (ended, "A: b\r\n"),
+        ] {
+            let url = format!("http://{}/", endless(first, then).await);
+            let patient = Bounds { time: Duration::from_secs(120), ..Bounds::default() };
+            let got = get(&client, &url, patient).await;
+            assert!(matches!(got, Err(OutboundError::Broken(_))), "{first:?} {then:?}: {got:?}");
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_has_its_bounds() {
         let client = client(Vec::new(), vec![Allow::Loopback]);
@@ -310,6 +307,9 @@ mod tests {
         let bounds = |bytes| Bounds { bytes, ..Bounds::default() };
         assert_eq!(get(&client, &url, bounds(4)).await.expect("answered").body().as_ref(), b"abcd");
         assert_eq!(get(&client, &url, bounds(3)).await.err(), Some(OutboundError::TooLarge { limit: 3 }));
+        let endless = endless("HTTP/1.1 200 OK\r\n\r\n", "a").await;
+        let got = get(&client, &format!("http://{endless}/"), bounds(usize::MAX)).await;
+        assert_eq!(got.err(), Some(OutboundError::TooLarge { limit: LARGEST }));
         let (silent, _) = server(b"").await;
         let soon = Bounds { time: Duration::from_millis(50), ..Bounds::default() };
         let waited = get(&client, &format!("http://{silent}/"), soon).await;
