@@ -93,7 +93,7 @@ pub struct Asked {
     pub id: RequestId,
     /// The method.
     pub method: Method,
-    /// What of the path is left behind the endpoint's own, as it is decided on; empty or beginning with `/`.
+    /// What of the path is left behind the endpoint's own, as it is decided on; `/`, if nothing is.
     pub rest: Box<str>,
     /// The query, without `?`, and without credentials that were read from it.
     pub query: Option<Bytes>,

@@ -81,7 +81,9 @@ impl Claims {
     pub fn judge(&self, call: &Call, found: Result<&RouteFacts, &Refusal>) -> Result<(), Refusal> {
         let as_found = || found.map(drop).map_err(Clone::clone);
         let in_dialect = call.dialect.fomalhaut().is_some();
-        let is_free = found.is_ok_and(|route| route.client.is_none() && (route.grant.is_none() || !in_dialect));
+        // Browsers say nothing of who calls when they ask whether they may: what answers them stands on the route.
+        let is_claimed = || in_dialect && call.request.announced_method().is_none();
+        let is_free = found.is_ok_and(|route| route.client.is_none() && (route.grant.is_none() || !is_claimed()));
         if is_free || found.is_err_and(|refusal| *refusal != Refusal::NoRoute) {
             return as_found();
         }

@@ -141,7 +141,7 @@ async fn what_is_known_at_once_is_no_job_and_leaves_the_body() {
     // One that takes every method says for itself what becomes of them, and one may leave bodies alone.
     let (every, none) = (endpoint(None, 9, &jobs), endpoint(Some("POST"), 0, &jobs));
     let mut asked = call(&log, Method::DELETE, "", Body::empty());
-    assert_eq!(said(&every, &mut asked).await.as_deref(), Ok("DELETE  seen content-type+cookie nobody "));
+    assert_eq!(said(&every, &mut asked).await.as_deref(), Ok("DELETE / seen content-type+cookie nobody "));
     let mut asked = call(&log, Method::POST, "/a", Body::full("body"));
     assert_eq!(said(&none, &mut asked).await.as_deref(), Ok("POST /a seen content-type+cookie nobody "));
     assert!(!asked.request.body.is_empty());
