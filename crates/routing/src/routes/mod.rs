@@ -184,7 +184,7 @@ impl Routes {
         if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
             let found = self.builtin.deepest(&asked).or_else(|| self.builtin.find(0, &asked));
             if let Some(found) = found {
-                return Some(self.as_declared(found, &asked));
+                return Some(self.as_declared(&found, &asked));
             }
         }
         let all = self.declared.of_all();
@@ -199,7 +199,7 @@ impl Routes {
 
     /// The route to the built-in endpoint that was found: the declared one where there is one that fits, else its own. What is
     /// matched of the path is the endpoint's either way.
-    fn as_declared<'a>(&'a self, own: Found<'a>, asked: &Asked<'_>) -> Found<'a> {
+    fn as_declared<'a>(&'a self, own: &Found<'a>, asked: &Asked<'_>) -> Found<'a> {
         let declared = self.at_builtin(&own.pipeline.route.name).and_then(|declared| declared.find(asked));
         let pipeline = declared.map_or(own.pipeline, |declared| declared.pipeline);
         Found { pipeline, matched: own.matched, doubt: asked.doubt.get() }
