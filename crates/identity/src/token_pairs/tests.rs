@@ -121,8 +121,10 @@ async fn wrong_and_unknown_are_one_answer_and_guesses_are_counted() {
     }
     assert_eq!(ask("ada", "s3cret").await.code(), "login_locked");
     for client in ["disabled", "nobody"] {
-        let found = scene.pairs.log_in(HERE, &label(client), LIFETIMES, "7", "seven".into()).await;
-        assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
+        for password in ["seven", "guess"] {
+            let found = scene.pairs.log_in(HERE, &label(client), LIFETIMES, "7", password.into()).await;
+            assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
+        }
         let found = scene.pairs.open_for(&label(client), LIFETIMES, &json!({})).await;
         assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
     }
