@@ -33,6 +33,7 @@ use portcullis_core::ports::{Clock, Expect, Kind, Objects, Registry, Row, System
 use portcullis_core::secret::Secret;
 use portcullis_core::vital;
 use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Revocations, hash_key};
+use portcullis_issuer::fomalhaut::AuthApi;
 use portcullis_policies::{Limiters, Parts};
 use portcullis_proxy::admission::Admission;
 use portcullis_proxy::explain::Explainer;
@@ -219,8 +220,8 @@ impl Gateway {
         let explainer = Explainer::new(&node, publisher.clone());
         let registrar = Arc::new(Registrar::new(registration_bounds(&config), Arc::clone(&clock)));
         let outbound = HttpOutbound::over(&upstreams, None).map_err(|problems| ConfigError { problems })?;
-        let outbound = Arc::new(outbound);
-        let builtins = builtin::routes(&identity, &jobs, &clock, (&changes, &registrar), outbound, stage_seen)?;
+        let auth_api = AuthApi::over(Arc::new(outbound));
+        let builtins = builtin::of_gateway(&identity, &jobs, &clock, (&changes, &registrar), &auth_api, &stage_seen);
         let builtin = Snapshot::of_builtin(config.builtin_hosts.clone(), &builtins, &parts)
             .map_err(|problems| ConfigError { problems })?;
         let workshop = ChangeContext {
@@ -230,6 +231,7 @@ impl Gateway {
             parts: Arc::clone(&parts),
             upstreams: upstreams.clone(),
             publisher,
+            builtins: builtins.clone(),
             builtin,
             default_routes: Arc::new(default_routes(&config)),
         };
@@ -241,7 +243,7 @@ impl Gateway {
         let state = Arc::new(AdminState {
             changes,
             registrar,
-            dry_run: DryRun::new(parts, upstreams),
+            dry_run: DryRun::new(parts, upstreams, builtins),
             explainer,
             users: identity.users,
             registry: Arc::clone(&registry),

@@ -10,7 +10,7 @@ use portcullis_routing::change::DryRun;
 use portcullis_upstream::Upstreams;
 
 use super::listening::own_url;
-use super::upstream_settings;
+use super::{builtin, upstream_settings};
 use crate::config::Config;
 
 /// A dry run as the gateway with this configuration would make it.
@@ -25,5 +25,5 @@ pub(crate) async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     let own = [config.listen, config.tls_listen, Some(config.admin_listen)].into_iter().flatten().collect();
     let pseudonym = FieldValue::from_static("portcullis");
     let upstreams = Upstreams::new(upstream_settings(config, &pseudonym, own, usize::MAX, 1), clock);
-    Ok(DryRun::new(Arc::new(parts), upstreams))
+    Ok(DryRun::new(Arc::new(parts), upstreams, builtin::of_none()))
 }

@@ -83,6 +83,9 @@ fn destination(route: &Value) -> String {
     if let Some(redirect) = route.get("redirect") {
         return format!("{} {}", text(redirect, "status"), text(redirect, "to"));
     }
+    if route.get("builtin") == Some(&Value::Bool(true)) {
+        return "the gateway itself".to_owned();
+    }
     match route.get("answer") {
         Some(answer) => format!("answer {}", text(answer, "status")),
         None => text(route, "service"),
@@ -125,6 +128,7 @@ mod tests {
                 "/u/{id} X: * a=1",
                 "answer 404",
             ),
+            (json!({"match": {"path": {"exact": "/-/token"}}, "builtin": true}), "/-/token", "the gateway itself"),
         ] {
             assert_eq!((request(&route).as_str(), destination(&route).as_str()), (request_shown, leads_to));
         }

@@ -4,7 +4,11 @@ use portcullis_identity::DEFAULT_CLIENT;
 use serde_json::Value;
 
 use super::finding::{Location, Subject};
+use super::services::plain_host;
 use super::sites::objects;
+
+/// The fields of a client that lead to its Auth API.
+const AUTH_APIS: [&str; 4] = ["login_auth_url", "sms_login_auth_url", "change_password_url", "sms_change_password_url"];
 
 /// The places of grants for everything, of living clients.
 fn wide(subject: &Subject<'_>, is_meant: impl Fn(&str) -> bool) -> Vec<Location> {
@@ -25,6 +29,19 @@ pub(super) fn wildcard_grant(subject: &Subject<'_>) -> Vec<Location> {
 
 pub(super) fn wide_default_client(subject: &Subject<'_>) -> Vec<Location> {
     wide(subject, |name| name == DEFAULT_CLIENT)
+}
+
+/// Auth APIs that are asked in clear, with what users have said.
+pub(super) fn plain_auth_api(subject: &Subject<'_>) -> Vec<Location> {
+    let clients = subject.declared.into_iter().flat_map(|declared| objects(declared, "clients"));
+    clients
+        .flat_map(|(name, client)| {
+            AUTH_APIS.into_iter().filter_map(move |field| {
+                let host = plain_host(client.get(field)?.as_str()?)?;
+                Some(Location::new(format!("clients.{name}.{field}"), format!("http to {host}")))
+            })
+        })
+        .collect()
 }
 
 pub(super) fn endless_enrolment(subject: &Subject<'_>) -> Vec<Location> {

@@ -57,6 +57,9 @@ rules! {
     Low Declarations "plain-http-redirect" services::plain_redirect:
         "callers are sent to a place without TLS" =>
         "redirect to `https://` or to a path";
+    High Declarations "plain-http-auth-api" clients::plain_auth_api:
+        "users' passwords travel to another machine in clear" =>
+        "give the Auth API TLS and an `https` URL";
     Medium Declarations "wildcard-grant" clients::wildcard_grant:
         "the client may call every service, also those that will be made later" =>
         "name the services it needs";

@@ -188,13 +188,18 @@ fn plain_targets(subject: &Subject<'_>) -> Vec<(String, String)> {
         .flat_map(|(name, service)| {
             let targets = service.get("targets").and_then(Value::as_array).into_iter().flatten().enumerate();
             targets.filter_map(move |(at, target)| {
-                let uri: http::Uri = target.get("url")?.as_str()?.parse().ok()?;
-                let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-                let is_plain = uri.scheme_str() == Some("http") && !is_loopback(&host);
-                is_plain.then(|| (format!("services.{name}.targets[{at}].url"), host))
+                let host = plain_host(target.get("url")?.as_str()?)?;
+                Some((format!("services.{name}.targets[{at}].url"), host))
             })
         })
         .collect()
+}
+
+/// The host of a URL that leads to another machine in clear.
+pub(super) fn plain_host(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    (uri.scheme_str() == Some("http") && !is_loopback(&host)).then_some(host)
 }
 
 fn is_loopback(host: &str) -> bool {

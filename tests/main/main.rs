@@ -4,6 +4,7 @@ mod acme;
 mod admin_api;
 mod at_rest;
 mod bench;
+mod builtin_routes;
 mod captures;
 mod command_line;
 mod crash;

@@ -148,10 +148,14 @@ impl House {
 
     /// Makes a client or changes it; one that is disabled loses its sessions.
     pub(crate) async fn enable(&self, client: &str, enabled: bool) {
-        let value = Client { services: vec![Grant::All], enabled, ..Client::default() };
+        self.declare(client, Client { services: vec![Grant::All], enabled, ..Client::default() }).await;
+    }
+
+    /// The same, declared like this.
+    pub(crate) async fn declare(&self, client: &str, value: Client) {
         let body = serde_json::to_string(&value).expect("JSON");
         let put = Write::Put { row: stored(Kind::Client, client, body), expect: Expect::Any };
-        let end = (!enabled).then(|| Write::EndSessions(SessionsOf::Client(label(client))));
+        let end = (!value.enabled).then(|| Write::EndSessions(SessionsOf::Client(label(client))));
         self.write(std::iter::once(put).chain(end).collect()).await;
         self.publish(client, Some(value));
     }
@@ -178,8 +182,8 @@ impl House {
     }
 }
 
-/// Holds the answer of [`ports::Sessions::session`], or the start of [`ports::Sessions::open_session`] and [`ports::Sessions::rotate`], until it
-/// is opened.
+/// Holds the answer of [`ports::Sessions::session`], or the start of [`ports::Sessions::open_session`],
+/// [`ports::Sessions::rotate`] and [`ports::Sessions::replace_session`], until it is opened.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<GateState>);
 
@@ -214,6 +218,11 @@ impl Gate {
     /// Holds whoever opens a session.
     pub(crate) fn close_opening(&self) {
         self.0.opening.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds the answer of whoever reads a session.
+    pub(crate) fn close_reading(&self) {
+        self.0.reading.store(true, Ordering::SeqCst);
     }
 
     /// Lets everybody through, those who wait and those who come.

@@ -41,8 +41,8 @@ impl LogIn {
     }
 }
 
-/// The client a session belongs to, and the key that shows it: that of `X-API-Key`, else the built-in one. A service's key
-/// speaks for no client.
+/// The client a session belongs to, and the key that shows it: that of `X-API-Key`, else the one that the route knows the call
+/// to be of, else the built-in one. A service's key speaks for no client.
 fn through(directory: &Directory, asked: &Asked) -> Result<Through, Refusal> {
     let (key, holder) = match asked.fields().only(X_API_KEY) {
         Ok(None) => (None, None),
@@ -53,11 +53,12 @@ fn through(directory: &Directory, asked: &Asked) -> Result<Through, Refusal> {
         Err(Several) => return Err(Refusal::invalid(Credential::ApiKey, "more than one API key")),
     };
     let client = match holder {
-        Some(KeyHolder::Client(client)) => client.name.clone(),
-        Some(KeyHolder::Service(_)) | None => {
-            DEFAULT_CLIENT.parse().map_err(|_| Refusal::internal("the default client's name is no label"))?
-        }
+        Some(KeyHolder::Client(client)) => Some(client.name.clone()),
+        Some(KeyHolder::Service(_)) => None,
+        None => asked.client.as_ref().map(|client| client.name.clone()),
     };
+    let by_default = || DEFAULT_CLIENT.parse().map_err(|_| Refusal::internal("the default client's name is no label"));
+    let client = client.map_or_else(by_default, Ok)?;
     Ok(Through { client, key })
 }
 

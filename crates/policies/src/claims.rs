@@ -76,15 +76,17 @@ impl Claims {
     /// Whether a call may take the route that was found for it, or none: what fomalhaut tells before it verifies anything.
     ///
     /// Where a route takes the calls of everybody the claim has decided nothing, and nothing is told about it: known or not,
-    /// the call goes on, and its credentials say the rest.
+    /// the call goes on, and its credentials say the rest. An endpoint of the gateway that clients must be granted is none of
+    /// these in fomalhaut's dialects.
     pub fn judge(&self, call: &Call, found: Result<&RouteFacts, &Refusal>) -> Result<(), Refusal> {
         let as_found = || found.map(drop).map_err(Clone::clone);
-        let is_free = found.is_ok_and(|route| route.client.is_none());
+        let in_dialect = call.dialect.fomalhaut().is_some();
+        let is_free = found.is_ok_and(|route| route.client.is_none() && (route.grant.is_none() || !in_dialect));
         if is_free || found.is_err_and(|refusal| *refusal != Refusal::NoRoute) {
             return as_found();
         }
         let judged = match &call.claimed {
-            _ if call.dialect.fomalhaut().is_none() => match found {
+            _ if !in_dialect => match found {
                 Err(_) if !call.request.fields().has(SIGNATURE_INPUT) => return as_found(),
                 Ok(route) if route.is_disabled => Err(Refusal::RouteDisabled),
                 found => found.map(drop).map_err(Clone::clone),
@@ -95,7 +97,8 @@ impl Claims {
                 let detail = "the path has an endpoint, a version and a slash behind it, like '/orders/v1/'";
                 Err(Refusal::malformed("short_path", detail))
             }
-            Some(_) => match found {
+            Some(client) => match found {
+                Ok(route) if !is_granted(route, client) => Err(Refusal::NoEndpoint { endpoint: endpoint(path(call)) }),
                 Err(_) => Err(Refusal::NoEndpoint { endpoint: endpoint(path(call)) }),
                 Ok(route) if route.is_disabled => Err(Refusal::RouteDisabled),
                 Ok(_) => Ok(()),
@@ -103,6 +106,12 @@ impl Claims {
         };
         judged.map_err(|refusal| self.strangers.failed(call, refusal))
     }
+}
+
+/// Whether a client has the endpoint that a route leads to: by its grants, or by a route of its own.
+fn is_granted(route: &RouteFacts, client: &ClientEntry) -> bool {
+    let is_own = route.client.as_ref() == Some(&client.name);
+    is_own || route.grant.as_ref().is_none_or(|grant| client.client.may_call(grant))
 }
 
 /// The path that is decided on.
@@ -119,3 +128,6 @@ fn endpoint(path: &str) -> Box<str> {
     let mut segments = path.split('/').skip(1).take(2).map(|segment| Some(segment).filter(is_name).unwrap_or("?"));
     format!("{}/{}", segments.next().unwrap_or("?"), segments.next().unwrap_or("?")).into()
 }
+
+#[cfg(test)]
+mod tests;

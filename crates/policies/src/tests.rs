@@ -389,3 +389,36 @@ async fn fuzz_settings_of_policies() {
         Some(answers.collect::<Vec<_>>())
     });
 }
+
+#[tokio::test]
+async fn an_endpoint_of_the_gateway_has_no_step_that_it_does_not_need() {
+    let clock = Arc::new(ManualClock::at(0));
+    let parts = Arc::new(Parts::for_dry_run("http://gate", clock).await.expect("keys"));
+    let grant: ServiceId = "orders/v1".parse().expect("an id");
+    let names = |require: Value, policies: Value, grant: Option<&ServiceId>, client: Option<&Label>| {
+        let service: Service = serde_json::from_value(json!({"targets": [], "require": require, "policies": policies}))
+            .expect("a declaration");
+        let end = RouteEnd::Builtin { path: "/-/token", grant };
+        let steps = compile("token", client, &service.policies, end, &service, &parts).expect("good settings");
+        steps.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let limits = json!({"request_limits": {"body_bytes": 9}});
+    assert_eq!(names(json!([]), limits.clone(), None, None), ["request_limits"]);
+    assert_eq!(names(json!([]), json!({"acl": {"default": "deny"}}), None, None), ["acl"]);
+    assert_eq!(names(json!([["api_key"]]), json!({}), None, None), ["require"]);
+    // Whoever must be granted it, or is the one client of its route, is asked for that.
+    assert_eq!(names(json!([]), json!({}), Some(&grant), None), ["acl"]);
+    assert_eq!(
+        names(json!([["bearer"]]), json!({}), None, Some(&"shop".parse().expect("a label"))),
+        ["require", "acl"]
+    );
+    assert_eq!(
+        names(
+            json!([["signature"]]),
+            json!({"cors": {"origins": ["https://a.example"]}, "throttle": {"rate": 1, "per": "1m"}}),
+            Some(&grant),
+            None
+        ),
+        ["cors", "throttle", "sign_response", "seal_response", "require", "acl"]
+    );
+}

@@ -16,6 +16,7 @@ use portcullis_upstream::{ForwardPath, Forwarding, Upstreams, traffic};
 use serde_json::Value;
 
 use crate::answers;
+use crate::builtins::Builtins;
 use crate::refusing::refusing;
 use crate::routes::{Candidate, Conditions, DeclaredPath};
 
@@ -26,6 +27,8 @@ pub struct CompiledRoute {
     pub client: Option<Label>,
     /// The hosts it is for; none means every host.
     pub hosts: Vec<String>,
+    /// The path of the built-in endpoint it leads to, if it leads to one.
+    pub endpoint: Option<&'static str>,
     /// Its path.
     pub path: DeclaredPath,
     /// What stands there.
@@ -47,13 +50,14 @@ pub fn compile_service(
         .map_err(|found| found.into_iter().map(|problem| problem.under(&format!("services.{id}"))).collect())
 }
 
-/// Compiles a declared route over the service it leads to, or says everything that is wrong with it. `service` looks
-/// services up, and `has_client` says whether there is a client.
+/// Compiles a declared route over the service or the built-in endpoint it leads to, or says everything that is wrong with it.
+/// `service` looks services up, and `has_client` says whether there is a client.
 pub fn compile_route<'a>(
     name: &Name,
     route: &Route,
     service: impl FnOnce(&ServiceId) -> Option<&'a Stored<Service>>,
     has_client: impl FnOnce(&Label) -> bool,
+    builtins: &Builtins,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<CompiledRoute, Vec<Problem>> {
@@ -68,9 +72,11 @@ pub fn compile_route<'a>(
     let service = route.service.as_ref().and_then(service);
     let paths = route.paths(service.map(|service| service.value.paths()).unwrap_or_default());
     let path = DeclaredPath::parse(&route.matches.path, paths).map_err(|problem| keep(vec![problem])).ok();
-    let pipeline = path
-        .as_ref()
-        .and_then(|path| route_pipeline(name, route, path, service, parts, upstreams).map_err(&mut keep).ok());
+    let pipeline = path.as_ref().and_then(|path| {
+        route_pipeline(name, route, path, service, builtins, parts, upstreams).map_err(&mut keep).ok()
+    });
+    let endpoint = path.as_ref().filter(|_| route.builtin).and_then(|path| builtins.at(path).ok());
+    let endpoint = endpoint.map(|builtin| builtin.path);
     match (hosts, conditions, path, pipeline) {
         (Some(hosts), Some(conditions), Some(path), Some(pipeline)) if problems.is_empty() => {
             let pipeline = match route.enabled {
@@ -81,7 +87,7 @@ pub fn compile_route<'a>(
                 }
             };
             let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
-            Ok(CompiledRoute { client, hosts, path, candidate })
+            Ok(CompiledRoute { client, hosts, endpoint, path, candidate })
         }
         _ => Err(problems.into_iter().map(|problem| problem.under(&format!("routes.{name}"))).collect()),
     }
@@ -89,15 +95,26 @@ pub fn compile_route<'a>(
 
 /// The place of a declared route that does not compile, so that it stays taken: what would have gone there is refused,
 /// and falls to no route that is more open. None if its place cannot be known.
-pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Option<CompiledRoute> {
-    let paths = route.paths(service.map(Service::paths).unwrap_or_default());
+pub fn closed_route(
+    name: &Name,
+    route: &Route,
+    service: Option<&Service>,
+    builtins: &Builtins,
+) -> Option<CompiledRoute> {
+    let paths = match route.builtin {
+        true => PathOptions::default(),
+        false => route.paths(service.map(Service::paths).unwrap_or_default()),
+    };
     let declared = &route.matches.hosts;
     let hosts: Vec<String> =
         declared.iter().filter_map(|host| hosts(std::slice::from_ref(host)).ok()).flatten().collect();
     if hosts.is_empty() != declared.is_empty() {
         return None;
     }
-    let path = DeclaredPath::place(&route.matches.path, paths)?;
+    let mut path = DeclaredPath::place(&route.matches.path, paths)?;
+    let builtin = if route.builtin { Some(builtins.at(&path).ok()?) } else { None };
+    // Below an endpoint that has nothing there, it takes nothing.
+    path.meets = builtin.map_or(path.meets, |builtin| path.meets.min(builtin.meets));
     let conditions = Conditions::readable(&route.matches);
     let client = route.matches.client.clone();
     let facts = RouteFacts {
@@ -105,13 +122,13 @@ pub fn closed_route(name: &Name, route: &Route, service: Option<&Service>) -> Op
         service: route.service.clone(),
         client: client.clone(),
         paths,
-        grant: None,
+        grant: builtin.and_then(|builtin| builtin.grant.clone()),
         is_disabled: !route.enabled,
     };
     let refusal = if route.enabled { Refusal::NotServed } else { Refusal::RouteDisabled };
     let pipeline = refusing(Arc::new(facts), refusal);
     let candidate = Candidate { name: name.shared(), meets: path.meets, conditions, pipeline };
-    Some(CompiledRoute { client, hosts, path, candidate })
+    Some(CompiledRoute { client, hosts, endpoint: builtin.map(|builtin| builtin.path), path, candidate })
 }
 
 /// What stands at the place of a service that does not compile.
@@ -131,14 +148,22 @@ fn route_pipeline(
     route: &Route,
     path: &DeclaredPath,
     service: Option<&Stored<Service>>,
+    builtins: &Builtins,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
-    let id = match (&route.service, &route.redirect, &route.answer) {
-        (Some(id), None, None) => id,
-        (None, Some(redirect), None) => return answering(name, route, answers::redirect(redirect, path)),
-        (None, None, Some(answer)) => return answering(name, route, answers::fixed(answer)),
-        _ => return Err(vec![Problem::new("", "a route has exactly one of 'service', 'redirect' and 'answer'")]),
+    let id = match (&route.service, &route.redirect, &route.answer, route.builtin) {
+        (Some(id), None, None, false) => id,
+        (None, Some(redirect), None, false) => return answering(name, route, answers::redirect(redirect, path)),
+        (None, None, Some(answer), false) => return answering(name, route, answers::fixed(answer)),
+        (None, None, None, true) => {
+            let builtin = builtins.at(path).map_err(|problem| vec![problem])?;
+            return builtin.compile_route(name, route, path, parts);
+        }
+        _ => {
+            let message = "a route has exactly one of 'service', 'redirect', 'answer' and 'builtin'";
+            return Err(vec![Problem::new("", message)]);
+        }
     };
     let Some(service) = service else {
         return Err(vec![Problem::new("service", format!("there is no service '{id}'"))]);
@@ -304,7 +329,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         let closed = |name: &str, matches: Value| {
             let route = serde_json::from_value(json!({"match": matches, "service": "gone/v1"})).expect("a route");
-            closed_route(&name.parse().expect("a name"), &route, None).expect("a place")
+            closed_route(&name.parse().expect("a name"), &route, None, &Builtins::default()).expect("a place")
         };
         let own = closed("own", json!({"path": {"prefix": "/orders"}, "client": "shop"}));
         assert_eq!(own.candidate.pipeline.route.client.as_ref().map(Label::as_str), Some("shop"));

@@ -119,13 +119,18 @@ impl Snapshot {
     }
 
     fn put(&mut self, route: &CompiledRoute, candidate: Option<&Candidate>) {
-        let client = route.client.as_ref();
-        self.routes.set(client, &route.hosts, &route.path, &route.candidate.name, candidate);
+        let (client, name) = (route.client.as_ref(), &route.candidate.name);
+        match route.endpoint {
+            Some(endpoint) => {
+                self.routes.set_at_builtin(endpoint, client, &route.hosts, &route.path, name, candidate);
+            }
+            None => self.routes.set(client, &route.hosts, &route.path, name, candidate),
+        }
     }
 
     /// Whether a route's shape has room beside those that are there.
     pub fn has_room(&self, route: &CompiledRoute) -> bool {
-        self.routes.has_room(route.client.as_ref(), &route.hosts, route.path.shape)
+        self.routes.has_room(route.endpoint, route.client.as_ref(), &route.hosts, route.path.shape)
     }
 
     /// Why each route was or was not chosen for a request, nearest first.

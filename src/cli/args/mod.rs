@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// Services: the backends that calls go to
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Routes: which requests go to which service, redirect or fixed answer
+    /// Routes: which requests go to which service, redirect, fixed answer or endpoint of the gateway itself
     #[command(subcommand)]
     Route(RouteCommand),
     /// Hosts: what is different on one of the gateway's hosts

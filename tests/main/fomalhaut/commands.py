@@ -107,6 +107,37 @@ def race(address, data, method="GET", callers=2):
     return {"answers": codes}
 
 
+def volley(address, data, method="POST", kill=None, after=0):
+    """Sends requests over a connection each, whose last byte goes out at the same instant. Says what came back. With `kill`,
+    the process with this id is killed so many milliseconds later, and some may get no answer."""
+    barrier, answers, failed = threading.Barrier(len(data) + 1), [], []
+
+    def caller(request):
+        try:
+            with connect(address) as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.sendall(request[:-1])
+                barrier.wait(PATIENCE)
+                connection.sendall(request[-1:])
+                answer = read_answer(connection, method)
+                answers.append((answer.status, b64(answer.body)))
+        except Exception as error:
+            failed.append(repr(error))
+
+    threads = [threading.Thread(target=caller, args=(base64.b64decode(request),)) for request in data]
+    for thread in threads:
+        thread.start()
+    barrier.wait(PATIENCE)
+    if kill is not None:
+        time.sleep(after / 1000)
+        os.kill(kill, 9)
+    for thread in threads:
+        thread.join()
+    if failed and kill is None:
+        raise ValueError(failed)
+    return {"answers": answers}
+
+
 def sealing(secret, text, block=16):
     return {"text": seal(secret, base64.b64decode(text), block)}
 
@@ -141,7 +172,7 @@ def vectors(path):
     return {"checked": [len(known[part]) for part in ("aes", "requests", "responses")]}
 
 
-COMMANDS = {"call": call, "written": written, "raw": raw, "race": race, "sealing": sealing, "opening": opening, "vectors": vectors}
+COMMANDS = {"call": call, "written": written, "raw": raw, "race": race, "volley": volley, "sealing": sealing, "opening": opening, "vectors": vectors}
 for line in sys.stdin:
     wanted = json.loads(line)
     try:

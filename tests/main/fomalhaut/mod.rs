@@ -2,7 +2,9 @@
 //! backend keeps what it was sent.
 
 mod attacks;
+mod endpoints;
 mod errors;
+mod logins;
 mod others;
 mod over_http2;
 mod public;

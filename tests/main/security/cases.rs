@@ -200,6 +200,18 @@ fn places() -> Vec<Case> {
         target("https://1.2.3.4", &[]),
         target("https://orders.internal:8443/base", &[]),
         declared(
+            "/clients/c/login_auth_url",
+            json!("http://users.internal/login"),
+            &[("plain-http-auth-api", "clients.c.login_auth_url")],
+        ),
+        declared(
+            "/clients/c/sms_change_password_url",
+            json!("http://10.0.0.7/x?y"),
+            &[("plain-http-auth-api", "clients.c.sms_change_password_url")],
+        ),
+        declared("/clients/c/change_password_url", json!("http://127.0.0.1:8001/password"), &[]),
+        declared("/clients/c/login_auth_url", json!("https://users.internal/login"), &[]),
+        declared(
             "/routes/moved/redirect",
             json!({"to": "http://example.com/"}),
             &[("plain-http-redirect", "routes.moved.redirect.to")],

@@ -17,7 +17,7 @@ pub use file::{LARGEST, Reading, read, to_yaml, with_lines};
 pub use syntax::Syntax;
 
 /// What says what a route leads to.
-const DESTINATIONS: [&str; 3] = ["service", "redirect", "answer"];
+const DESTINATIONS: [&str; 4] = ["service", "redirect", "answer", "builtin"];
 /// What a route has that answers by itself.
 const OF_EVERY_ROUTE: [&str; 5] = ["match", "enabled", "path_parameters", "encoded_slash", "case_insensitive"];
 

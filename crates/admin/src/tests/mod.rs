@@ -17,10 +17,12 @@ mod services;
 mod users;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use async_trait::async_trait;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -28,7 +30,9 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::body::Body as CallBody;
 use portcullis_core::budget::Budget;
-use portcullis_core::call::{Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, RouteFacts};
+use portcullis_core::call::{
+    Call, Dialect, Peer, RawRequest, Request as CallRequest, RequestId, Response as CallResponse, RouteFacts,
+};
 use portcullis_core::canonical::{Host, Path};
 use portcullis_core::directory::{Directory, KeyHash};
 use portcullis_core::handler::OnControl;
@@ -36,9 +40,11 @@ use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{ManualClock, MemoryRegistry, MemoryState};
 use portcullis_core::message::names::AUTHORIZATION;
 use portcullis_core::message::{FieldMap, FieldValue};
-use portcullis_core::policy::Pipeline;
+use portcullis_core::model::ServiceId;
+use portcullis_core::policy::{Endpoint, Pipeline};
 use portcullis_core::ports::{AccessLog, Beside, Clock, Session, SessionId, Sessions as _};
 use portcullis_core::record::{OpenRecord, Record};
+use portcullis_core::refusal::Refusal;
 use portcullis_identity::{
     Cost, LiveSession, Lockout, LockoutSettings, MasterKey, PasswordLimits, Passwords, Revocations, Sessions, Users,
     hash_key,
@@ -47,8 +53,9 @@ use portcullis_policies::Parts;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::node::Node;
 use portcullis_proxy::stage::Stage;
-use portcullis_routing::builtins::Builtins;
+use portcullis_routing::builtins::{Builtin, Builtins};
 use portcullis_routing::change::{ChangeContext, Changes, DryRun};
+use portcullis_routing::routes::Meets;
 use portcullis_routing::snapshot::{Publisher, Snapshot};
 use portcullis_telemetry::{AccessLogWriter, CaptureSettings, CaptureStore, Counters};
 use portcullis_upstream::guard::{Allow, Guard};
@@ -113,6 +120,33 @@ impl Answer {
     }
 }
 
+/// An endpoint at one path, and one with everything below it that clients must be granted.
+fn builtins() -> Builtins {
+    struct Nobody;
+
+    #[async_trait]
+    impl Endpoint for Nobody {
+        async fn answer(&self, _: &mut Call) -> Result<CallResponse, Refusal> {
+            Err(Refusal::NotServed)
+        }
+    }
+    let at = |path, meets, grant: Option<&str>, require| Builtin {
+        path,
+        meets,
+        grant: grant.map(|version| ServiceId {
+            name: "auth".parse().expect("a name"),
+            version: version.parse().expect("a name"),
+        }),
+        require,
+        policies: BTreeMap::new(),
+        endpoint: Arc::new(Nobody),
+    };
+    Builtins::new(vec![
+        at("/-/token", Meets::Whole, None, Vec::new()),
+        at("/auth/v1", Meets::Below, Some("v1"), vec![vec!["signature".to_owned()]]),
+    ])
+}
+
 struct House {
     state: Arc<AdminState>,
     registry: Arc<MemoryRegistry>,
@@ -150,7 +184,7 @@ impl House {
             jobs: Arc::new(Control),
             ..Parts::for_dry_run("http://gate", clock.clone()).await.expect("keys")
         });
-        let upstreams = upstreams(&clock);
+        let (upstreams, builtins) = (upstreams(&clock), builtins());
         let standing = Revocations::new(directory.clone(), sessions.clone(), Arc::new(Control), clock.clone());
         let (publisher, _) = Publisher::new(0);
         let explainer = Explainer::new(&node(&clock, standing), publisher.clone());
@@ -161,7 +195,8 @@ impl House {
             parts: parts.clone(),
             upstreams: upstreams.clone(),
             publisher: publisher.clone(),
-            builtin: Snapshot::of_builtin(Vec::new(), &Builtins::default(), &parts).expect("compiled"),
+            builtin: Snapshot::of_builtin(Vec::new(), &builtins, &parts).expect("compiled"),
+            builtins: builtins.clone(),
             default_routes: Arc::default(),
         };
         let starting = async { pending.start(workshop).await.expect("started") };
@@ -180,7 +215,7 @@ impl House {
         let state = Arc::new(AdminState {
             changes: changes.clone(),
             registrar: registrar.clone(),
-            dry_run: DryRun::new(parts, upstreams),
+            dry_run: DryRun::new(parts, upstreams, builtins),
             explainer,
             users,
             registry: registry.clone(),

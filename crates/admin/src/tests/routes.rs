@@ -186,3 +186,109 @@ async fn a_route_may_lead_to_the_targets_own_url() {
     let answer = house.send("PUT", "/routes/old", redirect).await;
     assert_eq!(answer.refused(422, "invalid_declaration").places(), ["query"]);
 }
+
+fn token_with(field: &str, value: Value) -> Value {
+    let mut route = json!({"match": {"path": {"exact": "/-/token"}}, "builtin": true});
+    route[field] = value;
+    route
+}
+
+#[tokio::test]
+async fn a_route_to_an_endpoint_of_the_gateway_is_made_explained_and_deleted() {
+    let house = house().await;
+    let policies = json!({"cors": {"origins": ["https://app.example"]}, "throttle": {"rate": 5, "per": "1m"}});
+    let answer = house.send("PUT", "/routes/token", token_with("policies", policies.clone())).await;
+    let object = json!({
+        "name": "token", "match": {"path": {"exact": "/-/token"}}, "builtin": true, "policies": policies,
+        "revision": 1, "owner": "api",
+    });
+    assert_eq!(answer.fine(201), &object);
+    assert_eq!(house.get("/routes/token").await.fine(200), &object);
+    let told = house.send("POST", "/explain", json!({"method": "POST", "url": "/-/token"})).await;
+    let told = told.fine(200);
+    assert_eq!((&told["route"]["name"], &told["route"]["service"]), (&json!("token"), &Value::Null), "{told}");
+    assert_eq!(told["outcome"]["kind"], "handled", "{told}");
+    let own = "it matches, but a declared route goes before the one that a built-in endpoint has by itself";
+    assert_eq!(told["others"][0], json!({"name": "/-/token", "why_not": own}), "{told}");
+    let walked: Vec<_> = told["steps"].as_array().expect("steps").iter().map(|step| &step["policy"]).collect();
+    assert_eq!(walked, ["cors", "throttle"], "{told}");
+    let headers = json!([["Origin", "https://app.example"], ["Access-Control-Request-Method", "POST"]]);
+    let preflight = json!({"method": "OPTIONS", "url": "/-/token", "headers": headers});
+    let told = house.send("POST", "/explain", preflight).await;
+    assert_eq!(
+        (&told.fine(200)["outcome"]["kind"], &told.body["route"]["name"]),
+        (&json!("answered"), &json!("token"))
+    );
+
+    let off = token_with("enabled", json!(false));
+    house.send("PUT", "/routes/token", off).await.fine(200);
+    let told = house.send("POST", "/explain", json!({"method": "POST", "url": "/-/token"})).await;
+    assert_eq!(told.fine(200)["outcome"]["code"], "route_disabled", "{}", told.body);
+    house.delete("/routes/token").await.fine(204);
+    let told = house.send("POST", "/explain", json!({"method": "POST", "url": "/-/token"})).await;
+    assert_eq!(told.fine(200)["route"]["name"], "/-/token");
+}
+
+#[tokio::test]
+async fn a_route_to_an_endpoint_has_nothing_of_a_route_to_a_service() {
+    let house = house().await;
+    for (field, value) in [
+        ("strip", json!(true)),
+        ("rewrite", json!("/x")),
+        ("query", json!("drop")),
+        ("host", json!("preserve")),
+        ("traffic", json!({"timeouts": {"call": "1s"}})),
+        ("path_parameters", json!("keep")),
+        ("encoded_slash", json!("keep")),
+        ("case_insensitive", json!(true)),
+    ] {
+        let answer = house.send("PUT", "/routes/token", token_with(field, value)).await;
+        assert_eq!(answer.refused(422, "invalid_declaration").places(), [field]);
+    }
+    for (body, place) in [
+        (token_with("service", json!("users/v1")), ""),
+        (token_with("answer", json!({"status": 204})), ""),
+        (token_with("builtin", json!(false)), ""),
+        (token_with("policies", json!({"cors": {"origins": []}})), "policies.cors.origins"),
+        (token_with("policies", json!({"other": {}})), "policies.other"),
+        (token_with("require", json!([["password"]])), "require[0][0]"),
+        (token_with("match", json!({"path": {"prefix": "/-/token"}})), "match.path"),
+        (token_with("match", json!({"path": {"exact": "/-/token/x"}})), "match.path"),
+        (token_with("match", json!({"path": {"exact": "/-"}})), "match.path"),
+        (token_with("match", json!({"path": {"prefix": "/"}})), "match.path"),
+        (token_with("match", json!({"path": {"exact": "/-/Token"}})), "match.path"),
+        (token_with("match", json!({"path": {"pattern": "/{a}/token"}})), "match.path"),
+        (token_with("match", json!({"path": {"prefix": "/auth/v10"}})), "match.path"),
+        (token_with("match", json!({"path": {"exact": "/-/token"}, "client": "nobody"})), "match.client"),
+    ] {
+        let answer = house.send("PUT", "/routes/token", body.clone()).await;
+        let answer = answer.refused(422, "invalid_declaration");
+        assert_eq!(answer.places(), [place], "{body}");
+        if place == "match.path" && body["match"]["path"].get("prefix") != Some(&json!("/-/token")) {
+            let told = answer.body["problems"][0]["message"].as_str().expect("words");
+            assert!(told.contains("'/-/token'") && told.contains("'/auth/v1' and below"), "{told}");
+        }
+    }
+    for path in
+        [json!({"exact": "/auth/v1/login"}), json!({"prefix": "/auth/v1"}), json!({"pattern": "/auth/v1/{what}/*"})]
+    {
+        house.send("PUT", "/routes/auth", token_with("match", json!({"path": path}))).await;
+    }
+    assert_eq!(house.get("/routes/auth").await.fine(200)["revision"], 3);
+}
+
+#[tokio::test]
+async fn a_client_has_an_endpoint_by_a_grant_or_by_a_route_and_stays_as_long_as_that() {
+    let house = house().await;
+    let grants = json!({"name": "shop", "services": ["auth/v1", "account/*", "users/v1"]});
+    house.send("POST", "/clients", grants).await.fine(201);
+    assert_eq!(house.get("/clients/shop").await.fine(200)["services"], json!(["auth/v1", "account", "users/v1"]));
+    // No service has such a name.
+    let service = json!({"targets": [{"url": "http://127.0.0.1:9001"}]});
+    assert_eq!(house.send("PUT", "/services/auth/v1", service).await.status.as_u16() / 100, 4);
+    let own = json!({"match": {"path": {"prefix": "/auth/v1"}, "client": "shop"}, "builtin": true, "require": []});
+    house.send("PUT", "/routes/shop-auth", own).await.fine(201);
+    house.delete("/clients/shop").await.refused(409, "conflict");
+    house.delete("/routes/shop-auth").await.fine(204);
+    house.delete("/clients/shop").await.fine(204);
+}

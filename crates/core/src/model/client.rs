@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::client_key::MAX_CLIENT_KEYS;
 use super::{AuthUrl, ClientKey, Name, NameError, ServiceId, TokenTtl};
 
-/// A permission to call services: `*`, every version of one (`orders` or `orders/*`), or one (`orders/v1`).
+/// A permission to call services, and those of the gateway's own endpoints that ask for one (`auth/v1`): `*`, every version of
+/// one (`orders` or `orders/*`), or one (`orders/v1`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Grant {
@@ -49,7 +50,8 @@ impl FromStr for Grant {
             None if text == "*" => Ok(Self::All),
             None => Ok(Self::Name(text.parse()?)),
             Some((name, "*")) => Ok(Self::Name(name.parse()?)),
-            Some(_) => Ok(Self::Service(text.parse()?)),
+            // Also one that is kept for the gateway itself: clients are granted endpoints of it.
+            Some((name, version)) => Ok(Self::Service(ServiceId { name: name.parse()?, version: version.parse()? })),
         }
     }
 }
@@ -216,7 +218,13 @@ mod tests {
         ] {
             assert_eq!(grant.parse::<Grant>().expect("well formed").covers(&id), covers, "{grant}");
         }
-        for bad in ["", "a/b/c", "a b", "/", "*/v1"] {
+        for own in ["auth/v1", "auth", "auth/*"] {
+            let granted = ServiceId { name: "auth".parse().expect("a name"), version: "v1".parse().expect("a name") };
+            let grant: Grant = own.parse().expect("well formed");
+            assert!(grant.covers(&granted) && !grant.covers(&id), "{own}");
+            assert_eq!(grant.to_string(), own.trim_end_matches("/*"));
+        }
+        for bad in ["", "a/b/c", "a b", "/", "*/v1", "auth/", "auth/v1/x", ".well-known/v1"] {
             assert!(bad.parse::<Grant>().is_err(), "{bad}");
         }
     }

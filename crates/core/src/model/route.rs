@@ -128,10 +128,10 @@ impl QueryMode {
     }
 }
 
-/// A declared route. Exactly one of `service`, `redirect` and `answer` says what it leads to.
+/// A declared route. Exactly one of `service`, `redirect`, `answer` and `builtin` says what it leads to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["service"]}, {"required": ["redirect"]}, {"required": ["answer"]}]))]
+#[schemars(extend("oneOf" = [{"required": ["service"]}, {"required": ["redirect"]}, {"required": ["answer"]}, {"required": ["builtin"]}]))]
 pub struct Route {
     /// What a request must match.
     #[serde(rename = "match")]
@@ -148,6 +148,10 @@ pub struct Route {
     /// The answer it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<FixedAnswer>,
+    /// Whether it leads to the gateway's own endpoint at this path, with the credentials and policies of the route in place of
+    /// the endpoint's own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub builtin: bool,
     /// Whether the matched path is taken away before the rest goes to the service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub strip: bool,
@@ -171,11 +175,12 @@ pub struct Route {
     /// Whether upper and lower case are the same in the path, for this route and its rules; as the service says, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_insensitive: Option<bool>,
-    /// Which credentials a call needs; those of the service, if absent. A route without a service is open.
+    /// Which credentials a call needs; those of the service or of the gateway's endpoint, if absent. A route with `redirect` or
+    /// `answer` is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "alternatives")]
     pub require: Option<Vec<Vec<String>>>,
-    /// Settings of policies by kind, in place of the service's settings of the same kind.
+    /// Settings of policies by kind, in place of the settings of the same kind that the service or the gateway's endpoint has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("x-expected" = "an object of settings by kind"))]
     pub policies: BTreeMap<String, Value>,

@@ -91,14 +91,18 @@ fn read(body: &[u8]) -> Result<Said, Refusal> {
     if !first(["code", "code"]).is_some_and(|code| is_yes(&code)) {
         return Ok(Said::No(first(["message", "msg"]).and_then(message)));
     }
-    let user_info = first(["value", "data"]).unwrap_or_else(|| Value::Object(Map::new()));
-    if !is_exact(&user_info) {
+    Ok(Said::Yes(first(["value", "data"]).unwrap_or_else(|| Value::Object(Map::new()))))
+}
+
+/// Refuses what an Auth API tells of a user where it cannot be kept.
+pub(super) fn check_user_info(user_info: &Value) -> Result<(), Refusal> {
+    if !is_exact(user_info) {
         return Err(bad("the Auth API tells of a user with a number that cannot be kept as it is"));
     }
     if user_info.to_string().len() > MAX_FOREIGN_USER_INFO_BYTES {
         return Err(bad("the Auth API tells more of a user than backends can be told"));
     }
-    Ok(Said::Yes(user_info))
+    Ok(())
 }
 
 fn is_yes(code: &Value) -> bool {
@@ -173,7 +177,6 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_a_bad_answer() {
         let deep = format!(r#"{{"code":200,"value":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
-        let large = json!({"code": 200, "value": "x".repeat(MAX_FOREIGN_USER_INFO_BYTES)}).to_string();
         for body in [
             "",
             "<html>",
@@ -183,19 +186,30 @@ mod tests {
             r#"{"code":200"#,
             r#"{"code":200}{"code":200}"#,
             r#"{"code":200,"value":NaN}"#,
-            r#"{"code":200,"value":{"id":18446744073709551616}}"#,
-            r#"{"code":200,"value":{"id":[-9223372036854775809]}}"#,
             "{\"code\":200,\"value\":\"\u{1}\"}",
             &deep,
-            &large,
         ] {
             let refused = read(body.as_bytes()).expect_err(body);
             assert_eq!(refused.code(), "auth_api_answer", "{body}");
         }
         assert!(read(&[b'"', 0xff, b'"']).is_err());
-        // The largest numbers that are kept as they are.
-        for number in ["18446744073709551615", "-9223372036854775808", "1.5"] {
-            assert!(matches!(read(format!(r#"{{"code":200,"value":{number}}}"#).as_bytes()), Ok(Said::Yes(_))));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_of_a_user_is_refused() {
+        let check = |text: &str| check_user_info(&serde_json::from_str(text).expect("JSON"));
+        let text = |length: usize| json!("x".repeat(length)).to_string();
+        for fine in
+            ["18446744073709551615", "-9223372036854775808", "1.5", "{}", &text(MAX_FOREIGN_USER_INFO_BYTES - 2)]
+        {
+            assert_eq!(check(fine), Ok(()), "{fine}");
+        }
+        for bad in [
+            r#"{"id":18446744073709551616}"#,
+            r#"{"id":[-9223372036854775809]}"#,
+            &text(MAX_FOREIGN_USER_INFO_BYTES - 1),
+        ] {
+            assert_eq!(check(bad).map_err(|refused| refused.code()), Err("auth_api_answer"), "{bad}");
         }
     }
 

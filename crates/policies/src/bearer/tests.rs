@@ -64,3 +64,5 @@ async fn what_one_gateway_has_verified_is_nothing_to_another() {
     bearer(&one).read(&token, NOW, Some(&effects)).expect("good");
     assert!(bearer(&other).read(&token, NOW, Some(&effects)).is_err(), "on the same thread");
 }
+
+mod pairs;

@@ -73,7 +73,7 @@ impl Compiled {
         }
         let Some(stored) = view.route(name) else { return };
         let service = stored.value.service.as_ref().and_then(|id| view.service(id));
-        match closed_route(name, &stored.value, service.map(|stored| &stored.value)) {
+        match closed_route(name, &stored.value, service.map(|stored| &stored.value), &workshop.builtins) {
             Some(closed) => {
                 self.snapshot.set_route(&closed);
                 self.routes.insert(name.clone(), Arc::new(closed));
@@ -105,7 +105,8 @@ impl Compiled {
             Some(stored) => {
                 let service = |id: &ServiceId| view.service(id).map(AsRef::as_ref);
                 let has_client = |client: &Label| view.client(client).is_some();
-                Some(compile_route(name, &stored.value, service, has_client, &workshop.parts, &workshop.upstreams)?)
+                let ChangeContext { builtins, parts, upstreams, .. } = workshop;
+                Some(compile_route(name, &stored.value, service, has_client, builtins, parts, upstreams)?)
             }
         };
         if let Some(former) = self.routes.remove(name) {

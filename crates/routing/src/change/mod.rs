@@ -45,6 +45,7 @@ use request::{Answer, Asked, Change, OfObject, Request};
 pub use touched::DryRun;
 pub use view::View;
 
+use crate::builtins::Builtins;
 use crate::snapshot::{Publisher, Snapshot};
 use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
@@ -74,7 +75,9 @@ pub struct ChangeContext {
     pub upstreams: Upstreams,
     /// Where snapshots go.
     pub publisher: Publisher,
-    /// The snapshot with the built-in routes, on which everything else stands.
+    /// The endpoints of the gateway itself.
+    pub builtins: Builtins,
+    /// The snapshot with the routes to them, on which everything else stands.
     pub builtin: Snapshot,
     /// Where the default routes of services stand.
     pub default_routes: Arc<DefaultRoutes>,

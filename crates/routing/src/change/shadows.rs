@@ -122,8 +122,9 @@ fn each(view: &View, mut tell: impl FnMut(Shadow)) {
     }
     for (name, stored) in view.routes() {
         let matches = &stored.value.matches;
-        if matches.client.is_some() {
-            // It goes before the service for the calls of that client, which is what such a route is for.
+        if matches.client.is_some() || stored.value.builtin {
+            // It goes before the service for the calls of that client, which is what such a route is for; or it takes calls
+            // of the gateway's own endpoints alone.
             continue;
         }
         let service = stored.value.service.as_ref().and_then(|id| view.service(id));

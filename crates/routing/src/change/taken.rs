@@ -14,9 +14,10 @@ use crate::routes::{DeclaredPath, Meets};
 /// What is about everything below it has this behind its segments.
 const BELOW: &str = "/*";
 
-/// The place of a declared route for every host; none if it is for some hosts, for the calls of one client, or for every path.
+/// The place of a declared route for every host; none if it is for some hosts, for the calls of one client, for every path, or
+/// for an endpoint of the gateway itself, whose path nobody can have.
 pub(super) fn taken_by(route: &Route) -> Option<String> {
-    if !route.matches.hosts.is_empty() || route.matches.client.is_some() {
+    if !route.matches.hosts.is_empty() || route.matches.client.is_some() || route.builtin {
         return None;
     }
     // However its path is read, it is taken in upper and lower case.

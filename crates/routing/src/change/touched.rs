@@ -8,6 +8,7 @@ use portcullis_policies::Parts;
 use portcullis_upstream::Upstreams;
 
 use super::{Edit, View};
+use crate::builtins::Builtins;
 use crate::client_keys::check_keys;
 use crate::compile::{compile_route, compile_service};
 
@@ -139,12 +140,13 @@ impl<'a> Problems<'a> {
 pub struct DryRun {
     parts: Arc<Parts>,
     upstreams: Upstreams,
+    builtins: Builtins,
 }
 
 impl DryRun {
-    /// A dry run with what policies and upstream endpoints are built from.
-    pub fn new(parts: Arc<Parts>, upstreams: Upstreams) -> Self {
-        Self { parts, upstreams }
+    /// A dry run with what policies and upstream endpoints are built from, and the endpoints of the gateway itself.
+    pub fn new(parts: Arc<Parts>, upstreams: Upstreams, builtins: Builtins) -> Self {
+        Self { parts, upstreams, builtins }
     }
 
     /// Every problem the edits would have on these declarations.
@@ -169,7 +171,8 @@ impl DryRun {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
             let has_client = |client: &Label| next.client(client).is_some();
-            let compiled = compile_route(name, &stored.value, service, has_client, &self.parts, &self.upstreams);
+            let Self { parts, upstreams, builtins } = self;
+            let compiled = compile_route(name, &stored.value, service, has_client, builtins, parts, upstreams);
             problems.of_route(&next, name, compiled);
         }
         problems.none_or_all().err().unwrap_or_default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portcullis_core::model::Label;
 
+use super::declared::DeclaredRoutes;
 use super::{Asked, Candidate, Layer, MAX_DEPTH, Meets, RouteQuery, Routes, Shape, is_reserved};
 
 /// What stands against a route, or for it.
@@ -36,10 +37,11 @@ pub struct MatchReport {
 /// Whose a route is; less goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
-    Builtin,
     /// Declared for the client that the call claims.
     Client,
     Declared,
+    /// The own route of a built-in endpoint.
+    Builtin,
     Registered,
     /// Declared for every path of every host.
     Fallback,
@@ -48,6 +50,8 @@ enum Origin {
 /// Everything that decides between routes that fit, in order; less goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
+    /// Segments of the path of the built-in endpoint it leads to, and one more; 0, if it leads to none.
+    endpoint: Reverse<usize>,
     origin: Origin,
     depth: Reverse<usize>,
     host: usize,
@@ -61,10 +65,14 @@ struct Rank {
 impl Rank {
     /// Why the first goes before this one.
     fn behind(&self, first: &Self) -> &'static str {
-        if self.origin != first.origin && first.origin == Origin::Builtin {
+        if self.endpoint.0 == 0 && first.endpoint.0 > 0 {
             "built-in routes go first"
+        } else if self.endpoint != first.endpoint {
+            "a longer path goes first"
         } else if self.origin != first.origin && first.origin == Origin::Client {
             "the routes of the client that the call claims go first"
+        } else if self.origin == Origin::Builtin && first.origin == Origin::Declared {
+            "a declared route goes before the one that a built-in endpoint has by itself"
         } else if self.origin == Origin::Registered && first.origin == Origin::Declared {
             "declared routes go before registered services"
         } else if self.origin == Origin::Fallback && first.origin == Origin::Registered {
@@ -98,28 +106,33 @@ impl Routes {
         let folded = wanted.path.folded();
         let asked = Asked::of(wanted, Some(&folded));
         let mut weighing = Weighing { asked: &asked, fitting: Vec::new(), others: Vec::new() };
-        let builtin = is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host);
-        if builtin {
+        let answers = self.is_builtin_host(wanted.host);
+        if is_reserved(asked.plain.segment(0)) && answers {
             weighing.layer(&self.builtin, &Place::of_all(Origin::Builtin));
         }
-        let name = wanted.host.name();
-        for (client, routes) in self.of_clients.iter() {
-            let other = Some(client).filter(|client| wanted.client != Some(client));
-            routes.each(name, |layer, host, rank| {
-                weighing.layer(layer, &Place { origin: Origin::Client, other, host, rank });
-            });
+        for (endpoint, declared) in self.at_builtin.iter() {
+            let depth = endpoint.bytes().filter(|byte| *byte == b'/').count();
+            weighing.declared(declared, Endpoint { depth: depth + 1, answers });
         }
-        self.declared.each(name, |layer, host, rank| {
-            weighing.layer(layer, &Place { origin: Origin::Declared, other: None, host, rank });
-        });
+        weighing.declared(&self.declared, Endpoint::default());
         weighing.layer(&self.registered, &Place::of_all(Origin::Registered));
         weighing.finish(most)
     }
 }
 
+/// The built-in endpoint that declared routes lead to; the default is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Endpoint {
+    /// Segments of its path, and one more; 0, if there is none.
+    depth: usize,
+    /// Whether it answers on the request's host.
+    answers: bool,
+}
+
 /// Where routes stand that are held against a request.
 struct Place<'a> {
     origin: Origin,
+    endpoint: Endpoint,
     /// The client they are for, where the call does not claim that.
     other: Option<&'a Label>,
     /// The host they are for; empty: all.
@@ -132,7 +145,7 @@ impl Place<'_> {
     /// For every host and call.
     fn of_all(origin: Origin) -> Self {
         // Behind whatever is for a host; they are compared with nothing else.
-        Self { origin, other: None, host: "", rank: Some(usize::MAX) }
+        Self { origin, endpoint: Endpoint::default(), other: None, host: "", rank: Some(usize::MAX) }
     }
 }
 
@@ -143,6 +156,21 @@ struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
+    /// Holds declared routes against the request.
+    fn declared(&mut self, declared: &DeclaredRoutes, endpoint: Endpoint) {
+        let wanted = self.asked.wanted;
+        let name = wanted.host.name();
+        for (client, routes) in declared.clients() {
+            let other = Some(client).filter(|client| wanted.client != Some(client));
+            routes.each(name, |layer, host, rank| {
+                self.layer(layer, &Place { origin: Origin::Client, endpoint, other, host, rank });
+            });
+        }
+        declared.of_all().each(name, |layer, host, rank| {
+            self.layer(layer, &Place { origin: Origin::Declared, endpoint, other: None, host, rank });
+        });
+    }
+
     /// Holds the routes of one place against the request.
     fn layer(&mut self, layer: &Layer, place: &Place<'_>) {
         for (entries, folded) in layer.entries.iter().zip([false, true]) {
@@ -166,6 +194,7 @@ impl Weighing<'_> {
         let is_whole = !fits || self.asked.plain.is_whole(shape.depth);
         let shown = if path.is_empty() { "/" } else { path };
         let is_fallback = place.origin == Origin::Declared && place.host.is_empty() && shape.depth == 0;
+        let leads_nowhere = place.endpoint.depth > 0 && !place.endpoint.answers;
         let against = match (fits, place.other, place.rank) {
             (false, ..) => MatchOutcome::Path(format!("the path does not begin with '{shown}'")),
             _ if !is_whole && candidate.meets == Meets::Whole => {
@@ -174,12 +203,18 @@ impl Weighing<'_> {
             (true, Some(client), _) => {
                 MatchOutcome::Client(format!("it is for calls that claim the client '{client}'"))
             }
+            (true, None, _) if leads_nowhere => {
+                MatchOutcome::Host("built-in endpoints do not answer on this host".to_owned())
+            }
             (true, None, None) => MatchOutcome::Host(format!("it is for the host '{}'", place.host)),
             (true, None, Some(rank)) => match candidate.conditions.failing(self.asked.wanted) {
                 Some(condition) => MatchOutcome::Condition(condition),
                 None => {
                     let (fewer, later, folded) = shape.order();
+                    // The own route of an endpoint is as deep as that.
+                    let own = if place.origin == Origin::Builtin { shape.depth + 1 } else { 0 };
                     self.fitting.push(Rank {
+                        endpoint: Reverse(place.endpoint.depth.max(own)),
                         origin: if is_fallback { Origin::Fallback } else { place.origin },
                         depth: Reverse(shape.depth),
                         host: rank,

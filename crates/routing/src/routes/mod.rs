@@ -6,11 +6,15 @@
 //! of every host is a fallback behind them. Routes for one client stand in a table of that client, which is asked before
 //! all of these, and for calls alone that claim the client.
 //!
+//! Endpoints of the gateway itself go before everything. What is declared for one of them stands in a table of its own: it can
+//! take the place of the route that leads there, and of no other; which endpoint answers is found before.
+//!
 //! Declared paths stand in hash tables, one for each declared host and one for all others. A request is looked
 //! up once for each *shape* (depth, parameters, regard to case) that is declared, deepest first; so the cost of a call does
 //! not grow with the number of routes, nor with that of clients. What is looked at of a path is its decision form.
 
 mod conditions;
+mod declared;
 mod host_routes;
 mod match_report;
 mod route_query;
@@ -26,24 +30,16 @@ use portcullis_core::policy::Pipeline;
 use portcullis_core::spellings;
 use portcullis_core::table::Table;
 
+use declared::DeclaredRoutes;
 use host_routes::HostRoutes;
 
 pub use conditions::{Conditions, Doubt};
 pub use match_report::{MatchOutcome, MatchReport};
 pub use route_query::{Found, Leads, RouteQuery};
-pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
+pub use shape::{DeclaredPath, MAX_DEPTH, Meets, Shape};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;
-
-/// How a declared path must meet that of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meets {
-    /// The request's path is the declared one, with or without a slash behind it.
-    Whole,
-    /// The request's path is the declared one or lies below it.
-    Below,
-}
 
 /// One route at its place in the table.
 #[derive(Debug, Clone)]
@@ -62,6 +58,8 @@ pub struct Candidate {
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     builtin: Layer,
+    /// What operators have declared in place of the routes to built-in endpoints, by the paths of these.
+    at_builtin: Table<Arc<str>, Arc<DeclaredRoutes>>,
     /// The hosts built-in routes answer on; all, if empty.
     builtin_hosts: Arc<[String]>,
     /// Declared hosts that say for themselves whether built-in routes answer on them.
@@ -69,10 +67,10 @@ pub struct Routes {
     has_builtin_by_host: bool,
     /// Whether a route has ever been there that does not tell upper from lower case.
     has_folded: bool,
-    /// What operators have declared for calls of everybody.
-    declared: HostRoutes,
-    /// What they have declared for the calls of a client.
-    of_clients: Table<Label, Arc<HostRoutes>>,
+    /// What operators have declared elsewhere.
+    declared: DeclaredRoutes,
+    /// Whether any route is one of a client.
+    has_routes_of_clients: bool,
     /// The default routes of services that have registered themselves.
     registered: Layer,
 }
@@ -125,16 +123,33 @@ impl Routes {
         name: &str,
         candidate: Option<&Candidate>,
     ) {
-        let Some(client) = client else {
-            self.has_folded |= path.shape.folded && candidate.is_some();
-            return self.declared.set(hosts, path, name, candidate);
-        };
-        // Taken out, so that it is copied only where another copy of the table has it.
-        let mut own = self.of_clients.remove(client).unwrap_or_default();
-        Arc::make_mut(&mut own).set(hosts, path, name, candidate);
-        if !own.is_empty() {
-            self.of_clients.insert(client.clone(), own);
+        self.has_folded |= client.is_none() && path.shape.folded && candidate.is_some();
+        self.declared.set(client, hosts, path, name, candidate);
+        self.count_clients();
+    }
+
+    /// Sets or takes out a route by its name that takes the place of the one to a built-in endpoint. `endpoint`: its path, as
+    /// its own route is called; the rest is as in [`Routes::set`].
+    pub fn set_at_builtin(
+        &mut self,
+        endpoint: &str,
+        client: Option<&Label>,
+        hosts: &[String],
+        path: &DeclaredPath,
+        name: &str,
+        candidate: Option<&Candidate>,
+    ) {
+        let mut held = self.at_builtin.remove(endpoint).unwrap_or_default();
+        Arc::make_mut(&mut held).set(client, hosts, path, name, candidate);
+        if !held.is_empty() {
+            self.at_builtin.insert(endpoint.into(), held);
         }
+        self.count_clients();
+    }
+
+    fn count_clients(&mut self) {
+        self.has_routes_of_clients = self.declared.has_routes_of_clients()
+            || self.at_builtin.iter().any(|(_, declared)| declared.has_routes_of_clients());
     }
 
     /// Sets or takes out the default route of a service that has registered itself, by its name. It is for every host.
@@ -143,41 +158,51 @@ impl Routes {
         self.registered.set(path, name, candidate.cloned());
     }
 
-    /// Whether one more shape has room beside those that are declared for these hosts, or for these hosts of a client.
-    pub fn has_room(&self, client: Option<&Label>, hosts: &[String], shape: Shape) -> bool {
-        let routes = client.map_or(Some(&self.declared), |client| self.of_client(client));
-        routes.is_none_or(|routes| routes.has_room(hosts, shape))
+    /// Whether one more shape has room beside those that are declared for these hosts, or for these hosts of a client;
+    /// `endpoint`: in place of the route to this built-in endpoint.
+    pub fn has_room(&self, endpoint: Option<&str>, client: Option<&Label>, hosts: &[String], shape: Shape) -> bool {
+        let declared = endpoint.map_or(Some(&self.declared), |endpoint| self.at_builtin(endpoint));
+        declared.is_none_or(|declared| declared.has_room(client, hosts, shape))
     }
 
     /// Whether any route is one of a client.
     pub fn has_routes_of_clients(&self) -> bool {
-        !self.of_clients.is_empty()
+        self.has_routes_of_clients
     }
 
-    /// The routes of a client.
-    fn of_client(&self, client: &Label) -> Option<&HostRoutes> {
-        self.of_clients.get(client).map(AsRef::as_ref)
+    /// What is declared in place of the route to a built-in endpoint.
+    fn at_builtin(&self, endpoint: &str) -> Option<&DeclaredRoutes> {
+        self.at_builtin.get(endpoint).map(AsRef::as_ref)
     }
 
     /// The route for a request.
     pub fn find<'a>(&'a self, wanted: &RouteQuery<'_>) -> Option<Found<'a>> {
-        let own = wanted.client.and_then(|client| self.of_client(client));
+        let own = wanted.client.and_then(|client| self.declared.of_client(client));
         let has_folded = self.has_folded || own.is_some_and(HostRoutes::has_folded);
         let folded = has_folded.then(|| wanted.path.folded());
         let asked = Asked::of(wanted, folded.as_ref());
         if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
             let found = self.builtin.deepest(&asked).or_else(|| self.builtin.find(0, &asked));
-            if found.is_some() {
-                return found;
+            if let Some(found) = found {
+                return Some(self.as_declared(found, &asked));
             }
         }
+        let all = self.declared.of_all();
         let found = own
             .and_then(|own| own.find(&asked).or_else(|| own.fallback(&asked)))
-            .or_else(|| self.declared.find(&asked))
+            .or_else(|| all.find(&asked))
             .or_else(|| self.registered.deepest(&asked))
-            .or_else(|| self.declared.fallback(&asked));
+            .or_else(|| all.fallback(&asked));
         // Also a route that was passed by counts: in another reading, the request might have gone there.
         found.map(|found| Found { doubt: asked.doubt.get(), ..found })
+    }
+
+    /// The route to the built-in endpoint that was found: the declared one where there is one that fits, else its own. What is
+    /// matched of the path is the endpoint's either way.
+    fn as_declared<'a>(&'a self, own: Found<'a>, asked: &Asked<'_>) -> Found<'a> {
+        let declared = self.at_builtin(&own.pipeline.route.name).and_then(|declared| declared.find(asked));
+        let pipeline = declared.map_or(own.pipeline, |declared| declared.pipeline);
+        Found { pipeline, matched: own.matched, doubt: asked.doubt.get() }
     }
 
     fn is_builtin_host(&self, host: &Host) -> bool {

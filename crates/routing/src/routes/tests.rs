@@ -10,6 +10,7 @@ use portcullis_core::model::{Match, PathMatch, PathOptions};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::refusal::Refusal;
 
+mod builtin;
 mod clients;
 
 struct Nothing;
@@ -242,12 +243,12 @@ fn shapes_are_bounded() {
         let segments = (0..8).map(|bit| if mask & (1 << bit) == 0 { "/a".to_owned() } else { format!("/{{p{bit}}}") });
         let path = segments.collect::<String>();
         let parsed = DeclaredPath::parse(&pattern(&path), PathOptions::default()).expect("well formed");
-        assert!(routes.has_room(None, &[], parsed.shape), "{mask}");
+        assert!(routes.has_room(None, None, &[], parsed.shape), "{mask}");
         declare(&mut routes, &path, &[], &pattern(&path), &[]);
     }
     let one_more = DeclaredPath::parse(&pattern("/{x}"), PathOptions::default()).expect("well formed");
-    assert!(!routes.has_room(None, &[], one_more.shape));
-    assert!(routes.has_room(None, &[], Shape { depth: 3, mask: 0, folded: false }));
+    assert!(!routes.has_room(None, None, &[], one_more.shape));
+    assert!(routes.has_room(None, None, &[], Shape { depth: 3, mask: 0, folded: false }));
 }
 
 #[test]

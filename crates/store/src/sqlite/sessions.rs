@@ -70,19 +70,25 @@ pub(crate) async fn open(
                 .map_err(storage)?;
         ended = others.into_iter().map(session_id).collect::<Result<_, _>>()?;
     }
-    let kept_beside_it = beside.limit.max(1) - 1;
-    let over: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT id FROM sessions WHERE user = ? ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?",
-    )
-    .bind(session.user.as_str())
-    .bind(i64::from(kept_beside_it))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(storage)?;
-    for id in over.into_iter().rev() {
-        let id = session_id(id)?;
-        end(connection, id).await?;
-        ended.push(id);
+    let held: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE user = ?")
+        .bind(session.user.as_str())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(storage)?;
+    let over = held - i64::from(beside.limit.max(1) - 1);
+    if over > 0 {
+        let oldest: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT id FROM sessions WHERE user = ? ORDER BY created_at, id LIMIT ?")
+                .bind(session.user.as_str())
+                .bind(over)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(storage)?;
+        for id in oldest {
+            let id = session_id(id)?;
+            end(connection, id).await?;
+            ended.push(id);
+        }
     }
     insert(connection, &session).await?;
     Ok(ended)

@@ -8,6 +8,8 @@ mod durability;
 mod following;
 mod grouping;
 mod opening;
+mod pairs;
+mod pairs_raced;
 mod random;
 mod room;
 
@@ -65,4 +67,9 @@ fn session(id: u8, user: &str, client: &str, created_at: u64) -> Session {
         rotated_at: created_at,
         access_until: None,
     }
+}
+
+/// A pair of opaque tokens: the access token is good for half the time of the refresh token.
+fn pair(id: u8, user: &str, client: &str, created_at: u64) -> Session {
+    Session { access_until: Some(created_at + 500), ..session(id, user, client, created_at) }
 }

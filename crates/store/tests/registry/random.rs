@@ -3,7 +3,7 @@
 use portcullis_core::memory::MemoryRegistry;
 use portcullis_core::model::Owner;
 use portcullis_core::ports::{
-    Beside, Expect, Kind, Registry, Rotate, Row, Session, SessionId, SessionsOf, Version, Write,
+    Beside, Expect, ForeignPair, Kind, Registry, Replace, Rotate, Row, Session, SessionId, SessionsOf, Version, Write,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,8 +20,11 @@ enum Operation {
     Commit(Vec<Write>),
     Keep(Vec<Write>),
     Page(Kind, String, u32),
-    Open(Session, u32),
+    Open(Session, Beside),
     Rotate(Rotate),
+    Replace(Replace),
+    ByRefresh(u8),
+    Import(Vec<ForeignPair>),
     End(SessionId),
     EndAll(SessionsOf),
     Changes(Version),
@@ -78,18 +81,47 @@ fn rotate() -> impl Strategy<Value = Rotate> {
     )
 }
 
+/// Of either sort.
+fn any_session() -> impl Strategy<Value = Session> {
+    let access_until = proptest::option::of(0_u64..100);
+    (0_u8..6, name(), name(), 0_u64..100, 0_u64..100, access_until).prop_map(
+        |(id, user, client, created_at, expires_at, access_until)| Session {
+            expires_at,
+            access_until,
+            ..session(id, user, client, created_at)
+        },
+    )
+}
+
+fn replace() -> impl Strategy<Value = Replace> {
+    (0_u8..6, 0_u8..8, 0_u64..120, any_session()).prop_map(|(id, shown, now, successor)| Replace {
+        id: SessionId([id; 16]),
+        // Mostly its own.
+        shown: hash(if shown < 6 { id } else { shown }),
+        now,
+        successor: Session { access_until: Some(1), ..successor },
+        stands_on: Vec::new(),
+    })
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => vec(write(AUDITED), 0..4).prop_map(Operation::Commit),
         1 => vec(write(&KINDS), 0..4).prop_map(Operation::Commit),
         2 => vec(write(OWN), 0..2).prop_map(Operation::Keep),
         1 => (kind(&KINDS), "[a-bB/ü]{0,2}", 0_u32..5).prop_map(|(kind, after, limit)| Operation::Page(kind, after, limit)),
-        4 => (0_u8..6, name(), name(), 0_u64..100, 0_u64..100, 0_u32..4).prop_map(
-            |(id, user, client, created_at, expires_at, limit)| {
-                Operation::Open(Session { expires_at, ..session(id, user, client, created_at) }, limit)
-            }
+        4 => (any_session(), 0_u32..4, proptest::bool::weighted(0.3)).prop_map(
+            |(session, limit, alone)| Operation::Open(session, Beside { limit, alone })
         ),
         4 => rotate().prop_map(Operation::Rotate),
+        4 => replace().prop_map(Operation::Replace),
+        1 => (0_u8..6).prop_map(Operation::ByRefresh),
+        2 => vec((any_session(), 0_u64..120), 0..4).prop_map(|pairs| {
+            let foreign = |(session, remembered_until)| {
+                ForeignPair { session: Session { access_until: Some(1), ..session }, remembered_until }
+            };
+            Operation::Import(pairs.into_iter().map(foreign).collect())
+        }),
         1 => (0_u8..6).prop_map(|id| Operation::End(SessionId([id; 16]))),
         1 => name().prop_map(|name| Operation::EndAll(SessionsOf::User(name.parse().expect("a label")))),
         1 => name().prop_map(|name| Operation::EndAll(SessionsOf::Client(name.parse().expect("a label")))),
@@ -110,10 +142,18 @@ async fn outcome(registry: &dyn Registry, operation: Operation) -> String {
         }
         Operation::Keep(writes) => format!("{:?}", registry.keep(writes).await),
         Operation::Page(kind, after, limit) => format!("{:?}", registry.page(kind, &after, limit).await),
-        Operation::Open(session, limit) => {
-            format!("{:?}", registry.open_session(session, Beside::at_most(limit), Vec::new()).await)
+        Operation::Open(session, beside) => {
+            let mut ended = registry.open_session(session, beside, Vec::new()).await.expect("opens");
+            if beside.alone {
+                // The port promises no order here.
+                ended.sort_by_key(|id| id.0);
+            }
+            format!("{ended:?}")
         }
         Operation::Rotate(rotate) => format!("{:?}", registry.rotate(rotate).await),
+        Operation::Replace(replace) => format!("{:?}", registry.replace_session(replace).await),
+        Operation::ByRefresh(number) => format!("{:?}", registry.pair_by_refresh(&hash(number)).await),
+        Operation::Import(pairs) => format!("{:?}", registry.import_pairs(pairs, Vec::new()).await),
         Operation::End(id) => format!("{:?}", registry.end_session(id).await),
         Operation::EndAll(of) => {
             // The port promises no order here.
