@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..answers import MOST_BYTES
+from ..answers import MOST_BYTES, MOST_OF_KEYS, as_asked
 from ..errors import VerificationError
 from ..gateway_address import GatewayAddress
 from ..tokens import AsyncTokenSource, TokenSource
-from .bodies import read, read_async
+from .bodies import answer_of, read, read_async
 from .calls import Call
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Auth(httpx.Auth):
         if self.dialect.wants_keys():
             asked = self._ask_for_keys()
             response = yield asked
-            self._learn_keys(asked, response, read(response, self.most_bytes))
+            self._learn_keys(asked, response, read(response, MOST_OF_KEYS))
         token = None if tokens is None else tokens.token()
         call = Call(self, request, token)
         response = yield call.request
@@ -88,7 +88,7 @@ class Auth(httpx.Auth):
         if self.dialect.wants_keys():
             asked = self._ask_for_keys()
             response = yield asked
-            self._learn_keys(asked, response, await read_async(response, self.most_bytes))
+            self._learn_keys(asked, response, await read_async(response, MOST_OF_KEYS))
         token = None if tokens is None else await tokens.token_async()
         call = Call(self, request, token)
         response = yield call.request
@@ -104,10 +104,11 @@ class Auth(httpx.Auth):
             raise refusal
 
     def _ask_for_keys(self) -> httpx.Request:
-        return httpx.Request("GET", self.gateway.url + _KEYS, extensions={"timeout": _TIMEOUT.as_dict()})
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        return httpx.Request("GET", self.gateway.url + _KEYS, headers=headers, extensions={"timeout": _TIMEOUT.as_dict()})
 
     def _learn_keys(self, asked: httpx.Request, response: httpx.Response, raw: bytes) -> None:
         if response.request is not asked or response.status_code != 200:
             raise VerificationError(f"the gateway's keys cannot be fetched: status {response.status_code}")
         response.stream = httpx.ByteStream(raw)
-        self.dialect.learn_keys(response.read())
+        self.dialect.learn_keys(as_asked(answer_of(response, raw)).body)
