@@ -39,7 +39,7 @@ impl SigningKey {
         bytes.extend_from_slice(plaintext);
         bytes.resize(bytes.len() + padding, u8::try_from(padding).expect("it is at most 32"));
         let context = EncryptionContext::Iv128(FixedLength::from(iv));
-        self.encrypting
+        self.encrypting()
             .less_safe_encrypt(&mut bytes[AES_CBC_IV_LEN..], context)
             .expect("whole blocks and an IV of the right length can be encrypted");
         STANDARD.encode(bytes)
@@ -58,7 +58,7 @@ impl SigningKey {
             return Err(NotOpened);
         }
         let context = DecryptionContext::Iv128(FixedLength::from(*iv));
-        let plain = self.decrypting.decrypt(blocks, context).map_err(|_| NotOpened)?;
+        let plain = self.decrypting().decrypt(blocks, context).map_err(|_| NotOpened)?;
         let length = unpadded_len(plain).ok_or(NotOpened)?;
         bytes.copy_within(AES_CBC_IV_LEN..AES_CBC_IV_LEN + length, 0);
         bytes.truncate(length);
