@@ -16,6 +16,7 @@ use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, Sign
 use serde_json::Value;
 
 use crate::limiters::Limiters;
+use crate::shared::SharedSteps;
 use crate::signed::Holding;
 use crate::strangers::{StrangerLimits, Strangers};
 use crate::windows::Windows;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// Where work goes that needs the registry.
     pub jobs: Arc<dyn Jobs>,
+    /// The steps that routes share.
+    pub shared_steps: SharedSteps,
     /// What limits remember; it outlives what is compiled.
     pub limiters: Arc<Limiters>,
     /// What may happen once only, like a signed request.
@@ -71,6 +74,7 @@ impl Parts {
             issuer,
             sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, DRY_RUN_BYTES)),
             jobs: Arc::new(NoJobs),
+            shared_steps: SharedSteps::default(),
             limiters: Arc::default(),
             state: Arc::new(MemoryState::new(DRY_RUN_NONCES, Arc::clone(&clock))),
             captures: Arc::new(MemoryCaptures::new(0)),
@@ -110,6 +114,7 @@ impl Jobs for NoJobs {
 }
 
 /// What a policy is built for.
+#[derive(Clone, Copy)]
 pub struct PolicyContext<'a> {
     /// The name of the route.
     pub route: &'a str,

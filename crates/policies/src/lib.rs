@@ -28,6 +28,7 @@ pub mod request_limits;
 pub mod require;
 pub mod sealed;
 mod settings;
+mod shared;
 pub mod signature;
 mod signed;
 mod strangers;
@@ -50,6 +51,7 @@ pub use context::{Parts, PolicyContext};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
+pub use shared::SharedSteps;
 pub use signature::check_key;
 pub use signed::Holding;
 pub use strangers::{StrangerLimits, Strangers};
@@ -188,12 +190,15 @@ pub fn compile(
     service: &Service,
     parts: &Arc<Parts>,
 ) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = PolicyContext { route, client, own, id, service, parts };
+    let of_client = PolicyContext { route, client, own, id, service, parts };
+    // Whatever the routes of a service share is built without a look at the client of this one.
+    let of_service = PolicyContext { client: None, ..of_client };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
     for kind in KINDS {
         let settings = service.policies.get(kind.settings);
+        let site = if OF_CLIENT.contains(&kind.name) { of_client } else { of_service };
         let built = match kind.build {
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
             Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
@@ -205,8 +210,19 @@ pub fn compile(
             problems.extend(found);
         }
     }
-    if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if own.is_empty() {
+        let shared = steps.iter_mut().filter(|(name, _)| !OF_CLIENT.contains(name));
+        parts.shared_steps.share(id, service, shared.map(|(name, step)| (*name, step)));
+    }
+    Ok(steps)
 }
+
+/// Kinds that are built for the client of a route. Each route has its own; those of all others are shared by the routes of a
+/// service, but for routes that have settings of their own.
+const OF_CLIENT: &[&str] = &["acl"];
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {
     let known = || KINDS.iter().filter(|kind| kind.is_declared()).map(|kind| kind.name);

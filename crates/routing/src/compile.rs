@@ -244,7 +244,7 @@ fn pipeline(
         (Ok(steps), Ok(_), Ok(endpoint)) => {
             let facts = RouteFacts {
                 name,
-                service: Some(id.clone()),
+                service: Some(parts.shared_steps.id(id)),
                 client: client.cloned(),
                 paths: service.paths(),
                 ..RouteFacts::default()
