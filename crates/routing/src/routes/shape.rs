@@ -31,6 +31,46 @@ impl Shape {
     }
 }
 
+/// The shapes that are declared, with how many paths have each. Small, since there may be one of it for every client.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shapes {
+    /// By their depth, and those of one depth in the order in which they are asked.
+    all: Vec<(Shape, u32)>,
+    /// A bit for each depth that some have.
+    depths: u32,
+}
+
+impl Shapes {
+    /// Those of a depth.
+    pub(super) fn at(&self, depth: usize) -> impl Iterator<Item = Shape> {
+        let has_some = self.depths & (1 << depth) != 0;
+        let from = if has_some { self.all.partition_point(|(shape, _)| shape.depth < depth) } else { self.all.len() };
+        self.all[from..].iter().map(|(shape, _)| *shape).take_while(move |shape| shape.depth == depth)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Shape> {
+        self.all.iter().map(|(shape, _)| *shape)
+    }
+
+    /// So many paths of a shape are there that were not, and are no more that were.
+    pub(super) fn count(&mut self, shape: Shape, added: usize, removed: usize) {
+        let order = |shape: Shape| (shape.depth, shape.order());
+        match self.all.binary_search_by_key(&order(shape), |(held, _)| order(*held)) {
+            Ok(place) => {
+                let now = (self.all[place].1 as usize + added).saturating_sub(removed);
+                self.all[place].1 = u32::try_from(now).unwrap_or(u32::MAX);
+            }
+            Err(place) => {
+                let now = added.saturating_sub(removed);
+                self.all.insert(place, (shape, u32::try_from(now).unwrap_or(u32::MAX)));
+            }
+        }
+        self.all.retain(|(_, paths)| *paths > 0);
+        self.depths = self.all.iter().fold(0, |depths, (shape, _)| depths | 1 << shape.depth);
+    }
+}
+
 /// A declared path, ready for the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredPath {
