@@ -54,6 +54,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     where
         K: Borrow<Q>,
     {
+        self.entry(key).map(|(_, value)| value)
+    }
+
+    /// A key as it stands here, and its value.
+    pub fn entry<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
         let found = match &self.held {
             Held::Nothing => None,
             Held::List(list) => list.iter().find(|(held, _)| held.borrow() == key),
@@ -62,7 +70,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
                 shards[shard(hash, shards.len())].find(hash, |(held, _)| held.borrow() == key)
             }
         };
-        found.map(|(_, value)| value)
+        found.map(|(key, value)| (key, value))
     }
 
     /// Sets the value of a key and returns the former one.

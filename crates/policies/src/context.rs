@@ -8,7 +8,7 @@ use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
-use portcullis_core::model::{Label, Service, ServiceId};
+use portcullis_core::model::{Service, ServiceId};
 use portcullis_core::ports::routes::Routes;
 use portcullis_core::ports::{Captures, Clock, SharedState};
 use portcullis_core::refusal::Refusal;
@@ -114,12 +114,12 @@ impl Jobs for NoJobs {
 }
 
 /// What a policy is built for.
-#[derive(Clone, Copy)]
 pub struct PolicyContext<'a> {
     /// The name of the route.
     pub route: &'a str,
-    /// The client whose calls alone the route takes; none for those of everybody.
-    pub client: Option<&'a Label>,
+    /// Whether the route takes the calls of one client alone. Which one that is is known of the route that a call has taken:
+    /// routes of many clients share what is built.
+    pub is_of_client: bool,
     /// The kinds of policies of which the route has settings of its own, in place of the service's.
     pub own: &'a BTreeMap<String, Value>,
     /// The service.

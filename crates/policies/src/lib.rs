@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::model::{Label, Problem, Service, ServiceId};
-use portcullis_core::policy::Step;
+use portcullis_core::policy::Steps;
 use serde_json::Value;
 
 pub use claims::Claims;
@@ -189,16 +189,13 @@ pub fn compile(
     id: &ServiceId,
     service: &Service,
     parts: &Arc<Parts>,
-) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let of_client = PolicyContext { route, client, own, id, service, parts };
-    // Whatever the routes of a service share is built without a look at the client of this one.
-    let of_service = PolicyContext { client: None, ..of_client };
+) -> Result<Arc<Steps>, Vec<Problem>> {
+    let site = PolicyContext { route, is_of_client: client.is_some(), own, id, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
     for kind in KINDS {
         let settings = service.policies.get(kind.settings);
-        let site = if OF_CLIENT.contains(&kind.name) { of_client } else { of_service };
         let built = match kind.build {
             Build::Step(build) => build(&site, settings).map(|step| steps.extend(step.map(|step| (kind.name, step)))),
             Build::Credential(build) => build(&site, settings).map(|built| credentials.push((kind.name, built))),
@@ -213,16 +210,9 @@ pub fn compile(
     if !problems.is_empty() {
         return Err(problems);
     }
-    if own.is_empty() {
-        let shared = steps.iter_mut().filter(|(name, _)| !OF_CLIENT.contains(name));
-        parts.shared_steps.share(id, service, shared.map(|(name, step)| (*name, step)));
-    }
-    Ok(steps)
+    // What limits remember is kept under the name of a route that has settings of its own.
+    Ok(if own.is_empty() { parts.shared_steps.share(id, service, client.is_some(), steps) } else { steps.into() })
 }
-
-/// Kinds that are built for the client of a route. Each route has its own; those of all others are shared by the routes of a
-/// service, but for routes that have settings of their own.
-const OF_CLIENT: &[&str] = &["acl"];
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {
     let known = || KINDS.iter().filter(|kind| kind.is_declared()).map(|kind| kind.name);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use portcullis_core::model::{Service, ServiceId};
-use portcullis_core::policy::{Check, Policy, Step};
+use portcullis_core::policy::{Step, Steps};
 
 /// Ways in which the routes of one service are declared whose steps are known at once; of more, the latest.
 const MOST_WAYS: usize = 8;
@@ -27,41 +27,9 @@ struct Known {
 /// A way in which a service is declared, with what its routes have of their own, and the steps that it was compiled to.
 struct Way {
     service: Service,
-    steps: Vec<(&'static str, Held)>,
-}
-
-enum Held {
-    Check(Weak<dyn Check>),
-    Policy(Weak<dyn Policy>),
-}
-
-impl Held {
-    fn of(step: &Step) -> Self {
-        match step {
-            Step::Check(check) => Self::Check(Arc::downgrade(check)),
-            Step::Policy(policy) => Self::Policy(Arc::downgrade(policy)),
-        }
-    }
-
-    fn step(&self) -> Option<Step> {
-        match self {
-            Self::Check(check) => check.upgrade().map(Step::Check),
-            Self::Policy(policy) => policy.upgrade().map(Step::Policy),
-        }
-    }
-
-    fn is_held(&self) -> bool {
-        match self {
-            Self::Check(check) => check.strong_count() > 0,
-            Self::Policy(policy) => policy.strong_count() > 0,
-        }
-    }
-}
-
-impl Way {
-    fn is_held(&self) -> bool {
-        self.steps.iter().any(|(_, held)| held.is_held())
-    }
+    /// Whether they are those of routes that take the calls of one client alone, whichever it is.
+    is_of_client: bool,
+    steps: Weak<Steps>,
 }
 
 impl SharedSteps {
@@ -71,34 +39,34 @@ impl SharedSteps {
         known.services.get_key_value(id).map_or_else(|| id.clone(), |(known, _)| known.clone())
     }
 
-    /// Puts those steps in the place of these that the same declaration was compiled to before. What is built for a route alone
-    /// must not be among them.
-    pub(crate) fn share<'a>(
+    /// The steps that the same declaration was compiled to before, or these.
+    pub(crate) fn share(
         &self,
         id: &ServiceId,
         service: &Service,
-        steps: impl Iterator<Item = (&'static str, &'a mut Step)>,
-    ) {
+        is_of_client: bool,
+        steps: Vec<(&'static str, Step)>,
+    ) -> Arc<Steps> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.make_room(id);
         let ways = known.services.entry(id.clone()).or_default();
-        if let Some(way) = ways.iter_mut().find(|way| way.service == *service) {
-            for (name, step) in steps {
-                match way.steps.iter_mut().find(|(held, _)| *held == name) {
-                    Some((_, held)) => match held.step() {
-                        Some(shared) => *step = shared,
-                        None => *held = Held::of(step),
-                    },
-                    None => way.steps.push((name, Held::of(step))),
-                }
-            }
-            return;
-        }
         ways.retain(Way::is_held);
+        let is_it = |way: &&Way| way.is_of_client == is_of_client && way.service == *service;
+        if let Some(shared) = ways.iter().find(is_it).and_then(|way| way.steps.upgrade()) {
+            return shared;
+        }
         if ways.len() >= MOST_WAYS {
             ways.remove(0);
         }
-        ways.push(Way { service: service.clone(), steps: steps.map(|(name, step)| (name, Held::of(step))).collect() });
+        let steps = Arc::from(steps);
+        ways.push(Way { service: service.clone(), is_of_client, steps: Arc::downgrade(&steps) });
+        steps
+    }
+}
+
+impl Way {
+    fn is_held(&self) -> bool {
+        self.steps.strong_count() > 0
     }
 }
 
@@ -123,6 +91,7 @@ impl fmt::Debug for SharedSteps {
 #[cfg(test)]
 mod tests {
     use portcullis_core::call::Call;
+    use portcullis_core::policy::Check;
     use portcullis_core::refusal::Refusal;
     use serde_json::json;
 
@@ -144,22 +113,8 @@ mod tests {
         name.parse().expect("an id")
     }
 
-    fn made() -> Vec<(&'static str, Step)> {
-        vec![("one", Step::Check(Arc::new(Passes))), ("other", Step::Check(Arc::new(Passes)))]
-    }
-
-    fn share(shared: &SharedSteps, id: &ServiceId, service: &Service) -> Vec<(&'static str, Step)> {
-        let mut steps = made();
-        shared.share(id, service, steps.iter_mut().map(|(name, step)| (*name, step)));
-        steps
-    }
-
-    fn are_same(one: &[(&str, Step)], other: &[(&str, Step)]) -> bool {
-        let place = |step: &Step| match step {
-            Step::Check(check) => Arc::as_ptr(check).cast::<()>(),
-            Step::Policy(policy) => Arc::as_ptr(policy).cast::<()>(),
-        };
-        one.iter().map(|(name, step)| (*name, place(step))).eq(other.iter().map(|(name, step)| (*name, place(step))))
+    fn share(shared: &SharedSteps, id: &ServiceId, service: &Service) -> Arc<Steps> {
+        shared.share(id, service, false, vec![("one", Step::Check(Arc::new(Passes)))])
     }
 
     #[test]
@@ -167,10 +122,10 @@ mod tests {
         let shared = SharedSteps::default();
         let (orders, bills) = (id("orders/v1"), id("bills/v1"));
         let first = share(&shared, &orders, &service("http://a"));
-        assert!(are_same(&first, &share(&shared, &orders, &service("http://a"))));
-        assert!(!are_same(&first, &share(&shared, &orders, &service("http://b"))), "another declaration");
-        assert!(!are_same(&first, &share(&shared, &bills, &service("http://a"))), "another service");
-        assert!(are_same(&first, &share(&shared, &orders, &service("http://a"))), "both ways are known");
+        assert!(Arc::ptr_eq(&first, &share(&shared, &orders, &service("http://a"))));
+        assert!(!Arc::ptr_eq(&first, &share(&shared, &orders, &service("http://b"))), "another declaration");
+        assert!(!Arc::ptr_eq(&first, &share(&shared, &bills, &service("http://a"))), "another service");
+        assert!(!Arc::ptr_eq(&first, &shared.share(&orders, &service("http://a"), true, Vec::new())), "for one client");
     }
 
     #[test]
@@ -185,6 +140,6 @@ mod tests {
         assert!(known.services.len() <= 3 * FEW, "{}", known.services.len());
         assert!(known.services[&id("kept/v1")].len() <= MOST_WAYS);
         drop(known);
-        assert!(are_same(&kept, &share(&shared, &id("kept/v1"), &service("http://a"))));
+        assert!(Arc::ptr_eq(&kept, &share(&shared, &id("kept/v1"), &service("http://a"))));
     }
 }

@@ -204,7 +204,7 @@ impl Bench {
         };
         let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &parts).expect("good settings");
         let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
-        let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
+        let pipeline = Pipeline::sharing(Arc::new(facts), steps, Arc::new(Fine));
         Self { parts, jobs, captures, state, client, token, shows: example.shows, pipeline }
     }
 
@@ -306,7 +306,7 @@ async fn who_proves_a_claim_is_not_counted_among_those_who_do_not() {
     service.require = vec![vec!["signature".to_owned(), "bearer".to_owned()]];
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let steps = compile("orders", None, &BTreeMap::new(), &id, &service, &bench.parts).expect("good settings");
-    let pipeline = Pipeline::new(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
+    let pipeline = Pipeline::sharing(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
     let mut walked = Vec::new();
     for number in 0..140 {
         // The first half is signed, and shows no token; the other has nothing to show.
@@ -348,7 +348,8 @@ async fn fuzz_settings_of_policies() {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let own = BTreeMap::new();
-    let site = PolicyContext { route: "orders", client: None, own: &own, id: &id, service: &service, parts: &parts };
+    let site =
+        PolicyContext { route: "orders", is_of_client: false, own: &own, id: &id, service: &service, parts: &parts };
     let examples: Vec<_> = KINDS.iter().map(|kind| example(kind.name).settings.to_string()).collect();
     let more = [
         r#"{"rules":[{"effect":"deny","path":"^/users/[0-9]+$","methods":["GET"],"clients":["shop"]}],"default":"deny"}"#,

@@ -19,7 +19,14 @@ fn bearer(parts: &Arc<Parts>) -> Bearer {
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
     let id: ServiceId = "orders/v1".parse().expect("a service");
     Bearer::new(
-        &PolicyContext { route: "orders", client: None, own: &BTreeMap::new(), id: &id, service: &service, parts },
+        &PolicyContext {
+            route: "orders",
+            is_of_client: false,
+            own: &BTreeMap::new(),
+            id: &id,
+            service: &service,
+            parts,
+        },
         None,
     )
     .expect("built")

@@ -104,8 +104,8 @@ impl Compiled {
             None => None,
             Some(stored) => {
                 let service = |id: &ServiceId| view.service(id).map(AsRef::as_ref);
-                let has_client = |client: &Label| view.client(client).is_some();
-                Some(compile_route(name, &stored.value, service, has_client, &workshop.parts, &workshop.upstreams)?)
+                let client = |name: &Label| view.client_name(name);
+                Some(compile_route(name, &stored.value, service, client, &workshop.parts, &workshop.upstreams)?)
             }
         };
         if let Some(former) = self.routes.remove(name) {

@@ -167,8 +167,8 @@ impl DryRun {
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
-            let has_client = |client: &Label| next.client(client).is_some();
-            let compiled = compile_route(name, &stored.value, service, has_client, &self.parts, &self.upstreams);
+            let client = |name: &Label| next.client_name(name);
+            let compiled = compile_route(name, &stored.value, service, client, &self.parts, &self.upstreams);
             problems.of_route(&next, name, compiled);
         }
         problems.none_or_all().err().unwrap_or_default()
