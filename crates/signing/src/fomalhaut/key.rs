@@ -23,8 +23,8 @@ pub struct EmptySecret;
 pub struct NotVerified;
 
 /// A client's secret with the keys that are made of it. Those for AES are made when they are first needed and kept. Those for
-/// HMAC are made for each message: that costs a tenth of signing a short one, and less than fetching them from memory
-/// where many clients call by turns, since a prepared one has more than a kilobyte.
+/// HMAC are made for each message: that costs a tenth of a microsecond, and less than fetching them from memory where many
+/// clients call by turns, since a prepared one has more than a kilobyte.
 ///
 /// Secret and keys are wiped when it is dropped, and `Debug` does not show them.
 pub struct SigningKey {
