@@ -31,11 +31,13 @@ impl Shape {
     }
 }
 
-/// The shapes that are declared, with how many paths have each. Small, since there may be one of it for every client.
+/// The shapes that are declared, with how many paths have each. Small, since there may be one of it for every client: the first
+/// takes no list.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shapes {
     /// By their depth, and those of one depth in the order in which they are asked.
-    all: Vec<(Shape, u32)>,
+    first: Option<(Shape, u32)>,
+    more: Vec<(Shape, u32)>,
     /// A bit for each depth that some have.
     depths: u32,
 }
@@ -44,30 +46,27 @@ impl Shapes {
     /// Those of a depth.
     pub(super) fn at(&self, depth: usize) -> impl Iterator<Item = Shape> {
         let has_some = self.depths & (1 << depth) != 0;
-        let from = if has_some { self.all.partition_point(|(shape, _)| shape.depth < depth) } else { self.all.len() };
-        self.all[from..].iter().map(|(shape, _)| *shape).take_while(move |shape| shape.depth == depth)
+        self.iter().take(if has_some { usize::MAX } else { 0 }).filter(move |shape| shape.depth == depth)
     }
 
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = Shape> {
-        self.all.iter().map(|(shape, _)| *shape)
+        self.first.iter().chain(&self.more).map(|(shape, _)| *shape)
     }
 
     /// So many paths of a shape are there that were not, and are no more that were.
     pub(super) fn count(&mut self, shape: Shape, added: usize, removed: usize) {
+        let mut all: Vec<_> = self.first.take().into_iter().chain(std::mem::take(&mut self.more)).collect();
         let order = |shape: Shape| (shape.depth, shape.order());
-        match self.all.binary_search_by_key(&order(shape), |(held, _)| order(*held)) {
-            Ok(place) => {
-                let now = (self.all[place].1 as usize + added).saturating_sub(removed);
-                self.all[place].1 = u32::try_from(now).unwrap_or(u32::MAX);
-            }
-            Err(place) => {
-                let now = added.saturating_sub(removed);
-                self.all.insert(place, (shape, u32::try_from(now).unwrap_or(u32::MAX)));
-            }
-        }
-        self.all.retain(|(_, paths)| *paths > 0);
-        self.depths = self.all.iter().fold(0, |depths, (shape, _)| depths | 1 << shape.depth);
+        let place = all.binary_search_by_key(&order(shape), |(held, _)| order(*held)).unwrap_or_else(|place| {
+            all.insert(place, (shape, 0));
+            place
+        });
+        let now = (all[place].1 as usize + added).saturating_sub(removed);
+        all[place].1 = u32::try_from(now).unwrap_or(u32::MAX);
+        let mut all = all.into_iter().filter(|(_, paths)| *paths > 0);
+        (self.first, self.more) = (all.next(), all.collect());
+        self.depths = self.iter().fold(0, |depths, shape| depths | 1 << shape.depth);
     }
 }
 
