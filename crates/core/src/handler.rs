@@ -226,3 +226,6 @@ pub fn takes(method: &Method, allow: &'static str) -> Result<(), Refusal> {
     let is_one = allow.split(", ").any(|allowed| allowed == method.as_str());
     if is_one { Ok(()) } else { Err(Refusal::MethodNotAllowed { allow }) }
 }
+
+#[cfg(test)]
+mod tests;

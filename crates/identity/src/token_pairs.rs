@@ -117,6 +117,10 @@ impl TokenPairs {
         password: Secret,
     ) -> Result<Pair, Refusal> {
         let parts = &self.parts;
+        // Nobody guesses through a client that is not let in.
+        if parts.directory.read(|entries| entries.client(client).is_none()) {
+            return Err(Refusal::DisabledClient);
+        }
         let proven = parts.prove(from.into(), username, password).await?;
         for _ in 0..TRIES {
             let Some((row, stored)) = parts.unchanged(&proven).await? else {

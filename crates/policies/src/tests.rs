@@ -403,7 +403,7 @@ async fn an_endpoint_of_the_gateway_has_no_step_that_it_does_not_need() {
         steps.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     let limits = json!({"request_limits": {"body_bytes": 9}});
-    assert_eq!(names(json!([]), limits.clone(), None, None), ["request_limits"]);
+    assert_eq!(names(json!([]), limits, None, None), ["request_limits"]);
     assert_eq!(names(json!([]), json!({"acl": {"default": "deny"}}), None, None), ["acl"]);
     assert_eq!(names(json!([["api_key"]]), json!({}), None, None), ["require"]);
     // Whoever must be granted it, or is the one client of its route, is asked for that.

@@ -11,7 +11,7 @@ use crate::support::scene::PASSWORD;
 fn login(password: &str) -> Value {
     let body = json!({"username": "ada", "password": password}).to_string();
     let fields = [["Content-Type", "application/json"]];
-    json!({"method": "POST", "target": "/-/token", "body": STANDARD.encode(body), "fields": fields})
+    json!({"method": "POST", "target": "/-/token/", "body": STANDARD.encode(body), "fields": fields})
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bodies;
 mod frames;
 mod hosts;
 mod let_in;
+mod logins;
 mod refusals;
 mod repeats;
 mod routes;

@@ -252,6 +252,25 @@ mod tests {
     }
 
     #[test]
+    fn somebody_of_another_is_nobody_who_is_named_here() {
+        let label = |text: &str| text.parse::<Label>().expect("a label");
+        let (longest, plain) = ("x".repeat(128), label("ada"));
+        for (client, name) in [("shop", "ada"), ("shop", "id=7"), (longest.as_str(), longest.as_str()), ("#", "#")] {
+            let somebody = Label::of_another(&label(client), &label(name));
+            assert!(somebody.is_of_another() && somebody != plain);
+            assert_eq!(Label::kept(somebody.as_str()), Ok(somebody.clone()));
+            assert_eq!(somebody.as_str().parse::<Label>(), Err(NameError::Label));
+            assert_eq!(Label::try_from(somebody.to_string()), Err(NameError::Label));
+        }
+        assert_eq!(Label::kept("ada"), Ok(plain.clone()));
+        assert!(!plain.is_of_another());
+        let too_long = format!("a/{longest}x");
+        for bad in ["", "/", "a/", "/a", "a/b/c", "a//b", "a\n/b", "a/b\n", &too_long] {
+            assert_eq!(Label::kept(bad), Err(NameError::Label), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_label_may_be_an_address_but_not_a_path() {
         assert!("ada@example.com".parse::<Label>().is_ok());
         for bad in ["", "a/b", "a\nb", &"x".repeat(129)] {

@@ -121,8 +121,10 @@ async fn wrong_and_unknown_are_one_answer_and_guesses_are_counted() {
     }
     assert_eq!(ask("ada", "s3cret").await.code(), "login_locked");
     for client in ["disabled", "nobody"] {
-        let found = scene.pairs.log_in(HERE, &label(client), LIFETIMES, "7", "seven".into()).await;
-        assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
+        for password in ["seven", "guess"] {
+            let found = scene.pairs.log_in(HERE, &label(client), LIFETIMES, "7", password.into()).await;
+            assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
+        }
         let found = scene.pairs.open_for(&label(client), LIFETIMES, &json!({})).await;
         assert_eq!(found.map(drop), Err(Refusal::DisabledClient), "{client}");
     }
@@ -256,11 +258,14 @@ async fn neither_sort_of_session_is_known_by_a_token_of_the_other() {
         let live = sessions.fetch(id).await.expect("read").expect("alive");
         assert_eq!(live.is_shown_by(token, now), is_good, "{token:?}");
     }
-    // A genuine refresh token that names the pair, which nobody has been given, does not touch it.
-    let made_up = RefreshToken::first(of_pair).text(&scene.house.parts.master);
-    let refused = scene.house.login.refresh(&label("shop"), made_up.expose()).await;
-    assert_eq!(code(refused), Some("invalid_credential"));
-    assert_eq!(scene.good("shop", &pair.access_token).await, Some(100));
+    // A genuine refresh token that names a pair, which nobody has been given, does not touch it.
+    let somebodys = scene.let_in("shop", &json!({"id": 7})).await;
+    for pair in [&pair, &somebodys] {
+        let made_up = RefreshToken::first(shown(&pair.access_token)).text(&scene.house.parts.master);
+        let refused = scene.house.login.refresh(&label("shop"), made_up.expose()).await;
+        assert_eq!(code(refused), Some("invalid_credential"));
+        assert_eq!(scene.good("shop", &pair.access_token).await, Some(100));
+    }
     assert!(scene.refresh("shop", &signed.refresh_token).await.is_none());
     // Nor does a text of the shape of an opaque token know a session with the id that is made of it.
     let text = "A".repeat(27);
@@ -482,6 +487,30 @@ async fn a_refresh_does_not_outlive_what_changes_meanwhile() {
             assert_eq!(next.user_info.as_ref() == r#"{"id":8}"#, what == "information");
             assert_eq!(scene.good("shop", &next.access_token).await, Some(100));
         }
+    }
+}
+
+#[tokio::test]
+async fn no_pair_is_opened_or_refreshed_for_a_client_that_is_disabled_meanwhile() {
+    for refreshes in [true, false] {
+        let scene = Scene::new().await;
+        let pair = scene.log_in("shop", LIFETIMES).await;
+        scene.house.gate.close_opening();
+        let (pairs, token) = (Arc::clone(&scene.pairs), pair.refresh_token.clone());
+        let asking = tokio::spawn(async move {
+            match refreshes {
+                true => pairs.refresh(&label("shop"), LIFETIMES, token.expose()).await.map(drop),
+                false => pairs.open_for(&label("shop"), LIFETIMES, &json!({"id": 7})).await.map(drop),
+            }
+        });
+        scene.house.gate.wait_for_reader().await;
+        // Without the end of its sessions, as by a change that was cut short.
+        let mut row = scene.house.memory.get(Kind::Client, "shop").await.expect("read").expect("there");
+        row.body = serde_json::to_string(&Client { enabled: false, ..Client::default() }).expect("JSON");
+        scene.house.memory.commit(vec![Write::Put { row, expect: Expect::Any }]).await.expect("written");
+        scene.house.gate.open();
+        assert_eq!(asking.await.expect("no panic"), Err(Refusal::DisabledClient));
+        assert!(scene.house.memory.sessions(&Label::kept("shop/id=7").expect("kept")).await.expect("read").is_empty());
     }
 }
 

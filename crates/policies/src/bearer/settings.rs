@@ -30,7 +30,8 @@ pub(super) struct Settings {
     /// itself.
     #[serde(default)]
     pub(super) forward_credentials: bool,
-    /// Whether a token may also come as `access_token` in the query. It never goes on to the service.
+    /// Whether a token may also come as `access_token` in the query, as it always may in fomalhaut's dialects. It never goes on
+    /// to the service.
     #[serde(default)]
     pub(super) query: bool,
     /// Keys of other issuers whose tokens are taken beside the gateway's own.

@@ -1,7 +1,5 @@
 //! What is told of a claim on endpoints of the gateway itself, before anything is verified.
 
-use std::net::IpAddr;
-
 use portcullis_core::call::Dialect;
 use portcullis_core::memory::ManualClock;
 use portcullis_core::message::FieldName;

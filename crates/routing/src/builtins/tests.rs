@@ -41,7 +41,7 @@ fn builtins() -> Builtins {
     ])
 }
 
-fn route(matches: Value, more: Value) -> Route {
+fn route(matches: &Value, more: &Value) -> Route {
     let mut route = json!({"match": matches, "builtin": true});
     more.as_object().into_iter().flatten().for_each(|(field, value)| route[field] = value.clone());
     serde_json::from_value(route).expect("a route")
@@ -77,7 +77,7 @@ async fn a_route_that_does_not_compile_any_more_keeps_its_place_before_the_endpo
         ("token", json!({"path": {"prefix": "/-/token"}})),
         ("login", json!({"path": {"exact": "/auth/v1/login"}, "client": "shop"})),
     ] {
-        snapshot.set_route(&closed(name, &route(matches, broken.clone())).expect("a place"));
+        snapshot.set_route(&closed(name, &route(&matches, &broken)).expect("a place"));
     }
     for (client, path, want) in [
         (None, "/-/token", "token"),
@@ -91,7 +91,7 @@ async fn a_route_that_does_not_compile_any_more_keeps_its_place_before_the_endpo
         assert_eq!(found(&snapshot, client, path).0, want, "{client:?} {path}");
     }
     // An endpoint that is not there any more has no place, and nothing falls to anybody else for it.
-    assert!(closed("gone", &route(json!({"path": {"exact": "/-/gone"}}), json!({}))).is_none());
+    assert!(closed("gone", &route(&json!({"path": {"exact": "/-/gone"}}), &json!({}))).is_none());
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_compiled_route_has_what_it_says_in_place_of_what_the_endpoint_says() 
         endpoint: Arc::new(Nobody),
     };
     let steps = |more: Value| {
-        let route = route(json!({"path": {"prefix": "/auth/v1"}}), more);
+        let route = route(&json!({"path": {"prefix": "/auth/v1"}}), &more);
         let path = DeclaredPath::parse(&route.matches.path, PathOptions::default()).expect("a path");
         let pipeline = builtin.compile_route(&"auth".parse().expect("a name"), &route, &path, &parts);
         let pipeline = pipeline.map_err(|problems| problems.iter().map(|it| it.path.clone()).collect::<Vec<_>>())?;

@@ -36,19 +36,10 @@ use host_routes::HostRoutes;
 pub use conditions::{Conditions, Doubt};
 pub use match_report::{MatchOutcome, MatchReport};
 pub use route_query::{Found, Leads, RouteQuery};
-pub use shape::{DeclaredPath, MAX_DEPTH, Shape};
+pub use shape::{DeclaredPath, MAX_DEPTH, Meets, Shape};
 
 /// Shapes with parameters that routes of one host can have together.
 pub const MAX_SHAPES: usize = 64;
-
-/// How a declared path must meet that of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meets {
-    /// The request's path is the declared one, with or without a slash behind it.
-    Whole,
-    /// The request's path is the declared one or lies below it.
-    Below,
-}
 
 /// One route at its place in the table.
 #[derive(Debug, Clone)]
@@ -193,7 +184,7 @@ impl Routes {
         if is_reserved(asked.plain.segment(0)) && self.is_builtin_host(wanted.host) {
             let found = self.builtin.deepest(&asked).or_else(|| self.builtin.find(0, &asked));
             if let Some(found) = found {
-                return Some(self.as_declared(found, &asked));
+                return Some(self.as_declared(&found, &asked));
             }
         }
         let all = self.declared.of_all();
@@ -208,7 +199,7 @@ impl Routes {
 
     /// The route to the built-in endpoint that was found: the declared one where there is one that fits, else its own. What is
     /// matched of the path is the endpoint's either way.
-    fn as_declared<'a>(&'a self, own: Found<'a>, asked: &Asked<'_>) -> Found<'a> {
+    fn as_declared<'a>(&'a self, own: &Found<'a>, asked: &Asked<'_>) -> Found<'a> {
         let declared = self.at_builtin(&own.pipeline.route.name).and_then(|declared| declared.find(asked));
         let pipeline = declared.map_or(own.pipeline, |declared| declared.pipeline);
         Found { pipeline, matched: own.matched, doubt: asked.doubt.get() }

@@ -8,10 +8,17 @@ use std::borrow::Cow;
 use portcullis_core::canonical::Path;
 use portcullis_core::model::{PathMatch, PathOptions, Problem};
 
-use super::Meets;
-
 /// The deepest path a route can have, in segments.
 pub const MAX_DEPTH: usize = 16;
+
+/// How a declared path must meet that of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meets {
+    /// The request's path is the declared one, with or without a slash behind it.
+    Whole,
+    /// The request's path is the declared one or lies below it.
+    Below,
+}
 
 /// Depth and parameters: bit `n` is set where segment `n` is a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

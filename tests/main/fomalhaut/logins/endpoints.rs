@@ -329,3 +329,40 @@ fn who_is_not_granted_or_not_logged_in_gets_nowhere() {
     let pair = house.log_in("fo", SHOP, "ada");
     said(&house.post("fo", SHOP, logout, &json!({}), &json!({"token": pair.access})));
 }
+
+#[test]
+fn a_client_may_be_let_in_without_a_signature() {
+    let house = House::new();
+    for (endpoint, require) in [("auth", json!([])), ("account", json!([["bearer"]]))] {
+        let matches = json!({"client": "shop", "path": {"prefix": format!("/{endpoint}/v1")}});
+        let route = json!({"match": matches, "builtin": true, "require": require});
+        house.gateway().admin_ok("PUT", &format!("/routes/shop-{endpoint}"), Some(&route), 201);
+    }
+    let unsigned = json!({"signed": false, "asks": false});
+    let answered = |told: &super::Told| -> Value {
+        assert_eq!(told.status(), 200, "{told:?}");
+        serde_json::from_slice(&told.is_unsigned().opened()).expect("JSON")
+    };
+    for dialect in DIALECTS {
+        let credentials = json!({"name": "ada", "password": PASSWORD});
+        let told = house.post(dialect, SHOP, "/auth/v1/login", &credentials, &unsigned);
+        let first = pair(&answered(&told)["data"]);
+        let told = house.post(dialect, SHOP, refreshes(dialect), &json!({"refresh_token": first.refresh}), &unsigned);
+        let second = pair(&answered(&told)["data"]);
+        // Whoever says that it is another client gets nothing with it, and nobody else is let in like that.
+        let told = house.post(dialect, KIOSK, "/auth/v1/login", &credentials, &unsigned);
+        refused(dialect, &told, 400, "Bad Request");
+        assert!(!house.is_good(dialect, KIOSK, &second.access) && house.is_good(dialect, SHOP, &second.access));
+        if dialect == "fo" {
+            let out = over(&unsigned, &json!({"token": second.access}));
+            let told = house.post("fo", KIOSK, "/account/v1/logout", &json!({}), &out);
+            refused("fo", &told, 400, "Bad Request");
+            answered(&house.post("fo", SHOP, "/account/v1/logout", &json!({}), &out));
+            assert!(!house.is_good("fo", SHOP, &second.access));
+        }
+    }
+    let off = json!({"match": {"client": "shop", "path": {"prefix": "/auth/v1"}}, "builtin": true, "enabled": false});
+    house.gateway().admin_ok("PUT", "/routes/shop-auth", Some(&off), 200);
+    let told = house.post("fo", SHOP, "/auth/v1/login", &json!({}), &json!({}));
+    refused("fo", &told, 422, "Endpoint Disabled");
+}
