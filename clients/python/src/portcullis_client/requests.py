@@ -89,7 +89,7 @@ class _Call:
         if signed.target != target:
             # The outer target of an encrypted call.
             parsed = urllib3.util.parse_url(self._plain_url)
-            prepared.url = f"{parsed.scheme}://{parsed.netloc}{signed.target}"
+            prepared.url = urllib3.util.parse_url(f"{parsed.scheme}://{parsed.netloc}{signed.target}").url
             if _ON_THE_WIRE.request_url(prepared, {}) != signed.target:
                 raise SigningError("the outer path of an encrypted call cannot be sent as it is")
         prepared.method = signed.method

@@ -10,7 +10,7 @@ from ..answers import MOST_BYTES, MOST_OF_KEYS, as_asked
 from ..errors import VerificationError
 from ..gateway_address import GatewayAddress
 from ..tokens import AsyncTokenSource, TokenSource
-from .bodies import answer_of, read, read_async
+from .bodies import answer_of, discard, discard_async, read, read_async
 from .calls import Call
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Auth(httpx.Auth):
         if tokens is not None and token is not None and call.is_token_refused(response, refusal):
             other = tokens.renew(token)
             if other != token:
+                discard(response)
                 call = Call(self, request, other)
                 response = yield call.request
                 refusal = call.open(response, read(response, self.most_bytes) if call.wants(response) else None)
@@ -96,6 +97,7 @@ class Auth(httpx.Auth):
         if tokens is not None and token is not None and call.is_token_refused(response, refusal):
             other = await tokens.renew_async(token)
             if other != token:
+                await discard_async(response)
                 call = Call(self, request, other)
                 response = yield call.request
                 raw = await read_async(response, self.most_bytes) if call.wants(response) else None
