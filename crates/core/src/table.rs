@@ -150,11 +150,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let (list, shards): (&[(K, V)], &[Shard<K, V>]) = match &self.held {
-            Held::Nothing => (&[], &[]),
-            Held::List(list) => (list, &[]),
-            Held::Shards(shards) => (&[], shards),
-        };
+        let list = if let Held::List(list) = &self.held { &list[..] } else { &[] };
+        let shards = if let Held::Shards(shards) = &self.held { &shards[..] } else { &[] };
         list.iter().chain(shards.iter().flat_map(|shard| shard.iter())).map(|(key, value)| (key, value))
     }
 
