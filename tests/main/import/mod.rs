@@ -183,7 +183,7 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     }
     // A client that is renamed there is the same client here; one that is gone there goes; what others made stays.
     gateway.admin_ok("POST", "/clients", Some(&json!({"name": "mine"})), 201);
-    let mut renamed = panel.clone();
+    let mut renamed = panel;
     renamed["clients"][0]["name"] = "renamed".into();
     renamed["clients"].as_array_mut().expect("a list").remove(1);
     let changed = import(&gateway, &[Export::of(&renamed).path(), "--json"], &[]).json(0);
