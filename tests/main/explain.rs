@@ -44,6 +44,20 @@ fn a_call_is_told_in_canonical_form_with_its_route_and_target_and_nothing_is_sen
 }
 
 #[test]
+fn a_client_that_is_taken_for_granted_takes_its_own_routes() {
+    let scene = Scene::new();
+    let gateway = &scene.gateway;
+    let own = json!({"match": {"path": {"prefix": "/orders/v1"}, "client": "shop"}, "service": "orders/v1"});
+    gateway.admin_ok("PUT", "/routes/of-shop", Some(&own), 201);
+    client(gateway, "till", &["orders/v1"]);
+    for (name, route) in [("shop", "of-shop"), ("till", "/orders/v1")] {
+        let question = json!({"method": "GET", "url": "/orders/v1", "client": name, "user": "ada"});
+        let told = ask(gateway, &question);
+        assert_eq!((&told["route"]["name"], &told["outcome"]["kind"]), (&json!(route), &json!("forwarded")), "{told}");
+    }
+}
+
+#[test]
 fn the_first_refusal_ends_it_and_the_operator_reads_why() {
     let scene = Scene::new();
     let gateway = &scene.gateway;

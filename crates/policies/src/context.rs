@@ -43,7 +43,7 @@ pub struct Parts {
     pub captures: Arc<dyn Captures>,
     /// Callers who claim to be of a client and do not prove it.
     pub strangers: Arc<Strangers>,
-    /// The routes, for requests that were sealed in others.
+    /// The routes, for requests that were sealed in others, and for clients that turn out to call.
     pub routes: Arc<dyn Routes>,
     /// Bounds on messages that are held whole.
     pub holding: Holding,
@@ -60,6 +60,12 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// The routes that a call takes, or is tried on.
+    pub(crate) fn routes_of(&self, call: &Call) -> Arc<dyn Routes> {
+        let tried = call.dry_run.as_ref().and_then(|dry_run| dry_run.routes.clone());
+        tried.map_or_else(|| Arc::clone(&self.routes), |tried| tried.0)
+    }
+
     /// Parts that nobody calls by, on a registry in memory that is forgotten with them: for dry runs, and for tests of
     /// every crate. What a test asks of one part it says itself: `Parts { body_limit: 9, ..Parts::for_dry_run(…).await? }`;
     /// so a new part needs a row here and one in the gateway's wiring, and no other place.
@@ -101,6 +107,10 @@ struct NoRoutes;
 impl Routes for NoRoutes {
     fn find(&self, _: &Call, _: &Request) -> Result<Matched, Refusal> {
         Err(Refusal::NoRoute)
+    }
+
+    fn has_own(&self, _: &Call, _: &Label) -> bool {
+        false
     }
 }
 

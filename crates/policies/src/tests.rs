@@ -104,6 +104,10 @@ impl Routes for OneRoute {
         let route = call.route.clone().ok_or(Refusal::NoRoute)?;
         Ok(Matched { route, matched: 0, matched_readings: Vec::new() })
     }
+
+    fn has_own(&self, _: &Call, _: &Label) -> bool {
+        false
+    }
 }
 
 /// Counts what it is asked to do, and does nothing of it.

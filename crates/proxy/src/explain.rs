@@ -14,7 +14,7 @@ use portcullis_core::body::{Body, BodyError};
 use portcullis_core::call::{Call, RouteFacts, UserFacts};
 use portcullis_core::directory::ClientEntry;
 use portcullis_core::dry_run::{Destination, DryRun, Tried, TriedRoutes};
-use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use portcullis_core::message::names::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, X_API_KEY};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, HasFields};
 use portcullis_core::model::Problem;
 use portcullis_core::policy::Pipeline;
@@ -120,6 +120,11 @@ impl Explainer {
         let (head, body) = request.into_parts();
         let snapshot = self.publisher.latest();
         let (mut call, refusal) = door::enter(&self.node, &snapshot, sender, head, body);
+        if let Some(client) = &question.client
+            && says_nothing_of_it(&call)
+        {
+            call.claimed = Some(Arc::clone(client));
+        }
         let routes = snapshot.clone().map(|snapshot| TriedRoutes(Arc::new(RoutesOf(snapshot))));
         let mut dry_run = DryRun::of(question.client, question.user, question.token_client);
         dry_run.routes = routes;
@@ -140,6 +145,12 @@ impl Explainer {
         let told = tell(call, &pipeline, weighed, status, if was_read { None } else { Some(question.url) });
         Ok(Explanation { preflight_for, ..told })
     }
+}
+
+/// Whether a call leaves it to a key, which it does not show itself, whom it claims to be of.
+fn says_nothing_of_it(call: &Call) -> bool {
+    let claims_by_key = call.dialect.fomalhaut().is_none() && call.request.announced_method().is_none();
+    claims_by_key && !call.request.fields().has(X_API_KEY)
 }
 
 fn tell(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use portcullis_core::canonical::Host;
 use portcullis_core::directory::Directory;
-use portcullis_core::model::{self, DefaultRoutes, HostDialect, HostName, Owner, Problem, ServiceId};
+use portcullis_core::model::{self, DefaultRoutes, HostDialect, HostName, Label, Owner, Problem, ServiceId};
 use portcullis_core::policy::Pipeline;
 use portcullis_core::table::Table;
 use portcullis_policies::Parts;
@@ -76,6 +76,11 @@ impl Snapshot {
     /// Whether any route is one of a client.
     pub fn has_routes_of_clients(&self) -> bool {
         self.routes.has_routes_of_clients()
+    }
+
+    /// Whether a client has any route of its own.
+    pub fn has_routes_of(&self, client: &Label) -> bool {
+        self.routes.has_routes_of(client)
     }
 
     /// What is declared of the host of a call, whatever port it names.
@@ -176,6 +181,11 @@ pub fn host(host: &Host) -> Option<Arc<HostFacts>> {
 /// Whether any route is one of a client, as this worker routes.
 pub fn has_routes_of_clients() -> bool {
     SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.has_routes_of_clients()))
+}
+
+/// Whether a client has any route of its own, as this worker routes.
+pub fn has_routes_of(client: &Label) -> bool {
+    SNAPSHOT.with_borrow(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.has_routes_of(client)))
 }
 
 /// Carries snapshots to the workers.

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bodies;
+mod claims;
 mod frames;
 mod hosts;
 mod let_in;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portcullis_core::call::{Call, Response};
+use portcullis_core::call::{Call, KeyHolder, Response};
 use portcullis_core::message::HasFields;
 use portcullis_core::message::names::SIGNATURE_INPUT;
 use portcullis_core::model::Problem;
@@ -12,8 +12,7 @@ use portcullis_core::refusal::Refusal;
 use serde_json::{Value, json};
 
 use crate::credential::{Part, Verification, Verifier};
-use crate::strangers::Strangers;
-use crate::{PolicyContext, RouteEnd};
+use crate::{Parts, PolicyContext, RouteEnd};
 
 type Named = (&'static str, Arc<dyn Verifier>);
 
@@ -84,7 +83,7 @@ pub fn build(site: &PolicyContext<'_>, credentials: &[Named]) -> Result<Option<S
             let withheld = credentials.iter().map(|(_, kind)| (Arc::clone(kind), Part::Unasked)).collect();
             Step::Check(Arc::new(Open { withheld }))
         }
-        false => Step::Policy(Arc::new(Require { alternatives, strangers: Arc::clone(&site.parts.strangers) })),
+        false => Step::Policy(Arc::new(Require { alternatives, parts: Arc::clone(site.parts) })),
     }))
 }
 
@@ -107,7 +106,7 @@ impl Check for Open {
 
 struct Require {
     alternatives: Vec<Alternative>,
-    strangers: Arc<Strangers>,
+    parts: Arc<Parts>,
 }
 
 struct Alternative {
@@ -136,7 +135,7 @@ impl Policy for Require {
                 // What a half-verified alternative has found out does not count for the next one.
                 call.restore(&mark);
             }
-            match alternative.let_in(call).await {
+            match self.let_in(alternative, call).await {
                 Ok(()) => return Ok(next.run(call).await),
                 Err(refusal) => _ = first_refusal.get_or_insert(refusal),
             }
@@ -147,7 +146,7 @@ impl Policy for Require {
             call.forget_caller();
         }
         let refusal = first_refusal.unwrap_or_else(|| self.incomplete(call));
-        Err(if claims_client(call) && !is_proved { self.strangers.failed(call, refusal) } else { refusal })
+        Err(if claims_client(call) && !is_proved { self.parts.strangers.failed(call, refusal) } else { refusal })
     }
 }
 
@@ -158,6 +157,27 @@ fn claims_client(call: &Call) -> bool {
 }
 
 impl Require {
+    async fn let_in(&self, alternative: &Alternative, call: &mut Call) -> Result<(), Refusal> {
+        alternative.verify(call).await?;
+        self.is_on_own_route(call)?;
+        withhold(&alternative.withheld, call)
+    }
+
+    /// Whether the client that is proved has no other route than the one that was chosen by the claim: of another client, or
+    /// of none. Whoever could say who calls and does not say it, or says it otherwise, would choose what decides on the call.
+    ///
+    /// A token claims nothing, so it is not held to this.
+    fn is_on_own_route(&self, call: &Call) -> Result<(), Refusal> {
+        let Some(KeyHolder::Client(proved)) = &call.caller.key else { return Ok(()) };
+        let is_claimed = call.claimed_client() == Some(&proved.name);
+        if is_claimed || !self.parts.routes_of(call).has_own(call, &proved.name) {
+            return Ok(());
+        }
+        let detail =
+            "the client has a route of its own here, which is chosen only by a call that claims to be of it alone";
+        Err(Refusal::Forbidden { detail: detail.into() })
+    }
+
     /// No alternative is shown whole: names what is missing of the one that is nearest.
     fn incomplete(&self, call: &Call) -> Refusal {
         let missing = |one: &&Alternative| one.missing(call).count();
@@ -177,7 +197,7 @@ impl Alternative {
         self.missing(call).next().is_none() || self.asked.first().is_some_and(|first| first.kind.leads(call))
     }
 
-    async fn let_in(&self, call: &mut Call) -> Result<(), Refusal> {
+    async fn verify(&self, call: &mut Call) -> Result<(), Refusal> {
         for Asked { kind, is_required } in &self.asked {
             if !kind.is_shown(call) {
                 if *is_required {
@@ -189,7 +209,7 @@ impl Alternative {
                 verified.await?;
             }
         }
-        withhold(&self.withheld, call)
+        Ok(())
     }
 }
 

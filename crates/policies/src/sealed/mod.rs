@@ -120,9 +120,8 @@ async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
         return Err(wrong("an encryption that is not known"));
     }
     let inner = inner::request(form, call, opened, whole).map_err(wrong)?;
-    let tried = call.dry_run.as_ref().and_then(|dry_run| dry_run.routes.clone());
-    let routes = tried.map_or_else(|| Arc::clone(&parts.routes), |tried| tried.0);
-    let matched = routes.find(call, &inner.request).map_err(|_| wrong("the inner request has no route"))?;
+    let matched =
+        parts.routes_of(call).find(call, &inner.request).map_err(|_| wrong("the inner request has no route"))?;
     let is_same = call.route.as_ref().is_some_and(|route| {
         route.name == matched.route.name
             && route.service == matched.route.service

@@ -171,6 +171,14 @@ impl Routes {
         self.has_routes_of_clients
     }
 
+    /// Whether a client has any route of its own.
+    pub fn has_routes_of(&self, client: &Label) -> bool {
+        let mut at_builtin = self.at_builtin.iter().map(|(_, declared)| declared.as_ref());
+        self.has_routes_of_clients
+            && (self.declared.of_client(client).is_some()
+                || at_builtin.any(|declared| declared.of_client(client).is_some()))
+    }
+
     /// What is declared in place of the route to a built-in endpoint.
     fn at_builtin(&self, endpoint: &str) -> Option<&DeclaredRoutes> {
         self.at_builtin.get(endpoint).map(AsRef::as_ref)
