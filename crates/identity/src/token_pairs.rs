@@ -164,7 +164,8 @@ impl TokenPairs {
         let stored = self.parts.client(client).await?.ok_or(Refusal::DisabledClient)?;
         let stands_on = user_row.into_iter().chain([stored.row]).collect();
         let now = self.parts.clock.unix_millis();
-        let beside = Beside { limit: whose.sessions, alone: lifetimes.alone };
+        let beside =
+            Beside { limit: whose.sessions, alone: lifetimes.alone, of_realm: Some(self.settings.auth_api_sessions) };
         let (session, pair) = self.made(client, lifetimes, whose, now, now);
         Ok(self.parts.open(&session, beside, stands_on).await?.then_some(pair))
     }

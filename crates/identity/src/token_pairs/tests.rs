@@ -653,4 +653,5 @@ async fn a_session_that_lasts_shorter_here_is_remembered_for_its_time_there() {
     }
 }
 
+mod foreign;
 mod model;

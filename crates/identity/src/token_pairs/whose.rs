@@ -13,7 +13,10 @@ use crate::keys::sha256;
 
 /// The members that say who somebody is, the first one before the next.
 const NAMES: [&str; 7] = ["id", "user_id", "uid", "sub", "username", "name", "email"];
-/// Sessions of all whom one client's Auth API does not tell apart, at least: together they are one user here.
+/// All whom one client's Auth API does not tell apart: together they are one user here, whatever else it says of them, and no
+/// name of anybody else reads like this.
+const UNNAMED: &str = "#unnamed";
+/// Sessions they have, at least.
 const UNNAMED_SESSIONS: u32 = 10_000;
 /// Bytes that stand in a label as they are, of the client and of a name. Both fit into one label with what goes between.
 const WHOLE_CLIENT: usize = 48;
@@ -40,7 +43,7 @@ impl Whose {
         let (who, sessions) = match &named {
             // The member stands there too: who is called 7 is not who has the number 7.
             Some((member, name)) => (format!("{member}={}", whole_or_hash(name, WHOLE_NAME, 64)), sessions),
-            None => (hash(&compact, 64), sessions.max(UNNAMED_SESSIONS)),
+            None => (UNNAMED.to_owned(), sessions.max(UNNAMED_SESSIONS)),
         };
         let client = whole_or_hash(client.as_str(), WHOLE_CLIENT, 32);
         // Both are texts that labels hold, or digits.
@@ -112,14 +115,16 @@ mod tests {
         let texts = odd.iter().map(ToString::to_string).chain(long).chain([digest]);
         let clients = ["shop", "shop2", "id=7", "#shop", &"c".repeat(48), &"c".repeat(49), &"c".repeat(128)];
         let mut seen = HashMap::new();
-        let infos =
-            texts.flat_map(|text| [json!({"id": &text}), json!({"name": &text}), json!({"x": &text}), json!(text)]);
-        for user_info in infos.chain([json!({}), json!(null), json!([]), json!(7), json!([7])]) {
+        let infos = texts.flat_map(|text| [json!({"id": &text}), json!({"name": &text})]);
+        for user_info in infos.chain([json!({"id": 12}), json!({"uid": 12})]) {
             for client in clients {
                 let user = of(client, &user_info);
                 assert!(user.parse::<Label>().is_err() && user.len() <= 128, "{user}");
                 assert_eq!(Label::kept(&user).expect("kept").as_str(), user);
-                // Nobody has an empty name.
+                // Nobody has an empty name: those are not told apart.
+                if user_info == json!({"id": ""}) || user_info == json!({"name": ""}) {
+                    continue;
+                }
                 let whose = (client.to_owned(), user_info.to_string());
                 if let Some(other) = seen.insert(user.clone(), whose.clone()) {
                     panic!("{user} is both {other:?} and {whose:?}");
@@ -136,6 +141,13 @@ mod tests {
         assert_eq!(sessions(json!({"id": 7}), 100), 100);
         assert_eq!(sessions(json!({}), 100), 10_000);
         assert_eq!(sessions(json!({"role": "member"}), 20_000), 20_000);
+        // They are one user, whatever differs from login to login.
+        for user_info in [json!({}), json!({"last_login": 1}), json!({"last_login": 2}), json!([1]), json!({"id": 0.5})]
+        {
+            assert_eq!(of("shop", &user_info), "shop/#unnamed", "{user_info}");
+        }
+        assert_ne!(of("shop", &json!({"id": "#unnamed"})), "shop/#unnamed");
+        assert_ne!(of("till", &json!({})), of("shop", &json!({})));
     }
 
     #[test]

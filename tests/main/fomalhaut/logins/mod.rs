@@ -5,6 +5,7 @@ mod auth_apis;
 mod endpoints;
 mod query;
 mod races;
+mod told_apart;
 mod tokens;
 mod users;
 

@@ -1,0 +1,44 @@
+//! Those whom an Auth API lets in: who is told apart from whom, and how many there may be.
+
+use super::*;
+
+#[tokio::test]
+async fn whatever_an_auth_api_says_of_its_users_their_sessions_are_bounded() {
+    let scene = Scene::with(LoginSettings { auth_api_sessions: 5, ..LoginSettings::default() }).await;
+    let let_in = async |client: &str, lifetimes: Lifetimes, user_info: Value| {
+        scene.pairs.open_for(&label(client), lifetimes, &user_info).await
+    };
+    let mut opened = Vec::new();
+    for id in 0..5 {
+        opened.push(let_in("shop", LIFETIMES, json!({"id": id})).await.expect("there is room"));
+    }
+    for user_info in [json!({"id": 5}), json!({"nonce": 5}), json!({}), json!({"id": 0})] {
+        let refused = let_in("shop", LIFETIMES, user_info.clone()).await;
+        let Err(Refusal::Overloaded { private, retry_after }) = refused else { panic!("{user_info}: {refused:?}") };
+        assert!(private.contains("Auth API") && retry_after >= Duration::from_secs(1), "{private}");
+    }
+    for pair in &opened {
+        assert_eq!(scene.good("shop", &pair.access_token).await, Some(100), "nobody has lost anything");
+    }
+    // Others are not concerned, and whoever is there goes on: by a refresh, and by a login that ends the one before it.
+    let_in("till", LIFETIMES, json!({"id": 5})).await.expect("another client");
+    scene.log_in("shop", LIFETIMES).await;
+    let next = scene.refresh("shop", &opened[1].refresh_token).await.expect("refreshed");
+    let_in("shop", ALONE, json!({"id": 0})).await.expect("in the place of the one before");
+    assert_eq!(scene.good("shop", &opened[0].access_token).await, None);
+    // Whoever leaves makes room for one.
+    scene.pairs.end(shown(&next.access_token)).await.expect("ended");
+    let_in("shop", LIFETIMES, json!({"nonce": 6})).await.expect("there is room");
+    assert_eq!(code(let_in("shop", LIFETIMES, json!({"nonce": 7})).await), Some("overloaded"));
+}
+
+#[tokio::test]
+async fn those_who_are_not_told_apart_are_one_user_whatever_else_is_said_of_them() {
+    let scene = Scene::new().await;
+    let mut users = HashSet::new();
+    for user_info in [json!({}), json!({"last_login": 1}), json!({"last_login": 2}), json!({"ticket": "x"}), json!([1])]
+    {
+        users.insert(scene.let_in("shop", &user_info).await.user);
+    }
+    assert_eq!(users, HashSet::from([Label::kept("shop/#unnamed").expect("kept")]));
+}
