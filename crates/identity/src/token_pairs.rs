@@ -43,7 +43,8 @@ pub struct Lifetimes {
     pub access: Duration,
     /// The refresh token, unless it is used before; and not longer than a session lasts on this node.
     pub refresh: Duration,
-    /// Whether a login ends every other session of the same user through the same client.
+    /// Whether a login ends every other session of the same user through the same client. Of whom an Auth API does not tell
+    /// apart nobody ends another's.
     pub alone: bool,
 }
 
@@ -130,6 +131,7 @@ impl TokenPairs {
                 user: proven.user.clone(),
                 user_info: stored.user_info.to_string().into(),
                 sessions: self.settings.sessions_per_user,
+                is_one: true,
             };
             if let Some(pair) = self.open(client, lifetimes, whose, Some(row)).await? {
                 return Ok(pair);
@@ -164,8 +166,11 @@ impl TokenPairs {
         let stored = self.parts.client(client).await?.ok_or(Refusal::DisabledClient)?;
         let stands_on = user_row.into_iter().chain([stored.row]).collect();
         let now = self.parts.clock.unix_millis();
-        let beside =
-            Beside { limit: whose.sessions, alone: lifetimes.alone, of_realm: Some(self.settings.auth_api_sessions) };
+        let beside = Beside {
+            limit: whose.sessions,
+            alone: lifetimes.alone && whose.is_one,
+            of_realm: Some(self.settings.auth_api_sessions),
+        };
         let (session, pair) = self.made(client, lifetimes, whose, now, now);
         Ok(self.parts.open(&session, beside, stands_on).await?.then_some(pair))
     }
@@ -222,7 +227,8 @@ impl TokenPairs {
         let Some(old) = found.filter(is_good) else { return Ok(Exchanged::Nobodys) };
         let stored = parts.client(client).await?.ok_or(Refusal::DisabledClient)?;
         let mut stands_on = vec![stored.row];
-        let mut whose = Whose { user: old.user.clone(), user_info: Arc::clone(&old.user_info), sessions: 0 };
+        let mut whose =
+            Whose { user: old.user.clone(), user_info: Arc::clone(&old.user_info), sessions: 0, is_one: true };
         if !old.user.is_of_another() {
             let Some((row, user)) = parts.users.stored(&old.user).await?.filter(|(_, user)| user.enabled) else {
                 // A user's sessions end with the user; should that have been cut short, they end here.

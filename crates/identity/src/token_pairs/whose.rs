@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::MAX_FOREIGN_USER_INFO_BYTES;
 use crate::keys::sha256;
 
-/// The members that say who somebody is, the first one before the next.
-const NAMES: [&str; 7] = ["id", "user_id", "uid", "sub", "username", "name", "email"];
+/// The members that say who somebody is, the first one before the next. What people call themselves comes last: several may
+/// be called the same.
+const NAMES: [&str; 7] = ["id", "user_id", "uid", "sub", "username", "email", "name"];
 /// All whom one client's Auth API does not tell apart: together they are one user here, whatever else it says of them, and no
 /// name of anybody else reads like this.
 const UNNAMED: &str = "#unnamed";
@@ -30,6 +31,8 @@ pub(super) struct Whose {
     pub(super) user_info: Arc<str>,
     /// Sessions the user has at most.
     pub(super) sessions: u32,
+    /// Whether it is one user; else it is all whom nothing tells apart, and no one's login says anything about another's.
+    pub(super) is_one: bool,
 }
 
 impl Whose {
@@ -48,7 +51,7 @@ impl Whose {
         let client = whole_or_hash(client.as_str(), WHOLE_CLIENT, 32);
         // Both are texts that labels hold, or digits.
         let user = Label::of_another(&client.parse().ok()?, &who.parse().ok()?);
-        Some(Self { user, user_info: compact.into(), sessions })
+        Some(Self { user, user_info: compact.into(), sessions, is_one: named.is_some() })
     }
 }
 
@@ -101,6 +104,8 @@ mod tests {
             (json!({"id": {"a": 1}, "id2": 7, "email": "a@b"}), "shop/email=a@b"),
             (json!({"id": true, "name": [], "email": "a@b"}), "shop/email=a@b"),
             (json!({"id": 7.5, "name": "Ada"}), "shop/name=Ada"),
+            (json!({"name": "Ada", "email": "a@b"}), "shop/email=a@b"),
+            (json!({"name": "Ada", "email": "a@b", "username": "ada"}), "shop/username=ada"),
             (json!({"id": "7 \u{e9}"}), "shop/id=7 \u{e9}"),
         ] {
             assert_eq!(of("shop", &user_info), expected, "{user_info}");
@@ -141,6 +146,8 @@ mod tests {
         assert_eq!(sessions(json!({"id": 7}), 100), 100);
         assert_eq!(sessions(json!({}), 100), 10_000);
         assert_eq!(sessions(json!({"role": "member"}), 20_000), 20_000);
+        let is_one = |user_info: Value| Whose::foreign(&label("shop"), &user_info, 1).expect("short enough").is_one;
+        assert!(is_one(json!({"name": "Ada"})) && !is_one(json!({})) && !is_one(json!({"role": "member"})));
         // They are one user, whatever differs from login to login.
         for user_info in [json!({}), json!({"last_login": 1}), json!({"last_login": 2}), json!([1]), json!({"id": 0.5})]
         {

@@ -5,8 +5,8 @@ mod auth_apis;
 mod endpoints;
 mod query;
 mod races;
-mod told_apart;
 mod tokens;
+mod told_apart;
 mod users;
 
 use std::io::Write;

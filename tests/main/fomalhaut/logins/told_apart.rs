@@ -40,3 +40,20 @@ fn an_auth_api_that_names_everybody_anew_does_not_fill_the_registry() {
     log_in(&house, &json!({"id": 3}));
     refused("fo", &post(&house, &json!({"id": 4})), 503, "Overloaded");
 }
+
+#[test]
+fn a_single_login_ends_nobody_elses_session() {
+    let house = house("");
+    let url = format!("{}/login", house.auth_api.url());
+    house.declare("shop", &json!({"services": ["auth", "account"], "login_auth_url": url, "single_login": true}));
+    for (one, other, stays) in [
+        (json!({}), json!({}), true),
+        (json!({"role": "member"}), json!({"role": "member"}), true),
+        (json!({"name": "Bob", "email": "a@x"}), json!({"name": "Bob", "email": "b@x"}), true),
+        (json!({"id": 7}), json!({"id": 7}), false),
+    ] {
+        let (first, second) = (log_in(&house, &one), log_in(&house, &other));
+        assert!(house.is_good("fo", SHOP, &second.access), "{other}");
+        assert_eq!(house.is_good("fo", SHOP, &first.access), stays, "{one}, then {other}");
+    }
+}

@@ -42,3 +42,23 @@ async fn those_who_are_not_told_apart_are_one_user_whatever_else_is_said_of_them
     }
     assert_eq!(users, HashSet::from([Label::kept("shop/#unnamed").expect("kept")]));
 }
+
+#[tokio::test]
+async fn nobody_is_logged_out_by_somebody_else_whom_nothing_tells_from_them() {
+    let scene = Scene::new().await;
+    let let_in =
+        async |user_info: &Value| scene.pairs.open_for(&label("shop"), ALONE, user_info).await.expect("let in");
+    for (one, other, stays) in [
+        (json!({}), json!({}), true),
+        (json!({"role": "member"}), json!({"role": "member"}), true),
+        (json!({"name": "Bob", "email": "a@x"}), json!({"name": "Bob", "email": "b@x"}), true),
+        (json!({"name": "Bob", "username": "b1"}), json!({"name": "Bob", "username": "b2"}), true),
+        (json!({"name": "Bob"}), json!({"name": "Bob"}), false),
+        (json!({"id": 7, "name": "Ada"}), json!({"id": 7, "name": "Eve"}), false),
+    ] {
+        let first = let_in(&one).await;
+        let second = let_in(&other).await;
+        assert_eq!(scene.good("shop", &second.access_token).await, Some(100), "{other}");
+        assert_eq!(scene.good("shop", &first.access_token).await.is_some(), stays, "{one}, then {other}");
+    }
+}
