@@ -28,9 +28,10 @@ use crate::login::{
 use crate::opaque::{self, Use};
 use crate::sessions::{AccessToken, LiveSession};
 use crate::users::{UserChange, UserError};
-use whose::Whose;
+use whose::{Untold, Whose};
 
 pub use import::{Imported, ImportedPair, MAX_IMPORTED_PAIRS};
+pub use whose::is_exact;
 
 /// The most bytes that the information of a user whom an Auth API let in has, as compact JSON. Backends are sent four thirds
 /// of it with every call.
@@ -141,11 +142,14 @@ impl TokenPairs {
     }
 
     /// Opens a pair for somebody whom the Auth API of a client let in, with what it says of them: any JSON, of up to
-    /// [`MAX_FOREIGN_USER_INFO_BYTES`].
+    /// [`MAX_FOREIGN_USER_INFO_BYTES`], whose numbers can be kept as they are.
     pub async fn open_for(&self, client: &Label, lifetimes: Lifetimes, user_info: &Value) -> Result<Pair, Refusal> {
-        let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user);
-        let whose = whose.ok_or_else(|| Refusal::UpstreamBroken {
-            private: "the Auth API says more of a user than backends could be told".into(),
+        let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user).map_err(|untold| {
+            let private = match untold {
+                Untold::TooLarge => "the Auth API tells more of a user than backends can be told",
+                Untold::Inexact => "the Auth API tells of a user with a number that cannot be kept as it is",
+            };
+            Refusal::AuthApiAnswer { private }
         })?;
         for _ in 0..TRIES {
             if let Some(pair) = self.open(client, lifetimes, whose.clone(), None).await? {

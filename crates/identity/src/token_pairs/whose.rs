@@ -35,12 +35,24 @@ pub(super) struct Whose {
     pub(super) is_one: bool,
 }
 
+/// Why what is said of a user cannot be told to backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// It is too much.
+    TooLarge,
+    /// It has a number that cannot be kept as it is: two users whose numbers become the same would be one.
+    Inexact,
+}
+
 impl Whose {
-    /// Somebody whom an Auth API let in, with what it says of them; none if that is too much to be told to backends.
-    pub(super) fn foreign(client: &Label, user_info: &Value, sessions: u32) -> Option<Self> {
+    /// Somebody whom an Auth API let in, with what it says of them.
+    pub(super) fn foreign(client: &Label, user_info: &Value, sessions: u32) -> Result<Self, Untold> {
+        if !is_exact(user_info) {
+            return Err(Untold::Inexact);
+        }
         let compact = user_info.to_string();
         if compact.len() > MAX_FOREIGN_USER_INFO_BYTES {
-            return None;
+            return Err(Untold::TooLarge);
         }
         let named = NAMES.iter().find_map(|member| Some((*member, name(user_info.get(member)?)?)));
         let (who, sessions) = match &named {
@@ -50,8 +62,24 @@ impl Whose {
         };
         let client = whole_or_hash(client.as_str(), WHOLE_CLIENT, 32);
         // Both are texts that labels hold, or digits.
-        let user = Label::of_another(&client.parse().ok()?, &who.parse().ok()?);
-        Some(Self { user, user_info: compact.into(), sessions, is_one: named.is_some() })
+        let label = |text: &str| text.parse::<Label>().map_err(|_| Untold::TooLarge);
+        let user = Label::of_another(&label(&client)?, &label(&who)?);
+        Ok(Self { user, user_info: compact.into(), sessions, is_one: named.is_some() })
+    }
+}
+
+/// Up to here, every whole number is kept as it is where numbers have fractions.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Whether all numbers are those that were sent: a whole number that does not fit into 64 bits has become another one.
+pub fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|number| number.abs() < EXACT)
+        }
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        _ => true,
     }
 }
 
@@ -160,7 +188,27 @@ mod tests {
     #[test]
     fn what_is_too_much_is_not_taken() {
         let info = |bytes: usize| json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())});
-        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES), 1).is_some());
-        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES + 1), 1).is_none());
+        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES), 1).is_ok());
+        let refused = Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES + 1), 1);
+        assert_eq!(refused.map(drop), Err(Untold::TooLarge));
+    }
+
+    #[test]
+    fn a_number_that_becomes_another_one_is_not_taken() {
+        let taken = |text: &str| {
+            let user_info = serde_json::from_str(text).expect("JSON");
+            Whose::foreign(&label("shop"), &user_info, 1).map(|whose| whose.user_info)
+        };
+        for fine in ["18446744073709551615", "-9223372036854775808", "9007199254740993", "1.5", r#"{"id":[7,{"a":0.25}]}"#] {
+            assert_eq!(taken(fine).as_deref(), Ok(fine));
+        }
+        for bad in [
+            "18446744073709551616",
+            r#"{"id":12345678901234567890123}"#,
+            r#"{"id":"7","ids":[-9223372036854775809]}"#,
+            r#"{"id":7,"more":{"deep":[1e16]}}"#,
+        ] {
+            assert_eq!(taken(bad), Err(Untold::Inexact), "{bad}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::{Changed, Lifetimes, LoginOrigin, Pair, TokenPairs};
 use zeroize::Zeroizing;
 
-use auth_api::{Said, User, check_user_info};
+use auth_api::{Said, User};
 use members::Members;
 use operation::Operation;
 
@@ -187,7 +187,6 @@ impl Handler for Endpoint {
                 let said = self.auth_api.ask(&url, std::mem::take(&mut asked.body), None).await?;
                 match said {
                     Said::Yes(user_info) => {
-                        check_user_info(&user_info)?;
                         answers::logged_in(form, &pairs.open_for(name, lifetimes, &user_info).await?)
                     }
                     Said::No(message) => answers::failed(form, message.as_deref().unwrap_or(answers::LOGIN_FAILED)),

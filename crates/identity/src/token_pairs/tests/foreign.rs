@@ -62,3 +62,23 @@ async fn nobody_is_logged_out_by_somebody_else_whom_nothing_tells_from_them() {
         assert_eq!(scene.good("shop", &first.access_token).await.is_some(), stays, "{one}, then {other}");
     }
 }
+
+#[tokio::test]
+async fn no_number_of_a_user_becomes_another_one_on_any_way_in() {
+    let scene = Scene::new().await;
+    let info = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let (bad, fine) = (r#"{"id":12345678901234567890123}"#, r#"{"id":18446744073709551615}"#);
+    assert_eq!(code(scene.pairs.open_for(&label("shop"), LIFETIMES, &info(bad)).await), Some("auth_api_answer"));
+    assert_eq!(scene.let_in("shop", &info(fine)).await.user_info.as_ref(), fine);
+    let (a, b, c) = ("a".repeat(27), "b".repeat(27), "c".repeat(27));
+    let pairs = vec![
+        brought(&a, &"d".repeat(27), info(bad), 50, 500),
+        brought(&b, &"e".repeat(27), info(r#"{"id":18446744073709551616}"#), 50, 500),
+        brought(&c, &"f".repeat(27), info(fine), 50, 500),
+    ];
+    let done = scene.pairs.import(&label("shop"), pairs).await.expect("taken");
+    assert_eq!((done.taken, done.inexact, done.too_large), (1, 2, 0));
+    for (token, left) in [(a, None), (b, None), (c, Some(50))] {
+        assert_eq!(scene.good("shop", &token.into()).await, left);
+    }
+}
