@@ -77,6 +77,7 @@ impl Identity {
             session_ttl: config.tokens.session_ttl,
             refresh_grace: config.tokens.refresh_grace,
             sessions_per_user: SESSIONS_PER_USER,
+            auth_api_sessions: u32::try_from(config.limits.auth_api_sessions).unwrap_or(u32::MAX),
         };
         let pairs = Arc::new(TokenPairs::new(parts.clone(), settings));
         let login = Arc::new(Login::new(parts, settings));

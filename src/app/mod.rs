@@ -34,7 +34,7 @@ use portcullis_core::secret::Secret;
 use portcullis_core::vital;
 use portcullis_identity::{DEFAULT_CLIENT, MasterKey, Revocations, hash_key};
 use portcullis_issuer::fomalhaut::AuthApi;
-use portcullis_policies::{Limiters, Parts};
+use portcullis_policies::{Limiters, Parts, SharedSteps};
 use portcullis_proxy::admission::Admission;
 use portcullis_proxy::explain::Explainer;
 use portcullis_proxy::inherit::Inherited;
@@ -157,6 +157,7 @@ impl Gateway {
             issuer,
             sessions: Arc::clone(&identity.sessions),
             jobs: Arc::clone(&jobs),
+            shared_steps: SharedSteps::default(),
             limiters,
             state: Arc::clone(&nonces) as _,
             captures: Arc::clone(&captures) as _,

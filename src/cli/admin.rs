@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use portcullis_core::model::Problem;
 use portcullis_core::secret::Secret;
 use serde_json::Value;
 
-use super::exchange::{Peer, Way, exchange};
+use super::exchange::{Peer, Way, exchange, exchange_patiently};
 use super::failure::Failure;
 use super::trust;
 
@@ -116,7 +116,9 @@ impl Admin {
         text: (&'static str, Bytes),
         etag: Option<HeaderValue>,
     ) -> Result<Reply, Failure> {
-        self.exchange(method, path, Some(text), etag).await
+        // Declarations may be many: the gateway compiles all of them before it answers.
+        let request = self.request(method, path, Some(text), etag)?;
+        self.read(exchange_patiently(&self.peer, request).await?)
     }
 
     /// Reads a text that is not JSON.
@@ -149,7 +151,11 @@ impl Admin {
         etag: Option<HeaderValue>,
     ) -> Result<Reply, Failure> {
         let request = self.request(method, path, text, etag)?;
-        let (head, bytes) = exchange(&self.peer, request).await?.into_parts();
+        self.read(exchange(&self.peer, request).await?)
+    }
+
+    fn read(&self, answer: Response<Bytes>) -> Result<Reply, Failure> {
+        let (head, bytes) = answer.into_parts();
         let body: Option<Value> = match bytes.as_ref() {
             [] => Some(Value::Null),
             bytes => serde_json::from_slice(bytes).ok(),
@@ -233,7 +239,6 @@ pub(super) mod tests {
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
 
-    use http::Response;
     use http::header::LOCATION;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;

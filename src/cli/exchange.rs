@@ -21,6 +21,8 @@ use super::failure::Failure;
 const REPLY_LIMIT: usize = 16 << 20;
 /// From connecting to the answer's last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where the other side has much to do.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Somebody who is spoken to: `host[:port]`, in clear or over TLS.
 #[derive(Clone)]
@@ -81,8 +83,17 @@ impl fmt::Display for Peer {
 
 /// Sends a request and reads the whole answer, within 10 seconds and 16 MiB.
 pub(crate) async fn exchange(peer: &Peer, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
-    let exchange = tokio::time::timeout(PATIENCE, send(peer, request)).await;
-    exchange.map_err(|_| Failure::failed(format!("no answer from {peer} within {} s", PATIENCE.as_secs())))?
+    within(PATIENCE, peer, request).await
+}
+
+/// The same within 10 minutes, for what takes its time.
+pub(crate) async fn exchange_patiently(peer: &Peer, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
+    within(LONG_PATIENCE, peer, request).await
+}
+
+async fn within(patience: Duration, peer: &Peer, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
+    let exchange = tokio::time::timeout(patience, send(peer, request)).await;
+    exchange.map_err(|_| Failure::failed(format!("no answer from {peer} within {} s", patience.as_secs())))?
 }
 
 async fn send(peer: &Peer, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {

@@ -332,6 +332,9 @@ settings! {
         /// valid; when this memory is full, signed requests get 503. One client gets at most half of it. The journal of the nonces
         /// in the data directory has at most four times this size.
         nonce_bytes: u64 = POSITIVE_BYTES("64MiB"),
+        /// Sessions of users whom the Auth API of one client lets in, together. When there are as many, such a user who has none
+        /// to give up for it gets 503; refreshes go on.
+        auth_api_sessions: usize = POSITIVE("1000000"),
     }
     /// How long the gateway waits.
     timeouts: Timeouts {

@@ -136,7 +136,7 @@ impl Conversion {
             let expression = rule.expression.as_deref().ok_or("it has no 're_uri' or no 'is_permit'".to_owned());
             match expression.and_then(|expression| translate(expression, what.anchor)) {
                 Ok(path) => {
-                    written.push(json!({"path": path, "effect": if rule.is_permit { "allow" } else { "deny" }}))
+                    written.push(json!({"path": path, "effect": if rule.is_permit { "allow" } else { "deny" }}));
                 }
                 Err(why) => {
                     let expression = rule.expression.as_deref().unwrap_or_default().escape_debug();
@@ -456,7 +456,8 @@ fn require(what: &Endpoint) -> Value {
 /// Time limits. There one limit was for the whole exchange with the backend; here it is for its head and for each pause, so that
 /// no body is cut for taking long.
 fn timeouts(limits: Timeouts, usual: Option<u64>) -> Map<String, Value> {
-    let text = |millis: u64| if millis % 1_000 == 0 { format!("{}s", millis / 1_000) } else { format!("{millis}ms") };
+    let text =
+        |millis: u64| if millis.is_multiple_of(1_000) { format!("{}s", millis / 1_000) } else { format!("{millis}ms") };
     let mut written = Map::new();
     if let Some(connect) = limits.connect.or(usual) {
         written.insert("connect".to_owned(), text(connect).into());

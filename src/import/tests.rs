@@ -251,11 +251,14 @@ while len(out) < 4000:
 json.dump(out, sys.stdout)
 "##;
 
+/// What Python says of each path: whether it matches at the beginning, and anywhere.
+type Answers = Vec<(String, bool, bool)>;
+
 #[test]
 fn what_is_taken_of_an_expression_means_what_it_means_to_python() {
     let output = std::process::Command::new("python3").args(["-c", PYTHON]).output().expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let cases: Vec<(String, Option<Vec<(String, bool, bool)>>)> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cases: Vec<(String, Option<Answers>)> = serde_json::from_slice(&output.stdout).expect("JSON");
     let (mut compared, mut lost) = (0, 0);
     for (expression, answers) in cases {
         for anchor in [Anchor::Start, Anchor::Anywhere] {

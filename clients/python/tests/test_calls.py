@@ -30,6 +30,7 @@ from portcullis_client import (
     RedirectError,
     Request,
     Secret,
+    SigningError,
     VerificationError,
 )
 from portcullis_client.components import content_digest, signature_base
@@ -225,6 +226,30 @@ def test_sealed_calls(stand_in: StandIn, caller: Callable[..., Caller]) -> None:
         assert (unseal(SECRET, received.body) if received.body else None) == body
         wire = repr(received)
         assert not any(part in wire for part in ("acme", "a=1", "a token", "the tea", "x=%C3"))
+
+
+def test_an_outer_path_is_sent_as_it_is_signed(stand_in: StandIn, caller: Callable[..., Caller]) -> None:
+    sign_all(stand_in, "fo", Reply(204))
+    assert caller(stand_in.url, dialect_of("fo", seal=True, sealed_path="/in/?x")).call("GET", "/a").status == 204
+    assert stand_in.received[-1].target == "/in/?x"
+    assert is_well_signed("fo", stand_in.received[-1])
+    with pytest.raises(SigningError, match="as it is"):
+        caller(stand_in.url, dialect_of("fo", seal=True, sealed_path="/in v1/")).call("GET", "/a")
+    assert len(stand_in.received) == 1
+
+
+def test_a_refusal_without_an_end_is_not_waited_for(stand_in: StandIn, caller: Callable[..., Caller]) -> None:
+    class Tokens(FixedToken):
+        def renew(self, used: str) -> str:
+            return used + "2"
+
+        async def renew_async(self, used: str) -> str:
+            return used + "2"
+
+    stand_in.answer = lambda received: (
+        Reply(200, [], b"good") if received.get("authorization") == "Bearer t2" else Reply(401, [], b"x", announced=10**12)
+    )
+    assert caller(stand_in.url, Plain(), tokens=Tokens("t")).call("GET", "/a").content == b"good"
 
 
 @pytest.mark.parametrize("follow", [False, True])

@@ -69,6 +69,9 @@ def test_signing_again(signatures: Any) -> None:
             assert jwk.algorithm == said["algorithm"]
             assert jwk.holds(base, signing.sign(base))
             assert not jwk.holds(b"another", signing.sign(base))
+            # The same number in another spelling.
+            signature = signing.sign(base)
+            assert not jwk.holds(base, signature[:32] + b"\0" + signature[32:])
 
 
 def test_components(signatures: Any) -> None:

@@ -30,6 +30,7 @@ from portcullis_client import (
     SessionEndedError,
     TokenPair,
     UnsupportedError,
+    VerificationError,
 )
 
 if TYPE_CHECKING:
@@ -408,6 +409,9 @@ def test_answers_that_cannot_be_read(stand_in: StandIn, both: Any, body: bytes) 
         stand_in.answer = lambda _, status=status: Reply(status, [], body)
         with pytest.raises(LoginError, match="cannot be read"):
             session.login(LOGIN)
+    stand_in.answer = lambda _: Reply(200, [("Content-Encoding", "gzip")], body)
+    with pytest.raises(VerificationError, match="Content-Encoding"):
+        session.login(LOGIN)
     assert session.pair is None
 
 

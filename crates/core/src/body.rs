@@ -61,7 +61,9 @@ pub struct Whole {
 impl Whole {
     /// Bytes, and the room that was taken for them.
     pub fn held(bytes: impl Into<Bytes>, share: Share) -> Self {
-        Self { bytes: bytes.into(), share: Some(Arc::new(share)) }
+        let bytes = bytes.into();
+        let share = (!bytes.is_empty()).then(|| Arc::new(share));
+        Self { bytes, share }
     }
 
     /// What it says.
@@ -78,11 +80,10 @@ impl Whole {
     /// A body that says the same, and gives the room back when it has ended.
     pub fn into_body(self) -> Body {
         let Self { bytes, share } = self;
-        let body = Body::full(bytes);
-        match share {
-            Some(share) => body.on_end(move |_| drop(share)),
-            None => body,
+        if bytes.is_empty() {
+            return Body::empty();
         }
+        Body(Kind::Piece(Piece::source(Some(bytes), share)))
     }
 }
 
@@ -215,6 +216,16 @@ impl Body {
         if expected > limit {
             return Err(BodyError::TooLarge { limit });
         }
+        if let Kind::Piece(source) = &mut self.0 {
+            // It is whole already.
+            let bytes = source.stream.bytes.take().unwrap_or_default();
+            source.passed += bytes.len() as u64;
+            if !bytes.is_empty() && !share.take(bytes.len()) {
+                return Err(BodyError::NoRoom);
+            }
+            self.finish(Outcome::Complete);
+            return Ok(Whole::held(bytes, share));
+        }
         let (mut first, mut rest): (Option<Bytes>, Vec<u8>) = (None, Vec::new());
         let mut room = limit;
         while let Some(frame) = poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await {
@@ -234,9 +245,7 @@ impl Body {
                 }
             }
         }
-        let bytes = first.unwrap_or_else(|| rest.into());
-        let share = (!bytes.is_empty()).then(|| Arc::new(share));
-        Ok(Whole { bytes, share })
+        Ok(Whole::held(first.unwrap_or_else(|| rest.into()), share))
     }
 
     /// No body at all.
@@ -250,7 +259,7 @@ impl Body {
         if bytes.is_empty() {
             return Self::empty();
         }
-        Self(Kind::Piece(Piece::source(Some(bytes))))
+        Self(Kind::Piece(Piece::source(Some(bytes), None)))
     }
 
     /// A stream. One that is already at its end becomes an empty body without an allocation.
@@ -274,7 +283,7 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Piece(source) => source.stream.0.is_none(),
+            Kind::Piece(source) => source.stream.bytes.is_none(),
             Kind::Stream(_) => false,
         }
     }
@@ -287,9 +296,16 @@ impl Body {
     /// The bytes of a body that is one piece, already there.
     pub fn piece(&self) -> Option<&Bytes> {
         match &self.0 {
-            Kind::Piece(source) => source.stream.0.as_ref(),
+            Kind::Piece(source) => source.stream.bytes.as_ref(),
             Kind::Empty | Kind::Stream(_) => None,
         }
+    }
+
+    /// What is held of it, where it is held whole and takes room: it shares that room.
+    pub fn held(&self) -> Option<Whole> {
+        let Kind::Piece(source) = &self.0 else { return None };
+        let Piece { bytes, share } = &source.stream;
+        Some(Whole { bytes: bytes.clone()?, share: Some(share.clone()?) })
     }
 
     /// Looks at what each look into the stream inside brings, and may bring something else instead; `look` gets the
@@ -329,7 +345,7 @@ impl Body {
             Kind::Stream(source) => source.hooks.push(hook),
             Kind::Piece(source) => source.hooks.push(hook),
             Kind::Empty => {
-                let mut nothing = Piece::source(None);
+                let mut nothing = Piece::source(None, None);
                 nothing.hooks.push(hook);
                 self.0 = Kind::Piece(nothing);
             }
@@ -392,12 +408,16 @@ impl HttpBody for Body {
 }
 
 /// What is there at once, or nothing.
-struct Piece(Option<Bytes>);
+struct Piece {
+    bytes: Option<Bytes>,
+    /// The room that it takes until it has ended.
+    share: Option<Arc<Share>>,
+}
 
 impl Piece {
-    fn source(bytes: Option<Bytes>) -> Box<Source<Self>> {
+    fn source(bytes: Option<Bytes>, share: Option<Arc<Share>>) -> Box<Source<Self>> {
         let expected = Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
-        Box::new(Source { passed: 0, expected, hooks: Hooks::default(), stream: Self(bytes) })
+        Box::new(Source { passed: 0, expected, hooks: Hooks::default(), stream: Self { bytes, share } })
     }
 }
 
@@ -406,15 +426,15 @@ impl HttpBody for Piece {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.bytes.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 
@@ -504,6 +524,27 @@ mod tests {
         poll(&mut body);
         drop(body);
         assert_eq!(ends.lock().expect("not poisoned")[0].outcome, Outcome::Complete);
+    }
+
+    #[test]
+    fn what_is_held_takes_room_until_nobody_holds_it() {
+        let budget = crate::budget::Budget::new(10);
+        let (whole, ends) = watched(Body::full("abc"));
+        let mut whole = std::pin::pin!(whole.whole(3, Share::of(&budget)));
+        let Poll::Ready(Ok(whole)) = whole.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) else {
+            panic!("it is here");
+        };
+        assert_eq!(*ends.lock().expect("not poisoned"), [End { outcome: Outcome::Complete, bytes: 3 }]);
+        let mut body = whole.into_body();
+        let held = body.held().expect("held");
+        assert_eq!((held.bytes().as_ref(), budget.taken()), (&b"abc"[..], 3));
+        while poll(&mut body).is_some() {}
+        assert!(body.held().is_none() && budget.taken() == 3);
+        let other = held.holding("abcd").into_body();
+        assert_eq!((other.piece().map(Bytes::len), budget.taken()), (Some(4), 3), "the same room");
+        drop(other);
+        assert_eq!(budget.taken(), 0);
+        assert!(Body::full("abc").held().is_none() && Body::empty().held().is_none(), "these take none");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Byte budgets: how much memory may be held for one purpose, whoever holds it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,20 +39,21 @@ impl Budget {
     /// Takes bytes for a network; `false` if it has a quarter of all already.
     fn take_for(&self, network: IpAddr, bytes: usize) -> bool {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = networks.get(&network).copied().unwrap_or_default();
+        let entry = networks.entry(network);
+        let taken = if let Entry::Occupied(entry) = &entry { *entry.get() } else { 0 };
         let fits = taken.saturating_add(bytes) <= self.limit / NETWORKS;
         if fits {
-            networks.insert(network, taken + bytes);
+            *entry.or_default() += bytes;
         }
         fits
     }
 
     fn give_back_for(&self, network: IpAddr, bytes: usize) {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = networks.get_mut(&network) {
-            *taken = taken.saturating_sub(bytes);
-            if *taken == 0 {
-                networks.remove(&network);
+        if let Entry::Occupied(mut entry) = networks.entry(network) {
+            *entry.get_mut() = entry.get().saturating_sub(bytes);
+            if *entry.get() == 0 {
+                entry.remove();
             }
         }
     }

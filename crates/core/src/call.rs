@@ -17,7 +17,7 @@ use crate::canonical::{DecisionPath, Host, Path};
 use crate::dialect::Refused;
 pub use crate::dialect::{Dialect, fomalhaut};
 pub use crate::digits::hex;
-pub use crate::directory::{ClientEntry, KeyHolder};
+pub use crate::directory::{ClientEntry, KeyHolder, Moment};
 use crate::dry_run::DryRun;
 pub use crate::effects::Effects;
 use crate::grpc::{Code, GrpcCall};
@@ -143,31 +143,60 @@ pub trait Lasting: Send + Sync {
     fn let_in(&self, call: &Call);
 }
 
+type Note = Arc<dyn Any + Send + Sync>;
+
 /// What one kind of policy notes on a call for its own steps further out and further in: one note of a type.
 #[derive(Default)]
-pub struct Notes(Vec<Box<dyn Any + Send + Sync>>);
+pub struct Notes {
+    /// Most calls have one, which takes no list.
+    first: Option<Note>,
+    more: Vec<Note>,
+}
 
 impl Notes {
     /// The note of this type.
     pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.iter().find_map(|note| note.downcast_ref())
+        self.all().find_map(|note| note.downcast_ref())
+    }
+
+    /// The same to be held.
+    pub fn shared<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let note = self.all().find(|note| note.is::<T>())?;
+        Arc::clone(note).downcast().ok()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Note> {
+        self.first.iter().chain(&self.more)
     }
 
     /// Whether there are none.
     pub fn are_none(&self) -> bool {
-        self.0.is_empty()
+        self.first.is_none() && self.more.is_empty()
     }
 
-    /// Takes the note of this type away.
-    pub fn take<T: Any>(&mut self) -> Option<T> {
-        let at = self.0.iter().position(|note| note.is::<T>())?;
-        self.0.swap_remove(at).downcast().ok().map(|note| *note)
+    /// Takes the note of this type away; none if somebody else holds it too.
+    pub fn take<T: Any + Send + Sync>(&mut self) -> Option<T> {
+        let note = match self.first.take_if(|note| note.is::<T>()) {
+            Some(note) => note,
+            None => self.more.swap_remove(self.more.iter().position(|note| note.is::<T>())?),
+        };
+        note.downcast().ok().and_then(Arc::into_inner)
     }
 
     /// Notes this, in place of another note of its type.
     pub fn set<T: Any + Send + Sync>(&mut self, note: T) {
-        self.take::<T>();
-        self.0.push(Box::new(note));
+        self.share(Arc::new(note));
+    }
+
+    /// The same of what others hold too.
+    pub fn share<T: Any + Send + Sync>(&mut self, note: Arc<T>) {
+        if let Some(held) = self.first.iter_mut().chain(&mut self.more).find(|held| held.is::<T>()) {
+            *held = note;
+        } else if self.first.is_none() {
+            self.first = Some(note);
+        } else {
+            self.more.push(note);
+        }
     }
 }
 
@@ -180,7 +209,8 @@ pub struct Mark {
 /// The request that a call came with, where another has taken its place, and where it led.
 struct Outer {
     request: Request,
-    removed: Vec<(FieldName, FieldValue)>,
+    /// The fields that were taken away, where one of them was said anew inside.
+    removed: Option<Vec<(FieldName, FieldValue)>>,
     matched: usize,
     matched_readings: Vec<usize>,
 }
@@ -207,6 +237,8 @@ pub struct Call {
     pub lasting: Option<Arc<dyn Lasting>>,
     /// The client that the call says it is of. It chooses among routes, and lets nobody in.
     pub claimed: Option<Arc<ClientEntry>>,
+    /// From which moment of the directory that is known.
+    pub claimed_at: Option<Moment>,
     /// The route that matched.
     pub route: Option<Arc<RouteFacts>>,
     /// How many bytes of the path that is decided on the route has matched.
@@ -256,6 +288,7 @@ impl Call {
             hints: None,
             lasting: None,
             claimed: None,
+            claimed_at: None,
             route: None,
             matched: 0,
             matched_readings: Vec::new(),
@@ -289,7 +322,9 @@ impl Call {
             && let Some(outer) = self.outer.take()
         {
             let Outer { request, removed, matched, matched_readings } = *outer;
-            self.raw.removed = removed;
+            if let Some(removed) = removed {
+                self.raw.removed = removed;
+            }
             self.take_place(request, matched, matched_readings);
         }
     }
@@ -305,7 +340,7 @@ impl Call {
     /// the door has taken away.
     pub fn replace(&mut self, request: Request, said: Option<(FieldName, FieldValue)>, matched: Matched) {
         let Matched { matched, matched_readings, .. } = matched;
-        let removed = self.raw.removed.clone();
+        let removed = said.is_some().then(|| self.raw.removed.clone());
         if let Some(said) = said {
             self.raw.removed.retain(|(name, _)| *name != said.0);
             self.raw.removed.push(said);
@@ -313,7 +348,9 @@ impl Call {
         let before = (self.matched, std::mem::take(&mut self.matched_readings));
         let request = self.take_place(request, matched, matched_readings);
         let (matched, matched_readings) = before;
-        self.outer.get_or_insert_with(|| Box::new(Outer { request, removed, matched, matched_readings }));
+        let outer = Outer { request, removed: None, matched, matched_readings };
+        let outer = self.outer.get_or_insert_with(|| Box::new(outer));
+        outer.removed = outer.removed.take().or(removed);
     }
 
     fn take_place(&mut self, request: Request, matched: usize, matched_readings: Vec<usize>) -> Request {
@@ -371,5 +408,27 @@ impl Call {
             });
         }
         self.dialect.write(refusal, Refused { id: &self.id, time: self.record.time() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_note_of_a_type_and_it_can_be_shared() {
+        let mut notes = Notes::default();
+        assert!(notes.are_none() && notes.get::<u8>().is_none());
+        let shared = Arc::new(1_u8);
+        notes.share(Arc::clone(&shared));
+        notes.set("two");
+        notes.set(3_u64);
+        notes.set(4_u64);
+        assert_eq!((notes.get::<u8>(), notes.get::<&str>(), notes.get::<u64>()), (Some(&1), Some(&"two"), Some(&4)));
+        assert!(notes.shared::<u8>().is_some_and(|note| Arc::ptr_eq(&note, &shared)));
+        assert_eq!((notes.take::<u64>(), notes.take::<u64>()), (Some(4), None));
+        assert_eq!(notes.take::<u8>(), None, "somebody else holds it");
+        assert_eq!(notes.take::<&str>(), Some("two"));
+        assert!(notes.are_none() && notes.get::<u8>().is_none());
     }
 }

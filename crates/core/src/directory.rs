@@ -189,9 +189,8 @@ impl Entries {
         } else {
             self.secrets.insert(client.clone(), others.into());
         }
-        if let Some(entry) = self.clients.get(client) {
-            let declared = entry.client.clone();
-            self.set_client(client, Some(declared));
+        if let Some(entry) = self.clients.get(client).cloned() {
+            self.set_client(&entry.name, Some(entry.client.clone()));
         }
     }
 
@@ -221,6 +220,13 @@ thread_local! {
     static STEP: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
+/// A moment in which something was read on this thread: nothing has changed for it as long as the moment is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    changes: u64,
+    step: u64,
+}
+
 /// The directory: one writer publishes, every call reads, and nobody waits.
 ///
 /// A change of clients and keys alone counts at once. One that goes together with a change of routes is published in
@@ -229,6 +235,8 @@ thread_local! {
 pub struct Directory {
     published: ArcSwap<Published>,
     steps: AtomicU64,
+    /// Counts what was published, behind each of it: whoever sees the count sees what is counted.
+    changes: AtomicU64,
 }
 
 impl Directory {
@@ -239,6 +247,26 @@ impl Directory {
             Some((before, step)) if STEP.get() < *step => look(before),
             _ => look(&published.now),
         }
+    }
+
+    /// The moment that it is on this thread. What is read behind it is as new as the moment or newer, so that it need not be read
+    /// again as long as the moment lasts.
+    ///
+    /// ```
+    /// # use portcullis_core::directory::Directory;
+    /// let directory = Directory::default();
+    /// let then = directory.moment();
+    /// assert_eq!(directory.moment(), then);
+    /// directory.publish(directory.copy());
+    /// assert_ne!(directory.moment(), then);
+    /// ```
+    pub fn moment(&self) -> Moment {
+        Moment { changes: self.changes.load(Ordering::Acquire), step: STEP.get() }
+    }
+
+    fn store(&self, published: Published) {
+        self.published.store(Arc::new(published));
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A copy of the newest state, to be changed and published.
@@ -260,7 +288,7 @@ impl Directory {
     /// assert!(directory.read(|entries| entries.holder(&key).is_some()));
     /// ```
     pub fn publish(&self, entries: Entries) {
-        self.published.store(Arc::new(Published { now: Arc::new(entries), before: None }));
+        self.store(Published { now: Arc::new(entries), before: None });
     }
 
     /// Replaces the state for those who take the step that is returned; everybody else reads the former. One change is
@@ -268,7 +296,7 @@ impl Directory {
     pub fn prepare(&self, entries: Entries) -> u64 {
         let step = self.steps.fetch_add(1, Ordering::AcqRel) + 1;
         let before = Arc::clone(&self.published.load().now);
-        self.published.store(Arc::new(Published { now: Arc::new(entries), before: Some((before, step)) }));
+        self.store(Published { now: Arc::new(entries), before: Some((before, step)) });
         step
     }
 

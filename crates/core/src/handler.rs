@@ -93,7 +93,7 @@ pub struct Asked {
     pub id: RequestId,
     /// The method.
     pub method: Method,
-    /// What of the path is left behind the endpoint's own, as it is decided on; empty or beginning with `/`.
+    /// What of the path is left behind the endpoint's own, as it is decided on; `/`, if nothing is.
     pub rest: Box<str>,
     /// The query, without `?`, and without credentials that were read from it.
     pub query: Option<Bytes>,
@@ -115,6 +115,8 @@ pub struct Asked {
     pub user: Option<UserFacts>,
     /// The session behind that token.
     pub session: Option<SessionId>,
+    /// The client which that session was opened through; it need not be the one that calls.
+    pub session_client: Option<Label>,
 }
 
 impl Asked {
@@ -140,6 +142,7 @@ impl Asked {
             key: call.caller.key.clone(),
             user: call.caller.user.clone(),
             session: call.caller.admitted_by.session,
+            session_client: call.caller.token_client.as_ref().map(|client| client.name.clone()),
         }
     }
 }

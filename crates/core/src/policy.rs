@@ -128,11 +128,14 @@ pub enum Step {
     Policy(Arc<dyn Policy>),
 }
 
+/// Named steps, in the order they are walked.
+pub type Steps = [(&'static str, Step)];
+
 /// A route's policies and its endpoint, compiled once and never changed.
 pub struct Pipeline {
     /// What the route tells about itself.
     pub route: Arc<RouteFacts>,
-    steps: Box<[(&'static str, Step)]>,
+    steps: Arc<Steps>,
     endpoint: Arc<dyn Endpoint>,
     series: OnceLock<Slot>,
 }
@@ -140,7 +143,12 @@ pub struct Pipeline {
 impl Pipeline {
     /// Joins named steps, in the order they are walked, and the endpoint behind them.
     pub fn new(route: Arc<RouteFacts>, steps: Vec<(&'static str, Step)>, endpoint: Arc<dyn Endpoint>) -> Self {
-        Self { route, steps: steps.into_boxed_slice(), endpoint, series: OnceLock::new() }
+        Self::sharing(route, steps.into(), endpoint)
+    }
+
+    /// The same with steps that other pipelines have too.
+    pub fn sharing(route: Arc<RouteFacts>, steps: Arc<Steps>, endpoint: Arc<dyn Endpoint>) -> Self {
+        Self { route, steps, endpoint, series: OnceLock::new() }
     }
 
     /// The names of its steps, in the order they are walked.

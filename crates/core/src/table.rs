@@ -11,29 +11,41 @@ use hashbrown::HashTable;
 const SHARDS: usize = 256;
 /// Entries of a map that is small.
 const FEW: usize = 64;
+/// Entries of one that is tiny.
+const TINY: usize = 4;
 
 type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
-/// A copy-on-write hash map: without shards as long as nothing is in it, in one shard while it has few entries, then in 256.
-/// A clone copies as many pointers; a change after it copies one shard. A key is hashed once, with a secret of the process:
-/// whoever chooses keys cannot choose where they stand.
+/// A copy-on-write hash map: as long as it is tiny it is a list, while it has few entries one table, then 256 of them. A clone
+/// copies as many pointers; a change after it copies one shard. A key is hashed once, with a secret of the process: whoever
+/// chooses keys cannot choose where they stand.
 #[derive(Debug, Clone)]
 pub struct Table<K, V> {
-    shards: Box<[Shard<K, V>]>,
+    held: Held<K, V>,
     hasher: RandomState,
+}
+
+#[derive(Debug, Clone)]
+enum Held<K, V> {
+    Nothing,
+    /// Entries side by side, which are compared one by one: where there are many such maps, and each call looks into another
+    /// one, what costs is how many places in memory it looks at.
+    List(Arc<[(K, V)]>),
+    /// A power of two of shards.
+    Shards(Box<[Shard<K, V>]>),
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Default for Table<K, V> {
     fn default() -> Self {
-        Self { shards: Box::default(), hasher: RandomState::new() }
+        Self { held: Held::Nothing, hasher: RandomState::new() }
     }
 }
 
 /// The shard of a hash among so many. Inside of a shard the lowest bits say where to look, and the highest seven what to look
 /// for.
 fn shard(hash: u64, shards: usize) -> usize {
-    // Their number is a power of two, or 0: then there is none at this place.
-    (hash >> 48) as usize & shards.wrapping_sub(1)
+    // Their number is a power of two.
+    (hash >> 48) as usize & (shards - 1)
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
@@ -42,22 +54,52 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let hash = self.hasher.hash_one(key);
-        let shard = self.shards.get(shard(hash, self.shards.len()))?;
-        shard.find(hash, |(held, _)| held.borrow() == key).map(|(_, value)| value)
+        self.entry(key).map(|(_, value)| value)
+    }
+
+    /// A key as it stands here, and its value.
+    pub fn entry<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        let found = match &self.held {
+            Held::Nothing => None,
+            Held::List(list) => list.iter().find(|(held, _)| held.borrow() == key),
+            Held::Shards(shards) => {
+                let hash = self.hasher.hash_one(key);
+                shards[shard(hash, shards.len())].find(hash, |(held, _)| held.borrow() == key)
+            }
+        };
+        found.map(|(key, value)| (key, value))
     }
 
     /// Sets the value of a key and returns the former one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.make_room();
-        let hash = self.hasher.hash_one(&key);
-        let at = shard(hash, self.shards.len());
-        let held = Arc::make_mut(&mut self.shards[at]);
-        if let Some((_, former)) = held.find_mut(hash, |(held, _)| *held == key) {
-            return Some(std::mem::replace(former, value));
+        self.make_room(&key);
+        match &mut self.held {
+            Held::Nothing => {
+                self.held = Held::List(Arc::new([(key, value)]));
+                None
+            }
+            Held::List(list) => {
+                let at = list.iter().position(|(held, _)| *held == key);
+                if let Some(at) = at {
+                    return Some(std::mem::replace(&mut Arc::make_mut(list)[at].1, value));
+                }
+                *list = list.iter().cloned().chain([(key, value)]).collect();
+                None
+            }
+            Held::Shards(shards) => {
+                let hash = self.hasher.hash_one(&key);
+                let at = shard(hash, shards.len());
+                let held = Arc::make_mut(&mut shards[at]);
+                if let Some((_, former)) = held.find_mut(hash, |(held, _)| *held == key) {
+                    return Some(std::mem::replace(former, value));
+                }
+                held.insert_unique(hash, (key, value), |(held, _)| self.hasher.hash_one(held));
+                None
+            }
         }
-        held.insert_unique(hash, (key, value), |(held, _)| self.hasher.hash_one(held));
-        None
     }
 
     /// Takes a key out.
@@ -65,20 +107,36 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let hash = self.hasher.hash_one(key);
-        let at = shard(hash, self.shards.len());
-        let held = self.shards.get_mut(at)?;
-        held.find(hash, |(held, _)| held.borrow() == key)?;
-        let entry = Arc::make_mut(held).find_entry(hash, |(held, _)| held.borrow() == key).ok()?;
-        let ((_, value), _) = entry.remove();
-        Some(value)
+        match &mut self.held {
+            Held::Nothing => None,
+            Held::List(list) => {
+                let at = list.iter().position(|(held, _)| held.borrow() == key)?;
+                let value = list[at].1.clone();
+                if list.len() == 1 {
+                    self.held = Held::Nothing;
+                } else {
+                    let others = list.iter().enumerate().filter(|(other, _)| *other != at);
+                    *list = others.map(|(_, entry)| entry.clone()).collect();
+                }
+                Some(value)
+            }
+            Held::Shards(shards) => {
+                let hash = self.hasher.hash_one(key);
+                let at = shard(hash, shards.len());
+                let held = &mut shards[at];
+                held.find(hash, |(held, _)| held.borrow() == key)?;
+                let entry = Arc::make_mut(held).find_entry(hash, |(held, _)| held.borrow() == key).ok()?;
+                let ((_, value), _) = entry.remove();
+                Some(value)
+            }
+        }
     }
 
-    /// Makes as many shards as one more entry needs.
-    fn make_room(&mut self) {
-        let needed = match self.shards.as_ref() {
-            [] => 1,
-            [only] if only.len() >= FEW => SHARDS,
+    /// Makes as many shards as one more entry needs, if this key is not there.
+    fn make_room(&mut self, key: &K) {
+        let needed = match &self.held {
+            Held::List(list) if list.len() >= TINY && list.iter().all(|(held, _)| held != key) => 1,
+            Held::Shards(shards) if shards.len() == 1 && shards[0].len() >= FEW => SHARDS,
             _ => return,
         };
         let mut shards = vec![HashTable::new(); needed];
@@ -87,22 +145,32 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
             let entry = (key.clone(), value.clone());
             shards[shard(hash, needed)].insert_unique(hash, entry, |(held, _)| self.hasher.hash_one(held));
         }
-        self.shards = shards.into_iter().map(Arc::new).collect();
+        self.held = Held::Shards(shards.into_iter().map(Arc::new).collect());
     }
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter().map(|(key, value)| (key, value)))
+        let list = if let Held::List(list) = &self.held { &list[..] } else { &[] };
+        let shards = if let Held::Shards(shards) = &self.held { &shards[..] } else { &[] };
+        list.iter().chain(shards.iter().flat_map(|shard| shard.iter())).map(|(key, value)| (key, value))
     }
 
     /// How many keys it holds.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.len()).sum()
+        match &self.held {
+            Held::Nothing => 0,
+            Held::List(list) => list.len(),
+            Held::Shards(shards) => shards.iter().map(|shard| shard.len()).sum(),
+        }
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.shards.iter().all(|shard| shard.is_empty())
+        match &self.held {
+            Held::Nothing => true,
+            Held::List(_) => false,
+            Held::Shards(shards) => shards.iter().all(|shard| shard.is_empty()),
+        }
     }
 }
 
@@ -113,6 +181,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// How many shards there are; none for a list.
+    fn shards<K, V>(table: &Table<K, V>) -> &[Shard<K, V>] {
+        match &table.held {
+            Held::Shards(shards) => shards,
+            Held::Nothing | Held::List(_) => &[],
+        }
+    }
 
     #[test]
     fn a_copy_does_not_see_later_changes() {
@@ -135,7 +211,7 @@ mod tests {
         }
         let before = now.clone();
         now.insert(5, 6);
-        let shared = now.shards.iter().zip(&before.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        let shared = shards(&now).iter().zip(shards(&before)).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         assert_eq!(shared, SHARDS - 1);
     }
 
@@ -143,11 +219,16 @@ mod tests {
     fn a_map_with_few_entries_is_small() {
         let mut now: Table<usize, usize> = Table::default();
         assert_eq!(now.get(&0), None);
-        assert_eq!((now.remove(&0), now.shards.len()), (None, 0));
+        assert_eq!((now.remove(&0), shards(&now).len()), (None, 0));
         for key in 0..3 * FEW {
             let before = now.clone();
             now.insert(key, key);
-            assert_eq!(now.shards.len(), if key < FEW { 1 } else { SHARDS });
+            let expected = match key {
+                0..TINY => 0,
+                TINY..FEW => 1,
+                _ => SHARDS,
+            };
+            assert_eq!(shards(&now).len(), expected);
             assert!((0..=key).all(|held| now.get(&held) == Some(&held) && before.get(&held).is_some() == (held < key)));
         }
         assert_eq!((now.len(), now.iter().count()), (3 * FEW, 3 * FEW));
@@ -155,10 +236,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_map_holds(changes in proptest::collection::vec((0_u8..200, any::<Option<u8>>()), 0..400)) {
+        fn it_holds_what_a_map_holds(
+            keys in prop_oneof![Just(TINY as u8), Just(TINY as u8 + 2), Just(200)],
+            changes in proptest::collection::vec((any::<u8>(), any::<Option<u8>>()), 0..400),
+        ) {
             let (mut table, mut map): (Table<String, u8>, HashMap<String, u8>) = Default::default();
             for (key, value) in changes {
-                let key = key.to_string();
+                let key = (key % keys).to_string();
                 match value {
                     Some(value) => prop_assert_eq!(table.insert(key.clone(), value), map.insert(key.clone(), value)),
                     None => prop_assert_eq!(table.remove(key.as_str()), map.remove(&key)),

@@ -42,6 +42,8 @@ pub struct LoginSettings {
     pub refresh_grace: Duration,
     /// How many sessions a user has; one more ends the oldest.
     pub sessions_per_user: u32,
+    /// How many sessions users have together whom the Auth API of one client lets in; one more is refused.
+    pub auth_api_sessions: u32,
 }
 
 impl Default for LoginSettings {
@@ -52,6 +54,7 @@ impl Default for LoginSettings {
             session_ttl: Duration::from_secs(30 * 86_400),
             refresh_grace: Duration::from_secs(10),
             sessions_per_user: 100,
+            auth_api_sessions: 1_000_000,
         }
     }
 }
@@ -144,7 +147,7 @@ impl Login {
         let (row, stored) =
             parts.unchanged(proven).await?.ok_or_else(|| refused("the user was changed during the login"))?;
         let client = parts.client(&through.client).await?.ok_or_else(|| unknown_client(&through.client))?;
-        let beside = Beside { limit: settings.sessions_per_user, alone: client.client.single_login };
+        let beside = Beside { alone: client.client.single_login, ..Beside::at_most(settings.sessions_per_user) };
         let mut stands_on = vec![row, client.row];
         if let Some(key) = &through.key {
             let row = parts.registry.get(Kind::ApiKey, &key.to_hex()).await.map_err(Refusal::from)?;

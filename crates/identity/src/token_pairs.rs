@@ -28,9 +28,10 @@ use crate::login::{
 use crate::opaque::{self, Use};
 use crate::sessions::{AccessToken, LiveSession};
 use crate::users::{UserChange, UserError};
-use whose::Whose;
+use whose::{Untold, Whose};
 
 pub use import::{Imported, ImportedPair, MAX_IMPORTED_PAIRS};
+pub use whose::is_exact;
 
 /// The most bytes that the information of a user whom an Auth API let in has, as compact JSON. Backends are sent four thirds
 /// of it with every call.
@@ -43,7 +44,8 @@ pub struct Lifetimes {
     pub access: Duration,
     /// The refresh token, unless it is used before; and not longer than a session lasts on this node.
     pub refresh: Duration,
-    /// Whether a login ends every other session of the same user through the same client.
+    /// Whether a login ends every other session of the same user through the same client. Of whom an Auth API does not tell
+    /// apart nobody ends another's.
     pub alone: bool,
 }
 
@@ -130,6 +132,7 @@ impl TokenPairs {
                 user: proven.user.clone(),
                 user_info: stored.user_info.to_string().into(),
                 sessions: self.settings.sessions_per_user,
+                is_one: true,
             };
             if let Some(pair) = self.open(client, lifetimes, whose, Some(row)).await? {
                 return Ok(pair);
@@ -139,11 +142,14 @@ impl TokenPairs {
     }
 
     /// Opens a pair for somebody whom the Auth API of a client let in, with what it says of them: any JSON, of up to
-    /// [`MAX_FOREIGN_USER_INFO_BYTES`].
+    /// [`MAX_FOREIGN_USER_INFO_BYTES`], whose numbers can be kept as they are.
     pub async fn open_for(&self, client: &Label, lifetimes: Lifetimes, user_info: &Value) -> Result<Pair, Refusal> {
-        let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user);
-        let whose = whose.ok_or_else(|| Refusal::UpstreamBroken {
-            private: "the Auth API says more of a user than backends could be told".into(),
+        let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user).map_err(|untold| {
+            let private = match untold {
+                Untold::TooLarge => "the Auth API tells more of a user than backends can be told",
+                Untold::Inexact => "the Auth API tells of a user with a number that cannot be kept as it is",
+            };
+            Refusal::AuthApiAnswer { private }
         })?;
         for _ in 0..TRIES {
             if let Some(pair) = self.open(client, lifetimes, whose.clone(), None).await? {
@@ -164,7 +170,11 @@ impl TokenPairs {
         let stored = self.parts.client(client).await?.ok_or(Refusal::DisabledClient)?;
         let stands_on = user_row.into_iter().chain([stored.row]).collect();
         let now = self.parts.clock.unix_millis();
-        let beside = Beside { limit: whose.sessions, alone: lifetimes.alone };
+        let beside = Beside {
+            limit: whose.sessions,
+            alone: lifetimes.alone && whose.is_one,
+            of_realm: Some(self.settings.auth_api_sessions),
+        };
         let (session, pair) = self.made(client, lifetimes, whose, now, now);
         Ok(self.parts.open(&session, beside, stands_on).await?.then_some(pair))
     }
@@ -221,7 +231,8 @@ impl TokenPairs {
         let Some(old) = found.filter(is_good) else { return Ok(Exchanged::Nobodys) };
         let stored = parts.client(client).await?.ok_or(Refusal::DisabledClient)?;
         let mut stands_on = vec![stored.row];
-        let mut whose = Whose { user: old.user.clone(), user_info: Arc::clone(&old.user_info), sessions: 0 };
+        let mut whose =
+            Whose { user: old.user.clone(), user_info: Arc::clone(&old.user_info), sessions: 0, is_one: true };
         if !old.user.is_of_another() {
             let Some((row, user)) = parts.users.stored(&old.user).await?.filter(|(_, user)| user.enabled) else {
                 // A user's sessions end with the user; should that have been cut short, they end here.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, KeyHolder, RouteFacts};
 use portcullis_core::directory::Directory;
+use portcullis_core::message::HasFields;
 use portcullis_core::message::names::{SIGNATURE_INPUT, X_API_KEY};
-use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::refusal::Refusal;
 use portcullis_identity::hash_key;
 
 use crate::signature;
-use crate::signed::{said, times_said};
+use crate::signed::{Said, said};
 use crate::strangers::Strangers;
 
 /// The client that a call in the dialect `fo` is of when it names none.
@@ -37,10 +37,17 @@ impl Claims {
         Self { directory, strangers }
     }
 
-    /// The client that a call claims to be of: in fomalhaut's dialects by its id, else by an API key or by the key of a
+    /// Notes the client that a call claims to be of: in fomalhaut's dialects by its id, else by an API key or by the key of a
     /// signature, where there are routes of clients to choose from. A bearer token claims nothing: it would have to be
     /// verified first.
-    pub fn read(&self, call: &Call, has_choice: bool) -> Option<Arc<ClientEntry>> {
+    pub fn note(&self, call: &mut Call, has_choice: bool) {
+        // What is read behind this moment is not older.
+        let now = self.directory.moment();
+        call.claimed = self.read(call, has_choice);
+        call.claimed_at = Some(now);
+    }
+
+    fn read(&self, call: &Call, has_choice: bool) -> Option<Arc<ClientEntry>> {
         if call.request.announced_method().is_some() {
             // Browsers say nothing of who calls when they ask whether they may.
             return None;
@@ -48,10 +55,10 @@ impl Claims {
         match call.dialect.fomalhaut() {
             Some(form) => {
                 let name = form.client_field();
-                let id = match times_said(call, name) {
-                    0 if form == Form::Fo => Some(PUBLIC),
-                    0 => None,
-                    _ => said(call, name).and_then(FieldValue::text),
+                let id = match said(call, name) {
+                    Said::Once(id) => id.text(),
+                    Said::Never if form == Form::Fo => Some(PUBLIC),
+                    Said::Never | Said::Often => None,
                 };
                 self.directory.read(|entries| entries.by_access_key(id?).cloned())
             }
@@ -81,7 +88,9 @@ impl Claims {
     pub fn judge(&self, call: &Call, found: Result<&RouteFacts, &Refusal>) -> Result<(), Refusal> {
         let as_found = || found.map(drop).map_err(Clone::clone);
         let in_dialect = call.dialect.fomalhaut().is_some();
-        let is_free = found.is_ok_and(|route| route.client.is_none() && (route.grant.is_none() || !in_dialect));
+        // Browsers say nothing of who calls when they ask whether they may: what answers them stands on the route.
+        let is_claimed = || in_dialect && call.request.announced_method().is_none();
+        let is_free = found.is_ok_and(|route| route.client.is_none() && (route.grant.is_none() || !is_claimed()));
         if is_free || found.is_err_and(|refusal| *refusal != Refusal::NoRoute) {
             return as_found();
         }

@@ -8,7 +8,7 @@ use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
-use portcullis_core::model::{Label, Service, ServiceId};
+use portcullis_core::model::{Service, ServiceId};
 use portcullis_core::ports::routes::Routes;
 use portcullis_core::ports::{Captures, Clock, SharedState};
 use portcullis_core::refusal::Refusal;
@@ -16,6 +16,7 @@ use portcullis_identity::{AccessTokens, IdentityError, MasterKey, Sessions, Sign
 use serde_json::Value;
 
 use crate::limiters::Limiters;
+use crate::shared::SharedSteps;
 use crate::signed::Holding;
 use crate::strangers::{StrangerLimits, Strangers};
 use crate::windows::Windows;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// Where work goes that needs the registry.
     pub jobs: Arc<dyn Jobs>,
+    /// The steps that routes share.
+    pub shared_steps: SharedSteps,
     /// What limits remember; it outlives what is compiled.
     pub limiters: Arc<Limiters>,
     /// What may happen once only, like a signed request.
@@ -77,6 +80,7 @@ impl Parts {
             issuer,
             sessions: Arc::new(Sessions::new(registry, Arc::clone(&clock), Duration::ZERO, DRY_RUN_BYTES)),
             jobs: Arc::new(NoJobs),
+            shared_steps: SharedSteps::default(),
             limiters: Arc::default(),
             state: Arc::new(MemoryState::new(DRY_RUN_NONCES, Arc::clone(&clock))),
             captures: Arc::new(MemoryCaptures::new(0)),
@@ -137,8 +141,9 @@ pub enum RouteEnd<'a> {
 pub struct PolicyContext<'a> {
     /// The name of the route.
     pub route: &'a str,
-    /// The client whose calls alone the route takes; none for those of everybody.
-    pub client: Option<&'a Label>,
+    /// Whether the route takes the calls of one client alone. Which one that is is known of the route that a call has taken:
+    /// routes of many clients share what is built.
+    pub is_of_client: bool,
     /// The kinds of policies of which the route has settings of its own, in place of those at its end.
     pub own: &'a BTreeMap<String, Value>,
     /// What stands at its end.

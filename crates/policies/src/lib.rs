@@ -28,6 +28,7 @@ pub mod request_limits;
 pub mod require;
 pub mod sealed;
 mod settings;
+mod shared;
 pub mod signature;
 mod signed;
 mod strangers;
@@ -42,7 +43,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::model::{Label, Problem, Service};
-use portcullis_core::policy::Step;
+use portcullis_core::policy::Steps;
 use serde_json::Value;
 
 pub use claims::Claims;
@@ -50,6 +51,7 @@ pub use context::{Parts, PolicyContext, RouteEnd};
 use credential::Verifier;
 pub use kind::{Build, Builder, Kind, RequireBuilder};
 pub use limiters::Limiters;
+pub use shared::SharedSteps;
 pub use signature::check_key;
 pub use signed::Holding;
 pub use strangers::{StrangerLimits, Strangers};
@@ -188,8 +190,8 @@ pub fn compile(
     end: RouteEnd<'_>,
     service: &Service,
     parts: &Arc<Parts>,
-) -> Result<Vec<(&'static str, Step)>, Vec<Problem>> {
-    let site = PolicyContext { route, client, own, end, service, parts };
+) -> Result<Arc<Steps>, Vec<Problem>> {
+    let site = PolicyContext { route, is_of_client: client.is_some(), own, end, service, parts };
     let mut problems = unknown_kinds(service);
     let mut steps = Vec::with_capacity(KINDS.len());
     let mut credentials: Vec<(&'static str, Arc<dyn Verifier>)> = Vec::new();
@@ -206,7 +208,14 @@ pub fn compile(
             problems.extend(found);
         }
     }
-    if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // What limits remember is kept under the name of a route that has settings of its own.
+    Ok(match end {
+        RouteEnd::Service(id) if own.is_empty() => parts.shared_steps.share(id, service, client.is_some(), steps),
+        _ => steps.into(),
+    })
 }
 
 fn unknown_kinds(service: &Service) -> Vec<Problem> {

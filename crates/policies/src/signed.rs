@@ -2,8 +2,11 @@
 //! `signature` and `sealed` share.
 
 use std::borrow::Cow;
+use std::future::{Future, poll_fn};
 use std::io::Read;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
@@ -12,7 +15,6 @@ use portcullis_core::body::{Body, BodyError, Whole};
 use portcullis_core::budget::{Budget, Share};
 use portcullis_core::call::fomalhaut::Form;
 use portcullis_core::call::{Call, ClientEntry, Response};
-use portcullis_core::dialect::removed_value;
 use portcullis_core::grpc;
 use portcullis_core::live_secret::LiveSecret;
 use portcullis_core::message::names::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
@@ -55,15 +57,41 @@ pub(crate) fn dialect(form: Form) -> Dialect {
     }
 }
 
-/// What is prepared of a secret to sign and to seal with; none if it is empty.
-pub(crate) fn signing_key(secret: &LiveSecret) -> Option<&SigningKey> {
+/// What is prepared of a secret to seal with; none if it is empty.
+pub(crate) fn sealing_key(secret: &LiveSecret) -> Option<&SigningKey> {
     let key = secret.prepared.get_or_init(|| SigningKey::new(secret.text.expose().as_bytes()).ok());
     key.as_ref()
 }
 
-/// The one value of a field of a dialect, as it came.
-pub(crate) fn said<'a>(call: &'a Call, name: &str) -> Option<&'a FieldValue> {
-    removed_value(&call.raw.removed, name)
+/// What a call says in a field of a dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said<'a> {
+    /// Nothing.
+    Never,
+    /// This, as it came.
+    Once(&'a FieldValue),
+    /// Several values, of which none counts.
+    Often,
+}
+
+impl<'a> Said<'a> {
+    /// The one value.
+    pub(crate) fn once(self) -> Option<&'a FieldValue> {
+        match self {
+            Self::Once(value) => Some(value),
+            Self::Never | Self::Often => None,
+        }
+    }
+}
+
+/// What a call says in a field of a dialect.
+pub(crate) fn said<'a>(call: &'a Call, name: &str) -> Said<'a> {
+    let mut found = call.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name).map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (None, _) => Said::Never,
+        (Some(value), None) => Said::Once(value),
+        (Some(_), Some(_)) => Said::Often,
+    }
 }
 
 /// The request target, as it stood on the wire. Over HTTP/2 and HTTP/3 scheme and host come in fields of their own.
@@ -74,11 +102,6 @@ pub(crate) fn target(call: &Call) -> Cow<'_, str> {
         }
         _ => Cow::Owned(call.raw.target.to_string()),
     }
-}
-
-/// How often a field of a dialect came.
-pub(crate) fn times_said(call: &Call, name: &str) -> usize {
-    call.raw.removed.iter().filter(|(removed, _)| removed.as_str() == name).count()
 }
 
 /// Time that a body may take which is held for a caller who has proved nothing yet: this, and a second for so many bytes.
@@ -121,17 +144,18 @@ impl Holding {
         let share = Share::of_caller(&self.requests, call.peer.client_ip);
         let expected = body.size_hint().upper().unwrap_or(self.request).min(self.request);
         let is_short = self.requests.is_half_taken();
-        let is_stream = body.is_stream();
-        let whole = body.whole(self.request, share);
-        let whole = if is_stream {
-            let (least, rate) = match is_short {
-                false => (LEAST_TIME, BYTES_A_SECOND),
-                true => (LEAST_TIME_IN_NEED, BYTES_A_SECOND_IN_NEED),
-            };
-            let time = least + Duration::from_secs(expected.div_ceil(rate));
-            tokio::time::timeout(time, whole).await.unwrap_or(Err(BodyError::Slow))
-        } else {
-            whole.await
+        let mut whole = pin!(body.whole(self.request, share));
+        // Most bodies are here already: for these no time is taken.
+        let whole = match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
+            Poll::Ready(whole) => whole,
+            Poll::Pending => {
+                let (least, rate) = match is_short {
+                    false => (LEAST_TIME, BYTES_A_SECOND),
+                    true => (LEAST_TIME_IN_NEED, BYTES_A_SECOND_IN_NEED),
+                };
+                let time = least + Duration::from_secs(expected.div_ceil(rate));
+                tokio::time::timeout(time, whole).await.unwrap_or(Err(BodyError::Slow))
+            }
         };
         let whole = whole.map_err(|error| Refusal::of_body(&error))?;
         call.request.body = whole.clone().into_body();
@@ -199,6 +223,39 @@ pub(crate) fn set_body(response: &mut Response, body: Body) {
     // A body that was held has none.
     response.fields_mut().remove(TRAILER);
     *response.body_mut() = body;
+}
+
+/// The names of the fields that the gateway writes into answers.
+pub(crate) struct Names {
+    pub(crate) timestamp: FieldName,
+    pub(crate) nonce: FieldName,
+    pub(crate) signature: FieldName,
+    pub(crate) encrypt_type: FieldName,
+    pub(crate) request_nonce: FieldName,
+    pub(crate) status: FieldName,
+}
+
+impl Names {
+    /// Those of a dialect.
+    pub(crate) fn of(dialect: Dialect) -> &'static Self {
+        static FO: Names = Names::new(Dialect::Fo, "x-fo-request-nonce", "x-fo-status");
+        static API: Names = Names::new(Dialect::Api, "x-api-request-nonce", "x-api-status");
+        match dialect {
+            Dialect::Fo => &FO,
+            Dialect::Api => &API,
+        }
+    }
+
+    const fn new(dialect: Dialect, request_nonce: &'static str, status: &'static str) -> Self {
+        Self {
+            timestamp: FieldName::from_static(dialect.timestamp()),
+            nonce: FieldName::from_static(dialect.nonce()),
+            signature: FieldName::from_static(dialect.signature()),
+            encrypt_type: FieldName::from_static(dialect.encrypt_type()),
+            request_nonce: FieldName::from_static(request_nonce),
+            status: FieldName::from_static(status),
+        }
+    }
 }
 
 /// The name of a field that is written in the source.

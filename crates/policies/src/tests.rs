@@ -210,7 +210,7 @@ impl Bench {
         let steps =
             compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, &parts).expect("good settings");
         let facts = RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() };
-        let pipeline = Pipeline::new(Arc::new(facts), steps, Arc::new(Fine));
+        let pipeline = Pipeline::sharing(Arc::new(facts), steps, Arc::new(Fine));
         Self { parts, jobs, captures, state, client, token, shows: example.shows, pipeline }
     }
 
@@ -313,7 +313,7 @@ async fn who_proves_a_claim_is_not_counted_among_those_who_do_not() {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let steps = compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, &bench.parts)
         .expect("good settings");
-    let pipeline = Pipeline::new(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
+    let pipeline = Pipeline::sharing(Arc::clone(&bench.pipeline.route), steps, Arc::new(Fine));
     let mut walked = Vec::new();
     for number in 0..140 {
         // The first half is signed, and shows no token; the other has nothing to show.
@@ -357,7 +357,7 @@ async fn fuzz_settings_of_policies() {
     let own = BTreeMap::new();
     let site = PolicyContext {
         route: "orders",
-        client: None,
+        is_of_client: false,
         own: &own,
         end: RouteEnd::Service(&id),
         service: &service,

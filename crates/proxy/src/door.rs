@@ -141,7 +141,9 @@ pub(crate) fn enter(
     let mut call = Box::new(Call::new(id, peer, request, RawRequest { target: uri, removed }, dialect, record));
     call.grpc = grpc;
     call.public_url = declared.and_then(|host| host.public_url.clone());
-    call.claimed = node.claims.as_ref().and_then(|claims| claims.read(&call, known.has_routes_of_clients()));
+    if let Some(claims) = &node.claims {
+        claims.note(&mut call, known.has_routes_of_clients());
+    }
     (call, refusal)
 }
 

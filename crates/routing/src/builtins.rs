@@ -78,7 +78,7 @@ impl Builtin {
         let end = RouteEnd::Builtin { path: self.path, grant: self.grant.as_ref() };
         let steps = portcullis_policies::compile(&name, client, policies, end, &declared, parts)?;
         let facts = RouteFacts { name, grant: self.grant.clone(), client: client.cloned(), ..RouteFacts::default() };
-        Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, Arc::clone(&self.endpoint))))
+        Ok(Arc::new(Pipeline::sharing(Arc::new(facts), steps, Arc::clone(&self.endpoint))))
     }
 
     /// Whether a declared path is its own, or lies below it where everything there is its own.

@@ -51,29 +51,32 @@ pub fn compile_service(
 }
 
 /// Compiles a declared route over the service or the built-in endpoint it leads to, or says everything that is wrong with it.
-/// `service` looks services up, and `has_client` says whether there is a client.
+/// `service` looks services up, and `client` clients by their names, which it gives back as others have them.
 pub fn compile_route<'a>(
     name: &Name,
     route: &Route,
     service: impl FnOnce(&ServiceId) -> Option<&'a Stored<Service>>,
-    has_client: impl FnOnce(&Label) -> bool,
+    client: impl FnOnce(&Label) -> Option<Label>,
     builtins: &Builtins,
     parts: &Arc<Parts>,
     upstreams: &Upstreams,
 ) -> Result<CompiledRoute, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut keep = |found: Vec<Problem>| problems.extend(found);
-    let client = route.matches.client.clone();
-    if let Some(client) = client.as_ref().filter(|client| !has_client(client)) {
-        keep(vec![Problem::new("match.client", format!("there is no client '{client}'"))]);
-    }
+    let client = route.matches.client.as_ref().and_then(|name| {
+        let found = client(name);
+        if found.is_none() {
+            keep(vec![Problem::new("match.client", format!("there is no client '{name}'"))]);
+        }
+        found
+    });
     let hosts = hosts(&route.matches.hosts).map_err(&mut keep).ok();
     let conditions = Conditions::parse(&route.matches).map_err(&mut keep).ok();
     let service = route.service.as_ref().and_then(service);
     let paths = route.paths(service.map(|service| service.value.paths()).unwrap_or_default());
     let path = DeclaredPath::parse(&route.matches.path, paths).map_err(|problem| keep(vec![problem])).ok();
     let pipeline = path.as_ref().and_then(|path| {
-        route_pipeline(name, route, path, service, builtins, parts, upstreams).map_err(&mut keep).ok()
+        route_pipeline(name, route, client.as_ref(), path, service, builtins, parts, upstreams).map_err(&mut keep).ok()
     });
     let endpoint = path.as_ref().filter(|_| route.builtin).and_then(|path| builtins.at(path).ok());
     let endpoint = endpoint.map(|builtin| builtin.path);
@@ -146,6 +149,7 @@ pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipe
 fn route_pipeline(
     name: &Name,
     route: &Route,
+    client: Option<&Label>,
     path: &DeclaredPath,
     service: Option<&Stored<Service>>,
     builtins: &Builtins,
@@ -185,7 +189,7 @@ fn route_pipeline(
     let paths = route.paths(service.paths());
     (effective.path_parameters, effective.encoded_slash) = (paths.parameters, paths.encoded_slash);
     effective.case_insensitive = paths.case_insensitive;
-    pipeline(name.shared(), Some(route), id, &effective, forwarding, parts, upstreams)
+    pipeline(name.shared(), Some((route, client)), id, &effective, forwarding, parts, upstreams)
 }
 
 /// A route that answers by itself; it is open, and has nothing that policies could stand before.
@@ -253,7 +257,7 @@ fn forwarding(route: &Route, path: &DeclaredPath) -> Result<Forwarding, Vec<Prob
 
 fn pipeline(
     name: Arc<str>,
-    route: Option<&Route>,
+    route: Option<(&Route, Option<&Label>)>,
     id: &ServiceId,
     service: &Service,
     forwarding: Forwarding,
@@ -261,8 +265,8 @@ fn pipeline(
     upstreams: &Upstreams,
 ) -> Result<Arc<Pipeline>, Vec<Problem>> {
     let nothing = BTreeMap::new();
-    let of_route = |field: fn(&Route) -> &BTreeMap<String, Value>| route.map_or(&nothing, field);
-    let client = route.and_then(|route| route.matches.client.as_ref());
+    let of_route = |field: fn(&Route) -> &BTreeMap<String, Value>| route.map_or(&nothing, |(route, _)| field(route));
+    let client = route.and_then(|(_, client)| client);
     let steps = portcullis_policies::compile(
         &name,
         client,
@@ -277,12 +281,12 @@ fn pipeline(
         (Ok(steps), Ok(_), Ok(endpoint)) => {
             let facts = RouteFacts {
                 name,
-                service: Some(id.clone()),
+                service: Some(parts.shared_steps.id(id)),
                 client: client.cloned(),
                 paths: service.paths(),
                 ..RouteFacts::default()
             };
-            Ok(Arc::new(Pipeline::new(Arc::new(facts), steps, endpoint)))
+            Ok(Arc::new(Pipeline::sharing(Arc::new(facts), steps, endpoint)))
         }
         (steps, traffic, endpoint) => {
             Err([steps.err(), traffic.err(), endpoint.err()].into_iter().flatten().flatten().collect())

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use futures_util::future::Either;
 use portcullis_core::call::{Call, Response};
 use portcullis_core::dry_run::Destination;
-use portcullis_core::model::{MAX_TARGETS, MAX_WEIGHT, Owner, Problem, Protocol, Service, ServiceId, Target};
+use portcullis_core::model::{
+    MAX_TARGETS, MAX_WEIGHT, Owner, Problem, Protocol, Service, ServiceId, Target, TargetTls,
+};
 use portcullis_core::policy::Endpoint;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::Refusal;
@@ -21,6 +23,7 @@ use crate::cluster::{Clusters, Members};
 use crate::rooms::Rooms;
 use crate::settings::{Forwarding, Settings};
 use crate::tls::Identities;
+use crate::traffic::timeouts::Timeouts;
 use crate::traffic::{Traffic, whole};
 use crate::weak_map::WeakMap;
 use crate::{connect, forward, gather, grpc, retry};
@@ -34,6 +37,20 @@ pub struct Upstreams {
     clusters: Arc<Clusters>,
     /// What this node may have of each target: an authority, and whether it is for services that registered themselves.
     rooms: Arc<WeakMap<(Arc<str>, bool), Rooms>>,
+    /// The endpoints there are. Those of routes that say the same of a service are one: of many routes each call takes another,
+    /// and what stands in memory once the processor finds in its caches.
+    endpoints: Arc<WeakMap<Described, Upstream>>,
+}
+
+/// What an endpoint is compiled from.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Described {
+    id: ServiceId,
+    targets: Vec<Target>,
+    protocol: Protocol,
+    tls: Option<TargetTls>,
+    timeouts: Timeouts,
+    forwarding: Forwarding,
 }
 
 /// How calls are dealt with, and those among them that are streams which may be silent.
@@ -61,7 +78,14 @@ impl Upstreams {
         let narrow = narrow.map(|guard| Manner::of(Settings { guard, ..settings.clone() }, true));
         let declared = Manner::of(settings, false);
         let registered = narrow.unwrap_or_else(|| declared.clone());
-        Self { registered, declared, identities, clusters: Arc::default(), rooms: Arc::default() }
+        Self {
+            registered,
+            declared,
+            identities,
+            clusters: Arc::default(),
+            rooms: Arc::default(),
+            endpoints: Arc::default(),
+        }
     }
 
     /// How calls are dealt with.
@@ -129,7 +153,9 @@ impl Upstreams {
                 // Elsewhere a content type alone would make a slow service one that may be silent for an hour.
                 let speaks_grpc = matches!(protocol, Protocol::H2 | Protocol::H2c);
                 let patient = if speaks_grpc { timeouts.over(&manner.patient) } else { Arc::clone(&settings) };
-                Ok(Arc::new(Upstream { members, forwarding, settings, patient }))
+                let (id, tls, targets, protocol) = (id.clone(), tls.clone(), targets.clone(), *protocol);
+                let described = Described { id, targets, protocol, tls, timeouts, forwarding: forwarding.clone() };
+                Ok(self.endpoints.of(&described, || Upstream { members, forwarding, settings, patient }))
             }
             backends => {
                 problems.extend(backends.err().into_iter().flatten());

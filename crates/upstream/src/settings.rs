@@ -52,7 +52,7 @@ pub struct Settings {
 }
 
 /// How a route's calls reach its service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Forwarding {
     /// What becomes of the path.
     pub path: ForwardPath,
@@ -65,7 +65,7 @@ pub struct Forwarding {
 }
 
 /// What of a call's path goes behind the target's base path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ForwardPath {
     /// What the route has not matched.
     Rest,

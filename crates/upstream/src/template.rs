@@ -4,10 +4,10 @@ use portcullis_core::call::Call;
 use portcullis_core::model::Problem;
 
 /// A compiled text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Template(Vec<Part>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Part {
     Text(String),
     /// The segment of the path at this position.

@@ -1,5 +1,6 @@
 //! Stripping header fields: hop-by-hop fields, and those a caller may not set (identity, forwarding, framing), end here.
 
+use portcullis_core::dialect::fomalhaut::field_name;
 use portcullis_core::fields::{CREDENTIALS, HOP_BY_HOP, Kind, Known, is_identity, known};
 use portcullis_core::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING, VIA};
 use portcullis_core::message::{FieldMap, FieldName, FieldValue, Fields, FieldsMut, HasFields, Name, Value};
@@ -12,7 +13,8 @@ use portcullis_core::spellings::is_same;
 pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldName, FieldValue)> {
     let mut removed: Vec<(FieldName, FieldValue)> = Vec::new();
     let mut names_others = false;
-    for (name, value) in headers.view().iter() {
+    let mut lines = headers.view().iter().peekable();
+    while let Some((name, value)) = lines.next() {
         let Some(Known { kind, is_exact }) = known(name.as_str()) else { continue };
         let stays = match kind {
             Kind::Key => is_exact,
@@ -21,9 +23,14 @@ pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldNam
         };
         if !stays {
             names_others |= name == CONNECTION;
-            removed.push((name.to_owned(), value.to_owned()));
+            // The one value of a field is not copied: it is put here when the field is taken away.
+            let is_first = removed.last().is_none_or(|(last, _)| name != *last);
+            let is_last = lines.peek().is_none_or(|(next, _)| *next != name);
+            let value = if is_first && is_last { FieldValue::from_static("") } else { value.to_owned() };
+            removed.push((field_name(name.as_str()).unwrap_or_else(|| name.to_owned()), value));
         }
     }
+    drop(lines);
     if names_others {
         for option in named_in_connection(headers.view()).collect::<Vec<_>>() {
             // One of those above is there already, and one that is named twice is gone.
@@ -32,8 +39,11 @@ pub fn strip_request(mut headers: FieldsMut<'_>, trusted: bool) -> Vec<(FieldNam
             }
         }
     }
-    for (name, _) in &removed {
-        headers.remove(name);
+    for (name, value) in &mut removed {
+        // Of a field with several values this is the first, and the others follow with their names.
+        if let Some(first) = headers.remove(&*name) {
+            *value = first;
+        }
     }
     removed
 }
@@ -232,6 +242,36 @@ mod tests {
         let mut map = headers(lines);
         strip_request(map.fields_mut(), false);
         map.fields().names().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_taken_away_is_told_with_all_its_values_in_their_order() {
+        let lines = [
+            ("host", "a"),
+            ("x-fo-nonce", "1"),
+            ("accept", "*/*"),
+            ("x-fo-nonce", "2"),
+            ("connection", "x-own, close"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-own", "3"),
+            ("x-own", "4"),
+            ("x-fo-other", "5"),
+        ];
+        let mut map = headers(&lines);
+        let removed = strip_request(map.fields_mut(), false);
+        let told: Vec<_> = removed.iter().map(|(name, value)| (name.as_str(), value.text().expect("text"))).collect();
+        let expected = [
+            ("host", "a"),
+            ("x-fo-nonce", "1"),
+            ("x-fo-nonce", "2"),
+            ("connection", "x-own, close"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-fo-other", "5"),
+            ("x-own", "3"),
+            ("x-own", "4"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
     }
 
     #[test]

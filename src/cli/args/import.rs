@@ -16,7 +16,7 @@ pub(crate) enum ImportCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ImportFomalhaut {
     /// The panel's export as a file, '-' for stdin, or redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]
-    #[arg(value_name = "FILE|URL")]
+    #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -27,7 +27,7 @@ pub(crate) struct ImportFomalhaut {
     /// Take over objects that other owners made and that differ
     #[arg(long)]
     pub(crate) adopt: bool,
-    /// Take over the tokens of users who are logged in, too; with redis:// alone. Do it once the other gateway has stopped
+    /// Take over the tokens of users who are logged in, too; from Redis alone
     #[arg(long)]
     pub(crate) tokens: bool,
     /// A host on which every call is in the clients' dialect; once for each

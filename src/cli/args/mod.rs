@@ -398,7 +398,7 @@ pub(crate) struct AuditCommand {
     /// At most so many entries, the newest
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// Only changes of this kind of object: service, route, client, host, client_secret, api_key, registration, enrolment, user, capture
+    /// Only changes of this kind of object: service, route, client, host, client_secret, api_key, registration, enrolment, user, capture, token_pairs
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<String>,
     /// Only changes of the object with this name; 'orders' finds 'orders/v1' too

@@ -233,7 +233,7 @@ mod tests {
     fn a_value_is_a_pair_in_both_forms() {
         for id in ["app_id", "access_key"] {
             let value = json!({id: "k", "user_info": {"id": 7}, "access_token": ACCESS, "refresh_token": REFRESH});
-            let stored = read(&value, Use::Refresh, REFRESH).ok().expect("a pair");
+            let stored = read(&value, Use::Refresh, REFRESH).expect("a pair");
             assert_eq!((stored.client.as_str(), &stored.user_info), ("shop", &json!({"id": 7})));
             assert!(read(&value, Use::Access, ACCESS).is_ok());
             assert_eq!(read(&value, Use::Access, REFRESH).err(), Some("unreadable"), "it stands under another token");

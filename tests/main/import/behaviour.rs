@@ -119,6 +119,36 @@ fn rules_hold_and_are_not_got_around() {
 }
 
 #[test]
+fn built_in_endpoints_are_for_a_client_as_they_were_there() {
+    let alive = json!({
+        "method": "POST", "body": STANDARD.encode(r#"{"access_token": "nobody's"}"#),
+        "fields": [["Content-Type", "application/json"]],
+    });
+    let unsigned = over(&alive, &json!({"signed": false, "asks": false}));
+    let scene = Scene::of(|_| ());
+    let (status, body) = scene.call("/auth/v1/token/alive", &alive);
+    assert!(status == 200 && body.contains(r#""expires_in":-2"#), "{status} {body}");
+    scene.refused("/auth/v1/token/alive", &unsigned, 400);
+    scene.refused(
+        "/auth/v1/token/alive",
+        &over(&alive, &json!({"client": "public", "secret": "another secret of 30 bytes"})),
+        432,
+    );
+    scene.refused("/account/v1/logout", &alive, 401);
+
+    let scene = Scene::of(|panel| {
+        panel["endpoints"][2]["enable_hmac"] = false.into();
+        panel["endpoints"][2]["enable_acl"] = true.into();
+        panel["endpoints"][2]["acl_rules"] = json!([{"re_uri": "^/login", "is_permit": false}]);
+        panel["client_endpoints"][3]["enable"] = false.into();
+    });
+    let (status, body) = scene.call("/auth/v1/token/alive", &unsigned);
+    assert!(status == 200 && body.contains(r#""expires_in":-2"#), "{status} {body}");
+    scene.refused("/auth/v1/login", &unsigned, 432);
+    scene.refused("/account/v1/logout", &alive, 422);
+}
+
+#[test]
 fn what_is_switched_off_there_is_switched_off_here() {
     let scene = Scene::of(|panel| {
         panel["client_endpoints"][0]["enable"] = false.into();

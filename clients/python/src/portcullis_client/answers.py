@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from .errors import AnswerTooLargeError
+from typing import TYPE_CHECKING
+
+from .errors import AnswerTooLargeError, VerificationError, field
+
+if TYPE_CHECKING:
+    from .message import Answer
 
 MOST_BYTES = 16 * 1024 * 1024
 """How large an answer is read for verification, unless somebody says otherwise."""
+MOST_OF_KEYS = 64 * 1024
+"""How large a set of keys is read."""
+
+
+def as_asked(answer: Answer) -> Answer:
+    """An answer to a request that took no Content-Encoding. Raises VerificationError if it has one: it could be a bomb."""
+    if (field(answer.headers, "content-encoding") or "identity").strip().lower() != "identity":
+        raise VerificationError("the answer has a Content-Encoding that was not asked for")
+    return answer
 
 
 class Whole:

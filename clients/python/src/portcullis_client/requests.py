@@ -13,7 +13,7 @@ import urllib3
 import urllib3.exceptions
 import urllib3.util
 
-from .answers import MOST_BYTES, Whole
+from .answers import MOST_BYTES, MOST_OF_KEYS, Whole, as_asked
 from .errors import GatewayError, PortcullisError, SigningError, VerificationError, gateway_error, may_be_of_token
 from .gateway_address import GatewayAddress
 from .message import Answer, Dialect, Exchange, Request, framed
@@ -89,7 +89,7 @@ class _Call:
         if signed.target != target:
             # The outer target of an encrypted call.
             parsed = urllib3.util.parse_url(self._plain_url)
-            prepared.url = f"{parsed.scheme}://{parsed.netloc}{signed.target}"
+            prepared.url = urllib3.util.parse_url(f"{parsed.scheme}://{parsed.netloc}{signed.target}").url
             if _ON_THE_WIRE.request_url(prepared, {}) != signed.target:
                 raise SigningError("the outer path of an encrypted call cannot be sent as it is")
         prepared.method = signed.method
@@ -160,13 +160,13 @@ class _Call:
         dialect = self._auth.dialect
         if not dialect.wants_keys():
             return False
-        asked = requests.Request("GET", self._auth.gateway.url + _KEYS).prepare()
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        asked = requests.Request("GET", self._auth.gateway.url + _KEYS, headers).prepare()
         connection: Any = getattr(response, "connection", None)
         given: requests.Response = connection.send(asked, stream=True, timeout=_TIMEOUT, **self._connection)
         if given.status_code != 200:
             raise VerificationError(f"the gateway's keys cannot be fetched: status {given.status_code}")
-        given.raw = _in_memory(given.raw, _read(given, _MOST_OF_REFUSAL))
-        dialect.learn_keys(given.content)
+        dialect.learn_keys(_bounded(given, MOST_OF_KEYS).body)
         return True
 
 
@@ -314,7 +314,7 @@ class ClientCredentials(_ClientCredentials):
             response = self._http.post(
                 url,
                 data=body,
-                headers=dict(headers),
+                headers={**headers, "Accept-Encoding": "identity"},
                 # Else requests would look for a password in ~/.netrc.
                 auth=_as_it_is,
                 timeout=timeout,
@@ -406,9 +406,9 @@ def _read(response: requests.Response, most_bytes: int) -> bytes:
 
 
 def _bounded(response: requests.Response, most_bytes: int) -> Answer:
-    """An answer of the gateway itself or of a token endpoint, its Content-Encoding undone."""
-    response.raw = _in_memory(response.raw, _read(response, most_bytes))
-    return _answer(response, response.content)
+    """An answer of the gateway itself or of a token endpoint."""
+    raw = _read(response, most_bytes)
+    return as_asked(_answer(response, raw))
 
 
 def _in_memory(raw: urllib3.HTTPResponse, body: bytes) -> urllib3.HTTPResponse:

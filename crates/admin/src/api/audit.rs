@@ -32,8 +32,8 @@ pub(crate) struct TrailQuery {
     cursor: Option<String>,
     /// The number of an entry, or `0`: entries in the order they came, those after it only.
     after: Option<String>,
-    /// A kind of object: `service`, `route`, `client`, `host`, `client_secret`, `api_key`, `registration`, `enrolment`, `user` or
-    /// `capture`.
+    /// A kind of object: `service`, `route`, `client`, `host`, `client_secret`, `api_key`, `registration`, `enrolment`, `user`,
+    /// `capture` or `token_pairs`.
     kind: Option<String>,
     /// What the object is called; `orders` finds `orders/v1` too.
     key: Option<String>,

@@ -64,6 +64,8 @@ pub(crate) struct ImportedTokens {
     expired: u64,
     /// Left out, because they say more of their user than backends could be told.
     too_large: u64,
+    /// Left out, because they say of their user a number that cannot be kept as it is: a whole one beyond 64 bits.
+    inexact: u64,
 }
 
 /// A hash in hexadecimal digits.
@@ -121,8 +123,13 @@ pub(crate) async fn import(
         refresh_ttl: Duration::from_secs(pair.refresh_ttl),
     });
     let done = state.token_pairs.import(&client, imported.collect()).await?;
-    let done =
-        ImportedTokens { taken: done.taken, known: done.known, expired: done.expired, too_large: done.too_large };
+    let done = ImportedTokens {
+        taken: done.taken,
+        known: done.known,
+        expired: done.expired,
+        too_large: done.too_large,
+        inexact: done.inexact,
+    };
     let entry = AuditEntry {
         time: state.clock.unix_millis(),
         actor,

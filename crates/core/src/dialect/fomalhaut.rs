@@ -47,6 +47,37 @@ const SHOWS_FO: [&str; 10] = [
 /// The field that shows a request to be in `api`.
 const SHOWS_API: &str = "x-api-access-key";
 
+/// The fields that a request has in either dialect.
+static FIELDS: [FieldName; 19] = [
+    FieldName::from_static("x-fo-app-id"),
+    FieldName::from_static("x-fo-timestamp"),
+    FieldName::from_static("x-fo-nonce"),
+    FieldName::from_static("x-fo-signature"),
+    FieldName::from_static("x-fo-encrypt-type"),
+    FieldName::from_static("x-fo-sign-response"),
+    FieldName::from_static("x-fo-encrypted-uri"),
+    FieldName::from_static("x-fo-encrypted-headers"),
+    FieldName::from_static("x-fo-access-token"),
+    FieldName::from_static("x-fo-version"),
+    FieldName::from_static("x-api-access-key"),
+    FieldName::from_static("x-api-timestamp"),
+    FieldName::from_static("x-api-nonce"),
+    FieldName::from_static("x-api-signature"),
+    FieldName::from_static("x-api-encrypt-type"),
+    FieldName::from_static("x-api-require-response-signature"),
+    FieldName::from_static("x-api-encrypted-uri"),
+    FieldName::from_static("x-api-encrypted-headers"),
+    FieldName::from_static("x-api-access-token"),
+];
+
+/// The name of a field of a dialect, in lower case, as it stands here: a copy of it takes no memory.
+pub fn field_name(name: &str) -> Option<FieldName> {
+    if !name.starts_with("x-fo-") && !name.starts_with("x-api-") {
+        return None;
+    }
+    FIELDS.iter().find(|known| known.as_str() == name).cloned()
+}
+
 impl Form {
     /// The dialect that a request shows by its fields; `api` where it shows both.
     pub fn shown(removed: &[(FieldName, FieldValue)]) -> Option<Self> {
@@ -54,7 +85,7 @@ impl Form {
         if names.clone().any(|name| name == SHOWS_API) {
             Some(Self::Api)
         } else {
-            names.any(|name| SHOWS_FO.contains(&name)).then_some(Self::Fo)
+            names.any(|name| name.starts_with("x-fo-") && SHOWS_FO.contains(&name)).then_some(Self::Fo)
         }
     }
 

@@ -25,19 +25,24 @@ impl Sessions for MemoryRegistry {
             let same = |held: &Session| held.user == session.user && held.client == session.client;
             ended
                 .extend(state.sessions.values().filter(|held| same(held) && held.id != session.id).map(|held| held.id));
-            state.sessions.retain(|id, _| !ended.contains(id));
         }
         let mut of_user: Vec<_> = state
             .sessions
             .values()
-            .filter(|held| held.user == session.user)
+            .filter(|held| held.user == session.user && !ended.contains(&held.id))
             .map(|held| (held.created_at, held.id))
             .collect();
         of_user.sort_by_key(|(created_at, _)| *created_at);
         let over = (of_user.len() + 1).saturating_sub(beside.limit.max(1) as usize);
-        for (_, id) in of_user.into_iter().take(over) {
-            state.sessions.remove(&id);
-            ended.push(id);
+        ended.extend(of_user.into_iter().take(over).map(|(_, id)| id));
+        if let (Some(most), Some(realm), true) = (beside.of_realm, session.user.realm(), ended.is_empty()) {
+            let held = state.sessions.values().filter(|held| held.user.realm() == Some(realm)).count();
+            if held >= most as usize {
+                return Err(RegistryError::TooMany("sessions of users whom one client's Auth API lets in"));
+            }
+        }
+        for id in &ended {
+            state.sessions.remove(id);
         }
         state.sessions.insert(session.id, session);
         Ok(ended)

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const LONGEST: usize = 253 + 6;
 
 /// Which `Host` a backend is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostMode {
     /// The target's own.

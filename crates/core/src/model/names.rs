@@ -115,6 +115,7 @@ impl Label {
     /// let somebody = Label::of_another(&shop, &seven);
     /// assert_eq!(somebody.as_str(), "shop/id=7");
     /// assert!(somebody.is_of_another() && !seven.is_of_another());
+    /// assert_eq!((somebody.realm(), seven.realm()), (Some("shop"), None));
     /// assert!("shop/id=7".parse::<Label>().is_err());
     /// assert_eq!(Label::kept("shop/id=7")?, somebody);
     /// # Ok::<(), portcullis_core::model::NameError>(())
@@ -126,6 +127,11 @@ impl Label {
     /// Whether it is [`Label::of_another`].
     pub fn is_of_another(&self) -> bool {
         self.0.contains(OF_ANOTHER)
+    }
+
+    /// Of [`Label::of_another`], the client.
+    pub fn realm(&self) -> Option<&str> {
+        self.0.split_once(OF_ANOTHER).map(|(client, _)| client)
     }
 
     /// Reads a label as it is kept with a session: one that was given here, or [`Label::of_another`]. Not for what a caller

@@ -54,7 +54,7 @@ const MAX_AUDIENCES: usize = 64;
 const MAX_AUDIENCE: usize = 256;
 
 /// One instance of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The base URL calls are forwarded to: `http://host[:port][/base]`, or `https://…` over TLS.

@@ -1,5 +1,7 @@
 //! Why the registry did not do what it was asked.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::refusal::Refusal;
@@ -18,6 +20,9 @@ pub enum RegistryError {
     /// There is no room for what was to be written: the disk is full, or a quota is used up. Nothing was written.
     #[error("the registry has no room: {0}")]
     Full(String),
+    /// There are as many of something as there may be; of what. Nothing was written.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
     /// The storage cannot be reached at the moment: it is locked by somebody else, gone, or does not answer. The same may
     /// go well later.
     #[error("the registry is away: {0}")]
@@ -27,6 +32,9 @@ pub enum RegistryError {
     Storage(String),
 }
 
+/// When something of which there are too many is asked for again: it ends with its time, or by an operator.
+const LATER: Duration = Duration::from_secs(60);
+
 impl From<RegistryError> for Refusal {
     /// As whoever asked for what failed is told.
     fn from(error: RegistryError) -> Self {
@@ -35,6 +43,7 @@ impl From<RegistryError> for Refusal {
                 Self::Conflict { detail: "the object has been changed by somebody else".into() }
             }
             RegistryError::Full(reason) => Self::StorageFull { private: reason.into() },
+            RegistryError::TooMany(private) => Self::Overloaded { private, retry_after: LATER },
             RegistryError::Unavailable(reason) => Self::RegistryAway { private: reason.into() },
             RegistryError::Storage(reason) => Self::internal(format!("the registry failed: {reason}")),
         }

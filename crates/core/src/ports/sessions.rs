@@ -54,12 +54,16 @@ pub struct Beside {
     pub limit: u32,
     /// Whether the new one is to be the only one of its user through its client, of whatever sort the others are.
     pub alone: bool,
+    /// How many sessions all have together who are known to the same client alone ([`Label::realm`]), where the user is one of
+    /// them. Where there are as many, another is not opened ([`RegistryError::TooMany`]), unless one of the same user ends by
+    /// it. Any number, if none.
+    pub of_realm: Option<u32>,
 }
 
 impl Beside {
     /// So many with the new one, through whichever clients.
     pub fn at_most(limit: u32) -> Self {
-        Self { limit, alone: false }
+        Self { limit, alone: false, of_realm: None }
     }
 }
 

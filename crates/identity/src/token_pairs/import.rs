@@ -11,7 +11,7 @@ use portcullis_core::ports::ForeignPair;
 use portcullis_core::refusal::Refusal;
 use serde_json::Value;
 
-use super::{LAST, TokenPairs, Whose};
+use super::{LAST, TokenPairs, Untold, Whose};
 use crate::login::{TRIES, changing, millis, unless_changed};
 
 /// Pairs that are taken over at once, at most.
@@ -45,6 +45,8 @@ pub struct Imported {
     pub expired: u64,
     /// Not taken, because they say more of their user than backends could be told.
     pub too_large: u64,
+    /// Not taken, because they say of their user a number that cannot be kept as it is.
+    pub inexact: u64,
 }
 
 impl TokenPairs {
@@ -64,9 +66,15 @@ impl TokenPairs {
                 done.expired += 1;
                 continue;
             }
-            let Some(whose) = Whose::foreign(client, &user_info, self.settings.sessions_per_user) else {
-                done.too_large += 1;
-                continue;
+            let whose = match Whose::foreign(client, &user_info, self.settings.sessions_per_user) {
+                Ok(whose) => whose,
+                Err(untold) => {
+                    *match untold {
+                        Untold::TooLarge => &mut done.too_large,
+                        Untold::Inexact => &mut done.inexact,
+                    } += 1;
+                    continue;
+                }
             };
             let session = self.session(client, whose, [access, refresh], [access_ttl, refresh_ttl], now, now);
             // By the time it has there, which may be longer than a session lasts here.

@@ -353,7 +353,7 @@ async fn who_is_let_in_by_an_auth_api_is_nobody_here() {
     assert_eq!(ended, [shown(&next.access_token)]);
     let large = json!({"a": "x".repeat(MAX_FOREIGN_USER_INFO_BYTES)});
     let refused = scene.pairs.open_for(&label("shop"), LIFETIMES, &large).await;
-    assert!(matches!(refused, Err(Refusal::UpstreamBroken { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Refusal::AuthApiAnswer { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -653,4 +653,5 @@ async fn a_session_that_lasts_shorter_here_is_remembered_for_its_time_there() {
     }
 }
 
+mod foreign;
 mod model;

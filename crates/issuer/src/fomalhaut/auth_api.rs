@@ -13,16 +13,13 @@ use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::model::AuthUrl;
 use portcullis_core::ports::{Bounds, Outbound};
 use portcullis_core::refusal::Refusal;
-use portcullis_identity::token_pairs::MAX_FOREIGN_USER_INFO_BYTES;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// `code` of an answer that lets a user in.
 const YES: u64 = 200;
 /// Bytes of a message for the caller; the rest is left out.
 const MAX_MESSAGE: usize = 1_024;
-/// Up to here, every whole number is kept as it is where numbers have fractions.
-const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Asks Auth APIs.
 #[derive(Clone)]
@@ -94,17 +91,6 @@ fn read(body: &[u8]) -> Result<Said, Refusal> {
     Ok(Said::Yes(first(["value", "data"]).unwrap_or_else(|| Value::Object(Map::new()))))
 }
 
-/// Refuses what an Auth API tells of a user where it cannot be kept.
-pub(super) fn check_user_info(user_info: &Value) -> Result<(), Refusal> {
-    if !is_exact(user_info) {
-        return Err(bad("the Auth API tells of a user with a number that cannot be kept as it is"));
-    }
-    if user_info.to_string().len() > MAX_FOREIGN_USER_INFO_BYTES {
-        return Err(bad("the Auth API tells more of a user than backends can be told"));
-    }
-    Ok(())
-}
-
 fn is_yes(code: &Value) -> bool {
     code.as_u64() == Some(YES) || code.as_f64() == Some(200.0)
 }
@@ -115,20 +101,6 @@ fn message(value: Value) -> Option<String> {
     let end = (0..=text.len().min(MAX_MESSAGE)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.truncate(end);
     Some(text)
-}
-
-/// Whether all numbers are what was sent: two users whose numbers become the same would be one.
-fn is_exact(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => is_exact_number(number),
-        Value::Array(items) => items.iter().all(is_exact),
-        Value::Object(members) => members.values().all(is_exact),
-        _ => true,
-    }
-}
-
-fn is_exact_number(number: &Number) -> bool {
-    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|number| number.abs() < EXACT)
 }
 
 #[cfg(test)]
@@ -193,24 +165,6 @@ mod tests {
             assert_eq!(refused.code(), "auth_api_answer", "{body}");
         }
         assert!(read(&[b'"', 0xff, b'"']).is_err());
-    }
-
-    #[test]
-    fn what_cannot_be_kept_of_a_user_is_refused() {
-        let check = |text: &str| check_user_info(&serde_json::from_str(text).expect("JSON"));
-        let text = |length: usize| json!("x".repeat(length)).to_string();
-        for fine in
-            ["18446744073709551615", "-9223372036854775808", "1.5", "{}", &text(MAX_FOREIGN_USER_INFO_BYTES - 2)]
-        {
-            assert_eq!(check(fine), Ok(()), "{fine}");
-        }
-        for bad in [
-            r#"{"id":18446744073709551616}"#,
-            r#"{"id":[-9223372036854775809]}"#,
-            &text(MAX_FOREIGN_USER_INFO_BYTES - 1),
-        ] {
-            assert_eq!(check(bad).map_err(|refused| refused.code()), Err("auth_api_answer"), "{bad}");
-        }
     }
 
     #[test]

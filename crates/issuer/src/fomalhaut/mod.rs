@@ -27,7 +27,7 @@ use portcullis_core::refusal::{Credential, Refusal};
 use portcullis_identity::{Changed, Lifetimes, LoginOrigin, Pair, TokenPairs};
 use zeroize::Zeroizing;
 
-use auth_api::{Said, User, check_user_info};
+use auth_api::{Said, User};
 use members::Members;
 use operation::Operation;
 
@@ -92,13 +92,13 @@ impl Work {
             Operation::Refresh => Self::Refresh,
             Operation::Alive => Self::Alive,
             Operation::End => Self::End,
-            Operation::LogOut => Self::LogOut(logged_in(asked)?.1),
+            Operation::LogOut => Self::LogOut(logged_in(client, asked)?.1),
             Operation::ChangePassword => Self::change(client, asked)?,
         })
     }
 
     fn change(client: &ClientEntry, asked: &Asked) -> Result<Self, Refusal> {
-        let (user, session) = logged_in(asked)?;
+        let (user, session) = logged_in(client, asked)?;
         let declared = &client.client;
         let sms = by_sms(asked, b"change_type")?;
         let url = if sms { &declared.sms_change_password_url } else { &declared.change_password_url };
@@ -130,11 +130,14 @@ impl Work {
     }
 }
 
-/// The user who calls, and the session.
-fn logged_in(asked: &Asked) -> Result<(&UserFacts, SessionId), Refusal> {
+/// The user who calls, and the session, which is one through the client that calls.
+fn logged_in<'a>(client: &ClientEntry, asked: &'a Asked) -> Result<(&'a UserFacts, SessionId), Refusal> {
     let user = asked.user.as_ref().ok_or(Refusal::MissingCredential(Credential::Bearer))?;
     let detail = "the token is one of another issuer, who alone ends it";
     let session = asked.session.ok_or(Refusal::Forbidden { detail: detail.into() })?;
+    if asked.session_client.as_ref() != Some(&client.name) {
+        return Err(Refusal::invalid(Credential::Bearer, "a token of another client than the one that calls"));
+    }
     Ok((user, session))
 }
 
@@ -189,7 +192,6 @@ impl Handler for Endpoint {
                 let said = self.auth_api.ask(&url, std::mem::take(&mut asked.body), None).await?;
                 match said {
                     Said::Yes(user_info) => {
-                        check_user_info(&user_info)?;
                         answers::logged_in(form, &pairs.open_for(name, lifetimes, &user_info).await?)
                     }
                     Said::No(message) => answers::failed(form, message.as_deref().unwrap_or(answers::LOGIN_FAILED)),

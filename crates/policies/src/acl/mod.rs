@@ -52,11 +52,11 @@ pub fn build(site: &PolicyContext<'_>, value: Option<&Value>) -> Result<Option<S
     let under =
         |found: Vec<Problem>| found.into_iter().map(|problem| problem.under("policies.acl")).collect::<Vec<_>>();
     let rules = rules.transpose().map_err(under)?;
-    let granted = match (site.client, site.end) {
-        (Some(client), _) => Granted::To { client: client.clone(), is_open: site.service.require.is_empty() },
-        (None, RouteEnd::Service(id) | RouteEnd::Builtin { grant: Some(id), .. }) => Granted::ByClient(id.clone()),
-        (None, RouteEnd::Builtin { grant: None, .. }) if rules.is_none() => return Ok(None),
-        (None, RouteEnd::Builtin { grant: None, .. }) => Granted::ToAll,
+    let granted = match (site.is_of_client, site.end) {
+        (true, _) => Granted::ToClient { is_open: site.service.require.is_empty() },
+        (false, RouteEnd::Service(id) | RouteEnd::Builtin { grant: Some(id), .. }) => Granted::ByClient(id.clone()),
+        (false, RouteEnd::Builtin { grant: None, .. }) if rules.is_none() => return Ok(None),
+        (false, RouteEnd::Builtin { grant: None, .. }) => Granted::ToAll,
     };
     Ok(Some(Step::Check(Arc::new(Acl { granted, rules }))))
 }
@@ -72,27 +72,28 @@ enum Granted {
     ToAll,
     /// What the calling client may call: whether this service is among it.
     ByClient(ServiceId),
-    /// The route itself, for one client.
-    To {
-        client: Label,
+    /// The route itself, for its one client.
+    ToClient {
         /// Whether the route asks for no credential.
         is_open: bool,
     },
 }
 
 impl Granted {
-    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
-        match self {
-            Self::ToAll => Ok(()),
-            Self::ByClient(service) => may_call(service, caller),
-            Self::To { client, is_open } => is_of(client, *is_open, caller),
+    /// `client`: the one that the route which the call has taken is for.
+    fn check(&self, client: Option<&Label>, caller: &Caller) -> Result<(), Refusal> {
+        match (self, client) {
+            (Self::ToAll, _) => Ok(()),
+            (Self::ByClient(service), _) => may_call(service, caller),
+            (Self::ToClient { is_open }, Some(client)) => is_of(client, *is_open, caller),
+            (Self::ToClient { .. }, None) => Err(Refusal::internal("a route of a client, and nobody knows which")),
         }
     }
 
     /// Whether the route is for another client than the one that the user's token was issued through.
-    fn is_token_of_another(&self, caller: &Caller) -> bool {
-        let Self::To { client, .. } = self else { return false };
-        caller.token_client.as_ref().is_some_and(|entry| entry.name != *client)
+    fn is_token_of_another(&self, client: Option<&Label>, caller: &Caller) -> bool {
+        let is_another = |entry: &Arc<ClientEntry>| client != Some(&entry.name);
+        matches!(self, Self::ToClient { .. }) && caller.token_client.as_ref().is_some_and(is_another)
     }
 }
 
@@ -135,11 +136,12 @@ fn is_of(client: &Label, is_open: bool, caller: &Caller) -> Result<(), Refusal> 
 
 impl Check for Acl {
     fn check(&self, call: &mut Call) -> Result<(), Refusal> {
-        if call.dialect.fomalhaut().is_some() && self.granted.is_token_of_another(&call.caller) {
+        let client = call.route.as_ref().and_then(|route| route.client.as_ref());
+        if call.dialect.fomalhaut().is_some() && self.granted.is_token_of_another(client, &call.caller) {
             // fomalhaut tells such a token from an unknown one as little as its clients do: they log in again.
             return Err(Refusal::invalid(Credential::Bearer, "a token of another client than the route's"));
         }
-        self.granted.check(&call.caller)?;
+        self.granted.check(client, &call.caller)?;
         self.rules.as_ref().map_or(Ok(()), |rules| rules.check(call))
     }
 }

@@ -15,8 +15,13 @@ use serde_json::json;
 use super::*;
 use crate::{Parts, compile, testing};
 
-fn granted(is_open: bool) -> Granted {
-    Granted::To { client: "shop".parse().expect("a label"), is_open }
+fn shop() -> Label {
+    "shop".parse().expect("a label")
+}
+
+/// What the route of the client is known by.
+fn route() -> Option<Arc<RouteFacts>> {
+    Some(Arc::new(RouteFacts { client: Some(shop()), ..RouteFacts::default() }))
 }
 
 fn key(name: &str) -> Option<KeyHolder> {
@@ -53,7 +58,7 @@ fn every_credential_on_a_clients_route_is_of_that_client() {
         (false, Caller { key: disabled().map(KeyHolder::Client), ..Caller::default() }),
     ] {
         for is_open in [false, true] {
-            let found = granted(is_open).check(&caller);
+            let found = Granted::ToClient { is_open }.check(Some(&shop()), &caller);
             assert_eq!(found.is_ok(), let_in, "{caller:?}");
             if let Err(refusal) = found {
                 assert_eq!((refusal.code(), refusal.facts().detail.contains("shop")), ("forbidden", false));
@@ -63,13 +68,17 @@ fn every_credential_on_a_clients_route_is_of_that_client() {
     // Nobody known: only where nobody is asked for.
     for subject in [None, Some("idp#ada".into())] {
         let nobody = Caller { token_subject: subject, ..Caller::default() };
-        assert!(granted(true).check(&nobody).is_ok() && granted(false).check(&nobody).is_err());
+        let found = |is_open| Granted::ToClient { is_open }.check(Some(&shop()), &nobody);
+        assert!(found(true).is_ok() && found(false).is_err());
     }
+    // Where nobody knows whose the route is, it is nobody's.
+    let caller = Caller { key: key("shop"), ..Caller::default() };
+    assert!([true, false].iter().all(|is_open| Granted::ToClient { is_open: *is_open }.check(None, &caller).is_err()));
 }
 
 #[test]
 fn fomalhauts_clients_are_told_that_a_token_of_another_is_a_bad_one() {
-    let acl = Acl { granted: granted(false), rules: None };
+    let acl = Acl { granted: Granted::ToClient { is_open: false }, rules: None };
     for (dialect, token, code) in [
         (Dialect::Fomalhaut(Form::Fo), "shop", None),
         (Dialect::Fomalhaut(Form::Fo), "till", Some("invalid_credential")),
@@ -77,7 +86,7 @@ fn fomalhauts_clients_are_told_that_a_token_of_another_is_a_bad_one() {
         (Dialect::Http, "till", Some("forbidden")),
     ] {
         let mut call = testing::call("GET", "/orders/v1/7", &[]);
-        call.dialect = dialect;
+        (call.dialect, call.route) = (dialect, route());
         call.caller = Caller { key: key("shop"), token_client: Some(testing::client(token)), ..Caller::default() };
         let refusal = acl.check(&mut call).err();
         assert_eq!(refusal.map(|refusal| refusal.code()), code, "{dialect:?} {token}");
@@ -121,10 +130,11 @@ async fn no_alternative_lets_the_credential_of_another_client_in() {
         let steps = compile("orders", client, &BTreeMap::new(), RouteEnd::Service(&id), &service, &parts)
             .expect("good settings");
         let facts = RouteFacts { name: "orders".into(), client: client.cloned(), ..RouteFacts::default() };
-        let pipeline = Pipeline::new(Arc::new(facts), steps, testing::fine());
+        let pipeline = Pipeline::sharing(Arc::new(facts), steps, testing::fine());
         let fields = [("x-api-key", shown)];
         let mut call = testing::call("GET", "/orders/v1/7", if shown.is_empty() { &[] } else { &fields });
         call.claimed.clone_from(&shop);
+        call.route = Some(Arc::clone(&pipeline.route));
         let found = pipeline.run(&mut call).await.status().as_u16();
         assert_eq!(found, status, "{:?} {scoped} {shown}", service.require);
     }
@@ -136,11 +146,10 @@ async fn rules_hold_on_a_clients_route_too() {
         Arc::new(Parts::for_dry_run("http://gate", Arc::new(ManualClock::at(1_700_000_000))).await.expect("keys"));
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let service = Service::with_target("http://127.0.0.1:1".parse().expect("a URL"), None);
-    let client: Label = "shop".parse().expect("a label");
     let own = BTreeMap::new();
     let site = PolicyContext {
         route: "orders",
-        client: Some(&client),
+        is_of_client: true,
         own: &own,
         end: RouteEnd::Service(&id),
         service: &service,
@@ -150,7 +159,7 @@ async fn rules_hold_on_a_clients_route_too() {
     let step = build(&site, Some(&settings)).expect("good settings").expect("a step");
     for (path, status) in [("/7", 200), ("/admin/7", 403)] {
         let mut call = testing::call("GET", path, &[]);
-        call.caller = testing::caller("shop");
+        (call.caller, call.route) = (testing::caller("shop"), route());
         assert_eq!(testing::walk(&step, &mut call, &[]).await.0.status().as_u16(), status, "{path}");
     }
 }

@@ -21,7 +21,7 @@ fn bearer(parts: &Arc<Parts>) -> Bearer {
     Bearer::new(
         &PolicyContext {
             route: "orders",
-            client: None,
+            is_of_client: false,
             own: &BTreeMap::new(),
             end: RouteEnd::Service(&id),
             service: &service,

@@ -78,6 +78,14 @@ fn what_clients_must_be_granted_is_told_in_fomalhauts_order() {
             assert_eq!(judged(&claims, Some(form), access_key, "/-/token", &endpoint_of(None, None, false)), Ok(()));
         }
     }
+    // Who asks whether a page may call says nothing of who calls.
+    let mut preflight = call(
+        "OPTIONS",
+        "/auth/v1/login",
+        &[("origin", "https://app.example"), ("access-control-request-method", "POST")],
+    );
+    preflight.dialect = Dialect::Fomalhaut(Form::Fo);
+    assert_eq!(claims.judge(&preflight, Ok(&open)), Ok(()));
     // In other dialects, credentials say the rest.
     assert_eq!(judged(&claims, None, "", "/auth/v1/login", &open), Ok(()));
 }

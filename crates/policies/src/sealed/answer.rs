@@ -11,7 +11,7 @@ use portcullis_core::refusal::Refusal;
 
 use super::is_sealed;
 use crate::Parts;
-use crate::signed::{Opened, Signed, field, is_endless, set_body, signing_key};
+use crate::signed::{Names, Opened, Signed, is_endless, sealing_key, set_body};
 
 /// The step.
 pub(super) struct SealAnswers {
@@ -28,13 +28,13 @@ impl SealAnswers {
 impl Policy for SealAnswers {
     async fn handle(&self, call: &mut Call, next: Next<'_>) -> Result<Response, Refusal> {
         let mut response = next.run(call).await;
-        let Some(dialect) = call.notes.get::<Arc<Signed>>().map(|signed| signed.dialect()) else { return Ok(response) };
-        let encrypt_type = field(dialect.encrypt_type());
-        // Only the gateway says this.
-        response.fields_mut().remove(&encrypt_type);
+        let Some(signed) = call.notes.get::<Signed>() else { return Ok(response) };
+        let (dialect, encrypt_type) = (signed.dialect(), &Names::of(signed.dialect()).encrypt_type);
         let Some(secret) = call.notes.get::<Opened>().map(|opened| Arc::clone(&opened.secret)) else {
-            if !is_sealed(call) {
-                response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
+            // Only the gateway says this.
+            match is_sealed(call) {
+                true => drop(response.fields_mut().remove(encrypt_type)),
+                false => drop(response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"))),
             }
             return Ok(response);
         };
@@ -49,7 +49,7 @@ impl Policy for SealAnswers {
             response.fields_mut().set(encrypt_type, FieldValue::from_static("raw"));
             return Ok(response);
         }
-        let key = signing_key(&secret).ok_or_else(|| Refusal::internal("a secret that cannot seal"))?;
+        let key = sealing_key(&secret).ok_or_else(|| Refusal::internal("a secret that cannot seal"))?;
         // Beside the answer there are a padded copy and its text.
         let mut room = self.parts.holding.room(call);
         if !room.take(whole.bytes().len().saturating_mul(3)) {

@@ -1,6 +1,6 @@
 //! The request inside of a sealed one.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::Uri;
@@ -15,7 +15,7 @@ use portcullis_core::message::{FieldName, FieldValue};
 use portcullis_core::spellings::is_same;
 use portcullis_signing::fomalhaut::Dialect;
 
-use crate::signed::{said, signing_key, times_said};
+use crate::signed::{Said, said, sealing_key};
 
 /// Fields that a sealed request may have, and bytes of all of them.
 const MOST_FIELDS: usize = 128;
@@ -41,12 +41,12 @@ pub(super) struct Opened {
 
 /// Decrypts every part that was sent.
 pub(super) fn decrypt(dialect: Dialect, secret: &LiveSecret, call: &Call, body: &Bytes) -> Opened {
-    let key = signing_key(secret);
+    let key = sealing_key(secret);
     let open = |text: &[u8]| key.ok_or(())?.open(text).map(Some).map_err(|_| ());
-    let field = |name: &str| match (times_said(call, name), said(call, name)) {
-        (0, _) => Ok(None),
-        (_, Some(text)) => open(text.as_bytes()),
-        _ => Err(()),
+    let field = |name: &str| match said(call, name) {
+        Said::Never => Ok(None),
+        Said::Once(text) => open(text.as_bytes()),
+        Said::Often => Err(()),
     };
     let (uri, headers) = (field(dialect.encrypted_uri()), field(dialect.encrypted_headers()));
     Opened { uri, headers, body: if body.is_empty() { Ok(None) } else { open(body) } }
@@ -113,16 +113,15 @@ fn read_headers(json: &[u8]) -> Result<Vec<(FieldName, FieldValue)>, &'static st
     if json.len() > MOST_BYTES {
         return Err(wrong);
     }
-    let fields: Fields = serde_json::from_slice(json).map_err(|_| wrong)?;
+    let fields: Fields<'_> = serde_json::from_slice(json).map_err(|_| wrong)?;
     if fields.0.len() > MOST_FIELDS {
         return Err(wrong);
     }
     let mut read: Vec<(FieldName, FieldValue)> = Vec::with_capacity(fields.0.len());
-    let mut spellings = HashSet::with_capacity(fields.0.len());
-    for (spelling, value) in fields.0 {
-        let name = FieldName::from_bytes(spelling.as_bytes()).map_err(|_| wrong)?;
-        let value = FieldValue::from_bytes(value.trim().as_bytes()).map_err(|_| wrong)?;
-        if !spellings.insert(spelling) {
+    for (at, (spelling, value)) in fields.0.iter().enumerate() {
+        let name = FieldName::from_bytes(spelling.0.as_bytes()).map_err(|_| wrong)?;
+        let value = FieldValue::from_bytes(value.0.trim().as_bytes()).map_err(|_| wrong)?;
+        if fields.0[..at].iter().any(|(before, _)| before.0 == spelling.0) {
             return Err(wrong);
         }
         // Clients put their own `Accept` beside the `accept` of whoever uses them: the last one counts, as in fomalhaut.
@@ -132,21 +131,25 @@ fn read_headers(json: &[u8]) -> Result<Vec<(FieldName, FieldValue)>, &'static st
     Ok(read)
 }
 
-/// An object of texts in which no name stands twice.
-struct Fields(Vec<(String, String)>);
+/// An object of texts, as it is written.
+struct Fields<'a>(Vec<(Text<'a>, Text<'a>)>);
 
-impl<'de> serde::Deserialize<'de> for Fields {
+/// A text, which is copied only where something in it is escaped.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Fields<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Fields;
+            type Value = Fields<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object of texts")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     fields.push(entry);

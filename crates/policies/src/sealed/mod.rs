@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::credential::{Part, Verification, Verifier};
-use crate::signed::{Opened, Signed, dialect, said, times_said};
+use crate::signed::{Opened, Signed, dialect, said};
 use crate::{Parts, PolicyContext, settings};
 
 /// What is sent as it is says this, or nothing.
@@ -87,27 +87,35 @@ impl Verifier for Open {
 fn is_sealed(call: &Call) -> bool {
     let Some(form) = call.dialect.fomalhaut() else { return false };
     let names = dialect(form);
-    let says_otherwise = match times_said(call, names.encrypt_type()) {
-        0 => false,
-        1 => said(call, names.encrypt_type()).is_some_and(|kind| kind.as_bytes() != RAW),
-        _ => true,
-    };
-    says_otherwise || times_said(call, names.encrypted_uri()) + times_said(call, names.encrypted_headers()) > 0
+    let (kind, uri, headers) = (names.encrypt_type(), names.encrypted_uri(), names.encrypted_headers());
+    let mut kinds = 0;
+    call.raw.removed.iter().any(|(name, value)| {
+        let name = name.as_str();
+        if name != kind {
+            return name == uri || name == headers;
+        }
+        // Said twice it is something else as well.
+        kinds += 1;
+        kinds > 1 || value.as_bytes() != RAW
+    })
 }
 
 /// Opens a request and puts it in the place of the one it came in.
 async fn open(parts: &Parts, call: &mut Call) -> Result<(), Refusal> {
     let wrong = |private| Refusal::NotOpened { private };
-    let signed = call.notes.get::<Arc<Signed>>().ok_or_else(|| wrong("without a verified signature"))?;
+    let signed = call.notes.get::<Signed>().ok_or_else(|| wrong("without a verified signature"))?;
     let now = parts.clock.unix_millis();
     let own = Some(&signed.secret).filter(|secret| secret.is_good_for(SecretUse::Seal, now));
     let secret = own.or_else(|| signed.client.secrets_for(SecretUse::Seal, now).last());
     let secret = Arc::clone(secret.ok_or_else(|| wrong("the client has no live secret that may seal"))?);
     let form = signed.form;
-    let whole = parts.holding.request(call).await?;
+    let whole = match call.request.body.held() {
+        Some(whole) => whole,
+        None => parts.holding.request(call).await?,
+    };
     // Everything is opened before anything is looked at, so that all that can be wrong costs the same.
     let opened = inner::decrypt(dialect(form), &secret, call, whole.bytes());
-    let kind = said(call, dialect(form).encrypt_type()).map(FieldValue::as_bytes);
+    let kind = said(call, dialect(form).encrypt_type()).once().map(FieldValue::as_bytes);
     if kind != Some(SEALED) {
         return Err(wrong("an encryption that is not known"));
     }

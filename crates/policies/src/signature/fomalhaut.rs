@@ -9,10 +9,10 @@ use portcullis_core::message::names::{ACCEPT_ENCODING, HOST, X_FORWARDED_HOST};
 use portcullis_core::message::{FieldValue, HasFields};
 use portcullis_core::model::{LeastHmac, SecretUse};
 use portcullis_core::refusal::{Credential, Refusal};
-use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature};
+use portcullis_signing::fomalhaut::{Algorithm, Canonical, Head, Signature, Signing};
 
 use super::verifying::{Passed, Verify, accept, invalid};
-use crate::signed::{Signed, dialect, said, signing_key, target, times_said};
+use crate::signed::{Said, Signed, dialect, said, target};
 use crate::windows::Scheme;
 
 /// Digits of a time stamp at most.
@@ -25,7 +25,7 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     if !client.client.enabled {
         return Err(Refusal::DisabledClient);
     }
-    if let Some(signed) = call.found.get::<Arc<Signed>>().cloned() {
+    if let Some(signed) = call.found.shared::<Signed>() {
         // Another alternative of the route has verified it already.
         return note(call, signed);
     }
@@ -36,8 +36,13 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     // The body may have been long on its way: what counts is what is known now.
     let now = policy.parts.clock.unix_millis();
     timely(stamp, window, now)?;
-    let client = policy.parts.directory.read(|entries| entries.client(&client.name).cloned());
-    let client = client.ok_or(Refusal::DisabledClient)?;
+    let client = match call.claimed_at == Some(policy.parts.directory.moment()) {
+        true => client,
+        false => {
+            let client = policy.parts.directory.read(|entries| entries.client(&client.name).cloned());
+            client.ok_or(Refusal::DisabledClient)?
+        }
+    };
     let canonical = canonical(form, call).map_err(invalid)?;
     let secrets = client.secrets_for(SecretUse::Sign, now);
     let secret = proved(secrets, &canonical, whole.bytes(), &signature).cloned();
@@ -58,10 +63,10 @@ pub(super) async fn verify(policy: &Verify, form: Form, call: &mut Call) -> Resu
     let method = call.request.method.clone();
     let signed = Signed { form, client: Arc::clone(&client), secret, algorithm: signature.algorithm(), method };
     let signed = Arc::new(signed);
-    call.found.set(Arc::clone(&signed));
+    call.found.share(Arc::clone(&signed));
     let names = dialect(form);
-    let asks = names.asks_for_signature(said(call, names.sign_response()).map(FieldValue::as_bytes));
-    if asks || times_said(call, names.encrypt_type()) > 0 {
+    let asks = names.asks_for_signature(said(call, names.sign_response()).once().map(FieldValue::as_bytes));
+    if asks || said(call, names.encrypt_type()) != Said::Never {
         // What comes back is signed or sealed as the client will read it.
         call.request.fields_mut().set(ACCEPT_ENCODING, FieldValue::from_static("identity"));
     }
@@ -72,7 +77,7 @@ fn note(call: &mut Call, signed: Arc<Signed>) -> Result<(), Refusal> {
     let client = Arc::clone(&signed.client);
     let by = SignedBy { client: client.name.clone(), key: Arc::clone(&signed.secret.id) };
     call.caller.admitted_by.signed = Some(by);
-    call.notes.set(signed);
+    call.notes.share(signed);
     accept(call, client)
 }
 
@@ -89,10 +94,11 @@ fn timely(stamp: u64, window: u64, now: u64) -> Result<(), Refusal> {
 /// When the request says it was signed, in Unix seconds.
 pub(super) fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
     let name = dialect(form).timestamp();
-    if times_said(call, name) == 0 {
+    let said = said(call, name);
+    if said == Said::Never {
         return Err(Refusal::malformed("missing_timestamp", format!("a signed request says its time in '{name}'")));
     }
-    let text = said(call, name).and_then(FieldValue::text).unwrap_or_default();
+    let text = said.once().and_then(FieldValue::text).unwrap_or_default();
     let is_number = (1..=STAMP_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let stamp = text.parse().ok().filter(|_| is_number);
     stamp.ok_or_else(|| Refusal::malformed("bad_timestamp", format!("'{name}' is a whole number of Unix seconds")))
@@ -101,10 +107,11 @@ pub(super) fn stamp(form: Form, call: &Call) -> Result<u64, Refusal> {
 /// The signature that is shown, if the client may sign in this way.
 fn signature(form: Form, call: &Call, client: &ClientEntry) -> Result<Signature, Refusal> {
     let name = dialect(form).signature();
-    if times_said(call, name) == 0 {
+    let said = said(call, name);
+    if said == Said::Never {
         return Err(Refusal::MissingCredential(Credential::Signature));
     }
-    let text = said(call, name).map(FieldValue::as_bytes).unwrap_or_default();
+    let text = said.once().map(FieldValue::as_bytes).unwrap_or_default();
     let signature = Signature::read(dialect(form), text).map_err(|error| invalid(error.to_string()))?;
     if signature.algorithm() != Algorithm::HmacSha256 && client.client.least_algorithm > LeastHmac::Sha1 {
         return Err(invalid("a signature that rests on SHA-1, and 'least_algorithm' of the client is sha256"));
@@ -157,9 +164,14 @@ pub(super) fn proved<'a>(
 ) -> Option<&'a Arc<LiveSecret>> {
     let dashed = canonical.without_forwarded();
     secrets.into_iter().find(|secret| {
-        let Some(key) = signing_key(secret) else { return false };
-        key.verify(canonical, body, signature).is_ok()
-            || dashed.as_ref().is_some_and(|dashed| key.verify(dashed, body, signature).is_ok())
+        let is_made_of = |canonical| {
+            let signing = Signing::start(secret.text.expose().as_bytes(), signature.algorithm(), canonical);
+            signing.is_ok_and(|mut signing| {
+                signing.update(body);
+                signing.verify(signature).is_ok()
+            })
+        };
+        is_made_of(canonical) || dashed.as_ref().is_some_and(is_made_of)
     })
 }
 

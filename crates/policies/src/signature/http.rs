@@ -153,7 +153,7 @@ struct Shown {
 /// time.
 pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refusal> {
     let now = policy.parts.clock.unix_millis();
-    if let Some(signed) = call.found.get::<Arc<SignedByStandard>>().cloned() {
+    if let Some(signed) = call.found.shared::<SignedByStandard>() {
         // Another alternative of the route has verified it already.
         return note(call, signed);
     }
@@ -201,14 +201,14 @@ pub(super) async fn verify(policy: &Verify, call: &mut Call) -> Result<(), Refus
         client: shown.client,
     };
     let signed = Arc::new(signed);
-    call.found.set(Arc::clone(&signed));
+    call.found.share(Arc::clone(&signed));
     note(call, signed)
 }
 
 fn note(call: &mut Call, signed: Arc<SignedByStandard>) -> Result<(), Refusal> {
     let client = Arc::clone(&signed.client);
     call.caller.admitted_by.signed = Some(SignedBy { client: client.name.clone(), key: signed.by.id() });
-    call.notes.set(signed);
+    call.notes.share(signed);
     accept(call, client)
 }
 

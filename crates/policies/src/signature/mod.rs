@@ -24,7 +24,7 @@ use self::settings::{KIND, Settings};
 use self::verifying::{Verify, accept};
 use crate::PolicyContext;
 use crate::credential::{Part, Verification, Verifier};
-use crate::signed::{dialect, times_said};
+use crate::signed::{Said, dialect, said};
 
 /// Where a signature by RFC 9421 stands.
 static SIGNATURE_FIELDS: [FieldName; 2] = [SIGNATURE_INPUT, SIGNATURE];
@@ -101,7 +101,7 @@ impl Verifier for Verify {
 fn believed(call: &Call) -> Option<Arc<ClientEntry>> {
     let client = call.dry_run.as_ref()?.client.as_ref()?;
     let is_signed = match call.dialect.fomalhaut() {
-        Some(form) => times_said(call, dialect(form).signature()) > 0,
+        Some(form) => said(call, dialect(form).signature()) != Said::Never,
         None => call.request.fields().has(SIGNATURE_INPUT),
     };
     (!is_signed).then(|| Arc::clone(client))

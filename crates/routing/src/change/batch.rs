@@ -104,9 +104,9 @@ impl Compiled {
             None => None,
             Some(stored) => {
                 let service = |id: &ServiceId| view.service(id).map(AsRef::as_ref);
-                let has_client = |client: &Label| view.client(client).is_some();
+                let client = |name: &Label| view.client_name(name);
                 let ChangeContext { builtins, parts, upstreams, .. } = workshop;
-                Some(compile_route(name, &stored.value, service, has_client, builtins, parts, upstreams)?)
+                Some(compile_route(name, &stored.value, service, client, builtins, parts, upstreams)?)
             }
         };
         if let Some(former) = self.routes.remove(name) {

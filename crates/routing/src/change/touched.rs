@@ -170,9 +170,9 @@ impl DryRun {
         for name in touched.routes {
             let Some(stored) = next.route(name) else { continue };
             let service = |id: &ServiceId| next.service(id).map(AsRef::as_ref);
-            let has_client = |client: &Label| next.client(client).is_some();
+            let client = |name: &Label| next.client_name(name);
             let Self { parts, upstreams, builtins } = self;
-            let compiled = compile_route(name, &stored.value, service, has_client, builtins, parts, upstreams);
+            let compiled = compile_route(name, &stored.value, service, client, builtins, parts, upstreams);
             problems.of_route(&next, name, compiled);
         }
         problems.none_or_all().err().unwrap_or_default()

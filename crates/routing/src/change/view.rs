@@ -143,6 +143,11 @@ impl View {
         self.clients.get(name)
     }
 
+    /// The name of a client as it stands here: all that is made of this view shares it.
+    pub(super) fn client_name(&self, name: &Label) -> Option<Label> {
+        self.clients.entry(name).map(|(name, _)| name.clone())
+    }
+
     /// Every client, in no order.
     pub fn clients(&self) -> impl Iterator<Item = (&Label, &Arc<Stored<Client>>)> {
         self.clients.iter()

@@ -22,14 +22,23 @@ pub enum Doubt {
     Values,
 }
 
-/// Methods, fields and query parameters a request must have.
+/// Methods, fields and query parameters a request must have. Most routes ask for none, and have nothing of it in memory.
 #[derive(Debug, Clone, Default)]
-pub struct Conditions {
+pub struct Conditions(Option<Box<Declared>>);
+
+#[derive(Debug, Clone, Default)]
+struct Declared {
     methods: Vec<Method>,
     headers: Vec<(FieldName, Option<FieldValue>)>,
     query: Vec<(String, Option<String>)>,
     /// Whether a field is named in an odd way, so that a plain name may be another spelling of it.
     odd: bool,
+}
+
+impl Declared {
+    fn is_empty(&self) -> bool {
+        self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+    }
 }
 
 impl Conditions {
@@ -46,7 +55,7 @@ impl Conditions {
 
     fn read(declared: &Match) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let mut conditions = Self::default();
+        let mut conditions = Declared::default();
         for (position, method) in declared.methods.iter().enumerate() {
             match Method::from_bytes(method.as_bytes()) {
                 Ok(method) if *method.as_str() == method.as_str().to_ascii_uppercase() => {
@@ -82,42 +91,49 @@ impl Conditions {
                 problems.push(Problem::new(format!("match.{what}"), format!("at most {MOST}")));
             }
         }
-        (conditions, problems)
+        (Self(Some(conditions).filter(|conditions| !conditions.is_empty()).map(Box::new)), problems)
+    }
+
+    fn declared(&self) -> &Declared {
+        static NONE: Declared = Declared { methods: Vec::new(), headers: Vec::new(), query: Vec::new(), odd: false };
+        self.0.as_deref().unwrap_or(&NONE)
     }
 
     /// How many there are; the more, the earlier a route is asked.
     pub fn count(&self) -> usize {
-        usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len()
+        usize::from(!self.declared().methods.is_empty()) + self.declared().headers.len() + self.declared().query.len()
     }
 
     /// Whether HEAD is among the methods and GET, which stands for it, is not.
     pub fn names_head_alone(&self) -> bool {
-        self.methods.contains(&Method::HEAD) && !self.methods.contains(&Method::GET)
+        self.declared().methods.contains(&Method::HEAD) && !self.declared().methods.contains(&Method::GET)
     }
 
     /// Whether a request meets all of them.
     pub fn hold(&self, wanted: &RouteQuery<'_>) -> bool {
         self.has_method(wanted.method)
-            && self.headers.iter().all(|(name, value)| has_field(wanted, name, value.as_ref()))
-            && self.query.iter().all(|(name, value)| has_parameter(wanted.query, name, value.as_deref()))
+            && self.declared().headers.iter().all(|(name, value)| has_field(wanted, name, value.as_ref()))
+            && self.declared().query.iter().all(|(name, value)| has_parameter(wanted.query, name, value.as_deref()))
     }
 
     /// Whether any of them is about a field or a parameter, which a request may have more than once.
     pub fn look_at_values(&self) -> bool {
-        !self.headers.is_empty() || !self.query.is_empty()
+        !self.declared().headers.is_empty() || !self.declared().query.is_empty()
     }
 
     /// What of a request the service may read differently than the gateway. `odd`: whether any of its fields has a name that
     /// is not plain; `holds`: what [`Self::hold`] says of it.
     pub fn doubt(&self, wanted: &RouteQuery<'_>, odd: bool, holds: bool) -> Option<Doubt> {
-        if (odd || self.odd) && self.headers.iter().any(|(name, _)| is_misspelled(wanted.headers, name)) {
+        if (odd || self.declared().odd)
+            && self.declared().headers.iter().any(|(name, _)| is_misspelled(wanted.headers, name))
+        {
             return Some(Doubt::Spelling);
         }
         // One that leads nowhere, whichever value is taken, is in no doubt.
         let is_doubtful = || {
-            let mut fields = self.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+            let mut fields = self.declared().headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
             fields.any(|(name, value)| is_mixed(wanted.headers.all(name).map(|it| it == *value)))
-                || self.query.iter().any(|(name, value)| {
+                || self.declared().query.iter().any(|(name, value)| {
                     value.as_deref().is_some_and(|value| is_mixed(values_of(wanted.query, name).map(|it| it.is(value))))
                 })
         };
@@ -126,17 +142,18 @@ impl Conditions {
 
     /// GET stands for HEAD too: whoever may not get something need not be told about it either.
     fn has_method(&self, method: &Method) -> bool {
-        let has = |method| self.methods.contains(method);
-        self.methods.is_empty() || has(method) || (*method == Method::HEAD && has(&Method::GET))
+        let has = |method| self.declared().methods.contains(method);
+        self.declared().methods.is_empty() || has(method) || (*method == Method::HEAD && has(&Method::GET))
     }
 
     /// The first of them that a request does not meet, in words.
     pub fn failing(&self, wanted: &RouteQuery<'_>) -> Option<String> {
         if !self.has_method(wanted.method) {
-            let declared: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+            let declared: Vec<_> = self.declared().methods.iter().map(Method::as_str).collect();
             return Some(format!("the method is none of {}", declared.join(", ")));
         }
-        if let Some((name, value)) = self.headers.iter().find(|(name, value)| !has_field(wanted, name, value.as_ref()))
+        if let Some((name, value)) =
+            self.declared().headers.iter().find(|(name, value)| !has_field(wanted, name, value.as_ref()))
         {
             return Some(value.as_ref().map_or_else(
                 || format!("there is no field '{name}'"),
@@ -144,12 +161,14 @@ impl Conditions {
             ));
         }
         let query = wanted.query;
-        self.query.iter().find(|(name, value)| !has_parameter(query, name, value.as_deref())).map(|(name, value)| {
-            value.as_ref().map_or_else(
-                || format!("there is no query parameter '{name}'"),
-                |value| format!("no query parameter '{name}' is '{value}'"),
-            )
-        })
+        self.declared().query.iter().find(|(name, value)| !has_parameter(query, name, value.as_deref())).map(
+            |(name, value)| {
+                value.as_ref().map_or_else(
+                    || format!("there is no query parameter '{name}'"),
+                    |value| format!("no query parameter '{name}' is '{value}'"),
+                )
+            },
+        )
     }
 }
 

@@ -36,6 +36,7 @@ use host_routes::HostRoutes;
 pub use conditions::{Conditions, Doubt};
 pub use match_report::{MatchOutcome, MatchReport};
 pub use route_query::{Found, Leads, RouteQuery};
+use shape::Shapes;
 pub use shape::{DeclaredPath, MAX_DEPTH, Meets, Shape};
 
 /// Shapes with parameters that routes of one host can have together.
@@ -85,8 +86,8 @@ struct Layer {
     entries: [Entries; 2],
     /// Those of the former once more whose paths have capitals, under their paths in lower case.
     capitals: Entries,
-    /// For each depth the shapes that are declared, with how many paths have each, in the order they are asked.
-    shapes: [Vec<(Shape, u32)>; MAX_DEPTH + 1],
+    /// The shapes of all these paths.
+    shapes: Shapes,
 }
 
 impl Routes {
@@ -247,7 +248,7 @@ impl Layer {
 
     /// Whether one more shape has room beside those that are there.
     fn has_room(&self, shape: Shape) -> bool {
-        let with_parameters = self.shapes.iter().flatten().filter(|(held, _)| held.mask != 0 && *held != shape);
+        let with_parameters = self.shapes.iter().filter(|held| held.mask != 0 && *held != shape);
         shape.mask == 0 || with_parameters.count() < MAX_SHAPES
     }
 
@@ -257,19 +258,7 @@ impl Layer {
         }
         let added = usize::from(candidate.is_some());
         let removed = put(&mut self.entries[usize::from(path.shape.folded)], &path.key, name, candidate);
-        self.count(path.shape, added, removed);
-    }
-
-    fn count(&mut self, shape: Shape, added: usize, removed: usize) {
-        let shapes = &mut self.shapes[shape.depth];
-        let place = shapes.iter().position(|(held, _)| *held == shape).unwrap_or_else(|| {
-            shapes.push((shape, 0));
-            shapes.len() - 1
-        });
-        let now = (shapes[place].1 as usize + added).saturating_sub(removed);
-        shapes[place].1 = u32::try_from(now).unwrap_or(u32::MAX);
-        shapes.retain(|(_, paths)| *paths > 0);
-        shapes.sort_by_key(|(held, _)| held.order());
+        self.shapes.count(path.shape, added, removed);
     }
 
     /// The route with the longest path, but for that of the root.
@@ -278,17 +267,16 @@ impl Layer {
     }
 
     fn find<'a>(&'a self, depth: usize, asked: &Asked<'_>) -> Option<Found<'a>> {
-        if self.shapes[depth].is_empty() {
-            return None;
-        }
+        let mut shapes = self.shapes.at(depth).peekable();
+        shapes.peek()?;
         // Both forms of the path have the same segments.
         let is_whole = asked.plain.is_whole(depth);
         let mut own_path = None;
-        for (shape, _) in &self.shapes[depth] {
+        for shape in shapes {
             if own_path.is_some() && shape.mask != 0 {
                 break;
             }
-            let Some(candidate) = self.candidate(depth, *shape, is_whole, asked) else { continue };
+            let Some(candidate) = self.candidate(depth, shape, is_whole, asked) else { continue };
             let matched = asked.plain.end(depth);
             let found = Found { pipeline: &candidate.pipeline, matched, doubt: None };
             if !candidate.is_own_path() {

@@ -38,6 +38,45 @@ impl Shape {
     }
 }
 
+/// The shapes that are declared, with how many paths have each. Small, since there may be one of it for every client: the first
+/// takes no list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shapes {
+    /// By their depth, and those of one depth in the order in which they are asked.
+    first: Option<(Shape, u32)>,
+    more: Vec<(Shape, u32)>,
+    /// A bit for each depth that some have.
+    depths: u32,
+}
+
+impl Shapes {
+    /// Those of a depth.
+    pub(super) fn at(&self, depth: usize) -> impl Iterator<Item = Shape> {
+        let has_some = self.depths & (1 << depth) != 0;
+        self.iter().take(if has_some { usize::MAX } else { 0 }).filter(move |shape| shape.depth == depth)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Shape> {
+        self.first.iter().chain(&self.more).map(|(shape, _)| *shape)
+    }
+
+    /// So many paths of a shape are there that were not, and are no more that were.
+    pub(super) fn count(&mut self, shape: Shape, added: usize, removed: usize) {
+        let mut all: Vec<_> = self.first.take().into_iter().chain(std::mem::take(&mut self.more)).collect();
+        let order = |shape: Shape| (shape.depth, shape.order());
+        let place = all.binary_search_by_key(&order(shape), |(held, _)| order(*held)).unwrap_or_else(|place| {
+            all.insert(place, (shape, 0));
+            place
+        });
+        let now = (all[place].1 as usize + added).saturating_sub(removed);
+        all[place].1 = u32::try_from(now).unwrap_or(u32::MAX);
+        let mut all = all.into_iter().filter(|(_, paths)| *paths > 0);
+        (self.first, self.more) = (all.next(), all.collect());
+        self.depths = self.iter().fold(0, |depths, shape| depths | 1 << shape.depth);
+    }
+}
+
 /// A declared path, ready for the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredPath {

@@ -1,8 +1,7 @@
 //! The string to sign (canonical string): method, target and signed header fields, in one fixed form.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Range;
-use std::str;
 
 use thiserror::Error;
 
@@ -65,6 +64,8 @@ pub enum NotCanonical {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Canonical {
     text: String,
+    /// Whether a field of it begins with [`FORWARDED`].
+    has_forwarded: bool,
 }
 
 impl Canonical {
@@ -120,21 +121,21 @@ impl Canonical {
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte) && !byte.is_ascii_lowercase()) {
             return Err(NotCanonical::Method);
         }
-        if target.is_empty() || target.iter().any(|byte| byte.is_ascii_control() || is_space(*byte)) {
+        if target.is_empty() || !is_visible(target) && target.iter().any(|byte| !is_of_target(*byte)) {
             return Err(NotCanonical::Target);
         }
         let host = host.map(value_of).transpose()?;
         let mut length = method.len() + target.len() + host.map_or(0, <[u8]>::len);
-        // The colon takes part in the order of lines: `x-fo-a-b: 1` comes before `x-fo-a: 1`. Names that differ are told
-        // apart before their values begin, so lines are sorted by what stands here.
-        let mut names = String::with_capacity(256);
-        let mut signed: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(12);
+        let mut signed: Vec<(&[u8], &[u8])> = Vec::with_capacity(12);
+        let (mut has_capitals, mut has_forwarded) = (false, false);
         for (name, value) in fields {
             let name = name.as_ref();
             if !is_signed(dialect, name) {
                 continue;
             }
-            let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(is_token)).ok_or(NotCanonical::Name)?;
+            if !name.iter().fold(true, |fine, byte| fine & is_token(*byte)) {
+                return Err(NotCanonical::Name);
+            }
             let value = value_of(value.as_ref())?;
             length = length.saturating_add(name.len()).saturating_add(value.len());
             if length > MOST_BYTES {
@@ -143,44 +144,50 @@ impl Canonical {
             if signed.len() == MOST_FIELDS {
                 return Err(NotCanonical::TooManyFields);
             }
-            let start = names.len();
-            names.push_str(name);
-            names.push(':');
-            signed.push((start..names.len(), value));
+            has_capitals |= name.iter().any(u8::is_ascii_uppercase);
+            has_forwarded |= begins(name, FORWARDED);
+            signed.push((name, value));
         }
         if length > MOST_BYTES {
             return Err(NotCanonical::TooLong);
         }
-        names.make_ascii_lowercase();
+        let mut lowered = Vec::new();
+        if has_capitals {
+            lowered = signed.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        }
+        for ((name, _), lowered) in signed.iter_mut().zip(&lowered) {
+            *name = lowered;
+        }
         // The sort is stable: values of the same name keep their order.
-        signed.sort_by(|(one, _), (other, _)| names[one.clone()].cmp(&names[other.clone()]));
+        signed.sort_by(|(one, _), (other, _)| order(one, other));
 
-        let mut text = String::with_capacity(length + "\n\nhost: \n\n".len() + 3 * signed.len());
+        let mut text = Vec::with_capacity(length + "\n\nhost: \n\n".len() + 3 * signed.len());
         push(&mut text, method);
-        text.push('\n');
+        text.push(b'\n');
         push(&mut text, target);
         if let Some(host) = host {
-            text.push_str("\nhost: ");
+            text.extend_from_slice(b"\nhost: ");
             push(&mut text, host);
         }
-        let mut last = "";
+        let mut last: &[u8] = b"";
         for (name, value) in &signed {
-            let name = &names[name.clone()];
-            if name == last {
-                text.push(',');
+            if *name == last {
+                text.push(b',');
             } else {
-                text.push('\n');
-                text.push_str(name);
-                text.push(' ');
+                text.push(b'\n');
+                text.extend_from_slice(name);
+                text.extend_from_slice(b": ");
             }
             push(&mut text, value);
             last = name;
         }
         if host.is_none() && signed.is_empty() {
-            text.push('\n');
+            text.push(b'\n');
         }
-        text.push('\n');
-        Ok(Self { text })
+        text.push(b'\n');
+        // Everything in it was ASCII, or has been written as UTF-8.
+        let text = String::from_utf8(text).map_err(|_| NotCanonical::Value)?;
+        Ok(Self { text, has_forwarded })
     }
 
     /// The string itself, without the body.
@@ -220,10 +227,10 @@ impl Canonical {
     /// # Ok::<(), portcullis_signing::fomalhaut::NotCanonical>(())
     /// ```
     pub fn without_forwarded(&self) -> Option<Self> {
-        let is_forwarded = |line: &str| line.starts_with("x-forwarded-");
-        if !self.lines().any(is_forwarded) {
+        if !self.has_forwarded {
             return None;
         }
+        let is_forwarded = |line: &str| begins(line.as_bytes(), FORWARDED);
         let mut text = String::with_capacity(self.text.len());
         text.push_str(self.method());
         text.push('\n');
@@ -237,7 +244,7 @@ impl Canonical {
             text.push('\n');
         }
         text.push('\n');
-        Some(Self { text })
+        Some(Self { text, has_forwarded: false })
     }
 }
 
@@ -247,15 +254,32 @@ impl fmt::Debug for Canonical {
     }
 }
 
+/// How fields begin that proxies add on the way of a request, in lower case.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+/// Whether a name begins like this, in any case.
+fn begins(name: &[u8], begin: &[u8]) -> bool {
+    name.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin))
+}
+
 /// Whether the dialect signs the field: its name has the prefix, and is not that of the signature itself.
 fn is_signed(dialect: Dialect, name: &[u8]) -> bool {
-    let prefix = dialect.prefix().as_bytes();
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        && !name.eq_ignore_ascii_case(dialect.signature().as_bytes())
+    begins(name, dialect.prefix().as_bytes()) && !name.eq_ignore_ascii_case(dialect.signature().as_bytes())
+}
+
+/// The order of two lines, by their names. The colon takes part in it: `x-fo-a-b: 1` comes before `x-fo-a: 1`. Names that
+/// differ are told apart before their values begin.
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let shared = one.len().min(other.len());
+    let rest = |name: &[u8]| name.get(shared).copied().unwrap_or(b':');
+    one[..shared].cmp(&other[..shared]).then_with(|| rest(one).cmp(&rest(other)))
 }
 
 /// The value as it is signed: trimmed, and on one line.
 fn value_of(value: &[u8]) -> Result<&[u8], NotCanonical> {
+    if is_visible(value) {
+        return Ok(value);
+    }
     if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
         return Err(NotCanonical::Value);
     }
@@ -273,6 +297,17 @@ fn value_of(value: &[u8]) -> Result<&[u8], NotCanonical> {
     Ok(value)
 }
 
+/// Whether all of it is ASCII that can be seen, as nearly every part of a message is: there is nothing to trim or to refuse.
+/// No byte ends the look early, so that many are looked at at once.
+fn is_visible(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |visible, byte| visible & byte.is_ascii_graphic())
+}
+
+/// Whether a target may have it.
+fn is_of_target(byte: u8) -> bool {
+    !byte.is_ascii_control() && !is_space(byte)
+}
+
 /// White space of ISO-8859-1, as the protocol's first implementation (in Python) trims it.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | 0x1c..=0x1f | b' ' | 0x85 | 0xa0)
@@ -280,14 +315,28 @@ fn is_space(byte: u8) -> bool {
 
 /// A character of a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    static TOKEN: [bool; 256] = tokens();
+    TOKEN[usize::from(byte)]
 }
 
-/// Appends bytes that are read as ISO-8859-1.
-fn push(text: &mut String, bytes: &[u8]) {
-    match str::from_utf8(bytes) {
-        Ok(ascii) if ascii.is_ascii() => text.push_str(ascii),
-        _ => text.extend(bytes.iter().map(|byte| char::from(*byte))),
+const fn tokens() -> [bool; 256] {
+    let mut tokens = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        tokens[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    tokens
+}
+
+/// Appends bytes that are read as ISO-8859-1, as UTF-8.
+fn push(text: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.is_ascii() {
+        text.extend_from_slice(bytes);
+        return;
+    }
+    for byte in bytes {
+        text.extend_from_slice(char::from(*byte).encode_utf8(&mut [0; 2]).as_bytes());
     }
 }

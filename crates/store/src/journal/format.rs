@@ -1,4 +1,4 @@
-//! The bytes of the journal of nonces: records of a fixed size with a checksum (CRC-32), and the head.
+//! The bytes of the journal of nonces: records of a fixed size with a checksum (CRC-32 as in IEEE 802.3), and the head.
 
 use std::ops::RangeInclusive;
 
@@ -22,37 +22,15 @@ const VERSION: u32 = 1;
 const FIXED: usize = 80;
 const PAIR: usize = 16;
 
-/// CRC-32 as in IEEE 802.3.
-fn checksum(bytes: &[u8]) -> u32 {
-    static TABLE: [u32; 256] = table();
-    !bytes.iter().fold(!0, |sum, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8))
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        let mut sum = at as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            sum = if sum & 1 == 1 { (sum >> 1) ^ 0xEDB8_8320 } else { sum >> 1 };
-            bit += 1;
-        }
-        table[at] = sum;
-        at += 1;
-    }
-    table
-}
-
 /// Puts the checksum of everything behind the first four bytes there.
 fn sealed<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
-    let sum = checksum(&bytes[4..]);
+    let sum = crc32fast::hash(&bytes[4..]);
     bytes[..4].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
 fn is_sealed(bytes: &[u8]) -> bool {
-    bytes.split_first_chunk().is_some_and(|(sum, rest)| u32::from_le_bytes(*sum) == checksum(rest))
+    bytes.split_first_chunk().is_some_and(|(sum, rest)| u32::from_le_bytes(*sum) == crc32fast::hash(rest))
 }
 
 fn put(bytes: &mut [u8], at: usize, number: u64) {
@@ -185,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_the_known_one() {
-        assert_eq!(checksum(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32fast::hash(b"123456789"), 0xCBF4_3926);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod column;
 mod objects;
 mod open;
 mod pairs;
+mod realms;
 mod registry;
 mod room;
 mod sessions;

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::column::{storage, to_integer, to_unsigned};
 use super::objects;
+use super::realms::Realms;
 
 type Columns = (Vec<u8>, String, String, String, i64, i64, Vec<u8>, Option<Vec<u8>>, i64, Option<i64>);
 
@@ -56,6 +57,7 @@ pub(crate) async fn open(
     session: Session,
     beside: Beside,
     stands_on: &[Row],
+    realms: &mut Realms,
 ) -> Result<Vec<SessionId>, RegistryError> {
     objects::stand(connection, stands_on).await?;
     let mut ended = Vec::new();
@@ -89,6 +91,11 @@ pub(crate) async fn open(
             end(connection, id).await?;
             ended.push(id);
         }
+    }
+    match (beside.of_realm, session.user.realm(), ended.len().checked_sub(1)) {
+        (Some(most), Some(realm), None) => realms.admit(connection, realm, most).await?,
+        // Whoever gives one up for it takes no room.
+        (_, _, more) => realms.left(session.user.as_str(), more.unwrap_or_default()),
     }
     insert(connection, &session).await?;
     Ok(ended)
@@ -154,11 +161,10 @@ pub(crate) async fn rotate(connection: &mut SqliteConnection, rotate: Rotate) ->
     Ok(Rotation::Reused)
 }
 
-/// Ends a session; `false` if there was none.
-pub(crate) async fn end(connection: &mut SqliteConnection, id: SessionId) -> Result<bool, RegistryError> {
-    let done =
-        sqlx::query("DELETE FROM sessions WHERE id = ?").bind(&id.0[..]).execute(connection).await.map_err(storage)?;
-    Ok(done.rows_affected() > 0)
+/// Ends a session; returns whose it was, if there was one.
+pub(crate) async fn end(connection: &mut SqliteConnection, id: SessionId) -> Result<Option<String>, RegistryError> {
+    let ended = sqlx::query_scalar("DELETE FROM sessions WHERE id = ? RETURNING user").bind(&id.0[..]);
+    ended.fetch_optional(connection).await.map_err(storage)
 }
 
 /// Ends sessions; returns their ids.

@@ -24,7 +24,8 @@ use super::audit::{End, Trail};
 use super::away::Inode;
 use super::column::storage;
 use super::open::{BUSY_TIMEOUT, connect_writer};
-use super::{away, objects, pairs, room, sessions};
+use super::realms::Realms;
+use super::{away, objects, pairs, realms, room, sessions};
 
 /// Changes that wait, at most; a caller beyond them waits for its place.
 pub(crate) const QUEUE: usize = 1_024;
@@ -72,6 +73,7 @@ pub(crate) struct Writer {
     connection: SqliteConnection,
     transactions: Arc<AtomicU64>,
     trail: Trail,
+    realms: Realms,
 }
 
 impl Writer {
@@ -81,7 +83,7 @@ impl Writer {
         transactions: Arc<AtomicU64>,
         trail: Trail,
     ) -> Self {
-        Self { path, file, connection, transactions, trail }
+        Self { path, file, connection, transactions, trail, realms: Realms::default() }
     }
 
     /// Works until it is told to close or until the registry is gone; what is in the queue by then is done.
@@ -117,6 +119,7 @@ impl Writer {
         };
         if let Some(error) = &failure {
             tracing::warn!(%error, "the registry could not commit a transaction");
+            self.realms.forget();
             self.recover().await;
         }
         for reply in replies {
@@ -134,7 +137,14 @@ impl Writer {
             }
             // A transaction that is lost takes nothing more; every change in it fails with it.
             let connection = done.is_ok().then_some(&mut self.connection);
-            let (reply, settled) = perform(connection, job, &self.trail, &mut end).await;
+            match &job {
+                Job::Prune { .. } => self.realms.may_have_shrunk(),
+                Job::Commit { writes, .. } if writes.iter().any(realms::ends_some) => self.realms.may_have_shrunk(),
+                Job::Import { .. } => self.realms.forget(),
+                // A pair that takes the place of another is of the same user.
+                _ => {}
+            }
+            let (reply, settled) = perform(connection, job, &self.trail, &mut end, &mut self.realms).await;
             replies.push(reply);
             done = done.and(settled);
         }
@@ -190,6 +200,7 @@ async fn perform(
     job: Job,
     trail: &Trail,
     end: &mut Option<End>,
+    realms: &mut Realms,
 ) -> (Reply, Result<(), Lost>) {
     match (job, connection) {
         (Job::Commit { writes, answer }, Some(connection)) => {
@@ -201,7 +212,7 @@ async fn perform(
             settle(connection, answer, outcome).await
         }
         (Job::Open { session, beside, stands_on, answer }, Some(connection)) => {
-            let outcome = sessions::open(connection, session, beside, &stands_on).await;
+            let outcome = sessions::open(connection, session, beside, &stands_on, realms).await;
             settle(connection, answer, outcome).await
         }
         (Job::Replace { replace, answer }, Some(connection)) => {
@@ -217,7 +228,9 @@ async fn perform(
             settle(connection, answer, outcome).await
         }
         (Job::End { id, answer }, Some(connection)) => {
-            let outcome = sessions::end(connection, id).await;
+            let outcome = sessions::end(connection, id)
+                .await
+                .map(|user| user.as_ref().inspect(|user| realms.left(user, 1)).is_some());
             settle(connection, answer, outcome).await
         }
         (Job::Prune { now, limit, answer }, Some(connection)) => {

@@ -33,6 +33,7 @@ async fn check(registry: Arc<dyn Registry>) {
     a_pair_stands_on_objects(&*registry).await;
     neither_sort_is_exchanged_like_the_other(&*registry).await;
     a_login_may_be_the_only_one(&*registry).await;
+    those_whom_one_client_alone_knows_are_not_too_many(&*registry).await;
     what_ends_sessions_ends_pairs(&*registry).await;
     pairs_of_another_gateway_are_taken_once(&*registry).await;
     what_was_taken_is_forgotten_with_its_time(&*registry).await;
@@ -161,7 +162,7 @@ async fn neither_sort_is_exchanged_like_the_other(registry: &dyn Registry) {
 }
 
 async fn a_login_may_be_the_only_one(registry: &dyn Registry) {
-    let alone = |limit: u32| Beside { limit, alone: true };
+    let alone = |limit: u32| Beside { alone: true, ..Beside::at_most(limit) };
     let open_alone = async |session: Session, limit: u32, stands_on: Vec<Row>| {
         let ended = registry.open_session(session, alone(limit), stands_on).await?;
         let mut ended: Vec<u8> = ended.iter().map(|id| id.0[0]).collect();
@@ -188,6 +189,59 @@ async fn a_login_may_be_the_only_one(registry: &dyn Registry) {
     assert_eq!(registry.sessions(&label("ann")).await.expect("reads").len(), 2);
     assert_eq!(ended(registry, SessionsOf::User(label("bob"))).await, [3, 13]);
     ended(registry, SessionsOf::User(label("ann"))).await;
+}
+
+async fn those_whom_one_client_alone_knows_are_not_too_many(registry: &dyn Registry) {
+    let of = |client: &str, name: &str| Label::of_another(&label(client), &label(name));
+    let try_to_open = async |number: u8, user: Label, beside: Beside| {
+        let opened = Session { user, ..pair(number, "x", "web", u64::from(number)) };
+        registry.open_session(opened, beside, Vec::new()).await
+    };
+    let open = async |number: u8, user: Label| {
+        try_to_open(number, user, Beside { of_realm: Some(10), ..Beside::at_most(3) }).await
+    };
+    let is_too_many =
+        |refused: Result<Vec<SessionId>, RegistryError>| matches!(refused, Err(RegistryError::TooMany(_)));
+    // Names around that of the client, and users of this gateway, are others.
+    for (number, user) in
+        [(1, of("wea", "a")), (2, of("web0", "a")), (3, of("we", "b")), (4, label("web")), (5, label("web0"))]
+    {
+        assert_eq!(open(number, user).await.expect("opens"), []);
+    }
+    for number in 10..20 {
+        assert_eq!(open(number, of("web", &format!("id={number}"))).await.expect("there is room"), [], "{number}");
+    }
+    for number in 20..23 {
+        assert!(is_too_many(open(number, of("web", "id=20")).await), "{number}");
+        assert!(!is_there(registry, number).await);
+    }
+    // Others go on: users of this gateway, those of other clients, whoever is exchanged, and who gives one up for it.
+    assert_eq!(open(30, label("ann")).await.expect("opens"), []);
+    assert_eq!(open(31, of("web0", "b")).await.expect("opens"), []);
+    let successor = Session { user: of("web", "id=10"), ..pair(32, "x", "web", 10) };
+    assert_eq!(registry.replace_session(replace(10, successor, 11)).await.expect("replaces"), Replaced::Done);
+    let alone = Beside { of_realm: Some(10), alone: true, ..Beside::at_most(3) };
+    assert_eq!(try_to_open(33, of("web", "id=11"), alone).await.expect("opens"), [id(11)]);
+    let only = Beside { of_realm: Some(10), ..Beside::at_most(1) };
+    assert_eq!(try_to_open(34, of("web", "id=12"), only).await.expect("opens"), [id(12)]);
+    assert!(is_too_many(try_to_open(35, of("web", "id=13"), Beside { limit: 2, ..only }).await));
+    assert!(is_too_many(try_to_open(35, of("web", "id=99"), alone).await), "who has none gives none up");
+    // However one ends, there is room for one more, and not for two.
+    assert!(registry.end_session(id(13)).await.expect("ends"));
+    assert_eq!(open(40, of("web", "id=40")).await.expect("there is room again"), []);
+    assert!(is_too_many(open(41, of("web", "id=41")).await));
+    assert_eq!(ended(registry, SessionsOf::User(of("web", "id=14"))).await, [14]);
+    assert_eq!(open(42, of("web", "id=42")).await.expect("there is room again"), []);
+    assert!(is_too_many(open(43, of("web", "id=43")).await));
+    let gone = registry.prune_sessions(1_015, 99).await.expect("prunes");
+    assert!(gone.contains(&id(15)), "{gone:?}");
+    assert_eq!(open(44, of("web", "id=44")).await.expect("there is room again"), []);
+    for user in
+        [label("web"), label("web0"), label("ann"), of("wea", "a"), of("web0", "a"), of("web0", "b"), of("we", "b")]
+    {
+        ended(registry, SessionsOf::User(user)).await;
+    }
+    ended(registry, SessionsOf::Client(label("web"))).await;
 }
 
 async fn what_ends_sessions_ends_pairs(registry: &dyn Registry) {

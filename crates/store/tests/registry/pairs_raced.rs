@@ -78,7 +78,7 @@ async fn of_logins_at_once_that_are_to_be_alone_one_is_left_and_all_others_are_t
     for by in 0..TASKS {
         let registry = Arc::clone(&registry);
         racing.spawn(async move {
-            let beside = Beside { limit: 9, alone: true };
+            let beside = Beside { alone: true, ..Beside::at_most(9) };
             registry.open_session(numbered(1, by), beside, Vec::new()).await.expect("opens")
         });
     }

@@ -111,7 +111,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => vec(write(OWN), 0..2).prop_map(Operation::Keep),
         1 => (kind(&KINDS), "[a-bB/ü]{0,2}", 0_u32..5).prop_map(|(kind, after, limit)| Operation::Page(kind, after, limit)),
         4 => (any_session(), 0_u32..4, proptest::bool::weighted(0.3)).prop_map(
-            |(session, limit, alone)| Operation::Open(session, Beside { limit, alone })
+            |(session, limit, alone)| Operation::Open(session, Beside { alone, ..Beside::at_most(limit) })
         ),
         4 => rotate().prop_map(Operation::Rotate),
         4 => replace().prop_map(Operation::Replace),

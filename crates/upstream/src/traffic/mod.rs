@@ -28,7 +28,7 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[Kind { name: "timeouts", schema: timeouts::schema, build: timeouts::build }];
 
 /// Whose settings they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The node's: nobody has declared any.
     #[default]

@@ -49,7 +49,7 @@ pub(super) fn build(declared: &Value, origin: Origin, traffic: &mut Traffic) -> 
 }
 
 /// A limit on time, and whose it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// How long.
     pub time: Duration,
@@ -91,7 +91,7 @@ impl Limit {
 }
 
 /// The limits that are declared for a service or route; where there is none, the node's holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// On connecting.
     pub connect: Option<Limit>,

@@ -1,7 +1,7 @@
 //! Auth APIs that are down, slow, huge or hostile: what a caller is told of them, and what others notice.
 
-use std::io::Read;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use serde_json::json;
@@ -28,11 +28,8 @@ fn odd() -> Backend {
             "binary" => answer(stream, ok, &[b'{', 0xff, 0xfe]),
             "empty" => answer(stream, ok, b""),
             "number" => answer(stream, ok, br#"{"code":200,"value":{"id":123456789012345678901234567890}}"#),
-            "garbage" => std::io::Write::write_all(stream, format!("{HIDDEN}\r\n\r\n").as_bytes()).is_ok() && false,
-            "cut" => {
-                let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\": 200";
-                std::io::Write::write_all(stream, head.as_bytes()).is_ok() && false
-            }
+            "garbage" => last(stream, &format!("{HIDDEN}\r\n\r\n")),
+            "cut" => last(stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\": 200"),
             "text" => answer(stream, ok, json!({"code": "200", "value": HIDDEN}).to_string().as_bytes()),
             "long" => answer(stream, ok, json!({"code": 403, "message": "y".repeat(100 << 10)}).to_string().as_bytes()),
             "slow" => {
@@ -42,9 +39,9 @@ fn odd() -> Backend {
             }
             "drip" => {
                 let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
-                let mut is_there = std::io::Write::write_all(stream, head.as_bytes()).is_ok();
+                let mut is_there = stream.write_all(head.as_bytes()).is_ok();
                 while is_there {
-                    is_there = std::io::Write::write_all(stream, b" ").is_ok();
+                    is_there = stream.write_all(b" ").is_ok();
                     thread::sleep(std::time::Duration::from_millis(100));
                 }
                 false
@@ -53,6 +50,13 @@ fn odd() -> Backend {
             _ => answer(stream, ok, yes.as_bytes()),
         }
     })
+}
+
+/// Writes the last that is said on a connection.
+fn last(stream: &mut TcpStream, text: &str) -> bool {
+    // Whoever it is for may have gone.
+    let _ = stream.write_all(text.as_bytes());
+    false
 }
 
 #[test]

@@ -1,22 +1,17 @@
 //! Every endpoint in both dialects: in clear and sealed, with and without a slash at the end.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{DIALECTS, House, KIOSK, PASSWORD, Pair, SHOP, over, pair, refreshes, refused, said, user};
+use crate::support::issuer::now;
 
 /// The ways in which every call is made: in clear and sealed, and what stands at the end of its path.
 fn ways() -> Vec<(Value, &'static str)> {
     let clear = || json!({});
     let sealed = || json!({"sealed_call": true});
     vec![(clear(), ""), (clear(), "/"), (sealed(), ""), (sealed(), "/")]
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
 /// A login, with the shape of its answer to the letter.

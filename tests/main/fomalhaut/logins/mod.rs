@@ -7,6 +7,7 @@ mod endpoints;
 mod query;
 mod races;
 mod tokens;
+mod told_apart;
 mod users;
 
 use std::io::Write;

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..answers import MOST_BYTES
+from ..answers import MOST_BYTES, MOST_OF_KEYS, as_asked
 from ..errors import VerificationError
 from ..gateway_address import GatewayAddress
 from ..tokens import AsyncTokenSource, TokenSource
-from .bodies import read, read_async
+from .bodies import answer_of, discard, discard_async, read, read_async
 from .calls import Call
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Auth(httpx.Auth):
         if self.dialect.wants_keys():
             asked = self._ask_for_keys()
             response = yield asked
-            self._learn_keys(asked, response, read(response, self.most_bytes))
+            self._learn_keys(asked, response, read(response, MOST_OF_KEYS))
         token = None if tokens is None else tokens.token()
         call = Call(self, request, token)
         response = yield call.request
@@ -73,6 +73,7 @@ class Auth(httpx.Auth):
         if tokens is not None and token is not None and call.is_token_refused(response, refusal):
             other = tokens.renew(token)
             if other != token:
+                discard(response)
                 call = Call(self, request, other)
                 response = yield call.request
                 refusal = call.open(response, read(response, self.most_bytes) if call.wants(response) else None)
@@ -88,7 +89,7 @@ class Auth(httpx.Auth):
         if self.dialect.wants_keys():
             asked = self._ask_for_keys()
             response = yield asked
-            self._learn_keys(asked, response, await read_async(response, self.most_bytes))
+            self._learn_keys(asked, response, await read_async(response, MOST_OF_KEYS))
         token = None if tokens is None else await tokens.token_async()
         call = Call(self, request, token)
         response = yield call.request
@@ -96,6 +97,7 @@ class Auth(httpx.Auth):
         if tokens is not None and token is not None and call.is_token_refused(response, refusal):
             other = await tokens.renew_async(token)
             if other != token:
+                await discard_async(response)
                 call = Call(self, request, other)
                 response = yield call.request
                 raw = await read_async(response, self.most_bytes) if call.wants(response) else None
@@ -104,10 +106,11 @@ class Auth(httpx.Auth):
             raise refusal
 
     def _ask_for_keys(self) -> httpx.Request:
-        return httpx.Request("GET", self.gateway.url + _KEYS, extensions={"timeout": _TIMEOUT.as_dict()})
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        return httpx.Request("GET", self.gateway.url + _KEYS, headers=headers, extensions={"timeout": _TIMEOUT.as_dict()})
 
     def _learn_keys(self, asked: httpx.Request, response: httpx.Response, raw: bytes) -> None:
         if response.request is not asked or response.status_code != 200:
             raise VerificationError(f"the gateway's keys cannot be fetched: status {response.status_code}")
         response.stream = httpx.ByteStream(raw)
-        self.dialect.learn_keys(response.read())
+        self.dialect.learn_keys(as_asked(answer_of(response, raw)).body)

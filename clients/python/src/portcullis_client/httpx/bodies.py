@@ -45,6 +45,22 @@ def read(response: httpx.Response, most_bytes: int) -> bytes:
     return whole.bytes()
 
 
+def discard(response: httpx.Response) -> None:
+    """Reads no more of a response: httpx would read it to its end, however far that is."""
+    stream = response.stream
+    if isinstance(stream, httpx.SyncByteStream):
+        stream.close()
+    response.stream = httpx.ByteStream(b"")
+
+
+async def discard_async(response: httpx.Response) -> None:
+    """The same in asyncio."""
+    stream = response.stream
+    if isinstance(stream, httpx.AsyncByteStream):
+        await stream.aclose()
+    response.stream = httpx.ByteStream(b"")
+
+
 async def read_async(response: httpx.Response, most_bytes: int) -> bytes:
     """The same in asyncio."""
     whole, stream = _begin_reading(response, most_bytes), response.stream

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..errors import GatewayError, RedirectError, VerificationError, may_be_of_token
+from ..errors import GatewayError, RedirectError, SigningError, VerificationError, may_be_of_token
 from ..message import Exchange, Request, framed, is_credential
 from .bodies import answer_of
 
@@ -68,6 +68,8 @@ class Call:
             # The outer target of an encrypted call.
             url = url.copy_with(raw_path=raw_path)
             extensions.pop("target", None)
+            if url.raw_path != raw_path:
+                raise SigningError("the outer path of an encrypted call cannot be sent as it is")
         request = httpx.Request(signed.method, url, stream=httpx.ByteStream(signed.body), extensions=extensions)
         fields = [("Host", signed.host), *signed.headers]
         request.headers = _SentHeaders([(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields])

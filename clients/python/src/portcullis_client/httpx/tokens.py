@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from ..answers import as_asked
 from ..oauth import AsyncClientCredentials as _AsyncClientCredentials
 from ..oauth import ClientCredentials as _ClientCredentials
 from ..session import AsyncSession as _AsyncSession
@@ -44,14 +45,9 @@ class Session(_Session):
 
         def send(ask: Ask, token: str | None) -> Answer:
             own = logins if token is None else logins.with_tokens(FixedToken(token))
-            response = client.post(
-                auth.gateway.url + ask.path,
-                content=ask.encoded(),
-                headers=_JSON,
-                auth=own,
-                follow_redirects=False,
-            )
-            return answer_of(response, response.content)
+            request = client.build_request("POST", auth.gateway.url + ask.path, content=ask.encoded(), headers=_JSON)
+            response = client.send(request, auth=own, follow_redirects=False, stream=True)
+            return _bounded(response, auth.most_bytes)
 
         super().__init__(send, auth.dialect.name, store=store, skew=skew, clock=clock)
         self.auth = auth.with_tokens(self)
@@ -73,14 +69,9 @@ class AsyncSession(_AsyncSession):
 
         async def send(ask: Ask, token: str | None) -> Answer:
             own = logins if token is None else logins.with_tokens(FixedToken(token))
-            response = await client.post(
-                auth.gateway.url + ask.path,
-                content=ask.encoded(),
-                headers=_JSON,
-                auth=own,
-                follow_redirects=False,
-            )
-            return answer_of(response, response.content)
+            request = client.build_request("POST", auth.gateway.url + ask.path, content=ask.encoded(), headers=_JSON)
+            response = await client.send(request, auth=own, follow_redirects=False, stream=True)
+            return await _bounded_async(response, auth.most_bytes)
 
         super().__init__(send, auth.dialect.name, store=store, skew=skew, clock=clock)
         self.auth = auth.with_tokens(self)
@@ -101,7 +92,7 @@ class ClientCredentials(_ClientCredentials):
         self._http = httpx.Client(timeout=_TIMEOUT) if client is None else client
 
         def send(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-            request = self._http.build_request("POST", url, headers=dict(headers), content=body)
+            request = self._http.build_request("POST", url, headers={**headers, "Accept-Encoding": "identity"}, content=body)
             response = self._http.send(request, auth=None, follow_redirects=False, stream=True)
             return _bounded(response, most_bytes)
 
@@ -127,7 +118,7 @@ class AsyncClientCredentials(_AsyncClientCredentials):
         self._http = httpx.AsyncClient(timeout=_TIMEOUT) if client is None else client
 
         async def send(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-            request = self._http.build_request("POST", url, headers=dict(headers), content=body)
+            request = self._http.build_request("POST", url, headers={**headers, "Accept-Encoding": "identity"}, content=body)
             response = await self._http.send(request, auth=None, follow_redirects=False, stream=True)
             return await _bounded_async(response, most_bytes)
 
@@ -139,11 +130,9 @@ class AsyncClientCredentials(_AsyncClientCredentials):
 
 
 def _bounded(response: httpx.Response, most_bytes: int) -> Answer:
-    """An answer of the gateway itself or of a token endpoint, its Content-Encoding undone."""
-    response.stream = httpx.ByteStream(read(response, most_bytes))
-    return answer_of(response, response.read())
+    """An answer of the gateway itself or of a token endpoint."""
+    return as_asked(answer_of(response, read(response, most_bytes)))
 
 
 async def _bounded_async(response: httpx.Response, most_bytes: int) -> Answer:
-    response.stream = httpx.ByteStream(await read_async(response, most_bytes))
-    return answer_of(response, await response.aread())
+    return as_asked(answer_of(response, await read_async(response, most_bytes)))

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
+
 use crate::ports::Unavailable;
 
 /// Seconds of a bucket. A nonce is kept up to so much longer than it has to be.
@@ -15,9 +17,11 @@ pub(super) const BUCKET: u64 = 16;
 const LEAST: usize = 16;
 /// Bytes of an entry, with its place in the index.
 const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<u32>();
-/// Bytes of an owner, and of a bucket: an entry of a tree whose nodes are half empty.
+/// Bytes of an owner, in a table that is half empty, and of a bucket, in a tree whose nodes are.
 const NODE_BYTES: usize = 40;
 const NONE: u32 = u32::MAX;
+/// A table of owners with fewer than one in so many places taken is made smaller.
+const SPARSE: usize = 8;
 
 /// What is kept of something that may happen once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +43,64 @@ struct Entry {
     next: u32,
 }
 
+/// How many entries each owner has. Of many owners each call looks at another one, so that what counts is how far apart in
+/// memory the places are that it looks at.
+struct Owners {
+    counts: HashTable<(u64, u32)>,
+    /// Whoever chooses names cannot choose where they stand.
+    secret: [u64; 2],
+}
+
+impl Owners {
+    fn new(hasher: &RandomState) -> Self {
+        Self { counts: HashTable::new(), secret: [hasher.hash_one(0), hasher.hash_one(1) | 1] }
+    }
+
+    fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// An owner is a hash already, which is mixed with the secret by one multiplication.
+    fn hash(secret: [u64; 2], owner: u64) -> u64 {
+        let product = u128::from(owner ^ secret[0]) * u128::from(secret[1]);
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    fn get(&self, owner: u64) -> Option<u32> {
+        let found = self.counts.find(Self::hash(self.secret, owner), |(held, _)| *held == owner);
+        found.map(|(_, count)| *count)
+    }
+
+    fn add_one(&mut self, owner: u64) {
+        let secret = self.secret;
+        let hash = |(held, _): &(u64, u32)| Self::hash(secret, *held);
+        let entry = self.counts.entry(Self::hash(secret, owner), |(held, _)| *held == owner, hash);
+        entry.or_insert((owner, 0)).into_mut().1 += 1;
+    }
+
+    fn take_one(&mut self, owner: u64) {
+        let secret = self.secret;
+        let Ok(mut entry) = self.counts.find_entry(Self::hash(secret, owner), |(held, _)| *held == owner) else {
+            return;
+        };
+        entry.get_mut().1 -= 1;
+        if entry.get().1 > 0 {
+            return;
+        }
+        entry.remove();
+        if self.counts.len() < self.counts.capacity() / SPARSE {
+            // What it does not need any more is the entries'.
+            self.counts.shrink_to(self.counts.len() * 2, |(held, _)| Self::hash(secret, *held));
+        }
+    }
+}
+
 pub(super) struct Shard {
     entries: Vec<Entry>,
     index: Box<[u32]>,
     free: u32,
     held: usize,
-    /// How many entries each owner has.
-    owners: BTreeMap<u64, u32>,
+    owners: Owners,
     /// The first entry of each bucket.
     buckets: BTreeMap<u64, u32>,
     budget: usize,
@@ -60,7 +115,7 @@ impl Shard {
             index: Box::default(),
             free: NONE,
             held: 0,
-            owners: BTreeMap::new(),
+            owners: Owners::new(&hasher),
             buckets: BTreeMap::new(),
             budget: budget.clamp(LEAST * ENTRY_BYTES, NONE as usize * ENTRY_BYTES),
             hasher,
@@ -94,7 +149,7 @@ impl Shard {
     /// Whether there is room for one more of an owner. One owner has half of the room at most, and the last eighth is for
     /// those who have less than a 64th.
     pub(super) fn has_room_for(&self, nonce: &Nonce) -> Result<(), Unavailable> {
-        let (most, own) = (self.most(), self.owners.get(&nonce.owner).map_or(0, |count| *count as usize));
+        let (most, own) = (self.most(), self.owners.get(nonce.owner).map_or(0, |count| count as usize));
         if !self.fits(nonce) {
             return Err(Unavailable("the memory for nonces is full"));
         }
@@ -109,7 +164,7 @@ impl Shard {
 
     /// Whether there is room for one more, whose ever it is.
     pub(super) fn fits(&self, nonce: &Nonce) -> bool {
-        let is_new = [self.owners.contains_key(&nonce.owner), self.buckets.contains_key(&(nonce.until / BUCKET))];
+        let is_new = [self.owners.get(nonce.owner).is_some(), self.buckets.contains_key(&(nonce.until / BUCKET))];
         let nodes = is_new.into_iter().filter(|there| !there).count();
         self.held < self.most() && self.bytes() + ENTRY_BYTES + nodes * NODE_BYTES <= self.budget
     }
@@ -121,9 +176,9 @@ impl Shard {
             // As many places as there are entries at most, and a power of two.
             self.index = vec![NONE; 1 << self.most().ilog2()].into();
         }
-        let (place, bucket) = (self.place(hash), nonce.until / BUCKET);
-        let next = self.buckets.get(&bucket).copied().unwrap_or(NONE);
-        let entry = Entry { key: nonce.key, owner: nonce.owner, chain: self.index[place], next };
+        let place = self.place(hash);
+        let first = self.buckets.entry(nonce.until / BUCKET).or_insert(NONE);
+        let entry = Entry { key: nonce.key, owner: nonce.owner, chain: self.index[place], next: *first };
         let at = match self.entries.get_mut(self.free as usize) {
             Some(free) => {
                 let at = self.free;
@@ -136,8 +191,8 @@ impl Shard {
             }
         };
         self.index[place] = at;
-        self.buckets.insert(bucket, at);
-        *self.owners.entry(nonce.owner).or_default() += 1;
+        *first = at;
+        self.owners.add_one(nonce.owner);
         self.held += 1;
     }
 
@@ -178,12 +233,7 @@ impl Shard {
         }
         self.entries[at as usize].next = std::mem::replace(&mut self.free, at);
         self.held -= 1;
-        if let Some(count) = self.owners.get_mut(&owner) {
-            *count -= 1;
-            if *count == 0 {
-                self.owners.remove(&owner);
-            }
-        }
+        self.owners.take_one(owner);
     }
 
     fn place(&self, hash: u64) -> usize {

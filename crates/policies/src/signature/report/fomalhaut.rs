@@ -13,7 +13,7 @@ use portcullis_signing::fomalhaut::{Algorithm, Canonical, Part, Signature};
 use super::{difference, masked, mistakes, no_idea, obstacles, part, signed_body};
 use crate::signature::fomalhaut::{canonical, canonical_of, host, proved, stamp};
 use crate::signature::verifying::Verify;
-use crate::signed::{dialect, said, target, times_said};
+use crate::signed::{dialect, said, target};
 
 /// The string that is signed, without what a proxy in front has added and without credentials.
 pub(super) fn string_to_sign(form: Form, call: &Call) -> Option<String> {
@@ -26,8 +26,7 @@ pub(super) fn report(policy: &Verify, form: Form, call: &Call, body: Option<&[u8
     let client = call.claimed.as_ref()?;
     let now = policy.parts.clock.unix_millis();
     let secrets: Vec<_> = client.secrets_for(SecretUse::Sign, now).collect();
-    let (name, text) = (dialect(form).signature(), said(call, dialect(form).signature()));
-    let text = text.filter(|_| times_said(call, name) == 1).map(FieldValue::as_bytes);
+    let text = said(call, dialect(form).signature()).once().map(FieldValue::as_bytes);
     let signature = text.map(|text| Signature::read(dialect(form), text));
     let canonical = canonical(form, call).ok();
     let attempt = match (&signature, &canonical, body) {
@@ -47,6 +46,7 @@ pub(super) fn report(policy: &Verify, form: Form, call: &Call, body: Option<&[u8
         canonical.as_ref().zip(theirs).map(|(ours, theirs)| compare(ours, body.unwrap_or_default(), &theirs));
     let mut hints = obstacles(client, !secrets.is_empty(), body);
     if let Some(Err(error)) = &signature {
+        let name = dialect(form).signature();
         hints.push(format!("the field '{name}' cannot be read: {error}"));
     }
     if canonical.is_none() {

@@ -405,7 +405,7 @@ async fn answered(parts: &Arc<Parts>, require: Value, settings: Value, mut call:
         compile("orders", None, &BTreeMap::new(), RouteEnd::Service(&id), &service, parts).expect("good settings");
     let facts = Arc::new(RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() });
     call.route = Some(Arc::clone(&facts));
-    Pipeline::new(facts, steps, testing::fine()).run(&mut call).await
+    Pipeline::sharing(facts, steps, testing::fine()).run(&mut call).await
 }
 
 #[tokio::test]
