@@ -39,7 +39,7 @@ pub(crate) fn verify() -> Part {
     let id: ServiceId = "orders/v1".parse().expect("a service");
     let site = PolicyContext {
         route: "orders",
-        client: None,
+        is_of_client: false,
         own: &std::collections::BTreeMap::new(),
         id: &id,
         service: &service,
