@@ -8,7 +8,7 @@ use portcullis_core::call::{Call, Matched, Request};
 use portcullis_core::directory::Directory;
 use portcullis_core::jobs::{Class, Job, Jobs, QueueFull};
 use portcullis_core::memory::{MemoryCaptures, MemoryRegistry, MemoryState};
-use portcullis_core::model::{Service, ServiceId};
+use portcullis_core::model::{Label, Service, ServiceId};
 use portcullis_core::ports::routes::Routes;
 use portcullis_core::ports::{Captures, Clock, SharedState};
 use portcullis_core::refusal::Refusal;

@@ -404,7 +404,7 @@ async fn an_endpoint_of_the_gateway_has_no_step_that_it_does_not_need() {
             .expect("a declaration");
         let end = RouteEnd::Builtin { path: "/-/token", grant };
         let steps = compile("token", client, &service.policies, end, &service, &parts).expect("good settings");
-        steps.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        steps.iter().map(|(name, _)| *name).collect::<Vec<_>>()
     };
     let limits = json!({"request_limits": {"body_bytes": 9}});
     // An open one keeps from the endpoint what nobody has opened.

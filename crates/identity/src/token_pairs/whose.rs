@@ -199,7 +199,9 @@ mod tests {
             let user_info = serde_json::from_str(text).expect("JSON");
             Whose::foreign(&label("shop"), &user_info, 1).map(|whose| whose.user_info)
         };
-        for fine in ["18446744073709551615", "-9223372036854775808", "9007199254740993", "1.5", r#"{"id":[7,{"a":0.25}]}"#] {
+        for fine in
+            ["18446744073709551615", "-9223372036854775808", "9007199254740993", "1.5", r#"{"id":[7,{"a":0.25}]}"#]
+        {
             assert_eq!(taken(fine).as_deref(), Ok(fine));
         }
         for bad in [

@@ -146,7 +146,7 @@ impl Scene {
         let steps = steps.expect("good settings");
         let facts = Arc::new(RouteFacts { name: "orders".into(), service: Some(id), ..RouteFacts::default() });
         call.route = Some(Arc::clone(&facts));
-        Pipeline::new(facts, steps, Arc::clone(&self.seen) as _).run(call).await
+        Pipeline::sharing(facts, steps, Arc::clone(&self.seen) as _).run(call).await
     }
 
     async fn walk(&self, require: &Value, call: &mut Call) -> StatusCode {
