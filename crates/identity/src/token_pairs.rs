@@ -21,7 +21,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde_json::Value;
 
-use crate::lockout::LoginOrigin;
+use crate::lockout::{Elsewhere, LoginOrigin};
 use crate::login::{
     LoginParts, LoginSettings, TRIES, Unproven, changing, last_end, may_be_done, millis, unless_changed,
 };
@@ -141,8 +141,14 @@ impl TokenPairs {
         Err(changing())
     }
 
+    /// Takes a password on that the Auth API of a client will judge; whoever has guessed too often is refused (429) before it is
+    /// asked. The guess must be told how it was judged.
+    pub fn admit_elsewhere(&self, client: &Label, from: impl Into<LoginOrigin>) -> Result<Elsewhere<'_>, Refusal> {
+        self.parts.lockout.admit_elsewhere(client, from.into())
+    }
+
     /// Opens a pair for somebody whom the Auth API of a client let in, with what it says of them: any JSON, of up to
-    /// [`MAX_FOREIGN_USER_INFO_BYTES`], whose numbers can be kept as they are.
+    /// [`MAX_FOREIGN_USER_JSON_BYTES`], whose numbers can be kept as they are.
     pub async fn open_for(&self, client: &Label, lifetimes: Lifetimes, user_info: &Value) -> Result<Pair, Refusal> {
         let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user).map_err(|untold| {
             let private = match untold {
