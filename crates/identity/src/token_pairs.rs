@@ -33,9 +33,10 @@ use whose::{Untold, Whose};
 pub use import::{Imported, ImportedPair, MAX_IMPORTED_PAIRS};
 pub use whose::is_exact;
 
-/// The most bytes that the information of a user whom an Auth API let in has, as compact JSON. Backends are sent four thirds
-/// of it with every call.
-pub const MAX_FOREIGN_USER_INFO_BYTES: usize = 16 * 1024;
+/// The most bytes that the information of a user whom an Auth API let in has as backends are sent it with every call: the value
+/// of `X-User-Json`, base64 over JSON in ASCII. With the name of the field it stays below 8 KiB, which many servers have as
+/// their bound of a field.
+pub const MAX_FOREIGN_USER_JSON_BYTES: usize = 8_000;
 
 /// For how long the tokens of a client are good, and whether a user has several pairs through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
