@@ -125,6 +125,6 @@ async fn pairs_of_tokens_are_taken_once_and_told_without_values() {
     unnamed["user_info"] = json!([1]);
     assert_eq!(house.send("POST", path, json!({"tokens": [unnamed]})).await.places(), ["tokens[0].user_info"]);
     house.send("POST", "/clients/till/tokens", json!({"tokens": []})).await.refused(404, "not_found");
-    let trail = Value::Array(house.all("/audit?kind=token_pairs", 9).await).to_string();
+    let trail = house.get("/audit?kind=token_pairs&limit=9").await.fine(200)["items"].to_string();
     assert!(trail.contains("shop") && !trail.contains(&hex(Use::Access, &format!("a{:026}", 1))), "{trail}");
 }

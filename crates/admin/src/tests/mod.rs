@@ -188,7 +188,8 @@ impl House {
             ..Parts::for_dry_run("http://gate", clock.clone()).await.expect("keys")
         });
         let lockout = Arc::new(Lockout::new(&LockoutSettings::default(), clock.clone()));
-        let keys = SigningKeys::load_or_create(registry.as_ref(), &master, clock.as_ref()).await.expect("keys");
+        let keys =
+            SigningKeys::load_or_create(&MemoryRegistry::default(), &master, clock.as_ref()).await.expect("keys");
         let of_logins = LoginParts {
             registry: registry.clone(),
             users: users.clone(),
