@@ -98,6 +98,11 @@ pub fn user_json_header(compact: &str) -> FieldValue {
     FieldValue::try_from(STANDARD.encode(escaped(compact))).expect("base64 is made of header characters")
 }
 
+/// How many bytes [`user_json_header`] makes of compact JSON.
+pub(crate) fn user_json_bytes(compact: &str) -> usize {
+    escaped(compact).len().div_ceil(3).saturating_mul(4)
+}
+
 /// A session as it was when it was read.
 #[derive(Clone)]
 struct Remembered {
@@ -516,6 +521,9 @@ mod tests {
             let [decoded, plain] =
                 [ascii, compact].map(|text| serde_json::from_str::<serde_json::Value>(text).expect("JSON"));
             assert_eq!(decoded, plain);
+        }
+        for compact in ["", "1", "12", "123", "\"\u{e9}\"", "\"\u{1f600}!\""] {
+            assert_eq!(super::user_json_bytes(compact), user_json_header(compact).as_bytes().len(), "{compact}");
         }
         assert_eq!(user_json_header("{}").text().expect("ASCII"), "e30=");
     }

@@ -21,7 +21,7 @@ use portcullis_core::refusal::Refusal;
 use portcullis_core::secret::Secret;
 use serde_json::Value;
 
-use crate::lockout::LoginOrigin;
+use crate::lockout::{Elsewhere, LoginOrigin};
 use crate::login::{
     LoginParts, LoginSettings, TRIES, Unproven, changing, last_end, may_be_done, millis, unless_changed,
 };
@@ -33,9 +33,10 @@ use whose::{Untold, Whose};
 pub use import::{Imported, ImportedPair, MAX_IMPORTED_PAIRS};
 pub use whose::is_exact;
 
-/// The most bytes that the information of a user whom an Auth API let in has, as compact JSON. Backends are sent four thirds
-/// of it with every call.
-pub const MAX_FOREIGN_USER_INFO_BYTES: usize = 16 * 1024;
+/// The most bytes that the information of a user whom an Auth API let in has as backends are sent it with every call: the value
+/// of `X-User-Json`, base64 over JSON in ASCII. With the name of the field it stays below 8 KiB, which many servers have as
+/// their bound of a field.
+pub const MAX_FOREIGN_USER_JSON_BYTES: usize = 8_000;
 
 /// For how long the tokens of a client are good, and whether a user has several pairs through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +142,14 @@ impl TokenPairs {
         Err(changing())
     }
 
+    /// Takes a password on that the Auth API of a client will judge; whoever has guessed too often is refused (429) before it is
+    /// asked. The guess must be told how it was judged.
+    pub fn admit_elsewhere(&self, client: &Label, from: impl Into<LoginOrigin>) -> Result<Elsewhere<'_>, Refusal> {
+        self.parts.lockout.admit_elsewhere(client, from.into())
+    }
+
     /// Opens a pair for somebody whom the Auth API of a client let in, with what it says of them: any JSON, of up to
-    /// [`MAX_FOREIGN_USER_INFO_BYTES`], whose numbers can be kept as they are.
+    /// [`MAX_FOREIGN_USER_JSON_BYTES`], whose numbers can be kept as they are.
     pub async fn open_for(&self, client: &Label, lifetimes: Lifetimes, user_info: &Value) -> Result<Pair, Refusal> {
         let whose = Whose::foreign(client, user_info, self.settings.sessions_per_user).map_err(|untold| {
             let private = match untold {

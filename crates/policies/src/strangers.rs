@@ -12,8 +12,8 @@ use portcullis_core::message::FieldValue;
 use portcullis_core::ports::Clock;
 use portcullis_core::refusal::{LimitFields, Refusal};
 
-use crate::gcra::{Pace, SECOND};
-use crate::limiters::Limiters;
+use crate::gcra::{Admittance, Pace, SECOND};
+use crate::limiters::{KeyText, Limiters};
 
 /// What the limit is called.
 const NAME: &str = "failed_identification";
@@ -54,23 +54,39 @@ impl Strangers {
             return refusal;
         }
         let (Some(pace), Some(effects)) = (self.pace, call.effects()) else { return refusal };
-        let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let taken = self.limiters.take(&effects, self.text(call).key(), pace, 1, self.now());
+        if taken.admitted { refusal } else { self.too_many(&taken) }
+    }
+
+    /// What is told to a caller who has proved nothing before anything is looked up for it, if the failures of its network are
+    /// used up. Nothing is counted.
+    pub(crate) fn turned_away(&self, call: &Call) -> Option<Refusal> {
+        let pace = self.pace.filter(|_| call.effects().is_some())?;
+        let verdict = self.limiters.look(self.text(call).key(), pace, 1, self.now());
+        (!verdict.admitted).then(|| self.too_many(&verdict))
+    }
+
+    fn text(&self, call: &Call) -> KeyText {
         let mut text = self.limiters.text();
         text.push(0, NAME.as_bytes());
         text.push_address(call.peer.client_ip);
-        let taken = self.limiters.take(&effects, text.key(), pace, 1, now);
-        if taken.admitted {
-            return refusal;
-        }
+        text
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn too_many(&self, verdict: &Admittance) -> Refusal {
         let StrangerLimits { per_minute, .. } = self.limits;
         let value = |text: String| FieldValue::try_from(text).unwrap_or(FieldValue::from_static(""));
         let fields = LimitFields {
             policy: value(format!("\"{NAME}\";q={per_minute};w=60")),
-            state: value(format!("\"{NAME}\";r={};t={}", taken.remaining, taken.next.div_ceil(SECOND))),
+            state: value(format!("\"{NAME}\";r={};t={}", verdict.remaining, verdict.next.div_ceil(SECOND))),
         };
         Refusal::TooManyRequests {
             limit: NAME.into(),
-            retry_after: Duration::from_nanos(taken.wait),
+            retry_after: Duration::from_nanos(verdict.wait),
             fields: Box::new(fields),
         }
     }

@@ -99,8 +99,11 @@ async fn pairs_of_tokens_are_taken_once_and_told_without_values() {
         })
     };
     let path = "/clients/shop/tokens";
-    let done = house.send("POST", path, json!({"tokens": [pair(1, 60), pair(2, 0)]})).await;
-    assert_eq!(done.fine(200), &json!({"taken": 1, "known": 0, "expired": 1, "too_large": 0}));
+    let (mut rounded, mut long) = (pair(4, 60), pair(5, 60));
+    rounded["user_info"] = serde_json::from_str(r#"{"id": 12345678901234567890123}"#).expect("JSON");
+    long["user_info"] = json!({"id": "\u{e9}".repeat(5_000)});
+    let done = house.send("POST", path, json!({"tokens": [pair(1, 60), pair(2, 0), rounded, long]})).await;
+    assert_eq!(done.fine(200), &json!({"taken": 1, "known": 0, "expired": 1, "too_large": 1, "inexact": 1}));
     let id = opaque::session_shown(&format!("a{:026}", 1)).expect("opaque");
     let session = house.registry.session(id).await.expect("read").expect("it is there");
     assert_eq!((session.client.as_str(), session.access_until), ("shop", Some(millis(&house) + 60_000)));

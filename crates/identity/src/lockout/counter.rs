@@ -85,6 +85,12 @@ impl Counter {
         (self.clean_at, self.until) = (0, 0);
     }
 
+    /// The guess was right, and makes up for one that was wrong.
+    pub(super) fn make_up(&mut self, pace: Pace) {
+        self.release();
+        self.clean_at = self.clean_at.saturating_sub(pace.longest);
+    }
+
     /// Counts a failure on a counter that holds nobody back, up to the pace's free ones.
     pub(super) fn note(&mut self, pace: Pace, now: u64) {
         let most = now.saturating_add(pace.longest.saturating_mul(pace.free));

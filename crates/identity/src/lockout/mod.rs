@@ -1,12 +1,13 @@
 //! Brute-force protection of logins (lockout): password guessing is slowed down, and nobody can lock a stranger out for
 //! long by it.
 //!
-//! Four things are remembered, each in a table with a most, under keyed hashes of what callers choose: failures of a
+//! Five things are remembered, each in a table with a most, under keyed hashes of what callers choose: failures of a
 //! user from an address block, failures of a block with any user, failures of a user from blocks that are strange to
-//! it, and from which blocks a user has logged in. Every guess is counted before its password is looked at, so guesses
+//! it, from which blocks a user has logged in, and failures of a block at the Auth API of a client (`elsewhere`). Every guess is counted before its password is looked at, so guesses
 //! made at once are no way around. `docs/adr/0008` tells the reasons.
 
 mod counter;
+mod elsewhere;
 mod table;
 
 use std::fmt;
@@ -22,6 +23,8 @@ use serde::Serialize;
 
 use counter::{Counter, Pace};
 use table::{Key, Table};
+
+pub use elsewhere::Elsewhere;
 
 /// Counters of a kind that a node remembers, where nothing else is set; some 200 bytes each.
 pub const DEFAULT_ENTRIES: usize = 65_536;
@@ -112,6 +115,8 @@ struct Tables {
     users: Table<Counter>,
     /// The latest first.
     known: Table<Vec<u64>>,
+    /// Failures at Auth APIs.
+    elsewhere: Table<Counter>,
     report: LockoutReport,
     loud_again: Duration,
 }
@@ -156,6 +161,7 @@ impl Lockout {
                 blocks: Table::new(most),
                 users: Table::new(most),
                 known: Table::new(most),
+                elsewhere: Table::new(most),
                 report: LockoutReport::default(),
                 loud_again: Duration::ZERO,
             }),

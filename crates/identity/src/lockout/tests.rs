@@ -1,6 +1,7 @@
 //! Guessing from one address, from many, at many users, and from behind a proxy nobody knows.
 
 use portcullis_core::memory::ManualClock;
+use portcullis_core::model::Label;
 use proptest::prelude::*;
 
 use super::*;
@@ -275,4 +276,59 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn guesses_that_an_auth_api_judges_are_counted_by_client_and_address() {
+    let room = Room::new();
+    let (shop, till): (Label, Label) = ("shop".parse().expect("a label"), "till".parse().expect("a label"));
+    let admit = |client: &Label, from: LoginOrigin| {
+        room.lockout.admit_elsewhere(client, from).map_err(|refusal| match refusal {
+            Refusal::LoginLocked { retry_after, .. } => retry_after.as_secs(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let one = LoginOrigin::from(v4(1));
+    // Those under way count, and those that were not judged do not.
+    let all: Vec<_> = (0..20).filter_map(|_| admit(&shop, one).ok()).collect();
+    assert_eq!((all.len(), admit(&shop, one).map(drop)), (12, Err(1)));
+    drop(all);
+    for _ in 0..12 {
+        admit(&shop, one).expect("one of the first").failed();
+    }
+    for wait in [1, 2, 4, 8, 16] {
+        assert_eq!(admit(&shop, one).map(drop), Err(wait), "also for whoever has the right password");
+        room.pass(wait);
+        admit(&shop, one).expect("it has waited").failed();
+    }
+    assert_eq!(admit(&shop, one).map(drop), Err(32));
+    // Nobody else waits: at another client, from another address, or as a user of the gateway.
+    admit(&till, one).expect("another client").failed();
+    admit(&shop, v4(2).into()).expect("another address").failed();
+    assert_eq!(room.fail("shop", v4(1)), Ok(()));
+    assert_eq!(room.fail("ada", v4(1)), Ok(()));
+    // Who is behind a proxy that nobody knows is not held up for others there.
+    for _ in 0..50 {
+        admit(&shop, LoginOrigin { address: v4(9), shared: true }).expect("not counted").failed();
+    }
+    assert_eq!(room.lockout.report().by_untrusted_proxies, 50);
+}
+
+#[test]
+fn a_success_at_an_auth_api_makes_up_for_one_failure() {
+    let room = Room::new();
+    let shop: Label = "shop".parse().expect("a label");
+    let admit = || room.lockout.admit_elsewhere(&shop, v4(1).into());
+    for _ in 0..200 {
+        admit().expect("people mistype, and then they do not").failed();
+        admit().expect("nobody waits").succeeded();
+    }
+    for _ in 0..12 {
+        admit().expect("the first ones are free").failed();
+    }
+    assert!(admit().is_err(), "all the successes before it are no credit");
+    room.pass(1);
+    admit().expect("it has waited").succeeded();
+    admit().expect("there is room for one").failed();
+    assert!(admit().is_err(), "and for no more");
 }

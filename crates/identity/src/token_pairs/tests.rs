@@ -351,7 +351,7 @@ async fn who_is_let_in_by_an_auth_api_is_nobody_here() {
     assert_eq!(scene.good("shop", &next.access_token).await, Some(100));
     let ended = scene.house.parts.registry.end_sessions(SessionsOf::User(next.user.clone())).await.expect("ended");
     assert_eq!(ended, [shown(&next.access_token)]);
-    let large = json!({"a": "x".repeat(MAX_FOREIGN_USER_INFO_BYTES)});
+    let large = json!({"a": "x".repeat(MAX_FOREIGN_USER_JSON_BYTES)});
     let refused = scene.pairs.open_for(&label("shop"), LIFETIMES, &large).await;
     assert!(matches!(refused, Err(Refusal::AuthApiAnswer { .. })), "{refused:?}");
 }

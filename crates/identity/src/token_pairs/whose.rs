@@ -8,8 +8,9 @@ use portcullis_core::call::hex;
 use portcullis_core::model::Label;
 use serde_json::Value;
 
-use super::MAX_FOREIGN_USER_INFO_BYTES;
+use super::MAX_FOREIGN_USER_JSON_BYTES;
 use crate::keys::sha256;
+use crate::sessions::user_json_bytes;
 
 /// The members that say who somebody is, the first one before the next. What people call themselves comes last: several may
 /// be called the same.
@@ -51,7 +52,7 @@ impl Whose {
             return Err(Untold::Inexact);
         }
         let compact = user_info.to_string();
-        if compact.len() > MAX_FOREIGN_USER_INFO_BYTES {
+        if user_json_bytes(&compact) > MAX_FOREIGN_USER_JSON_BYTES {
             return Err(Untold::TooLarge);
         }
         let named = NAMES.iter().find_map(|member| Some((*member, name(user_info.get(member)?)?)));
@@ -187,9 +188,16 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_not_taken() {
-        let info = |bytes: usize| json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())});
-        assert!(Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES), 1).is_ok());
-        let refused = Whose::foreign(&label("shop"), &info(MAX_FOREIGN_USER_INFO_BYTES + 1), 1);
+        let info = |character: &str, count: usize| json!({"a": character.repeat(count)});
+        let taken = |user_info: &Value| Whose::foreign(&label("shop"), user_info, 1);
+        // As they are sent, in bytes of base64: 3 for 4 of ASCII, and 6 or 12 for another character.
+        for (character, most) in [("x", 5_992), ("\u{e9}", 998), ("\u{4e2d}", 998), ("\u{1f600}", 499)] {
+            let whose = taken(&info(character, most)).expect("short enough");
+            let sent = crate::sessions::user_json_header(&whose.user_info);
+            assert!((7_900..=MAX_FOREIGN_USER_JSON_BYTES).contains(&sent.as_bytes().len()), "{character}");
+            assert_eq!(taken(&info(character, most + 1)).map(drop), Err(Untold::TooLarge), "{character}");
+        }
+        let refused = taken(&info("\u{e9}", 8_000));
         assert_eq!(refused.map(drop), Err(Untold::TooLarge));
     }
 

@@ -189,12 +189,16 @@ impl Handler for Endpoint {
         let (pairs, name, lifetimes) = (&self.pairs, &client.name, lifetimes(&client));
         match work {
             Work::LogInThere(url) => {
-                let said = self.auth_api.ask(&url, std::mem::take(&mut asked.body), None).await?;
-                match said {
+                let guess = pairs.admit_elsewhere(name, from)?;
+                match self.auth_api.ask(&url, std::mem::take(&mut asked.body), None).await? {
                     Said::Yes(user_info) => {
+                        guess.succeeded();
                         answers::logged_in(form, &pairs.open_for(name, lifetimes, &user_info).await?)
                     }
-                    Said::No(message) => answers::failed(form, message.as_deref().unwrap_or(answers::LOGIN_FAILED)),
+                    Said::No(message) => {
+                        guess.failed();
+                        answers::failed(form, message.as_deref().unwrap_or(answers::LOGIN_FAILED))
+                    }
                 }
             }
             Work::LogInHere => {
@@ -238,13 +242,18 @@ impl Handler for Endpoint {
                 answers::done(form, answers::LOGGED_OUT)
             }
             Work::ChangeThere(url, user, session) => {
+                let guess = pairs.admit_elsewhere(name, from)?;
                 let body: Zeroizing<Vec<u8>> = std::mem::take(&mut asked.body);
                 match self.auth_api.ask(&url, body, Some(user)).await? {
                     Said::Yes(_) => {
+                        guess.succeeded();
                         pairs.end(session).await?;
                         answers::done(form, answers::CHANGED)
                     }
-                    Said::No(message) => answers::failed(form, message.as_deref().unwrap_or(answers::CHANGE_FAILED)),
+                    Said::No(message) => {
+                        guess.failed();
+                        answers::failed(form, message.as_deref().unwrap_or(answers::CHANGE_FAILED))
+                    }
                 }
             }
             Work::ChangeHere(user) => {

@@ -190,6 +190,12 @@ impl Bearer {
             speak_for(&self.parts, &session, token, now)?.to(call)?;
             return Ok(Verification::Good);
         }
+        // A signed token was issued here. An opaque one may be anybody's guess, and the look-up is what it costs.
+        if token == AccessToken::Opaque && call.caller.client().is_none() {
+            if let Some(refusal) = self.parts.strangers.turned_away(call) {
+                return Err(refusal);
+            }
+        }
         Ok(Verification::Wait(Box::pin(async move {
             let sessions = Arc::clone(&self.parts.sessions);
             let fetched = jobs::run(&self.parts.jobs, Class::Sessions, async move { sessions.fetch(id).await }).await?;

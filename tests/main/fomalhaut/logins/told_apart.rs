@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{House, PASSWORD, Pair, SHOP, answer, pair, refused, said};
+use super::{House, KIOSK, PASSWORD, Pair, SHOP, answer, pair, refused, said};
 use crate::support::Backend;
 
 /// A house whose Auth API lets everybody in, and says of them what they have said as `as`.
@@ -56,4 +56,37 @@ fn a_single_login_ends_nobody_elses_session() {
         assert!(house.is_good("fo", SHOP, &second.access), "{other}");
         assert_eq!(house.is_good("fo", SHOP, &first.access), stays, "{one}, then {other}");
     }
+}
+
+#[test]
+fn passwords_that_an_auth_api_turns_down_make_their_address_wait() {
+    let house = House::with(
+        "workers = 2\n[lockout]\naddress_failures = 3\naddress_wait = \"1h\"\nfirst_wait = \"1h\"\n",
+        super::auth_api(),
+    );
+    let log_in = |client: [&str; 2], password: &str, source: &str| {
+        let body = json!({"name": "ada", "password": password});
+        house.post("fo", client, "/auth/v1/login", &body, &json!({"source": source}))
+    };
+    let no = json!({"code": 400, "data": null, "msg": "No entrance"});
+    for _ in 0..5 {
+        // A right one makes up for a wrong one.
+        assert_eq!(said(&log_in(SHOP, "guess", "127.0.0.2")), no);
+        pair(&said(&log_in(SHOP, PASSWORD, "127.0.0.2"))["data"]);
+    }
+    for _ in 0..3 {
+        assert_eq!(said(&log_in(SHOP, "guess", "127.0.0.2")), no);
+    }
+    let asked = house.auth_api.received().len();
+    // Right or wrong, and the Auth API is not even asked.
+    for password in ["guess", PASSWORD] {
+        let told = log_in(SHOP, password, "127.0.0.2");
+        refused("fo", &told, 429, "Too many failed logins");
+        assert!(told.field("retry-after").is_some());
+    }
+    assert_eq!(house.auth_api.received().len(), asked);
+    house.gateway().record("limit=100", |record| record["refusal"] == "login_locked");
+    // Nobody else waits.
+    pair(&said(&log_in(SHOP, PASSWORD, "127.0.0.3"))["data"]);
+    pair(&said(&log_in(KIOSK, PASSWORD, "127.0.0.2"))["data"]);
 }

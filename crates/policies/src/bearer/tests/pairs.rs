@@ -348,6 +348,8 @@ async fn a_client_that_is_disabled_takes_its_pairs_along_and_what_has_ended_stay
 #[tokio::test]
 async fn who_guesses_tokens_is_counted_and_who_claims_nothing_shows_none() {
     let scene = Scene::new().await;
+    assert_eq!(scene.ask(scene.call(Form::Fo, &[TOKEN], "")).await.0, 200);
+    let before = scene.control.0.load(Relaxed);
     let mut codes = Vec::new();
     for number in 0..70_u32 {
         let mut call = scene.call(Form::Fo, &[&format!("{number:027}")], "");
@@ -355,6 +357,9 @@ async fn who_guesses_tokens_is_counted_and_who_claims_nothing_shows_none() {
         codes.push(told(&response)["code"].as_u64().expect("a code"));
     }
     assert_eq!((&codes[..60], &codes[60..]), (&[401; 60][..], &[429; 10][..]));
+    // Beyond that a guess costs no look at the registry; a session that is known needs none.
+    assert_eq!(scene.control.0.load(Relaxed) - before, 60);
+    assert_eq!(scene.ask(scene.call(Form::Fo, &[TOKEN], "")).await.0, 200);
     // A token of the shop, in a call that claims to be of nobody known.
     let mut call = scene.call(Form::Fo, &[TOKEN], "");
     call.claimed = None;
