@@ -54,7 +54,7 @@ fn everything_that_is_wrong_is_told_in_words_with_its_path() {
             "answer.status: expected a whole number from 200 to 599, found the number 7",
             "match.headers.a: expected a text, found the number 1",
             "match.path.suffix: is not known; expected one of exact, prefix, pattern",
-            "expected exactly one of 'service', 'redirect' and 'answer'",
+            "expected exactly one of 'service', 'redirect', 'answer' and 'builtin'",
         ]
     );
 }

@@ -115,10 +115,10 @@ async fn a_compiled_route_has_what_it_says_in_place_of_what_the_endpoint_says() 
         Ok::<_, Vec<String>>(pipeline.steps().collect::<Vec<_>>())
     };
     assert_eq!(steps(json!({})), Ok(vec!["request_limits", "sign_response", "seal_response", "require", "acl"]));
-    assert_eq!(steps(json!({"require": []})), Ok(vec!["request_limits", "acl"]));
+    assert_eq!(steps(json!({"require": []})), Ok(vec!["request_limits", "require", "acl"]));
     let own =
         json!({"require": [], "policies": {"request_limits": {"body_bytes": 0}, "throttle": {"rate": 1, "per": "1m"}}});
-    assert_eq!(steps(own), Ok(vec!["throttle", "acl"]));
+    assert_eq!(steps(own), Ok(vec!["throttle", "require", "acl"]));
     let bad = json!({"strip": true, "require": [["nothing"]], "policies": {"throttle": {}}});
     let places = ["strip", "policies.throttle.per", "policies.throttle.rate", "require[0][0]"];
     let told = steps(bad).expect_err("bad");
