@@ -523,7 +523,7 @@ mod tests {
             assert_eq!(decoded, plain);
         }
         for compact in ["", "1", "12", "123", "\"\u{e9}\"", "\"\u{1f600}!\""] {
-            assert_eq!(super::user_json_bytes(compact), user_json_header(compact).as_bytes().len(), "{compact}");
+            assert_eq!(user_json_bytes(compact), user_json_header(compact).as_bytes().len(), "{compact}");
         }
         assert_eq!(user_json_header("{}").text().expect("ASCII"), "e30=");
     }

@@ -275,3 +275,36 @@ fn lifetimes(client: &ClientEntry) -> Lifetimes {
     let declared = &client.client;
     Lifetimes { access: declared.access_ttl(), refresh: declared.refresh_ttl(), alone: declared.single_login }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::body::Body;
+    use portcullis_core::message::FieldValue;
+
+    use super::*;
+    use crate::testing::House;
+
+    #[tokio::test]
+    async fn the_token_of_another_client_is_nobodys_in_every_dialect() {
+        let house = House::new().await;
+        let entry = |name: &str| {
+            let name: Label = name.parse().expect("a label");
+            house.directory.read(|entries| entries.client(&name).cloned()).expect("known")
+        };
+        let (shop, other) = (entry("shop"), entry("default"));
+        for (token_client, expected) in
+            [(Some(&shop), None), (Some(&other), Some("invalid_credential")), (None, Some("invalid_credential"))]
+        {
+            let mut call = house.call(Method::POST, "/account/v1/logout", Body::empty());
+            let user_json = FieldValue::from_static("e30=");
+            call.caller.user = Some(UserFacts { name: "ada".into(), user_json });
+            call.caller.admitted_by.session = Some(SessionId([7; 16]));
+            call.caller.token_client = token_client.cloned();
+            let asked = Asked::of(&call, &READS);
+            for operation in [Operation::LogOut, Operation::ChangePassword] {
+                let refused = Work::of(operation, &shop, &asked).err();
+                assert_eq!(refused.map(|refusal| refusal.code()), expected, "{operation:?}");
+            }
+        }
+    }
+}
