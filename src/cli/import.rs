@@ -121,7 +121,9 @@ async fn configurations(redis: &mut Redis) -> Result<Source, Failure> {
         let commands: Vec<_> = keys.iter().map(|key| vec!["GET".to_owned(), key.clone()]).collect();
         for (key, reply) in keys.iter().zip(redis.ask_all(&commands).await?) {
             let value = reply.bytes().map(Zeroizing::new).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            values.insert(key.trim_start_matches("config:").to_owned(), value.unwrap_or_default());
+            // The prefix once: what follows may begin with the same letters.
+            let app_id = key.strip_prefix("config:").unwrap_or(key);
+            values.insert(app_id.to_owned(), value.unwrap_or_default());
         }
     }
     Source::of_values(&values).map_err(Failure::failed)

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::behaviour::Scene;
-use super::{Export, declarations, endpoint, import, panel};
+use super::redis_server::RedisServer;
+use super::{Export, declarations, endpoint, import, panel, publish};
 use crate::fomalhaut::answering;
 
 /// A panel with endpoints that cannot be taken over.
@@ -80,4 +81,18 @@ fn what_others_have_made_is_not_taken_from_them_unless_it_is_adopted() {
     assert!(done["findings"].to_string().contains("client 'mine'"), "{done}");
     assert_eq!(scene.call("/test_api/v1/a", &json!({"secret": "a secret of my own"})).0, 200);
     assert_eq!(declarations(&scene.gateway).1["clients"]["mine"]["access_key"], "abcd");
+}
+
+#[test]
+fn a_key_of_redis_is_of_the_client_that_it_names_and_of_no_other() {
+    let (scene, redis) = (Scene::before(answering()), RedisServer::start(None));
+    publish(&panel(&scene.backend.url()), &redis);
+    let open = endpoint(2, "test_api", &scene.backend.url(), &json!({"enable_hmac": false}));
+    let value =
+        json!({"app_id": "z", "name": "z", "secret_key": "sesame of another", "endpoints": {"test_api:v1": open}});
+    redis.ask(&["SET", "config:config:abcd", &value.to_string()]);
+    let done = import(&scene.gateway, &[&redis.url(), "--accept-losses", "--json"], &[]).json(0);
+    assert_eq!(done["declarations"]["clients"]["test_client"]["access_key"], "abcd", "{done}");
+    assert_eq!(scene.call("/test_api/v1/a", &json!({})), (200, "get".to_owned()));
+    scene.refused("/test_api/v1/a", &json!({"signed": false, "asks": false}), 400);
 }
