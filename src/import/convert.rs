@@ -316,10 +316,6 @@ impl Conversion {
                 format!("anybody can call as the client: {unsigned}. Backends are not told X-App-Id of such calls");
             self.find("calls without signatures", &what);
         }
-        let anywhere = of(&|what| what.rules.is_some() && what.anchor == super::pattern::Anchor::Anywhere);
-        if !anywhere.is_empty() {
-            self.find("rules that looked at path and query", &format!("they see the path alone: {anywhere}"));
-        }
         if !self.declared.services.is_empty() {
             let what = "paths with ';' or '%2F' are passed on as they come ('path_parameters' and 'encoded_slash' are 'keep'); \
                         rules see paths decoded and without dot segments";

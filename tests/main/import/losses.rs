@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::behaviour::Scene;
 use super::redis_server::RedisServer;
-use super::{Export, declarations, endpoint, import, panel, publish};
+use super::{Export, OLD_SECRET, declarations, endpoint, import, panel, publish};
 use crate::fomalhaut::answering;
 
 /// A panel with endpoints that cannot be taken over.
@@ -95,4 +95,21 @@ fn a_key_of_redis_is_of_the_client_that_it_names_and_of_no_other() {
     assert_eq!(done["declarations"]["clients"]["test_client"]["access_key"], "abcd", "{done}");
     assert_eq!(scene.call("/test_api/v1/a", &json!({})), (200, "get".to_owned()));
     scene.refused("/test_api/v1/a", &json!({"signed": false, "asks": false}), 400);
+}
+
+#[test]
+fn rules_that_looked_at_the_query_close_the_endpoint_of_the_client_they_were_for() {
+    let scene = Scene::before(answering());
+    let mut panel = panel(&scene.backend.url());
+    panel["endpoints"][0]["acl_rules"] = json!([{"re_uri": "action=delete", "is_permit": false}]);
+    let file = Export::of(&panel);
+    let told = import(&scene.gateway, &[file.path()], &[]);
+    assert!(told.code == Some(1) && told.out.contains("it may match anywhere in path and query"), "{told:?}");
+    assert_eq!(import(&scene.gateway, &[file.path(), "--accept-losses"], &[]).code, Some(0));
+    let api = json!({"dialect": "api", "client": "old", "secret": OLD_SECRET});
+    for target in ["/test_api/v1/x?action=delete", "/test_api/v1/x"] {
+        assert_eq!(scene.call(target, &api).0, 600, "{target}");
+        // To those of `fo` rules never saw a query.
+        assert_eq!(scene.call(target, &json!({})).0, 200, "{target}");
+    }
 }

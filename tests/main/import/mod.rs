@@ -88,7 +88,7 @@ fn panel(backend: &str) -> Value {
     let rules = json!([
         {"id": 1, "endpoint_id": 2, "re_uri": "^/forbidden/?", "is_permit": false},
         {"id": 2, "endpoint_id": 2, "re_uri": "^/resource/?", "is_permit": true},
-        {"id": 3, "endpoint_id": 2, "re_uri": "/re.*secret", "is_permit": false},
+        {"id": 3, "endpoint_id": 2, "re_uri": "^/re[a-z/]*secret", "is_permit": false},
     ]);
     json!({
         "clients": [
