@@ -3,7 +3,7 @@
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -45,6 +45,7 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
         None => export(Path::new(&command.source))?,
     };
     let mut conversion = convert(&source, &existing(admin).await?, &command.hosts);
+    let is_empty = source.clients.is_empty();
     drop(source);
     let planned = settle(&mut conversion, command, admin).await?;
     let stops = !conversion.losses.is_empty() && !command.accept_losses;
@@ -54,6 +55,10 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
             output.note(&format!("{} pairs of tokens are there", tokens::count(redis).await?))?;
         }
         return if stops { Err(Failure::Found) } else { Ok(()) };
+    }
+    let goes = removed(&planned.body["plan"], admin).await?;
+    if !command.yes && (is_empty || goes.is_some()) {
+        agree(is_empty, goes.as_deref().unwrap_or_default(), command, output)?;
     }
     // What was planned is what is done: if somebody has changed the declarations since, nothing is.
     let path = format!("/import?adopt={}", command.adopt);
@@ -160,6 +165,37 @@ async fn settle(conversion: &mut Conversion, command: &ImportFomalhaut, admin: &
         }
     }
     Err(Failure::failed("the gateway finds problems again and again; nothing was changed"))
+}
+
+/// What a plan removes, in words, where it is more than what happens from day to day: clients, whose secrets and sessions go with
+/// them, or more than half of what an import has made.
+async fn removed(plan: &Value, admin: &Admin) -> Result<Option<String>, Failure> {
+    let steps = declarations::steps(plan).iter().filter(|step| step["action"] == "remove");
+    let (clients, others): (Vec<_>, Vec<_>) = steps.partition(|step| step["kind"] == "client");
+    let all = clients.len() + others.len();
+    if clients.is_empty() {
+        let owned = admin.get("/declarations?owner=import").await?.body;
+        let owned = ["services", "routes", "clients", "hosts"].map(|of| owned[of].as_object().map_or(0, Map::len));
+        if all * 2 <= owned.iter().sum() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!("{} clients with their secrets and sessions, and {} other objects", clients.len(), others.len())))
+}
+
+/// Has somebody agree that this goes. What was cut short, or is of another place, is not known from what was emptied on purpose.
+fn agree(is_empty: bool, goes: &str, command: &ImportFomalhaut, output: &mut Output) -> Result<(), Failure> {
+    if is_empty {
+        let why = "there are no clients in what was read; nothing was changed. --yes says that all which an import has made is to go";
+        return Err(Failure::failed(why));
+    }
+    let can_ask = command.source != "-" && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !can_ask {
+        let why = format!("{goes} would be removed; nothing was changed. See them with --dry-run; --yes removes them");
+        return Err(Failure::failed(why));
+    }
+    output.note(&format!("{goes} would be removed."))?;
+    if declarations::agrees(output)? { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
 }
 
 const JSON: &str = "application/json";
