@@ -22,7 +22,7 @@ use super::json::text;
 use super::output::{Colour, Output, printable};
 use super::redis::{Place, Redis};
 use crate::config::ENV_REDIS_PASSWORD;
-use crate::import::{Conversion, Existing, Finding, Source, convert};
+use crate::import::{Conversion, Existing, Finding, Source, convert, word};
 
 /// Bytes of a panel's export.
 const LARGEST_FILE: usize = 64 << 20;
@@ -48,6 +48,9 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
     let is_empty = source.clients.is_empty();
     drop(source);
     let planned = settle(&mut conversion, command, admin).await?;
+    for client in names(&planned.body["secrets"]["full"]) {
+        conversion.keeps_old_secret(client);
+    }
     let stops = !conversion.losses.is_empty() && !command.accept_losses;
     if command.dry_run || stops {
         tell(&conversion, &planned.body, false, None, output)?;
@@ -213,6 +216,10 @@ fn body(conversion: &Conversion) -> Result<(&'static str, Bytes), Failure> {
     Ok((JSON, Bytes::from(text)))
 }
 
+fn names(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// Tells what was taken over, or would be.
 fn tell(
     conversion: &Conversion,
@@ -223,7 +230,16 @@ fn tell(
 ) -> Result<(), Failure> {
     let (plan, secrets) = (&done["plan"], &done["secrets"]);
     let mut findings: BTreeSet<_> = conversion.findings.clone();
-    for client in secrets["other"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for changed in secrets["changed"].as_array().into_iter().flatten() {
+        let (client, former) = (text(changed, "client"), text(changed, "former"));
+        let what = format!(
+            "its secret has changed there, and the new one is good here too. The former one stays good until you retire it: \
+             portcullis client secret retire {} {former}",
+            word(&client)
+        );
+        findings.insert(Finding::new(&format!("client '{client}'"), &what));
+    }
+    for client in names(&secrets["other"]) {
         let what = "it has another secret here, or none, and keeps that; 'portcullis client secret import' takes the one it has \
                     there";
         findings.insert(Finding::new(&format!("client '{client}'"), what));
@@ -243,13 +259,14 @@ fn tell(
     }
     declarations::show(plan, output)?;
     let count = |list: &str| secrets[list].as_array().map_or(0, Vec::len);
-    output.line(&format!("{} secrets to add, {} known", count("added"), count("known")))?;
+    let added = count("added") + count("changed");
+    output.line(&format!("{added} secrets to add, {} known", count("known")))?;
     if let Some(taken) = taken {
         output.line(&taken.line())?;
     }
     let steps = declarations::steps(plan).len();
     match (is_done, conversion.losses.len()) {
-        (true, _) if steps == 0 => output.note("nothing to do"),
+        (true, _) if steps + added == 0 => output.note("nothing to do"),
         (true, _) => output.note("taken over"),
         (false, 0) => output.note("nothing was changed"),
         (false, _) => output.note("nothing was changed; --accept-losses goes on without what is lost"),

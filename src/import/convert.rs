@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::naming::{self, Existing, RouteNames, ServiceNames};
 use super::pattern::translate;
-use super::report::{Finding, Loss};
+use super::report::{Finding, Loss, word};
 use super::source::{Endpoint, Form, Source, SourceClient, SourceEndpoint, Timeouts, USUAL_TIMEOUT};
 
 /// The built-in endpoints there, and whether they ask for a login.
@@ -332,6 +332,17 @@ impl Conversion {
         if source.memos > 0 {
             self.find("notes", &format!("{} objects have a 'memo', which is not taken over", source.memos));
         }
+    }
+
+    /// Says that a secret which has changed there has no room here.
+    pub(crate) fn keeps_old_secret(&mut self, client: &str) {
+        let instead = format!(
+            "calls signed with the new one are refused (431), and the former one stays good; retire one of the two: portcullis \
+             client secret list {}",
+            word(client)
+        );
+        let why = "its secret has changed there, and it has two secrets here already";
+        self.lose(&format!("client '{client}'"), why, &instead);
     }
 
     /// Leaves out what the gateway does not take. False if the problem names nothing that could be left out.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::behaviour::Scene;
 use super::redis_server::RedisServer;
-use super::{Export, OLD_SECRET, declarations, endpoint, import, panel, publish};
+use super::{Export, OLD_SECRET, SECRET, declarations, endpoint, import, panel, publish};
 use crate::fomalhaut::answering;
 
 /// A panel with endpoints that cannot be taken over.
@@ -112,4 +112,34 @@ fn rules_that_looked_at_the_query_close_the_endpoint_of_the_client_they_were_for
         // To those of `fo` rules never saw a query.
         assert_eq!(scene.call(target, &json!({})).0, 200, "{target}");
     }
+}
+
+#[test]
+fn a_secret_that_changes_there_is_good_here_beside_the_former_until_that_is_retired() {
+    let scene = Scene::before(answering());
+    let mut panel = panel(&scene.backend.url());
+    assert_eq!(import(&scene.gateway, &[Export::of(&panel).path()], &[]).code, Some(0));
+    let with = |secret: &str| scene.call("/test_api/v1/a", &json!({"secret": secret})).0;
+    panel["clients"][0]["secret_key"] = "another sesame of 30 bytes".into();
+    let changed = Export::of(&panel);
+    let done = import(&scene.gateway, &[changed.path()], &[]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), "taken over\n"), "{done:?}");
+    assert!(done.out.contains("1 secrets to add, 2 known"), "{done:?}");
+    let line = done.out.lines().find(|line| line.contains("has changed there")).expect("it is told");
+    assert_eq!((with("another sesame of 30 bytes"), with(SECRET)), (200, 200));
+    // The line says what to do.
+    let command = line.split_once("retire it: portcullis ").expect("a command").1.split(' ');
+    let mut retire = crate::support::gateway::command(scene.gateway.directory());
+    retire.args(["--admin", &format!("http://{}", scene.gateway.admin)]).args(command);
+    assert!(retire.output().expect("it runs").status.success(), "{line}");
+    assert_eq!(with("another sesame of 30 bytes"), 200);
+    scene.refused("/test_api/v1/a", &json!({"secret": SECRET}), 431);
+    // Where there is no room for it, that is a loss.
+    let own = json!({"secret": "a secret of my own"});
+    scene.gateway.admin_ok("POST", "/clients/test_client/secrets", Some(&own), 201);
+    panel["clients"][0]["secret_key"] = "a third sesame of 30 bytes".into();
+    let full = import(&scene.gateway, &[Export::of(&panel).path(), "--json"], &[]).json(1);
+    assert_eq!(full["losses"][0]["of"], "client 'test_client'", "{full}");
+    assert_eq!(import(&scene.gateway, &[Export::of(&panel).path(), "--accept-losses"], &[]).code, Some(0));
+    scene.refused("/test_api/v1/a", &json!({"secret": "a third sesame of 30 bytes"}), 431);
 }

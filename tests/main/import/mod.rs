@@ -160,7 +160,7 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     assert_eq!(of_file["declarations"]["routes"].as_object().map(serde_json::Map::len), Some(5));
     assert_eq!(
         of_file["secrets"],
-        json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": []})
+        json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": [], "changed": [], "full": []})
     );
     assert_eq!(declarations(&gateway), before, "a dry run changed something");
 
