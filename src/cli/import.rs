@@ -9,6 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use http::Method;
 use portcullis_admin::declaration::LARGEST;
+use portcullis_core::model::Problem;
 use portcullis_core::secret::Secret;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -47,6 +48,7 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
     let mut conversion = convert(&source, &existing(admin).await?, &command.hosts);
     let is_empty = source.clients.is_empty();
     drop(source);
+    misled(&mut conversion, admin).await?;
     let planned = settle(&mut conversion, command, admin).await?;
     for client in names(&planned.body["secrets"]["full"]) {
         conversion.keeps_old_secret(client);
@@ -148,6 +150,34 @@ async fn existing(admin: &Admin) -> Result<Existing, Failure> {
         existing.clients.insert(name);
     }
     Ok(existing)
+}
+
+/// Takes logins from clients whose Auth API the gateway would not connect to. Its guard looks at addresses of targets alone, so it
+/// is asked about them as such.
+async fn misled(conversion: &mut Conversion, admin: &Admin) -> Result<(), Failure> {
+    let places = conversion.auth_places();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let name = |number: usize| format!("auth-api-{number}/v1");
+    let probes = places.keys().enumerate();
+    let services: Map<_, _> =
+        probes.map(|(number, url)| (name(number), json!({"targets": [{"url": url}], "require": []}))).collect();
+    let asked = json!({"declarations": {"version": 1, "services": services}}).to_string();
+    let problems = match admin.send(Method::POST, "/import?dry_run=true", (JSON, Bytes::from(asked)), None).await {
+        Ok(_) => return Ok(()),
+        Err(Failure::Refused { problems, .. }) => problems,
+        Err(other) => return Err(other),
+    };
+    for (number, fields) in places.values().enumerate() {
+        let of_it = format!("services.{}.targets[", name(number));
+        for problem in problems.iter().filter(|problem| problem.path.starts_with(&of_it)) {
+            for field in fields {
+                conversion.give_up(&Problem::new(field.clone(), problem.message.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Plans. What the gateway does not take is left out, and is a loss.

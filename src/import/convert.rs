@@ -334,6 +334,19 @@ impl Conversion {
         }
     }
 
+    /// Where Auth APIs are, without the queries of their URLs, and the fields of clients that say so.
+    pub(crate) fn auth_places(&self) -> BTreeMap<String, Vec<String>> {
+        let mut places = BTreeMap::<_, Vec<_>>::new();
+        for (name, client) in &self.declared.clients {
+            for (field, url) in client.as_object().into_iter().flatten().filter(|(field, _)| field.ends_with("_url")) {
+                let url = url.as_str().unwrap_or_default();
+                let place = url.split_once('?').map_or(url, |(place, _)| place);
+                places.entry(place.to_owned()).or_default().push(format!("clients.{name}.{field}"));
+            }
+        }
+        places
+    }
+
     /// Says that a secret which has changed there has no room here.
     pub(crate) fn keeps_old_secret(&mut self, client: &str) {
         let instead = format!(

@@ -143,3 +143,19 @@ fn a_secret_that_changes_there_is_good_here_beside_the_former_until_that_is_reti
     assert_eq!(import(&scene.gateway, &[Export::of(&panel).path(), "--accept-losses"], &[]).code, Some(0));
     scene.refused("/test_api/v1/a", &json!({"secret": "a third sesame of 30 bytes"}), 431);
 }
+
+#[test]
+fn an_auth_api_that_the_gateway_does_not_connect_to_is_a_loss() {
+    let scene = Scene::before(answering());
+    let mut panel = panel(&scene.backend.url());
+    panel["clients"][0]["login_auth_url"] = "http://169.254.169.254/latest?of=sesame".into();
+    panel["clients"][0]["change_password_url"] = "http://127.0.0.1:9/change".into();
+    let file = Export::of(&panel);
+    let told = import(&scene.gateway, &[file.path(), "--json"], &[]).json(1);
+    let losses = told["losses"].as_array().expect("a list");
+    assert!(losses.len() == 1 && losses[0]["why"].to_string().contains("login_auth_url: "), "{told}");
+    assert!(losses[0]["why"].to_string().contains("a cloud tells machines their secrets there"), "{told}");
+    let client = &told["declarations"]["clients"]["test_client"];
+    assert_eq!((&client["services"], &client["login_auth_url"]), (&json!(["account/v1"]), &Value::Null));
+    assert_eq!(client["change_password_url"], "http://127.0.0.1:9/change");
+}
