@@ -251,7 +251,8 @@ fn sign(action: &str) -> (usize, char, Colour) {
     }
 }
 
-fn agrees(output: &mut Output) -> Result<bool, Failure> {
+/// Asks whether to do it.
+pub(super) fn agrees(output: &mut Output) -> Result<bool, Failure> {
     output.note("Apply this? [y/N]")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -3,12 +3,13 @@
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
 use http::Method;
 use portcullis_admin::declaration::LARGEST;
+use portcullis_core::model::Problem;
 use portcullis_core::secret::Secret;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -22,7 +23,7 @@ use super::json::text;
 use super::output::{Colour, Output, printable};
 use super::redis::{Place, Redis};
 use crate::config::ENV_REDIS_PASSWORD;
-use crate::import::{Conversion, Existing, Finding, Source, convert};
+use crate::import::{Conversion, Existing, Finding, Source, convert, word};
 
 /// Bytes of a panel's export.
 const LARGEST_FILE: usize = 64 << 20;
@@ -45,8 +46,13 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
         None => export(Path::new(&command.source))?,
     };
     let mut conversion = convert(&source, &existing(admin).await?, &command.hosts);
+    let is_empty = source.clients.is_empty();
     drop(source);
+    misled(&mut conversion, admin).await?;
     let planned = settle(&mut conversion, command, admin).await?;
+    for client in names(&planned.body["secrets"]["full"]) {
+        conversion.keeps_old_secret(client);
+    }
     let stops = !conversion.losses.is_empty() && !command.accept_losses;
     if command.dry_run || stops {
         tell(&conversion, &planned.body, false, None, output)?;
@@ -54,6 +60,10 @@ pub(super) async fn run(command: &ImportFomalhaut, admin: &Admin, output: &mut O
             output.note(&format!("{} pairs of tokens are there", tokens::count(redis).await?))?;
         }
         return if stops { Err(Failure::Found) } else { Ok(()) };
+    }
+    let goes = removed(&planned.body["plan"], admin).await?;
+    if !command.yes && (is_empty || goes.is_some()) {
+        agree(is_empty, goes.as_deref().unwrap_or_default(), command, output)?;
     }
     // What was planned is what is done: if somebody has changed the declarations since, nothing is.
     let path = format!("/import?adopt={}", command.adopt);
@@ -121,7 +131,9 @@ async fn configurations(redis: &mut Redis) -> Result<Source, Failure> {
         let commands: Vec<_> = keys.iter().map(|key| vec!["GET".to_owned(), key.clone()]).collect();
         for (key, reply) in keys.iter().zip(redis.ask_all(&commands).await?) {
             let value = reply.bytes().map(Zeroizing::new).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            values.insert(key.trim_start_matches("config:").to_owned(), value.unwrap_or_default());
+            // The prefix once: what follows may begin with the same letters.
+            let app_id = key.strip_prefix("config:").unwrap_or(key);
+            values.insert(app_id.to_owned(), value.unwrap_or_default());
         }
     }
     Source::of_values(&values).map_err(Failure::failed)
@@ -138,6 +150,34 @@ async fn existing(admin: &Admin) -> Result<Existing, Failure> {
         existing.clients.insert(name);
     }
     Ok(existing)
+}
+
+/// Takes logins from clients whose Auth API the gateway would not connect to. Its guard looks at addresses of targets alone, so it
+/// is asked about them as such.
+async fn misled(conversion: &mut Conversion, admin: &Admin) -> Result<(), Failure> {
+    let places = conversion.auth_places();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let name = |number: usize| format!("auth-api-{number}/v1");
+    let probes = places.keys().enumerate();
+    let services: Map<_, _> =
+        probes.map(|(number, url)| (name(number), json!({"targets": [{"url": url}], "require": []}))).collect();
+    let asked = json!({"declarations": {"version": 1, "services": services}}).to_string();
+    let problems = match admin.send(Method::POST, "/import?dry_run=true", (JSON, Bytes::from(asked)), None).await {
+        Ok(_) => return Ok(()),
+        Err(Failure::Refused { problems, .. }) => problems,
+        Err(other) => return Err(other),
+    };
+    for (number, fields) in places.values().enumerate() {
+        let of_it = format!("services.{}.targets[", name(number));
+        for problem in problems.iter().filter(|problem| problem.path.starts_with(&of_it)) {
+            for field in fields {
+                conversion.give_up(&Problem::new(field.clone(), problem.message.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Plans. What the gateway does not take is left out, and is a loss.
@@ -160,6 +200,37 @@ async fn settle(conversion: &mut Conversion, command: &ImportFomalhaut, admin: &
     Err(Failure::failed("the gateway finds problems again and again; nothing was changed"))
 }
 
+/// What a plan removes, in words, where it is more than what happens from day to day: clients, whose secrets and sessions go with
+/// them, or more than half of what an import has made.
+async fn removed(plan: &Value, admin: &Admin) -> Result<Option<String>, Failure> {
+    let steps = declarations::steps(plan).iter().filter(|step| step["action"] == "remove");
+    let (clients, others): (Vec<_>, Vec<_>) = steps.partition(|step| step["kind"] == "client");
+    let all = clients.len() + others.len();
+    if clients.is_empty() {
+        let owned = admin.get("/declarations?owner=import").await?.body;
+        let owned = ["services", "routes", "clients", "hosts"].map(|of| owned[of].as_object().map_or(0, Map::len));
+        if all * 2 <= owned.iter().sum() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!("{} clients with their secrets and sessions, and {} other objects", clients.len(), others.len())))
+}
+
+/// Has somebody agree that this goes. What was cut short, or is of another place, is not known from what was emptied on purpose.
+fn agree(is_empty: bool, goes: &str, command: &ImportFomalhaut, output: &mut Output) -> Result<(), Failure> {
+    if is_empty {
+        let why = "there are no clients in what was read; nothing was changed. --yes says that all which an import has made is to go";
+        return Err(Failure::failed(why));
+    }
+    let can_ask = command.source != "-" && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !can_ask {
+        let why = format!("{goes} would be removed; nothing was changed. See them with --dry-run; --yes removes them");
+        return Err(Failure::failed(why));
+    }
+    output.note(&format!("{goes} would be removed."))?;
+    if declarations::agrees(output)? { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
+}
+
 const JSON: &str = "application/json";
 
 fn body(conversion: &Conversion) -> Result<(&'static str, Bytes), Failure> {
@@ -175,6 +246,10 @@ fn body(conversion: &Conversion) -> Result<(&'static str, Bytes), Failure> {
     Ok((JSON, Bytes::from(text)))
 }
 
+fn names(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// Tells what was taken over, or would be.
 fn tell(
     conversion: &Conversion,
@@ -185,7 +260,16 @@ fn tell(
 ) -> Result<(), Failure> {
     let (plan, secrets) = (&done["plan"], &done["secrets"]);
     let mut findings: BTreeSet<_> = conversion.findings.clone();
-    for client in secrets["other"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for changed in secrets["changed"].as_array().into_iter().flatten() {
+        let (client, former) = (text(changed, "client"), text(changed, "former"));
+        let what = format!(
+            "its secret has changed there, and the new one is good here too. The former one stays good until you retire it: \
+             portcullis client secret retire {} {former}",
+            word(&client)
+        );
+        findings.insert(Finding::new(&format!("client '{client}'"), &what));
+    }
+    for client in names(&secrets["other"]) {
         let what = "it has another secret here, or none, and keeps that; 'portcullis client secret import' takes the one it has \
                     there";
         findings.insert(Finding::new(&format!("client '{client}'"), what));
@@ -205,13 +289,14 @@ fn tell(
     }
     declarations::show(plan, output)?;
     let count = |list: &str| secrets[list].as_array().map_or(0, Vec::len);
-    output.line(&format!("{} secrets to add, {} known", count("added"), count("known")))?;
+    let added = count("added") + count("changed");
+    output.line(&format!("{added} secrets to add, {} known", count("known")))?;
     if let Some(taken) = taken {
         output.line(&taken.line())?;
     }
     let steps = declarations::steps(plan).len();
     match (is_done, conversion.losses.len()) {
-        (true, _) if steps == 0 => output.note("nothing to do"),
+        (true, _) if steps + added == 0 => output.note("nothing to do"),
         (true, _) => output.note("taken over"),
         (false, 0) => output.note("nothing was changed"),
         (false, _) => output.note("nothing was changed; --accept-losses goes on without what is lost"),

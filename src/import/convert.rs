@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::naming::{self, Existing, RouteNames, ServiceNames};
 use super::pattern::translate;
-use super::report::{Finding, Loss};
+use super::report::{Finding, Loss, word};
 use super::source::{Endpoint, Form, Source, SourceClient, SourceEndpoint, Timeouts, USUAL_TIMEOUT};
 
 /// The built-in endpoints there, and whether they ask for a login.
@@ -316,10 +316,6 @@ impl Conversion {
                 format!("anybody can call as the client: {unsigned}. Backends are not told X-App-Id of such calls");
             self.find("calls without signatures", &what);
         }
-        let anywhere = of(&|what| what.rules.is_some() && what.anchor == super::pattern::Anchor::Anywhere);
-        if !anywhere.is_empty() {
-            self.find("rules that looked at path and query", &format!("they see the path alone: {anywhere}"));
-        }
         if !self.declared.services.is_empty() {
             let what = "paths with ';' or '%2F' are passed on as they come ('path_parameters' and 'encoded_slash' are 'keep'); \
                         rules see paths decoded and without dot segments";
@@ -336,6 +332,30 @@ impl Conversion {
         if source.memos > 0 {
             self.find("notes", &format!("{} objects have a 'memo', which is not taken over", source.memos));
         }
+    }
+
+    /// Where Auth APIs are, without the queries of their URLs, and the fields of clients that say so.
+    pub(crate) fn auth_places(&self) -> BTreeMap<String, Vec<String>> {
+        let mut places = BTreeMap::<_, Vec<_>>::new();
+        for (name, client) in &self.declared.clients {
+            for (field, url) in client.as_object().into_iter().flatten().filter(|(field, _)| field.ends_with("_url")) {
+                let url = url.as_str().unwrap_or_default();
+                let place = url.split_once('?').map_or(url, |(place, _)| place);
+                places.entry(place.to_owned()).or_default().push(format!("clients.{name}.{field}"));
+            }
+        }
+        places
+    }
+
+    /// Says that a secret which has changed there has no room here.
+    pub(crate) fn keeps_old_secret(&mut self, client: &str) {
+        let instead = format!(
+            "calls signed with the new one are refused (431), and the former one stays good; retire one of the two: portcullis \
+             client secret list {}",
+            word(client)
+        );
+        let why = "its secret has changed there, and it has two secrets here already";
+        self.lose(&format!("client '{client}'"), why, &instead);
     }
 
     /// Leaves out what the gateway does not take. False if the problem names nothing that could be left out.

@@ -11,5 +11,5 @@ mod tests;
 
 pub(crate) use convert::{Conversion, convert};
 pub(crate) use naming::Existing;
-pub(crate) use report::Finding;
+pub(crate) use report::{Finding, word};
 pub(crate) use source::Source;

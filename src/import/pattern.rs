@@ -16,24 +16,44 @@ pub(crate) enum Anchor {
 
 /// No path of a rule is longer; what is longer here is not looked at.
 const LONGEST: usize = 1_024;
+/// What no path has as it is sent, beside control characters and what is beyond ASCII. What a path has escaped is not these.
+const NEVER_THERE: [char; 7] = [' ', '"', '#', '<', '>', '?', '`'];
+/// Why `%` stands for nothing alone.
+const PART: &str = "it has a part of an escape ('%'), and rules see what the whole one stands for";
 
 /// A pattern that matches the paths which the expression matches, or why there is none.
+///
+/// Where an expression may match anywhere, it is searched in the path with the query behind it. Only one whose every alternative
+/// begins at the beginning, and which neither reaches a `?` nor asks where the text ends, says the same of the path alone.
 pub(crate) fn translate(expression: &str, anchor: Anchor) -> Result<String, String> {
     if expression.len() > LONGEST {
         return Err(format!("it has more than {LONGEST} bytes"));
     }
-    let mut writer = Writer::default();
-    let mut reader = Reader { rest: expression.chars().peekable() };
-    writer.all(&mut reader)?;
-    let Writer { out, flags, alternates, asks, .. } = writer;
-    if asks && anchor == Anchor::Anywhere {
-        return Err("it looks at the query, and rules see the path alone".to_owned());
+    let writer = Writer::of(expression)?;
+    if anchor == Anchor::Anywhere {
+        let rest = without_rest(expression);
+        let looked = Writer::of(rest)?;
+        if (looked.is_loose || !looked.is_anchored) && !rest.is_empty() {
+            return Err(
+                "it may match anywhere in path and query; rules see the path alone, so begin it with '^'".to_owned()
+            );
+        }
+        if looked.reaches_query {
+            let why = "it can reach into the query ('.', '[^…]', '\\W', '$'), and rules see the path alone";
+            return Err(why.to_owned());
+        }
     }
-    if flags.is_empty() && out.starts_with('^') && !alternates {
-        return Ok(out);
+    let Writer { out, flags, alternates, .. } = writer;
+    if flags.is_empty() && out.starts_with('^') && !alternates { Ok(out) } else { Ok(format!("^(?{flags}:{out})")) }
+}
+
+/// An expression without the `.*` or `.*$` at its end: whatever comes there, these match it.
+fn without_rest(expression: &str) -> &str {
+    let rest = expression.strip_suffix('$').unwrap_or(expression);
+    match rest.strip_suffix(".*") {
+        Some(kept) if !kept.ends_with('\\') => kept,
+        _ => expression,
     }
-    let before = if anchor == Anchor::Anywhere { "(?s:.*)" } else { "" };
-    Ok(format!("^{before}(?{flags}:{out})"))
 }
 
 /// What is left of an expression.
@@ -96,17 +116,38 @@ struct Writer {
     depth: usize,
     last: Last,
     alternates: bool,
-    /// Whether a question mark stands in it for itself.
-    asks: bool,
+    /// Whether the alternative that is read has begun, and whether it did so with the beginning of the text.
+    has_begun: bool,
+    is_anchored: bool,
+    /// Whether an earlier alternative may match elsewhere.
+    is_loose: bool,
+    /// Whether it can match a question mark, or asks where the text ends.
+    reaches_query: bool,
 }
 
 impl Default for Writer {
     fn default() -> Self {
-        Self { out: String::new(), flags: String::new(), depth: 0, last: Last::Nothing, alternates: false, asks: false }
+        Self {
+            out: String::new(),
+            flags: String::new(),
+            depth: 0,
+            last: Last::Nothing,
+            alternates: false,
+            has_begun: false,
+            is_anchored: false,
+            is_loose: false,
+            reaches_query: false,
+        }
     }
 }
 
 impl Writer {
+    fn of(expression: &str) -> Result<Self, String> {
+        let mut writer = Self::default();
+        writer.all(&mut Reader { rest: expression.chars().peekable() })?;
+        Ok(writer)
+    }
+
     fn all(&mut self, reader: &mut Reader<'_>) -> Result<(), String> {
         while let Some(first) = reader.next() {
             match first {
@@ -121,38 +162,78 @@ impl Writer {
                 '{' => self.braces(reader)?,
                 '|' => {
                     self.alternates = true;
+                    if self.depth == 0 {
+                        self.is_loose |= !self.is_anchored;
+                        (self.has_begun, self.is_anchored) = (false, false);
+                    }
                     self.out.push('|');
                     self.last = Last::Nothing;
                 }
                 '^' | '$' => self.place(&first.to_string()),
-                '.' => self.atom("."),
-                other => self.literal(other)?,
+                '.' => {
+                    self.reaches_query = true;
+                    self.atom(".");
+                }
+                other => self.literal(reader, other)?,
             }
         }
         if self.depth > 0 { Err("a '(' is not closed".to_owned()) } else { Ok(()) }
     }
 
+    /// What comes first in an alternative says where it may match.
+    fn begin(&mut self, is_anchored: bool) {
+        if self.depth == 0 && !self.has_begun {
+            (self.has_begun, self.is_anchored) = (true, is_anchored);
+        }
+    }
+
     fn atom(&mut self, text: &str) {
+        self.begin(false);
         self.out.push_str(text);
         self.last = Last::Atom;
     }
 
     fn place(&mut self, text: &str) {
+        self.begin(matches!(text, "^" | "\\A"));
+        self.reaches_query |= matches!(text, "$" | "\\z");
         self.out.push_str(text);
         self.last = Last::Nothing;
     }
 
-    fn literal(&mut self, literal: char) -> Result<(), String> {
-        self.asks |= literal == '?';
+    /// A character that stands for itself, or the escape that begins with it.
+    fn literal(&mut self, reader: &mut Reader<'_>, literal: char) -> Result<(), String> {
+        if literal == '%' {
+            return self.percent(reader);
+        }
+        if literal.is_ascii_control() || NEVER_THERE.contains(&literal) {
+            return Err(format!("no path as it is sent has '{}', so it has never matched", literal.escape_debug()));
+        }
         let text = written(literal, "\\.+*?()|[]{}^$")?;
         self.atom(&text);
         Ok(())
     }
 
+    /// An escape of a path. A rule sees the character in its place, which has no parts and is counted as one.
+    fn percent(&mut self, reader: &mut Reader<'_>) -> Result<(), String> {
+        let digits = reader.digits(16, 2);
+        if digits.len() < 2 {
+            return Err(PART.to_owned());
+        }
+        if matches!(reader.peek(), Some('*' | '+' | '?' | '{')) {
+            return Err(format!("it counts the last letter of '%{digits}', and rules see what the whole stands for"));
+        }
+        self.atom(&format!("%{digits}"));
+        Ok(())
+    }
+
     fn escape(&mut self, reader: &mut Reader<'_>) -> Result<(), String> {
         match escaped(reader, false)? {
-            Escaped::Literal(literal) => self.literal(literal)?,
-            Escaped::Class(letter) => self.atom(&format!("\\{letter}")),
+            Escaped::Literal(literal) => self.literal(reader, literal)?,
+            Escaped::Class('s') => return Err("no path as it is sent has a space, so it has never matched".to_owned()),
+            Escaped::Class(letter) => {
+                self.reaches_query |= letter.is_ascii_uppercase();
+                self.atom(&format!("\\{letter}"));
+            }
             Escaped::Place(text) => self.place(text),
         }
         Ok(())
@@ -182,7 +263,7 @@ impl Writer {
         let most = if has_comma { ahead.digits(10, usize::MAX) } else { least.clone() };
         let is_count = ahead.takes('}') && (has_comma || !least.is_empty());
         if !is_count {
-            return self.literal('{');
+            return self.literal(reader, '{');
         }
         reader.rest = ahead.rest;
         let number = |digits: &str| digits.parse::<u32>().map_err(|_| format!("{digits} is too large a count"));
@@ -221,6 +302,7 @@ impl Writer {
     }
 
     fn opened(&mut self, text: &str) -> Result<(), String> {
+        self.begin(false);
         self.depth += 1;
         self.out.push_str(text);
         Ok(())
@@ -255,8 +337,9 @@ impl Writer {
 
     /// A class. Members that only the other syntax knows (`&&`, `--`, `[:alpha:]`) stand for their characters.
     fn class(&mut self, reader: &mut Reader<'_>) -> Result<(), String> {
-        let mut text = String::from(if reader.takes('^') { "[^" } else { "[" });
-        let mut is_first = true;
+        let is_negated = reader.takes('^');
+        let mut text = String::from(if is_negated { "[^" } else { "[" });
+        let (mut is_first, mut has_question) = (true, false);
         loop {
             let member = match reader.next().ok_or("a '[' is not closed")? {
                 ']' if !is_first => break,
@@ -264,7 +347,7 @@ impl Writer {
                 other => Escaped::Literal(other),
             };
             is_first = false;
-            self.asks |= matches!(member, Escaped::Literal('?'));
+            has_question |= matches!(member, Escaped::Literal('?') | Escaped::Class('D' | 'S' | 'W'));
             let mut ahead = Reader { rest: reader.rest.clone() };
             let is_range = ahead.takes('-') && ahead.peek().is_some_and(|next| next != ']');
             match member {
@@ -285,10 +368,15 @@ impl Writer {
                     if high < low {
                         return Err(format!("the range '{low}-{high}' is empty"));
                     }
+                    if (low..=high).contains(&'%') {
+                        return Err(PART.to_owned());
+                    }
+                    has_question |= (low..=high).contains(&'?');
                     _ = write!(text, "{}-{}", in_class(low)?, in_class(high)?);
                 }
             }
         }
+        self.reaches_query |= has_question != is_negated;
         text.push(']');
         self.atom(&text);
         Ok(())
@@ -296,6 +384,9 @@ impl Writer {
 }
 
 fn in_class(literal: char) -> Result<String, String> {
+    if literal == '%' {
+        return Err(PART.to_owned());
+    }
     written(literal, "\\[]^-&~")
 }
 
@@ -363,7 +454,7 @@ mod tests {
             ("", "^(?:)"),
             (r"^/(?P<id>\d+)\.json$", r"^/(?:\d+)\.json$"),
             (r"^/a\Z", r"^/a\z"),
-            (r"^/\<\-\_\/", r"^/<-_/"),
+            (r"^/\-\_\/", r"^/-_/"),
             ("^/[a[b&&c~~-]+", r"^/[a\[b\&\&c\~\~\-]+"),
             ("^/[]x]", r"^/[\]x]"),
             ("^/[^]-]", r"^/[^\]\-]"),
@@ -374,15 +465,60 @@ mod tests {
             ("^/a(?i)b(?u)", "^(?i:^/ab)"),
             ("^/(?i-s:a)(?u:b)", "^/(?i-s:a)(?:b)"),
             ("^/a(?#of b)c", "^/ac"),
-            (r"^/\x41\u0042\103\0", r"^/ABC\x00"),
+            (r"^/\x41\u0042\103", "^/ABC"),
+            (r"^/a%20b\%7E\x25c3%a9(?:%2F)*", "^/a%20b%7E%c3%a9(?:%2F)*"),
             (r"^/[\b\d]", r"^/[\x08\d]"),
         ] {
             assert_eq!(translate(expression, Anchor::Start).as_deref(), Ok(pattern), "{expression}");
         }
-        assert_eq!(translate("b", Anchor::Anywhere).as_deref(), Ok("^(?s:.*)(?:b)"));
-        assert_eq!(translate("^/b", Anchor::Anywhere).as_deref(), Ok("^/b"));
-        for of_query in [r"\?x=1", "^/a[?]"] {
-            assert!(translate(of_query, Anchor::Anywhere).is_err() && translate(of_query, Anchor::Start).is_ok());
+    }
+
+    #[test]
+    fn what_was_searched_with_the_query_is_taken_where_the_query_makes_no_difference() {
+        for expression in [
+            "^/b",
+            r"\A/b\b",
+            "^/a|^/b",
+            "^(?i)/(?:a|b)+/[a-z]{2,}",
+            r"(?i)^/\d[^/?]*/[^\W]",
+            "^/a/.*",
+            "^/a/.*$",
+            "",
+            ".*",
+            "^/a|^/b.*$",
+        ] {
+            let found = translate(expression, Anchor::Anywhere);
+            assert_eq!(found, translate(expression, Anchor::Start), "{expression}");
+            assert!(found.is_ok(), "{expression}: {found:?}");
+        }
+        for expression in [
+            "/b",
+            "action=delete",
+            "id=1$",
+            "^/ok$",
+            r"^/ok\Z",
+            "^/a|b",
+            "b|^/a",
+            "^/a|",
+            "(^/a|^/b)",
+            "^/a.",
+            "^/.*x",
+            "^/.+",
+            r"^/\W",
+            r"^/a\D",
+            r"^/\S+",
+            "^/[^/]+",
+            r"^/[\W]",
+            "^/[a?]",
+            "^/[!-~]",
+            "^/[:-@]",
+            r"^/a\.*$",
+            r"\b^/a",
+            r"\?x=1",
+            "^/a.*|b.*",
+            "^/a$.*",
+        ] {
+            assert!(translate(expression, Anchor::Anywhere).is_err(), "{expression}");
         }
     }
 
@@ -421,6 +557,31 @@ mod tests {
             "(?",
             "a{3,2}",
             "a{99999999999}",
+            "^/docs%20?$",
+            "^/files%2F*x",
+            "^/%7E*admin",
+            "^/a%41+$",
+            r"^/\x2541{2}",
+            "^/%",
+            "^/%[0-9A-F]",
+            "^/%7[eE]",
+            "^/%(7E)",
+            r"^/%4\d",
+            r"^/%4\x31",
+            "^/%4(?#c)1",
+            "^/[%]",
+            "^/[!-~]",
+            r"^/[^\x25]",
+            r"^/a\sb",
+            "^/a b",
+            r"^/a\ b",
+            r"^/a\x20",
+            r"^/a\0",
+            "^/a\"",
+            "^/<a>",
+            "^/a`",
+            "^/a#b",
+            r"^/a\?b",
             &"a".repeat(1_025),
         ] {
             assert!(translate(expression, Anchor::Start).is_err(), "{expression}");

@@ -33,3 +33,27 @@ impl Loss {
         Self { of: of.to_owned(), why: why.to_owned(), instead: instead.to_owned() }
     }
 }
+
+/// A text as one word of a command that can be copied into a shell.
+pub(crate) fn word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn a_command_has_one_word_for_a_name() {
+        for (text, want) in
+            [("shop-1", "shop-1"), ("", "''"), ("a b", "'a b'"), ("$(x)", "'$(x)'"), ("a'b", r"'a'\''b'")]
+        {
+            assert_eq!(word(text), want);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What fomalhaut has: its clients and their endpoints, read from the panel's export or from the values of Redis. Absent members
 //! count as they do there, and values are true where Python takes them for true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use portcullis_core::secret::Secret;
 use serde_json::{Map, Value};
@@ -15,6 +15,9 @@ const MOST_CLIENTS: usize = 20_000;
 const MOST_ENDPOINTS: usize = 100_000;
 /// What the gateway gave a backend that nobody set another limit for, in milliseconds.
 pub(crate) const USUAL_TIMEOUT: u64 = 20_000;
+
+/// What becomes of an endpoint that is not taken over.
+const LEFT_OUT: &str = "it is left out, and its calls are refused (432)";
 
 /// Everything of a source.
 #[derive(Debug, Default)]
@@ -108,12 +111,15 @@ impl Source {
             return Err("expected an object with the lists 'clients', 'endpoints' and 'client_endpoints'".to_owned());
         };
         let mut source = Self::default();
-        let endpoints = by_id(endpoints);
-        let mut of_client = BTreeMap::<u64, Vec<&Object>>::new();
+        let (known, endpoints) = (by_id(clients), by_id(endpoints));
+        let mut of_client = BTreeMap::<Option<u64>, Vec<&Object>>::new();
         for link in links.iter().filter_map(Value::as_object) {
-            of_client.entry(number(link.get("client_id")).unwrap_or_default()).or_default().push(link);
+            of_client.entry(number(link.get("client_id"))).or_default().push(link);
         }
-        let mut ids = BTreeSet::new();
+        let mut callers = BTreeMap::<String, usize>::new();
+        for app_id in clients.iter().filter_map(Value::as_object).filter_map(app_id_of) {
+            *callers.entry(app_id).or_default() += 1;
+        }
         for fields in clients.iter().filter_map(Value::as_object) {
             let Some(app_id) = app_id_of(fields) else {
                 source.lose(
@@ -123,31 +129,20 @@ impl Source {
                 );
                 continue;
             };
-            let mut held = Object::new();
             let id = number(fields.get("id"));
-            ids.extend(id);
-            for link in id.and_then(|id| of_client.get(&id)).into_iter().flatten() {
-                let Some(endpoint) = number(link.get("endpoint_id")).and_then(|id| endpoints.get(&id)) else {
-                    source.find(&app_id, "it is given an endpoint that the export does not have");
-                    continue;
-                };
-                let [Some(name), Some(version)] = ["name", "version"].map(|field| text(endpoint.get(field))) else {
-                    let why = "it has no name or no version";
-                    source.lose(&format!("an endpoint of client '{app_id}'"), why, "it is left out");
-                    continue;
-                };
-                let mut endpoint = (*endpoint).clone();
-                let enabled = is_true(link.get("enable"), true) && is_true(endpoint.get("enable"), true);
-                endpoint.insert("enable".to_owned(), enabled.into());
-                let key = format!("{name}:{version}");
-                if held.insert(key.clone(), Value::Object(endpoint)).is_some() {
-                    let why = format!("client '{app_id}' has two endpoints '{key}'");
-                    source.lose(&format!("an endpoint of client '{app_id}'"), &why, "the last one counts, as in Redis");
-                }
+            // Which of them is meant is not to be known, and one of them may be open where the other is not.
+            let is_doubled = id.is_some_and(|id| matches!(known.get(&id), Some(None)));
+            if is_doubled || callers.get(&app_id).is_some_and(|count| *count > 1) {
+                let of = if is_doubled { "the same 'id'" } else { "the same 'app_id' or 'access_key'" };
+                let why = format!("another client of the export has {of}");
+                source.lose(&format!("client '{app_id}'"), &why, "both are left out, and their calls are refused");
+                continue;
             }
+            let links = id.and_then(|id| of_client.get(&Some(id))).map_or(&[][..], Vec::as_slice);
+            let held = source.held(&app_id, links, &endpoints);
             source.client(app_id, fields, &held)?;
         }
-        let strays = of_client.keys().filter(|id| !ids.contains(*id)).count();
+        let strays = of_client.keys().filter(|id| id.is_none_or(|id| !known.contains_key(&id))).count();
         if strays > 0 {
             source.find(
                 "client_endpoints",
@@ -155,6 +150,45 @@ impl Source {
             );
         }
         Ok(source)
+    }
+
+    /// The endpoints that a client of the export is given. Where it is not to be known which one is meant, it is given none.
+    fn held(&mut self, app_id: &str, links: &[&Object], endpoints: &BTreeMap<u64, Option<&Object>>) -> Object {
+        let mut held = BTreeMap::<String, Option<Value>>::new();
+        for link in links {
+            let id = number(link.get("endpoint_id"));
+            let mut endpoint = match id.and_then(|id| endpoints.get(&id)) {
+                Some(Some(endpoint)) => (*endpoint).clone(),
+                Some(None) => {
+                    let of = format!("endpoint {} of client '{app_id}'", id.unwrap_or_default());
+                    self.lose(&of, "several endpoints of the export have this 'id'", LEFT_OUT);
+                    continue;
+                }
+                None => {
+                    self.find(app_id, "it is given an endpoint that the export does not have");
+                    continue;
+                }
+            };
+            let [Some(name), Some(version)] = ["name", "version"].map(|field| text(endpoint.get(field))) else {
+                let why = "it has no name or no version";
+                self.lose(&format!("an endpoint of client '{app_id}'"), why, "it is left out");
+                continue;
+            };
+            let enabled = is_true(link.get("enable"), true) && is_true(endpoint.get("enable"), true);
+            endpoint.insert("enable".to_owned(), enabled.into());
+            let key = format!("{name}:{version}");
+            let endpoint = Some(Value::Object(endpoint));
+            match held.get(&key) {
+                None => _ = held.insert(key, endpoint),
+                Some(same) if *same == endpoint => {}
+                Some(_) => {
+                    let why = format!("client '{app_id}' has several endpoints '{key}'");
+                    self.lose(&format!("an endpoint of client '{app_id}'"), &why, LEFT_OUT);
+                    held.insert(key, None);
+                }
+            }
+        }
+        held.into_iter().filter_map(|(key, endpoint)| Some((key, endpoint?))).collect()
     }
 
     /// Reads the values of Redis, by what follows `config:` in their keys: that is whom they configure.
@@ -183,10 +217,6 @@ impl Source {
     }
 
     fn client(&mut self, app_id: String, fields: &Object, endpoints: &Object) -> Result<(), String> {
-        if self.clients.contains_key(&app_id) {
-            self.lose(&format!("client '{app_id}'"), "another one has the same id", "the first one counts");
-            return Ok(());
-        }
         let form =
             if fields.contains_key("access_key") && !fields.contains_key("app_id") { Form::Api } else { Form::Fo };
         let auth = AUTH.iter().filter_map(|name| Some((*name, text(fields.get(*name)).filter(|url| !url.is_empty())?)));
@@ -271,8 +301,15 @@ fn app_id_of(fields: &Object) -> Option<String> {
     text(found).filter(|app_id| !app_id.is_empty())
 }
 
-fn by_id(list: &[Value]) -> BTreeMap<u64, &Object> {
-    list.iter().filter_map(Value::as_object).filter_map(|fields| Some((number(fields.get("id"))?, fields))).collect()
+/// Objects by their `id`; none where several have it.
+fn by_id(list: &[Value]) -> BTreeMap<u64, Option<&Object>> {
+    let mut found = BTreeMap::new();
+    for fields in list.iter().filter_map(Value::as_object) {
+        if let Some(id) = number(fields.get("id")) {
+            found.entry(id).and_modify(|held| *held = None).or_insert(Some(fields));
+        }
+    }
+    found
 }
 
 fn has_memo(fields: &Object) -> bool {
@@ -366,6 +403,46 @@ mod tests {
         );
         assert_eq!((source.clients["a"].form, source.memos, source.findings.len()), (Form::Api, 2, 2));
         assert!(Source::of_export(&json!({"clients": []})).is_err());
+    }
+
+    #[test]
+    fn where_two_have_one_id_neither_is_taken() {
+        let export = |more: &Value| {
+            let mut export = json!({
+                "clients": [{"id": 1, "app_id": "a", "secret_key": "x"}, {"id": 2, "app_id": "b", "secret_key": "y"}],
+                "endpoints": [
+                    {"id": 7, "name": "e", "version": "v1", "url": "http://h"},
+                    {"id": 8, "name": "f", "version": "v1", "url": "http://h"},
+                ],
+                "client_endpoints": [{"client_id": 1, "endpoint_id": 7}, {"client_id": 1, "endpoint_id": 8}],
+            });
+            for (list, object) in more.as_object().expect("an object") {
+                export[list].as_array_mut().expect("a list").push(object.clone());
+            }
+            Source::of_export(&export).expect("read")
+        };
+        // Another endpoint, client or link, and what the client 'a' has then.
+        for (more, held) in [
+            (json!({"endpoints": {"id": 7, "name": "e", "version": "v1", "enable_hmac": false}}), Some("f")),
+            (json!({"client_endpoints": {"client_id": 1, "endpoint_id": 7, "enable": false}}), Some("f")),
+            (json!({"clients": {"id": 1, "app_id": "c", "secret_key": "z"}}), None),
+            (json!({"clients": {"id": 3, "app_id": "a", "secret_key": "z"}}), None),
+            (json!({"clients": {"id": 3, "access_key": "a", "secret_key": "z"}}), None),
+        ] {
+            let source = export(&more);
+            assert!(!source.losses.is_empty(), "{more}");
+            let names = source.clients.get("a").map(|client| {
+                let names = client.endpoints.keys().map(|key| key.0.as_str());
+                names.collect::<Vec<_>>()
+            });
+            assert_eq!(names, held.map(|name| vec![name]), "{more}");
+            assert!(!source.clients.contains_key("c") && source.clients.contains_key("b"), "{more}");
+        }
+        // The same link once more says nothing else, and a link of nobody is nobody's.
+        let again = export(&json!({"client_endpoints": {"client_id": 1, "endpoint_id": 7, "enable": true}}));
+        assert!(again.losses.is_empty() && again.clients["a"].endpoints.len() == 2);
+        let stray = export(&json!({"client_endpoints": {"endpoint_id": 7}, "clients": {"id": 0, "app_id": "z"}}));
+        assert!(stray.clients["z"].endpoints.is_empty() && stray.findings.len() == 1);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(crate) struct ImportFomalhaut {
     /// Take over objects that other owners made and that differ
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Do not ask before clients, or more than half of what an import has made, are removed; needed without a terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Take over the tokens of users who are logged in, too; from Redis alone
     #[arg(long)]
     pub(crate) tokens: bool,

@@ -88,7 +88,7 @@ fn panel(backend: &str) -> Value {
     let rules = json!([
         {"id": 1, "endpoint_id": 2, "re_uri": "^/forbidden/?", "is_permit": false},
         {"id": 2, "endpoint_id": 2, "re_uri": "^/resource/?", "is_permit": true},
-        {"id": 3, "endpoint_id": 2, "re_uri": "/re.*secret", "is_permit": false},
+        {"id": 3, "endpoint_id": 2, "re_uri": "^/re[a-z/]*secret", "is_permit": false},
     ]);
     json!({
         "clients": [
@@ -160,7 +160,7 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     assert_eq!(of_file["declarations"]["routes"].as_object().map(serde_json::Map::len), Some(5));
     assert_eq!(
         of_file["secrets"],
-        json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": []})
+        json!({"added": ["old_client", "public-app", "test_client"], "known": [], "other": [], "changed": [], "full": []})
     );
     assert_eq!(declarations(&gateway), before, "a dry run changed something");
 
@@ -186,7 +186,12 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
     let mut renamed = panel;
     renamed["clients"][0]["name"] = "renamed".into();
     renamed["clients"].as_array_mut().expect("a list").remove(1);
-    let changed = import(&gateway, &[Export::of(&renamed).path(), "--json"], &[]).json(0);
+    let renamed = Export::of(&renamed);
+    let before = declarations(&gateway);
+    let asked = import(&gateway, &[renamed.path(), "--json"], &[]);
+    assert!(asked.code == Some(1) && asked.err.contains("1 clients") && asked.err.contains("--yes"), "{asked:?}");
+    assert_eq!(declarations(&gateway), before);
+    let changed = import(&gateway, &[renamed.path(), "--json", "--yes"], &[]).json(0);
     let steps: Vec<_> = changed["plan"]["steps"]
         .as_array()
         .expect("a list")
@@ -194,8 +199,38 @@ fn the_export_and_redis_say_the_same_and_saying_it_twice_changes_nothing() {
         .map(|step| format!("{} {}", step["action"], step["name"]))
         .collect();
     let removed = steps.iter().all(|step| step.starts_with(r#""remove""#));
-    assert!(removed && steps.len() == 3 && steps.iter().any(|step| step.ends_with(r#""old_client""#)), "{steps:?}");
+    assert!(removed && steps.len() == 2 && steps.iter().any(|step| step.ends_with(r#""old_client""#)), "{steps:?}");
     assert!(declarations(&gateway).1["clients"]["mine"].is_object());
+}
+
+#[test]
+fn an_export_without_clients_or_with_few_of_them_removes_nothing_unasked() {
+    let gateway = Gateway::start();
+    let panel = panel("http://127.0.0.1:9");
+    assert_eq!(import(&gateway, &[Export::of(&panel).path()], &[]).code, Some(0));
+    let before = declarations(&gateway);
+    let empty = Export::of(&json!({"clients": [], "endpoints": [], "client_endpoints": []}));
+    // The clients are there, and most of what they have is not.
+    let mut cut = panel;
+    cut["client_endpoints"] = json!([]);
+    let cut = Export::of(&cut);
+    for (file, words) in [(&empty, "no clients in what was read"), (&cut, "0 clients")] {
+        let ran = import(&gateway, &[file.path()], &[]);
+        assert!(ran.code == Some(1) && ran.err.contains(words) && ran.err.contains("--yes"), "{ran:?}");
+        assert_eq!(declarations(&gateway), before);
+        assert_eq!(import(&gateway, &[file.path(), "--dry-run"], &[]).code, Some(0));
+    }
+    // Less than that goes as before.
+    let mut less = self::panel("http://127.0.0.1:9");
+    less["client_endpoints"].as_array_mut().expect("a list").pop();
+    assert_eq!(import(&gateway, &[Export::of(&less).path()], &[]).code, Some(0));
+    assert_eq!(import(&gateway, &[cut.path(), "--yes"], &[]).code, Some(0));
+    assert_eq!(import(&gateway, &[empty.path(), "--yes"], &[]).code, Some(0));
+    let left = gateway.admin_ok("GET", "/declarations?owner=import", None, 200);
+    assert!(
+        ["services", "routes", "clients"].iter().all(|of| left[of].as_object().is_none_or(|all| all.is_empty())),
+        "{left}"
+    );
 }
 
 #[test]

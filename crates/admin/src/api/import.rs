@@ -56,6 +56,21 @@ pub(crate) struct ImportedSecretsResult {
     known: Vec<String>,
     /// They are left out: their clients are there already, and have other secrets or none.
     other: Vec<String>,
+    /// They are added beside the ones that were imported before and are no longer those of the other gateway. These stay good until
+    /// they are retired.
+    changed: Vec<ChangedSecretResult>,
+    /// Like those, but left out: their clients have two secrets already.
+    full: Vec<String>,
+}
+
+/// A secret that another one is added beside.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChangedSecret)]
+pub(crate) struct ChangedSecretResult {
+    /// The client.
+    client: String,
+    /// The handle of the secret that was imported before.
+    former: String,
 }
 
 /// How declarations are imported.

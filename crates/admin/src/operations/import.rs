@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_core::model::{Label, Problem};
+use portcullis_core::model::{ClientSecret, Label, MAX_SECRETS, Owner, Problem, Stored};
 use portcullis_core::secret::Secret;
 use portcullis_identity::MasterKey;
 use portcullis_routing::change::plan::Plan;
@@ -35,6 +35,19 @@ pub struct ImportedSecrets {
     pub known: Vec<Label>,
     /// Left out: their clients were there before and have other secrets, or none. A secret that was retired here is not revived.
     pub other: Vec<Label>,
+    /// Added beside the one that was imported before and is no longer the one there; that stays good until it is retired.
+    pub changed: Vec<ChangedSecret>,
+    /// Like those, but left out: there is no room for another secret.
+    pub full: Vec<Label>,
+}
+
+/// A secret that is another one there now.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct ChangedSecret {
+    /// Its client.
+    pub client: Label,
+    /// The handle of the one that was imported before.
+    pub former: String,
 }
 
 /// Says what an import would change, and changes nothing.
@@ -84,6 +97,10 @@ pub async fn import(
         let secrets = sorted(view, &import, &master, now);
         let mut edits: Vec<Edit> = std::mem::take(&mut plan.edits);
         edits.extend(secrets.added.iter().filter_map(|client| sealed.get(client).cloned()));
+        for changed in &secrets.changed {
+            edits.extend(sealed.get(&changed.client).cloned());
+            edits.extend(followed(view, now, changed));
+        }
         Ok((Transaction { owner: terms.owner, edits }, (plan, secrets)))
     };
     let (_, done) = changes.submit(decide).await?;
@@ -115,9 +132,40 @@ fn sorted(view: &View, import: &Import, master: &MasterKey, now: u64) -> Importe
         let list = match view.client(client) {
             None => &mut told.added,
             Some(_) if client_secrets::has(view, master, now, client, secret) => &mut told.known,
-            Some(_) => &mut told.other,
+            Some(held) => match former(view, now, client).filter(|_| held.owner == Owner::Import) {
+                None => &mut told.other,
+                Some(_) if view.secrets(client).filter(|(_, held)| held.value.is_live(now)).count() >= MAX_SECRETS => {
+                    &mut told.full
+                }
+                Some(former) => {
+                    told.changed.push(ChangedSecret { client: client.clone(), former });
+                    continue;
+                }
+            },
         };
         list.push(client.clone());
     }
     told
+}
+
+/// The handle of the secret that a client has from an import, if it is as it came: neither changed here, nor followed by another.
+/// Of a client whose secrets were retired or changed here nobody knows that it is the other side that has changed.
+fn former(view: &View, now: u64, client: &Label) -> Option<String> {
+    let mut live = view.secrets(client).filter(|(_, stored)| stored.value.is_live(now));
+    let found = live.find(|(_, stored)| stored.owner == Owner::Import && stored.revision == 1);
+    found.map(|(id, _)| id.to_owned())
+}
+
+/// What becomes of the others where a secret is added: the former one gets another revision, so that no third follows it once the
+/// second is retired, and what has ended goes.
+fn followed(view: &View, now: u64, changed: &ChangedSecret) -> Vec<Edit> {
+    let client = &changed.client;
+    let edit = |(id, stored): (&str, &Arc<Stored<ClientSecret>>)| match stored.value.is_live(now) {
+        true if id == changed.former => {
+            Some(Edit::ClientSecret(client.clone(), id.to_owned(), Some(stored.value.clone())))
+        }
+        true => None,
+        false => Some(Edit::ClientSecret(client.clone(), id.to_owned(), None)),
+    };
+    view.secrets(client).filter_map(edit).collect()
 }

@@ -25,7 +25,10 @@ async fn declarations_and_secrets_come_together_and_but_once() {
     let house = House::new().await;
     let plan = house.send("POST", "/import?dry_run=true", body(&one(), "sesame")).await;
     let etag = plan.header("etag").to_owned();
-    assert_eq!(plan.fine(200)["secrets"], json!({"added": ["shop"], "known": [], "other": []}));
+    assert_eq!(
+        plan.fine(200)["secrets"],
+        json!({"added": ["shop"], "known": [], "other": [], "changed": [], "full": []})
+    );
     assert_eq!(plan.body["plan"]["steps"].as_array().map(Vec::len), Some(2));
     assert!(house.all("/clients", 9).await.iter().all(|client| client["name"] != "shop"));
 
@@ -38,12 +41,15 @@ async fn declarations_and_secrets_come_together_and_but_once() {
 
     let again = house.send("POST", "/import", body(&one(), "sesame")).await;
     assert_eq!(again.fine(200)["plan"]["steps"], json!([]));
-    assert_eq!(again.body["secrets"], json!({"added": [], "known": ["shop"], "other": []}));
+    assert_eq!(again.body["secrets"], json!({"added": [], "known": ["shop"], "other": [], "changed": [], "full": []}));
     // One that was retired here stays so.
     let id = house.all("/clients/shop/secrets", 9).await[0]["id"].as_str().expect("an id").to_owned();
     house.delete(&format!("/clients/shop/secrets/{id}")).await.fine(204);
     let again = house.send("POST", "/import", body(&one(), "sesame")).await;
-    assert_eq!(again.fine(200)["secrets"], json!({"added": [], "known": [], "other": ["shop"]}));
+    assert_eq!(
+        again.fine(200)["secrets"],
+        json!({"added": [], "known": [], "other": ["shop"], "changed": [], "full": []})
+    );
     assert!(house.live().is_empty());
     // What is declared no longer goes; what others made stays.
     house.send("PUT", "/services/mine/v1", json!({"targets": [{"url": "http://127.0.0.1:9002"}]})).await.fine(201);
@@ -54,6 +60,44 @@ async fn declarations_and_secrets_come_together_and_but_once() {
     assert!(
         trail.iter().any(|entry| entry["actor"] == "import") && !Value::Array(trail).to_string().contains("sesame")
     );
+}
+
+#[tokio::test]
+async fn a_secret_that_changes_there_comes_beside_the_former_and_none_is_revived() {
+    let house = House::new().await;
+    let import = async |secret: &str| {
+        let planned =
+            house.send("POST", "/import?dry_run=true", body(&one(), secret)).await.fine(200)["secrets"].clone();
+        let done = house.send("POST", "/import", body(&one(), secret)).await.fine(200)["secrets"].clone();
+        assert_eq!(planned, done);
+        done
+    };
+    let retire = async |secret: &Value| {
+        let path = format!("/clients/shop/secrets/{}", secret.as_str().expect("an id"));
+        house.delete(&path).await.fine(204);
+    };
+    assert_eq!(import("first").await["added"], json!(["shop"]));
+    let first = house.all("/clients/shop/secrets", 9).await[0]["id"].clone();
+    let changed = import("second").await;
+    assert_eq!(changed["changed"], json!([{"client": "shop", "former": first}]));
+    let live = || house.live().into_iter().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(live(), ["first", "second"].map(str::to_owned).into());
+    assert_eq!(import("second").await["known"], json!(["shop"]));
+    assert_eq!(import("third").await["full"], json!(["shop"]));
+    // The second is retired here, and does not come back, nor does another take its place.
+    let secrets = house.all("/clients/shop/secrets", 9).await;
+    let second = secrets.iter().find(|secret| secret["id"] != first).expect("it is there")["id"].clone();
+    retire(&second).await;
+    for secret in ["second", "third"] {
+        assert_eq!(import(secret).await["other"], json!(["shop"]), "{secret}");
+    }
+    assert_eq!(live(), ["first".to_owned()].into());
+    retire(&first).await;
+    assert_eq!(import("third").await["other"], json!(["shop"]));
+    // One that was made here is followed by none.
+    house.send("POST", "/clients/shop/secrets", json!({"secret": "of our own"})).await.fine(201);
+    assert_eq!(import("third").await["other"], json!(["shop"]));
+    assert_eq!(live(), ["of our own".to_owned()].into());
 }
 
 #[tokio::test]
