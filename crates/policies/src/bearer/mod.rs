@@ -191,10 +191,9 @@ impl Bearer {
             return Ok(Verification::Good);
         }
         // A signed token was issued here. An opaque one may be anybody's guess, and the look-up is what it costs.
-        if token == AccessToken::Opaque && call.caller.client().is_none() {
-            if let Some(refusal) = self.parts.strangers.turned_away(call) {
-                return Err(refusal);
-            }
+        let is_guess = token == AccessToken::Opaque && call.caller.client().is_none();
+        if let Some(refusal) = is_guess.then(|| self.parts.strangers.turned_away(call)).flatten() {
+            return Err(refusal);
         }
         Ok(Verification::Wait(Box::pin(async move {
             let sessions = Arc::clone(&self.parts.sessions);
