@@ -76,7 +76,9 @@ pub fn compile_route<'a>(
     let paths = route.paths(service.map(|service| service.value.paths()).unwrap_or_default());
     let path = DeclaredPath::parse(&route.matches.path, paths).map_err(|problem| keep(vec![problem])).ok();
     let pipeline = path.as_ref().and_then(|path| {
-        route_pipeline(name, route, client.as_ref(), path, service, builtins, parts, upstreams).map_err(&mut keep).ok()
+        route_pipeline((name, route), client.as_ref(), path, service, builtins, parts, upstreams)
+            .map_err(&mut keep)
+            .ok()
     });
     let endpoint = path.as_ref().filter(|_| route.builtin).and_then(|path| builtins.at(path).ok());
     let endpoint = endpoint.map(|builtin| builtin.path);
@@ -147,8 +149,7 @@ pub fn closed_service(path: &str, id: &ServiceId, service: &Service) -> Arc<Pipe
 }
 
 fn route_pipeline(
-    name: &Name,
-    route: &Route,
+    (name, route): (&Name, &Route),
     client: Option<&Label>,
     path: &DeclaredPath,
     service: Option<&Stored<Service>>,

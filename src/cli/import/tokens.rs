@@ -203,7 +203,7 @@ impl Taking<'_> {
             let so_far = self.told.line();
             Failure::failed(format!("{failure}; so far, of the {so_far}. Run it again to go on"))
         })?;
-        for word in ["taken", "known", "expired", "too_large"] {
+        for word in ["taken", "known", "expired", "too_large", "inexact"] {
             self.told.count(word, done.body[word].as_u64().unwrap_or_default());
         }
         Ok(())
