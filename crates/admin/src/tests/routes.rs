@@ -211,7 +211,7 @@ async fn a_route_to_an_endpoint_of_the_gateway_is_made_explained_and_deleted() {
     let own = "it matches, but a declared route goes before the one that a built-in endpoint has by itself";
     assert_eq!(told["others"][0], json!({"name": "/-/token", "why_not": own}), "{told}");
     let walked: Vec<_> = told["steps"].as_array().expect("steps").iter().map(|step| &step["policy"]).collect();
-    assert_eq!(walked, ["cors", "throttle"], "{told}");
+    assert_eq!(walked, ["cors", "throttle", "require"], "{told}");
     let headers = json!([["Origin", "https://app.example"], ["Access-Control-Request-Method", "POST"]]);
     let preflight = json!({"method": "OPTIONS", "url": "/-/token", "headers": headers});
     let told = house.send("POST", "/explain", preflight).await;
