@@ -18,8 +18,17 @@ const MOST: usize = 1_024;
 /// What the writer remembers of its counts.
 #[derive(Debug, Default)]
 pub(crate) struct Realms {
-    /// How many sessions more there may be, or fewer than that, by realm and bound.
-    room: HashMap<(String, u32), u32>,
+    /// By realm and bound.
+    room: HashMap<(String, u32), Room>,
+}
+
+/// The room that a realm has.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// How many sessions more there may be.
+    left: u32,
+    /// Whether there may be more room than that, because sessions have ended of which nothing is told.
+    may_be_more: bool,
 }
 
 impl Realms {
@@ -31,16 +40,19 @@ impl Realms {
         most: u32,
     ) -> Result<(), RegistryError> {
         let key = (realm.to_owned(), most);
-        let known = self.room.get(&key).copied();
+        let known = self.room.get(&key).copied().filter(|room| room.left > 0 || !room.may_be_more);
         let room = match known {
             Some(room) => room,
-            None => most.saturating_sub(count(connection, realm, most).await?),
+            None => {
+                let left = most.saturating_sub(count(connection, realm, most).await?);
+                Room { left, may_be_more: false }
+            }
         };
-        if known.is_none() && self.room.len() >= MOST {
+        if self.room.len() >= MOST && !self.room.contains_key(&key) {
             self.room.clear();
         }
-        self.room.insert(key, room.saturating_sub(1));
-        if room == 0 {
+        self.room.insert(key, Room { left: room.left.saturating_sub(1), ..room });
+        if room.left == 0 {
             return Err(RegistryError::TooMany("sessions of users whom one client's Auth API lets in"));
         }
         Ok(())
@@ -51,13 +63,13 @@ impl Realms {
         let Some(realm) = Label::kept(user).ok().and_then(|user| user.realm().map(str::to_owned)) else { return };
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         for ((_, most), room) in self.room.iter_mut().filter(|((of, _), _)| *of == realm) {
-            *room = room.saturating_add(sessions).min(*most);
+            room.left = room.left.saturating_add(sessions).min(*most);
         }
     }
 
-    /// Some may have ended of which nothing is told: where there was no room it is counted again.
+    /// Some may have ended of which nothing is told: where no room is left it is counted again, once.
     pub(super) fn may_have_shrunk(&mut self) {
-        self.room.retain(|_, room| *room > 0);
+        self.room.values_mut().for_each(|room| room.may_be_more = true);
     }
 
     /// Others may have come than those it has admitted, or what it has seen is undone.

@@ -236,6 +236,23 @@ async fn those_whom_one_client_alone_knows_are_not_too_many(registry: &dyn Regis
     let gone = registry.prune_sessions(1_015, 99).await.expect("prunes");
     assert!(gone.contains(&id(15)), "{gone:?}");
     assert_eq!(open(44, of("web", "id=44")).await.expect("there is room again"), []);
+    // What ends while there is room is room too.
+    let of_three = async |number: u8| {
+        let user = of("far", &format!("id={number}"));
+        try_to_open(number, user, Beside { of_realm: Some(3), ..Beside::at_most(3) }).await
+    };
+    for number in 50..52 {
+        assert_eq!(of_three(number).await.expect("there is room"), []);
+    }
+    for number in 50..52 {
+        assert_eq!(ended(registry, SessionsOf::User(of("far", &format!("id={number}")))).await, [number]);
+    }
+    for number in 52..55 {
+        assert_eq!(of_three(number).await.expect("there is room"), [], "{number}");
+    }
+    for number in 55..57 {
+        assert!(is_too_many(of_three(number).await), "{number}");
+    }
     for user in
         [label("web"), label("web0"), label("ann"), of("wea", "a"), of("web0", "a"), of("web0", "b"), of("we", "b")]
     {
