@@ -8,6 +8,7 @@ use portcullis_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::lifetimes;
 use super::naming::{self, Existing, RouteNames, ServiceNames};
 use super::pattern::translate;
 use super::report::{Finding, Loss, word};
@@ -240,14 +241,13 @@ impl Conversion {
                 "it has no 'login_auth_url': the users of this gateway can log in through it; there nobody could (510)";
             self.find(&format!("client '{name}'"), what);
         }
-        let [Some(access), Some(refresh)] = client.lifetimes else { return };
-        if access == 0 || refresh <= access {
-            let what =
-                "its refresh tokens do not outlive its access tokens; the lifetimes are the usual ones, 7 and 20 days";
-            return self.find(&format!("client '{name}'"), what);
+        if let Some(([access, refresh], told)) = lifetimes::kept(client.lifetimes) {
+            if let Some(what) = told {
+                self.find(&format!("client '{name}'"), &what);
+            }
+            declared["access_token_ttl"] = format!("{access}s").into();
+            declared["refresh_token_ttl"] = format!("{refresh}s").into();
         }
-        declared["access_token_ttl"] = format!("{access}s").into();
-        declared["refresh_token_ttl"] = format!("{refresh}s").into();
     }
 
     /// Takes from a client the endpoint that would ask an Auth API under this URL.
@@ -377,7 +377,8 @@ impl Conversion {
         })
         .next();
         let Some((section, name)) = found else { return false };
-        let of_login = problem.path.rsplit('.').next().filter(|field| section == "clients" && field.ends_with("_url"));
+        // What stands behind the name: a client may be called like a field.
+        let of_login = problem.path.strip_prefix(&format!("clients.{name}.")).filter(|field| field.ends_with("_url"));
         if let (Some(field), Some(mut client)) = (of_login, self.declared.clients.remove(&name)) {
             self.take_login(&name, &mut client, field, &problem.message);
             self.declared.clients.insert(name, client);

@@ -2,6 +2,7 @@
 //! command line does that.
 
 mod convert;
+mod lifetimes;
 mod naming;
 mod pattern;
 mod report;

@@ -207,6 +207,10 @@ fn a_client_whose_auth_api_cannot_be_asked_logs_nobody_in() {
     assert!(found.give_up(&Problem::new("clients.shop.login_auth_url", "the guard says no")));
     assert_eq!(found.declared.clients["shop"], json!({"access_key": "k", "services": ["account/v1"]}));
     assert!(client("").findings.iter().any(|finding| finding.what.contains("login_auth_url")));
+    // One that is called like such a field is a client like others.
+    let mut found = values(&[("k", json!({"name": "callback_url", "secret_key": "0123456789abcdef"}))]);
+    assert!(found.give_up(&Problem::new("clients.callback_url", "it belongs to 'api'")));
+    assert!(found.declared.clients.is_empty());
 }
 
 #[test]
