@@ -91,7 +91,8 @@ fn a_large_body_streams_and_its_last_bytes_wait_for_its_digest() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     let whole = || got.lock().expect("not poisoned").whole.clone();
     assert_eq!(whole(), [content_digest(b"small"), content_digest(&body)]);
-    let growth = peak(&house.gateway) - before;
+    // The kernel counts roughly: the peak may be a little lower than it was said to be before.
+    let growth = peak(&house.gateway).saturating_sub(before);
     assert!(growth < 32 * MEBIBYTE, "{growth} bytes more for a body of {}", body.len());
 
     let connections = house.backend.connections();
@@ -111,7 +112,7 @@ fn a_large_body_streams_and_its_last_bytes_wait_for_its_digest() {
     assert_eq!(sent_with(&house.gateway, &again(), &body).status, 200);
     assert!(house.backend.connections() > connections, "the same connection again");
     assert_eq!(whole().len(), 3);
-    assert!(peak(&house.gateway) - before < 32 * MEBIBYTE);
+    assert!(peak(&house.gateway).saturating_sub(before) < 32 * MEBIBYTE);
 }
 
 #[test]
