@@ -291,6 +291,8 @@ impl Conversion {
 
     fn hosts(&mut self, source: &Source, hosts: &[String]) {
         let is_api = !source.clients.is_empty() && source.clients.values().all(|client| client.form == Form::Api);
+        // Calls that name no client are those of `public` in `fo` alone; those that name one say their dialect themselves.
+        let is_api = is_api && !source.clients.contains_key(PUBLIC);
         let dialect = if is_api { "api" } else { "fo" };
         for host in hosts {
             self.declared.hosts.insert(host.clone(), json!({"dialect": dialect}));

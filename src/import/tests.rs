@@ -344,3 +344,18 @@ fn fuzz_import() {
         (found.declared.services.len() + 10 * found.declared.routes.len(), found.findings.len(), found.losses.len())
     });
 }
+
+#[test]
+fn hosts_speak_the_dialect_in_which_calls_without_a_client_are_somebodys() {
+    let client = |id: &str| json!({id: "k", "name": "shop", "secret_key": "0123456789abcdef"});
+    for (values, dialect) in [
+        (vec![("k", client("access_key"))], "api"),
+        (vec![("k", client("app_id"))], "fo"),
+        (vec![("k", client("access_key")), ("public", json!({"access_key": "public", "name": "all"}))], "fo"),
+    ] {
+        let values = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let source = Source::of_values(&values).expect("a source");
+        let found = convert(&source, &Existing::default(), &["a.example".to_owned()]);
+        assert_eq!(found.declared.hosts["a.example"], json!({"dialect": dialect}));
+    }
+}
