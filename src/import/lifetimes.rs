@@ -1,9 +1,6 @@
 //! How long the tokens of a client last: as there, and never longer than there.
 
-/// What the panel begins with, in seconds: an access token, a refresh token.
-const USUAL: [u64; 2] = [604_800, 1_728_000];
-/// The longest there is here, in seconds.
-const LONGEST: u64 = 3_650 * 86_400;
+use portcullis_core::model::{Client, TokenTtl};
 
 /// The lifetimes of access and refresh tokens in seconds, and what is to be told where they are not as there; none where
 /// nothing is said of them. A refresh token outlives its access token here.
@@ -11,8 +8,11 @@ pub(super) fn kept(there: [Option<u64>; 2]) -> Option<([u64; 2], Option<String>)
     if there == [None; 2] {
         return None;
     }
-    let (access, refresh) = (there[0].unwrap_or(USUAL[0]), there[1].unwrap_or(USUAL[1]));
-    let kept_refresh = refresh.clamp(2, LONGEST);
+    // Where nothing is said, a client here has what the panel begins with.
+    let usual = Client::default();
+    let access = there[0].unwrap_or(usual.access_ttl().as_secs());
+    let refresh = there[1].unwrap_or(usual.refresh_ttl().as_secs());
+    let kept_refresh = refresh.clamp(2, TokenTtl::MOST);
     let kept_access = access.clamp(1, kept_refresh - 1);
     let told = (kept_access, kept_refresh) != (access, refresh);
     let told = told.then(|| {
@@ -38,7 +38,7 @@ mod tests {
             ([None, Some(3_600)], Some([3_599, 3_600]), true),
             ([Some(3_600), Some(3_600)], Some([3_599, 3_600]), true),
             ([Some(0), Some(0)], Some([1, 2]), true),
-            ([Some(u64::MAX), Some(u64::MAX)], Some([LONGEST - 1, LONGEST]), true),
+            ([Some(u64::MAX), Some(u64::MAX)], Some([TokenTtl::MOST - 1, TokenTtl::MOST]), true),
         ] {
             let found = kept(there);
             assert_eq!(found.as_ref().map(|(kept, _)| *kept), expected, "{there:?}");

@@ -22,8 +22,6 @@ const DAY: u64 = 86_400;
 const ACCESS_TOKEN_TTL: TokenTtl = TokenTtl(7 * DAY);
 /// How long a refresh token lasts where the client does not say.
 const REFRESH_TOKEN_TTL: TokenTtl = TokenTtl(20 * DAY);
-/// The longest that either can be declared to last.
-const MOST: u64 = 3_650 * DAY;
 const TTL_EXPECTED: &str = "whole seconds from 1s to 3650d, as a number, or like '600s', '15m', '12h' or '7d'";
 const URL_EXPECTED: &str = "expected an http or https URL like 'https://users.example.com/login', without user information \
                             and fragment";
@@ -95,6 +93,9 @@ text_schema!(AuthUrl, "auth_url", "https://users.example.com/login");
 pub struct TokenTtl(u64);
 
 impl TokenTtl {
+    /// The longest that a token can be declared to last, in seconds.
+    pub const MOST: u64 = 3_650 * DAY;
+
     /// Reads a number of seconds or a text with a unit, or says what was expected.
     pub fn read(value: &Value) -> Result<Self, String> {
         let seconds = match value {
@@ -105,7 +106,7 @@ impl TokenTtl {
             _ => None,
         };
         match seconds {
-            Some(seconds @ 1..=MOST) => Ok(Self(seconds)),
+            Some(seconds @ 1..=Self::MOST) => Ok(Self(seconds)),
             _ => Err(format!("expected {TTL_EXPECTED}, found {value}")),
         }
     }
