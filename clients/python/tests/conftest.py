@@ -71,9 +71,7 @@ def signatures() -> Any:
     return load("http-signatures.json")
 
 
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    """A small server that answers as a test says. It is no gateway."""
+def serving() -> Iterator[StandIn]:
     server = StandIn()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -81,15 +79,15 @@ def stand_in() -> Iterator[StandIn]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    """A small server that answers as a test says. It is no gateway."""
+    yield from serving()
 
 
 @pytest.fixture
 def other_stand_in() -> Iterator[StandIn]:
     """Another one, of another origin."""
-    server = StandIn()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    yield from serving()
